@@ -1,0 +1,242 @@
+"""The tree's attention pattern, as transformers' models can be made to compute it.
+
+``pieces`` and ``flex`` are attention functions of our own, called by every model that takes its attention
+from transformers' ``AttentionInterface``; ``mask`` hands a dense additive mask to the model's own attention.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+from transformers import AttentionInterface
+
+from gptalt_eval.scoring.batches import Chunk, Piece, cut_pieces, see
+from gptalt_eval.scoring.tree import PrefixTree
+
+NAME = "gptalt_tree"
+# what models hand to an attention function that changes nothing here: the pattern already holds it
+HARMLESS = {
+    "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal", "layer_idx",
+    "output_attentions", "sliding_window", "past_key_values", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q",
+    "max_length_k", "output_hidden_states", "return_dict", "num_items_in_batch",
+}  # fmt: skip
+
+
+class Unsupported(Exception):
+    """The model asks of its attention what ours does not compute; the text says what."""
+
+
+class ChunkAttention(Protocol):
+    """The attention of one chunk, the same in all layers."""
+
+    def attend(self, query: Any, key: Any, value: Any, scale: float) -> Any:
+        """Attend.
+
+        Args:
+            query: [1, heads, T, D] of the chunk's tokens.
+            key, value: [1, groups, A + T, D]: of the kept ancestors, then of the chunk's tokens.
+            scale: of the scores.
+
+        Returns:
+            [1, T, heads, D].
+        """
+
+
+current: ContextVar[ChunkAttention | None] = ContextVar("current", default=None)
+
+
+def attend_tree(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: float | None = None,
+    **settings: Any,
+) -> tuple[Any, None]:
+    """An attention function as transformers calls it, for the chunk that is being computed.
+
+    Raises:
+        Unsupported: the model wants something that is not plain softmax attention.
+    """
+    unknown = [name for name, value in settings.items() if value is not None and name not in HARMLESS]
+    if unknown:
+        raise Unsupported(f"its attention takes {', '.join(sorted(unknown))}")
+    attention = current.get()
+    if attention is None:
+        raise Unsupported("no chunk is being computed")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return attention.attend(query, key, value, scale), None
+
+
+@contextlib.contextmanager
+def use_attention(model: Any, name: str) -> Iterator[None]:
+    """The model computes its attention by this function while this lasts."""
+    AttentionInterface.register(NAME, attend_tree)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        if model.config._attn_implementation != name:
+            raise Unsupported("its attention cannot be replaced")
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextlib.contextmanager
+def computing(attention: ChunkAttention) -> Iterator[None]:
+    token = current.set(attention)
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+class PieceAttention:
+    """Attention piece by piece, each without a mask where it needs none, merged by their log-sum-exps.
+
+    The merge is that of FlashAttention's split keys (Dao et al. 2022, https://arxiv.org/abs/2205.14135).
+    """
+
+    def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
+        self.pieces = cut_pieces(tree, chunk)
+        masked = [piece.rows for piece in self.pieces if piece.kind == "masked"]
+        places = {rows: np.arange(*rows) + chunk.start for rows in masked}
+        self.masks = {rows: torch.from_numpy(see(tree, own, own)) for rows, own in places.items()}
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        _, heads, length, size = query.shape
+        answer = query.new_empty(1, heads, length, value.shape[-1])
+        weight = torch.empty(1, heads, length, dtype=torch.float32)
+        for piece in self.pieces:
+            begin, end = piece.rows
+            columns = slice(*piece.columns)
+            if piece.kind == "full":
+                part, part_weight = attend_full(
+                    query[:, :, begin:end], key[:, :, columns], value[:, :, columns], scale
+                )
+                share = torch.sigmoid(part_weight - weight[:, :, begin:end]).unsqueeze(-1)
+                answer[:, :, begin:end].lerp_(part, share.to(part.dtype))
+                weight[:, :, begin:end] = torch.logaddexp(weight[:, :, begin:end], part_weight)
+            else:
+                mask = self.mask(piece, query.dtype) if piece.kind == "masked" else None
+                answer[:, :, begin:end], weight[:, :, begin:end] = attend_square(
+                    query[:, :, begin:end], key[:, :, columns], value[:, :, columns], scale, mask
+                )
+        return answer.transpose(1, 2)
+
+    def mask(self, piece: Piece, dtype: torch.dtype) -> torch.Tensor:
+        if self.masks[piece.rows].dtype == torch.bool:
+            self.masks[piece.rows] = make_additive(self.masks[piece.rows], dtype)
+        return self.masks[piece.rows]
+
+
+def attend_full(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of all queries to all keys, and its log-sum-exps [1, heads, rows]."""
+    _, heads, rows, size = query.shape
+    groups = key.shape[1]
+    # the heads that share keys become rows of one head: no key is copied
+    folded = query.reshape(1, groups, heads // groups * rows, size)
+    part, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        folded, key, value, 0.0, False, scale=scale
+    )
+    return part.reshape(1, heads, rows, -1), weight.reshape(1, heads, rows)
+
+
+def attend_square(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of tokens among themselves, causal or by the mask, and its log-sum-exps."""
+    repeats = query.shape[1] // key.shape[1]
+    if repeats > 1:
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    part, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale
+    )
+    return part, weight
+
+
+def make_additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[1, 1, Q, K]: 0 where a key is seen, the type's least number elsewhere."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[None, None]
+
+
+def make_dense_mask(tree: PrefixTree, chunk: Chunk, dtype: torch.dtype, device: Any) -> torch.Tensor:
+    """The whole pattern of a chunk: [1, 1, T, A + T], additive."""
+    own = np.arange(chunk.start, chunk.end)
+    visible = torch.from_numpy(see(tree, own, np.concatenate([chunk.kept, own])))
+    return make_additive(visible.to(device), dtype)
+
+
+class FlexAttention:
+    """FlexAttention with a block mask (https://arxiv.org/abs/2412.05496); its shapes are a few padded sizes.
+
+    Args:
+        tree, chunk: what to attend to.
+        device: of the model's first layer.
+        compiled: the compiled kernel, or ``flex_attention`` itself.
+    """
+
+    def __init__(self, tree: PrefixTree, chunk: Chunk, device: Any, compiled: Any) -> None:
+        self.cached, self.length = len(chunk.kept), len(chunk)
+        self.room = round_up(self.cached)
+        self.rows = round_up(self.length)
+        # by slot: the token's place in the order and the end of its subtree; an empty slot is seen by nobody
+        order = np.full(self.room + self.rows, np.iinfo(np.int32).max, np.int64)
+        end = np.full(self.room + self.rows, -1, np.int64)
+        own = np.arange(chunk.start, chunk.end)
+        for begin, indices in ((0, chunk.kept), (self.room, own)):
+            order[begin : begin + len(indices)] = indices
+            end[begin : begin + len(indices)] = tree.subtree_end[indices]
+        self.order, self.end = torch.from_numpy(order), torch.from_numpy(end)
+        self.compiled = compiled
+        self.block_masks: dict[Any, Any] = {}
+        self.block_mask(device)
+
+    def block_mask(self, device: Any) -> Any:
+        if device not in self.block_masks:
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            order, end, room = self.order.to(device), self.end.to(device), self.room
+
+            def sees(batch: Any, head: Any, row: Any, column: Any) -> Any:
+                place = order[row + room]
+                return (order[column] <= place) & (place < end[column])
+
+            self.block_masks[device] = create_block_mask(
+                sees, None, None, self.rows, self.room + self.rows, device=device
+            )
+        return self.block_masks[device]
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        answer = self.compiled(
+            pad(query, (0, 0, 0, self.rows - self.length)), self.spread(key), self.spread(value),
+            block_mask=self.block_mask(query.device), scale=scale, enable_gqa=query.shape[1] != key.shape[1],
+        )  # fmt: skip
+        return answer[:, :, : self.length].transpose(1, 2)
+
+    def spread(self, states: torch.Tensor) -> torch.Tensor:
+        """Keys or values in their padded slots."""
+        _, groups, _, size = states.shape
+        slots = states.new_zeros(1, groups, self.room + self.rows, size)
+        slots[:, :, : self.cached] = states[:, :, : self.cached]
+        slots[:, :, self.room : self.room + self.length] = states[:, :, self.cached :]
+        return slots
+
+
+def round_up(length: int) -> int:
+    """The least of 0, 128, 256, 512, ... that holds a length."""
+    return 0 if length == 0 else max(128, 1 << (length - 1).bit_length())

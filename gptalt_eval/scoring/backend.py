@@ -1,0 +1,186 @@
+"""lm-eval's HF backend, its log-likelihoods scored as one prefix tree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from gptalt_eval.scoring.engine import Progress
+from gptalt_eval.scoring.probe import Choice, choose_engine, find_window
+from gptalt_eval.scoring.tree import Query, build_tree, divide
+
+Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
+Scored = tuple[float, bool]
+OWN_SCORING = (
+    "_loglikelihood_tokens", "_model_call", "_select_cont_toks", "loglikelihood", "loglikelihood_rolling",
+)  # fmt: skip
+
+
+def add_tree(backend: type[Any]) -> type[Any]:
+    """A backend whose log-likelihoods are scored as a prefix tree; itself if it scores in a way of its own."""
+    own = [name for name in OWN_SCORING if getattr(backend, name, None) is not getattr(HFLM, name)]
+    return backend if own else type(f"Tree{backend.__name__}", (TreeLM, backend), {})
+
+
+class TreeLM(HFLM):  # type: ignore[misc]
+    """Everything but the way of scoring is the backend's own, which comes next among a class's bases.
+
+    Attributes:
+        choice: how the model is scored, and why not otherwise.
+        progress: told how far a tree is.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.progress: Callable[[Progress], None] = lambda _: None
+        self.encoded: dict[tuple[str, bool | None], list[int]] = {}
+        self.choice: Choice = self.choose()
+
+    def choose(self) -> Choice:
+        if self.backend != "causal":
+            return Choice(None, "an encoder-decoder model")
+        dtype = self.softmax_dtype or torch.float32
+        return choose_engine(self.model, self.autocast, dtype if dtype == torch.float64 else torch.float32)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = self.mixed_precision_dtype
+        context: contextlib.AbstractContextManager[Any] = torch.autocast(
+            device_type=self.device.type, dtype=dtype, enabled=dtype is not None
+        )
+        return context
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **settings: Any) -> list[int]:
+        """As the backend's own; strings that were encoded together before are only looked up."""
+        known = self.encoded.get((string, add_special_tokens)) if not settings else None
+        if known is not None:
+            return known
+        tokens: list[int] = super().tok_encode(string, add_special_tokens=add_special_tokens, **settings)
+        return tokens
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Scored]:
+        self.encode_together(requests)
+        answers: list[Scored] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        self.encoded.clear()
+        return answers
+
+    def stream_loglikelihood(self, requests: Sequence[Instance]) -> Iterator[list[tuple[int, Scored]]]:
+        """As ``loglikelihood``: (place among the requests, answer) as soon as they are there, in any order."""
+        self.encode_together(requests)
+        encoded = [self.encode(*request.args) for request in requests]
+        self.encoded.clear()
+        yield from self.stream_tokens(encoded)
+
+    def encode_together(self, requests: Sequence[Instance]) -> None:
+        """Encode each distinct string of the requests once, in parallel, for ``tok_encode`` to find.
+
+        The same ids as one by one; strings that are missed here are encoded when they are asked for.
+        """
+        if super(TreeLM, type(self)).tok_encode is not HFLM.tok_encode:
+            return
+        contexts = {request.args[0].rstrip() or request.args[0] for request in requests}
+        strings = [*contexts, *{request.args[0] + request.args[1] for request in requests}]
+        bos = self.tokenizer.decode(self.prefix_token_id)
+        for has_bos in (False, True):
+            batch = [string for string in strings if string.startswith(bos) is has_bos]
+            special = False if has_bos else self.add_bos_token
+            settings = {} if special is None else {"add_special_tokens": special}
+            for begin in range(0, len(batch), 2048):
+                part = batch[begin : begin + 2048]
+                ids = self.tokenizer(part, return_attention_mask=False, **settings)["input_ids"]
+                self.encoded.update(zip(((string, None) for string in part), ids, strict=True))
+
+    def encode(self, context: str, continuation: str) -> Encoded:
+        """A request's tokens, as ``TemplateLM.loglikelihood`` takes them."""
+        if context:
+            return ((context, continuation), *self._encode_pair(context, continuation))
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        if tokens[0] == self.prefix_token_id:
+            return (context, continuation), tokens[:1], tokens[1:]
+        return (context, continuation), [self.prefix_token_id], tokens
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[Scored]:
+        if self.choice.engine is None:
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
+        return [answers[place] for place in range(len(requests))]
+
+    def stream_tokens(self, requests: Sequence[Encoded]) -> Iterator[list[tuple[int, Scored]]]:
+        fitting, rest = self.divide_requests(requests)
+        for batch in self.score([self.make_query(requests[place]) for place in fitting]):
+            answered = [(fitting[number], scored) for number, scored in batch]
+            for place, scored in answered:
+                if requests[place][0] is not None:  # windows of a longer text are not requests of their own
+                    self.cache_hook.add_partial("loglikelihood", requests[place][0], scored)
+            yield answered
+        if rest:
+            answers = super()._loglikelihood_tokens([requests[place] for place in rest], disable_tqdm=True)
+            yield list(zip(rest, answers, strict=True))
+
+    def divide_requests(self, requests: Sequence[Encoded]) -> tuple[list[int], list[int]]:
+        """Which requests the tree takes, and which are lm-eval's: all, or those beyond a sliding window."""
+        everything = list(range(len(requests)))
+        if self.choice.engine is None:
+            return [], everything
+        window = find_window(self.config.get_text_config())
+        if window is None:
+            return everything, []
+        beyond = {
+            place for place in everything if len(requests[place][1]) + len(requests[place][2]) - 1 > window
+        }
+        return [place for place in everything if place not in beyond], sorted(beyond)
+
+    def make_query(self, request: Encoded) -> Query:
+        """What the model reads, cut from the left to its context length exactly as ``HFLM`` does."""
+        _, context, continuation = request
+        whole = context + continuation
+        return Query(np.array(whole[-(self.max_length + 1) :][:-1], dtype=np.int64), continuation)
+
+    def score(self, queries: list[Query]) -> Iterator[list[tuple[int, Scored]]]:
+        """Answers of this process's queries, whichever process computes them."""
+        engine = self.choice.engine
+        if self.world_size == 1:
+            if engine is not None and queries:
+                for batch in engine.score(queries, self.progress):
+                    yield [(answer.query, (answer.logprob, answer.greedy)) for answer in batch]
+            return
+        if engine is None:
+            return
+        everyones = gather_object([queries])
+        together = [query for each in everyones for query in each]
+        own = divide(build_tree(together), together, self.world_size)[self.rank]
+        found = [
+            (own[answer.query], (answer.logprob, answer.greedy))
+            for batch in engine.score([together[place] for place in own], self.progress)
+            for answer in batch
+        ]
+        answers = dict(gather_object(found))
+        first = sum(len(each) for each in everyones[: self.rank])
+        yield [(place, answers[first + place]) for place in range(len(queries))]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        if self.choice.engine is None:
+            return super().loglikelihood_rolling(requests, disable_tqdm)
+        windows: list[Encoded] = []
+        owners: list[int] = []
+        for place, request in enumerate(requests):
+            tokens = self.tok_encode(request.args[0])
+            rolling = get_rolling_token_windows(tokens, self.prefix_token_id, self.max_length, context_len=1)
+            cut = [(None, *make_disjoint_window(window)) for window in rolling]
+            windows += cut
+            owners += [place] * len(cut)
+        totals = [0.0] * len(requests)
+        for owner, (logprob, _) in zip(owners, self._loglikelihood_tokens(windows), strict=True):
+            totals[owner] += logprob
+        for request, total in zip(requests, totals, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return totals

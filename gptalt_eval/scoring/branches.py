@@ -1,0 +1,236 @@
+"""Scores a prefix tree with the prefix's keys and values repeated per branch.
+
+For models whose attention takes no pattern of ours but is right with a cache and right padding: those that
+derive ALiBi's distances (Press et al. 2022, https://arxiv.org/abs/2108.12409) from places in the row, such as
+BLOOM and MPT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from gptalt_eval.scoring.engine import Answer, Progress, is_out_of_memory, read_logits
+from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
+
+Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer, keys and values of one prefix: [1, groups, P, D]
+CALL = 100  # what a call of the model costs beside its tokens, in tokens
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens that follow a prefix.
+
+    Attributes:
+        tokens: [L].
+        scored: (place in the row, target, query) of what is read from it.
+        node: where the row ends, if more comes after it.
+    """
+
+    tokens: Ints
+    scored: list[tuple[int, int, int]]
+    node: Node | None = None
+
+
+class BranchEngine:
+    """Scores trees with one model, a prefix's branches as rows of a batch.
+
+    Args:
+        model: a causal transformers model, in evaluation mode.
+        budget: tokens of a batch at most, padding counted.
+        logits_budget: positions of a batch at most whose logits are computed.
+        autocast: makes the context the model is called in.
+        softmax_dtype: of the log-softmax.
+    """
+
+    way = "branches"
+
+    def __init__(
+        self,
+        model: Any,
+        budget: int,
+        logits_budget: int,
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        softmax_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model = model
+        self.budget = budget
+        self.logits_budget = logits_budget
+        self.autocast = autocast
+        self.softmax_dtype = softmax_dtype
+        self.device = model.get_input_embeddings().weight.device
+        self.computed = 0
+
+    def score(
+        self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
+    ) -> Iterator[list[Answer]]:
+        """Answer queries; each batch's answers as soon as they are complete."""
+        outline = Outline(queries)
+        before = self.computed
+        asked = sum(len(query.inputs) for query in queries)
+        logprob, greedy = np.zeros(len(queries)), np.ones(len(queries), dtype=bool)
+        missing = np.array([len(query.targets) for query in queries], dtype=np.int64)
+        for owners, values, likely in self.visit(outline, outline.root, []):
+            np.add.at(logprob, owners, values)
+            np.logical_and.at(greedy, owners, likely)
+            np.subtract.at(missing, owners, 1)
+            progress(Progress(self.computed - before, outline.count(), asked))
+            done = np.unique(owners[missing[owners] == 0])
+            yield [Answer(int(i), float(logprob[i]), bool(greedy[i])) for i in done]
+
+    def visit(self, outline: Outline, node: Node, past: Past) -> Iterator[tuple[Ints, Any, Any]]:
+        """Compute what lies below a node whose keys and values are given."""
+        waiting = sorted(outline.make_rows(node), key=lambda row: -len(row.tokens))
+        prefix = past[0][0].shape[2] if past else 0
+        while waiting:
+            size = self.count_rows(waiting, prefix)
+            batch, rest = waiting[:size], waiting[size:]
+            try:
+                with torch.no_grad():
+                    figures, states = self.compute(batch, past)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+                self.budget, self.logits_budget = max(1, self.budget // 2), max(1, self.logits_budget // 2)
+                continue
+            waiting = rest
+            self.computed += sum(len(row.tokens) for row in batch)
+            yield figures
+            for place, row in enumerate(batch):
+                if row.node is not None:
+                    end = prefix + len(row.tokens)
+                    own = [
+                        (key[place : place + 1, :, :end], value[place : place + 1, :, :end])
+                        for key, value in states
+                    ]
+                    yield from self.visit(outline, row.node, own)
+
+    def count_rows(self, rows: Sequence[Row], prefix: int) -> int:
+        """How many of the rows, the longest first, are computed together."""
+        length = len(rows[0].tokens)
+        scored = max((length - place for row in rows[:64] for place, _, _ in row.scored), default=1)
+        together = min(
+            self.budget // length, 8 * self.budget // (prefix + length), self.logits_budget // scored
+        )
+        return max(1, min(len(rows), together))
+
+    def compute(self, rows: Sequence[Row], past: Past) -> tuple[tuple[Ints, Any, Any], Past]:
+        """Figures (query, log-probability, whether the likeliest) of a batch, and its keys and values."""
+        length = max(len(row.tokens) for row in rows)
+        prefix = past[0][0].shape[2] if past else 0
+        tokens = np.zeros((len(rows), length), dtype=np.int64)
+        mask = np.ones((len(rows), prefix + length), dtype=np.int64)
+        for place, row in enumerate(rows):
+            tokens[place, : len(row.tokens)] = row.tokens
+            mask[place, prefix + len(row.tokens) :] = 0
+        cache = DynamicCache()
+        for layer, (key, value) in enumerate(past):
+            cache.update(key.expand(len(rows), -1, -1, -1), value.expand(len(rows), -1, -1, -1), layer)
+        first = min((place for row in rows for place, _, _ in row.scored), default=length - 1)
+        with self.autocast():
+            output = self.model(
+                input_ids=torch.from_numpy(tokens).to(self.device),
+                attention_mask=torch.from_numpy(mask).to(self.device),
+                past_key_values=cache, use_cache=True, logits_to_keep=length - first,
+            )  # fmt: skip
+        figures = sorted(
+            (number * (length - first) + place - first, target, query)
+            for number, row in enumerate(rows)
+            for place, target, query in row.scored
+        )
+        places, targets, owners = (
+            (np.array(column, dtype=np.int64) for column in zip(*figures))
+            if figures
+            else (np.zeros(0, np.int64),) * 3
+        )
+        values, likely = read_logits(output.logits.flatten(0, 1), places, targets, self.softmax_dtype)
+        return (owners, values, likely), [(layer.keys, layer.values) for layer in cache.layers]
+
+
+class Outline:
+    """The compressed tree of queries, and the cheaper way to compute what lies below each of its nodes.
+
+    Below a node either its children are computed as rows and each goes on from there, or all that lies below
+    it as whole rows, what these share computed several times: a call of the model is not free.
+    """
+
+    def __init__(self, queries: Sequence[Query]) -> None:
+        self.rows = [np.asarray(query.inputs, dtype=np.int64) for query in queries]
+        self.root = grow(self.rows)
+        self.begin: dict[int, int] = {}
+        self.scored: dict[int, list[tuple[int, int, int]]] = {}  # by node: (depth, target, query)
+        self.stepwise: dict[int, bool] = {}
+        self.tokens: dict[int, int] = {}
+        self.assign(queries)
+        self.choose()
+
+    def assign(self, queries: Sequence[Query]) -> None:
+        """Note at each node what is read there; the targets of a query may lie on several."""
+        path: list[Node] = []
+        for node, leaving in walk(self.root):
+            if leaving:
+                path.pop()
+                continue
+            self.begin[id(node)] = path[-1].end if path else 0
+            self.scored[id(node)] = []
+            path.append(node)
+            for query in node.queries:
+                first = node.end - len(queries[query].targets)
+                for depth, target in enumerate(queries[query].targets, start=first):
+                    owner = next(step for step in path if step.end > depth)
+                    self.scored[id(owner)].append((depth, int(target), query))
+
+    def choose(self) -> None:
+        cost: dict[int, float] = {}
+        flat: dict[int, tuple[int, int]] = {}  # tokens of the whole rows below a node, and their number
+        for node, leaving in walk(self.root):
+            if not leaving:
+                continue
+            lengths = {id(child): child.end - node.end for child in node.children}
+            rows = sum(flat[id(child)][1] for child in node.children)
+            whole = sum(flat[key][0] + lengths[key] * flat[key][1] for key in lengths)
+            steps = sum(cost[key] + lengths[key] for key in lengths)
+            self.stepwise[id(node)] = steps < whole
+            cost[id(node)] = CALL + min(steps, whole) if node.children else 0.0
+            flat[id(node)] = (whole, max(1, rows))
+            below = sum(self.tokens[key] + lengths[key] for key in lengths)
+            self.tokens[id(node)] = below if self.stepwise[id(node)] else whole
+
+    def count(self) -> int:
+        """Tokens that will be computed."""
+        return self.tokens[id(self.root)]
+
+    def make_rows(self, node: Node) -> list[Row]:
+        if self.stepwise[id(node)]:
+            return [self.make_row([child], child if child.children else None) for child in node.children]
+        rows: list[Row] = []
+        path: list[Node] = []
+        fresh: list[Node] = []  # nodes of the path that no row has read yet
+        for step, leaving in walk(node):
+            if step is node:
+                continue
+            if leaving:
+                path.pop()
+                continue
+            path.append(step)
+            fresh.append(step)
+            if not step.children:
+                rows.append(self.make_row(path, None, fresh))
+                fresh = []
+        return rows
+
+    def make_row(self, path: Sequence[Node], node: Node | None, read: Sequence[Node] | None = None) -> Row:
+        begin = self.begin[id(path[0])]
+        tokens = self.rows[path[-1].source][begin : path[-1].end]
+        scored = [
+            (depth - begin, target, query)
+            for step in (path if read is None else read)
+            for depth, target, query in self.scored[id(step)]
+        ]
+        return Row(tokens, scored, node)
