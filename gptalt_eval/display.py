@@ -40,6 +40,8 @@ class Terminal:
         self.requests = 0
         self.answers = 0
         self.began = 0.0
+        self.tokens_began = 0.0
+        self.computing = False
 
     def begin(self, plan: Plan) -> None:
         counts = [task.count_items(plan.spec) for cell in plan.cells for task in cell.tasks]
@@ -63,22 +65,42 @@ class Terminal:
         self.items = max(
             self.items, self.done + items
         )  # the rows of hub data are counted when they are there
-        self.progress.update(self.total, total=self.items)
         self.began = time.perf_counter()
         self.progress.update(self.total, description=escape(name))
+        if not self.computing:
+            self.progress.update(self.total, total=self.items)
 
     def asked(self, requests: int) -> None:
         self.requests += requests
 
+    def computed(self, tokens: int, total: int, asked: int) -> None:
+        if tokens == 0:
+            self.tokens_began = time.perf_counter()
+            self.progress.reset(self.total, total=total)
+        seconds = time.perf_counter() - self.tokens_began
+        rate = f"{tokens / seconds:,.0f} tokens/s, " if tokens else ""
+        saved = f"{1 - total / asked:.0%} of {asked:,} saved"
+        self.computing = tokens < total
+        if self.computing:
+            figures = f"{tokens:,}/{total:,} tokens, {rate}{saved}"
+            self.progress.update(self.total, completed=tokens, figures=figures)
+            return
+        self.progress.reset(self.total, total=self.items or None)
+        line = f"  {total:,} distinct tokens computed in {seconds:.1f} s: {rate}{saved}"
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def answered(self, requests: int) -> None:
         self.answers += requests
+        if self.computing:  # the bar counts tokens: they take the time, and lie in no task's order
+            return
         share = self.answers / self.requests if self.requests else 0
         figures = f"{self.done + self.current * share:,.0f}/{self.items:,} items"
         self.progress.update(self.total, completed=self.done + self.current * share, figures=figures)
 
     def end_task(self, name: str, result: Mapping[str, Any]) -> None:
         self.done += self.current
-        self.progress.update(self.total, completed=self.done)
+        if not self.computing:
+            self.progress.update(self.total, completed=self.done)
         shown = [
             f"{key.removesuffix(',none').replace(',', ' ')} {value:.3f}"
             for key, value in result.items()

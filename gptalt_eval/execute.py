@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ class Display(Protocol):
     def begin_task(self, name: str, items: int) -> None: ...
     def asked(self, requests: int) -> None: ...
     def answered(self, requests: int) -> None: ...
+    def computed(self, tokens: int, total: int, asked: int) -> None: ...
     def end_task(self, name: str, result: Mapping[str, Any]) -> None: ...
     def end(self) -> None: ...
 
@@ -136,19 +137,56 @@ def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFil
         observed = ObservedLM(lm, display, plan.spec.use_cache, facts.fingerprint)
         if observed.cache is not None:
             display.note(f"Answers are kept in {observed.cache}, for this very model only.")
-        for index in range(len(plan.cells)):
-            evaluate_cell(plan, index, observed, facts, plugins, display, files)
+        report_scorer(lm, display, files)
+        display.say("Preparing the prompts")
+        loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
+        expect_answers(plan, loaded, observed)
+        for index, cell_tasks in enumerate(loaded):
+            evaluate_cell(plan, index, cell_tasks, observed, facts, plugins, display, files)
+
+
+def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
+    """Say which way log-likelihoods are computed where it is not the fastest, and note it in ``run.json``."""
+    choice = getattr(lm, "choice", None)
+    if choice is None:
+        return
+    way = choice.engine.way if choice.engine else "stock"
+    files.run["scoring"] = {"way": way, "reason": choice.reason}
+    if choice.engine is None:
+        display.note(f"lm-eval's own loop computes the log-likelihoods of this model: {choice.reason}.")
+    elif choice.reason:
+        display.note(f"Prefixes are shared in the way '{way}': {choice.reason}.")
+
+
+def expect_answers(plan: Plan, loaded: Sequence[Any], lm: Any) -> None:
+    """Ask for the log-likelihoods of all tasks at once, so that whatever they share is computed once."""
+    from gptalt_eval.lmeval import evaluation
+    from gptalt_eval.lmeval.observed import can_stream
+
+    if not can_stream(lm.lm):
+        return
+    requests = []
+    for cell, cell_tasks in zip(plan.cells, loaded, strict=True):
+        planned = {task.name: task for task in cell.tasks}
+        for name, task in cell_tasks.tasks.items():
+            requests += evaluation.build_requests(lm, name, task, plan.spec, hash_data(planned.get(name)))
+    lm.expect(requests)
 
 
 def evaluate_cell(
-    plan: Plan, index: int, lm: Any, facts: Any, plugins: Plugins, display: Display, files: RunFiles
+    plan: Plan,
+    index: int,
+    loaded: Any,
+    lm: Any,
+    facts: Any,
+    plugins: Plugins,
+    display: Display,
+    files: RunFiles,
 ) -> None:
-    from gptalt_eval.lmeval import evaluation, tasks
+    from gptalt_eval.lmeval import evaluation
 
     cell = plan.cells[index]
     planned = {task.name: task for task in cell.tasks}
-    display.say("Preparing the prompts")
-    loaded = tasks.load_tasks(plan, cell)
     started = time.time()
     described = evaluation.describe_run(plan, cell, lm.lm, facts, started)
     finished: dict[str, dict[str, Any]] = {}

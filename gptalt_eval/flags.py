@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from gptalt_eval.errors import GptaltError, did_you_mean
 
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
+SCORERS = ("tree", "stock")
 
 
 class Parser(argparse.ArgumentParser):
@@ -255,7 +256,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("the model at work")
     add = how.add_argument
     add("--device", metavar="DEVICE", help="cuda, cuda:0, cpu, mps (default: a GPU where there is one)")
-    add("--batch_size", "-b", metavar="N|auto", help="items at once (default 1)")
+    add("--batch_size", "-b", metavar="N|auto", help="items at once where lm-eval computes (default 1)")
+    add(
+        "--scorer",
+        choices=SCORERS,
+        help="tree (default): each distinct token is computed once; stock: lm-eval's own way",
+    )
     add("--max_batch_size", type=int, metavar="N", help="the most that 'auto' tries")
     add(
         "--apply_chat_template",

@@ -16,6 +16,7 @@ import yaml
 from gptalt_eval.errors import GptaltError, did_you_mean
 from gptalt_eval.flags import (
     DEFAULT_SEEDS,
+    SCORERS,
     complete_seeds,
     parse_samples,
     parse_seeds,
@@ -35,6 +36,7 @@ class RunSpec:
         num_fewshot: one or several shot counts; several make one evaluation each, the model loaded once.
         seed: for Python, numpy, torch and few-shot sampling; None leaves one unset.
         data_dir: folder of release files, or ``sample``; None: ``GPTALT_DATA``, else the hub.
+        scorer: ``tree``, or ``stock`` for lm-eval's own computation of log-likelihoods and generation.
         allow_partial_data: go on with release files that are short or altered, and mark the results.
     """
 
@@ -48,6 +50,7 @@ class RunSpec:
     limit: float | None = None
     samples: Mapping[str, list[int]] | None = None
     gen_kwargs: Settings = field(default_factory=dict)
+    scorer: str = "tree"
     data_dir: str | None = None
     allow_partial_data: bool = False
     include_path: str | None = None
@@ -96,6 +99,11 @@ class RunSpec:
                 bool(self.fewshot_as_multiturn) and not self.apply_chat_template,
                 "--fewshot_as_multiturn has no meaning without a chat template.",
                 "Add --apply_chat_template, or leave it out.",
+            ),
+            (
+                self.scorer not in SCORERS,
+                f"--scorer {self.scorer}: there is no such scorer.",
+                did_you_mean(self.scorer, SCORERS) or f"There are: {', '.join(SCORERS)}.",
             ),
             (
                 not is_batch_size(self.batch_size),

@@ -17,7 +17,7 @@ from gptalt_eval.flags import (
 )
 from gptalt_eval.spec import make_spec, read_argv
 
-OURS = {"--data_dir", "--allow-partial-data", "--allow_partial_data"}
+OURS = {"--scorer", "--data_dir", "--allow-partial-data", "--allow_partial_data"}
 
 
 def parse(*words):

@@ -14,6 +14,7 @@ HEAVY = {"torch", "transformers", "datasets", "lm_eval"}
 # imports point down only: a module may import at its top what stands in an earlier row
 LAYERS = [
     {"errors", "stats", "environment"},
+    {"scoring"},
     {"types", "storage", "flags", "hub", "progressbar", "unpacking"},
     {"spec", "record", "datacheck"},
     {"hookspecs", "rowcache"},

@@ -60,6 +60,32 @@ def evaluate_task(
     return result
 
 
+def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> list[Any]:
+    """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks.
+
+    Returns:
+        those of log-likelihood, lm-eval ``Instance`` objects.
+    """
+    template = spec.apply_chat_template
+    caching = spec.cache_requests or ""
+    with separate_request_cache(data_hash):
+        task.build_all_requests(
+            limit=evaluator_utils.get_sample_size(task, None if spec.samples else spec.limit),
+            samples=spec.samples.get(name) if spec.samples else None,
+            rank=lm.rank,
+            world_size=lm.world_size,
+            cache_requests=caching in ("true", "refresh"),
+            rewrite_requests_cache=caching == "refresh",
+            system_instruction=spec.system_instruction,
+            apply_chat_template=bool(template),
+            fewshot_as_multiturn=choose_multiturn(spec),
+            chat_template=lm.apply_chat_template if template else None,
+            tokenizer_name=lm.tokenizer_name if template else "",
+        )
+    task.build_all_requests = lambda **_: None  # built twice, few-shot examples would be drawn anew
+    return [instance for instance in task.instances if instance.request_type == "loglikelihood"]
+
+
 def build_first_requests(plan: Plan) -> tuple[str, list[str]] | None:
     """The prompt of a plan's first item and the continuations that are compared after it (none: generation).
 

@@ -38,7 +38,12 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
     }
     if spec.batch_size.isdigit():
         extra["batch_size"] = int(spec.batch_size)
-    lm: LM = get_model(model.backend).create_from_arg_obj(args, extra)
+    backend = get_model(model.backend)
+    if spec.scorer == "tree":
+        from gptalt_eval.scoring.backend import add_tree
+
+        backend = add_tree(backend)
+    lm: LM = backend.create_from_arg_obj(args, extra)
     if spec.apply_chat_template and not lm.chat_template(spec.apply_chat_template):
         text = f"--apply_chat_template: the tokenizer of '{spec.model}' has no chat template."
         raise GptaltError(text, "Leave the flag out.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,9 @@ class Watcher(Protocol):
 
     def answered(self, requests: int) -> None:
         """So many more of them are answered."""
+
+    def computed(self, tokens: int, total: int, asked: int) -> None:
+        """Of ``total`` distinct tokens, which the requests hold ``asked`` times, so many are computed."""
 
 
 class ObservedLM:
@@ -39,7 +42,12 @@ class ObservedLM:
         self.watcher = watcher
         self.cache = Path(f"{cache}_{fingerprint[:16]}_rank{lm.rank}.db") if cache else None
         self.kept: dict[str, Any] | None = open_answers(self.cache) if self.cache else None
+        self.ahead: dict[Any, Any] = {}  # answers that came before they were asked for
+        self.coming: Iterator[list[tuple[Any, Any]]] = iter(())
+        self.expected: set[Any] = set()
         lm.set_cache_hook(AnswerHook(self))
+        if can_stream(lm):
+            lm.progress = lambda progress: watcher.computed(progress.computed, progress.total, progress.asked)
 
     def __getattr__(self, name: str) -> Any:
         if name in REQUEST_TYPES:
@@ -50,15 +58,46 @@ class ObservedLM:
         if self.kept is not None and not is_sampled(request_type, arguments):
             self.kept[hash_args(request_type, arguments)] = answer
 
+    def expect(self, requests: Sequence[Any]) -> None:
+        """Have log-likelihoods of several tasks computed together; each is given out when it is asked for.
+
+        Does nothing where the model scores request by request. With several processes all call this at once.
+        """
+        if not can_stream(self.lm):
+            return
+        distinct = {request.args: request for request in requests if self.recall("loglikelihood", request) is None}
+        self.expected = set(distinct)
+        keys = list(distinct)
+        batches = self.lm.stream_loglikelihood(list(distinct.values()))
+        self.coming = ([(keys[place], answer) for place, answer in batch] for batch in batches)
+        if self.lm.world_size > 1:  # the processes exchange answers now, not each at its own time
+            self.pull(keys[-1] if keys else None)
+
+    def pull(self, key: Any) -> None:
+        """Compute ahead until a request is answered."""
+        while key not in self.ahead:
+            batch = next(self.coming, None)
+            if batch is None:
+                return
+            for answered, answer in batch:
+                self.ahead[answered] = answer
+                self.keep("loglikelihood", answered, answer)
+
+    def recall(self, request_type: str, request: Any) -> Any:
+        if self.kept is None or is_sampled(request_type, request.args):
+            return None
+        return self.kept.get(hash_args(request_type, request.args))
+
     def _ask(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         self.watcher.asked(len(requests))
         answers: dict[int, Any] = {}
-        if self.kept is not None:
-            for position, request in enumerate(requests):
-                key = hash_args(request_type, request.args)
-                if not is_sampled(request_type, request.args) and key in self.kept:
-                    answers[position] = self.kept[key]
-            self.watcher.answered(len(answers))
+        for position, request in enumerate(requests):
+            if request_type == "loglikelihood" and request.args in self.expected:
+                self.pull(request.args)
+                answers[position] = self.ahead[request.args]
+            elif (answer := self.recall(request_type, request)) is not None:
+                answers[position] = answer
+        self.watcher.answered(len(answers))
         open_positions = [position for position in range(len(requests)) if position not in answers]
         if open_positions:
             new = getattr(self.lm, request_type)([requests[position] for position in open_positions])
@@ -76,8 +115,15 @@ class AnswerHook(CacheHook):  # type: ignore[misc]
         self.observed = observed
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
+        if attr == "loglikelihood" and req in self.observed.expected:
+            return  # kept when it is pulled, counted when it is asked for
         self.observed.watcher.answered(1)
         self.observed.keep(attr, req, res)
+
+
+def can_stream(lm: LM) -> bool:
+    """Whether a model scores many requests together, and gives out answers as they come."""
+    return hasattr(lm, "stream_loglikelihood") and lm.choice.engine is not None
 
 
 def is_sampled(request_type: str, arguments: Any) -> bool:

@@ -7,7 +7,7 @@ from transformers' ``AttentionInterface``; ``mask`` hands a dense additive mask 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -105,78 +105,128 @@ class PieceAttention:
     """
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
-        self.pieces = cut_pieces(tree, chunk)
-        masked = [piece.rows for piece in self.pieces if piece.kind == "masked"]
-        places = {rows: np.arange(*rows) + chunk.start for rows in masked}
-        self.masks = {rows: torch.from_numpy(see(tree, own, own)) for rows, own in places.items()}
+        pieces = cut_pieces(tree, chunk)
+        self.full = [piece for piece in pieces if piece.kind == "full"]
+        squares = [piece for piece in pieces if piece.kind != "full"]
+        self.batches = [Batch(tree, chunk, group) for group in group_squares(squares)]
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        _, heads, length, _ = query.shape
+        rows = query.transpose(1, 2)[0]  # one token after the other, as the projections wrote them
+        own_key, own_value = (states[:, :, -length:].transpose(1, 2)[0] for states in (key, value))
+        answer = rows.new_empty(length, heads, value.shape[-1])
+        sums = torch.empty(heads, length, dtype=torch.float32)
+        for batch in self.batches:
+            batch.attend(rows, own_key, own_value, scale, answer, sums)
+        for piece in self.full:
+            at, columns = slice(*piece.rows), slice(*piece.columns)
+            part, part_sums = attend_full(query[:, :, at], key[:, :, columns], value[:, :, columns], scale)
+            share = torch.sigmoid(part_sums[0] - sums[:, at]).T.unsqueeze(-1)
+            answer[at].lerp_(part[0].transpose(0, 1), share.to(part.dtype))
+            sums[:, at] = torch.logaddexp(sums[:, at], part_sums[0])
+        return answer[None]
+
+
+class Batch:
+    """Squares of similar size, computed at once as the rows of a batch, the shorter ones padded."""
+
+    def __init__(self, tree: PrefixTree, chunk: Chunk, pieces: Sequence[Piece]) -> None:
+        self.count = len(pieces)
+        self.length = max(piece.rows[1] - piece.rows[0] for piece in pieces)
+        places = np.arange(self.length)
+        begins, ends = (np.array(column)[:, None] for column in zip(*(piece.rows for piece in pieces), strict=True))
+        self.tokens = torch.from_numpy(np.minimum(begins + places, ends - 1).ravel())
+        self.real = torch.from_numpy(np.flatnonzero((begins + places < ends).ravel()))
+        self.mask: torch.Tensor | None = None
+        if pieces[0].kind == "masked":
+            order = begins + places + chunk.start
+            end = np.where(begins + places < ends, tree.subtree_end[np.minimum(order, len(tree) - 1)], 0)
+            sees = (order[:, None] <= order[:, :, None]) & (order[:, :, None] < end[:, None])
+            self.mask = torch.from_numpy(sees | np.eye(self.length, dtype=bool))[:, None]
 
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-    ) -> torch.Tensor:
-        _, heads, length, size = query.shape
-        answer = query.new_empty(1, heads, length, value.shape[-1])
-        weight = torch.empty(1, heads, length, dtype=torch.float32)
-        for piece in self.pieces:
-            begin, end = piece.rows
-            columns = slice(*piece.columns)
-            if piece.kind == "full":
-                part, part_weight = attend_full(
-                    query[:, :, begin:end], key[:, :, columns], value[:, :, columns], scale
-                )
-                share = torch.sigmoid(part_weight - weight[:, :, begin:end]).unsqueeze(-1)
-                answer[:, :, begin:end].lerp_(part, share.to(part.dtype))
-                weight[:, :, begin:end] = torch.logaddexp(weight[:, :, begin:end], part_weight)
-            else:
-                mask = self.mask(piece, query.dtype) if piece.kind == "masked" else None
-                answer[:, :, begin:end], weight[:, :, begin:end] = attend_square(
-                    query[:, :, begin:end], key[:, :, columns], value[:, :, columns], scale, mask
-                )
-        return answer.transpose(1, 2)
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float,
+        answer: torch.Tensor, sums: torch.Tensor,
+    ) -> None:  # fmt: skip
+        """Write the squares' attention into ``answer`` [T, heads, D] and ``sums`` [heads, T]."""
+        heads = query.shape[1]
+        if self.mask is not None and self.mask.dtype == torch.bool:
+            self.mask = make_additive(self.mask, query.dtype)
+        part, part_sums = attend(
+            self.take(query), repeat_heads(self.take(key), heads), repeat_heads(self.take(value), heads),
+            scale, self.mask is None, self.mask,
+        )  # fmt: skip
+        tokens = self.tokens[self.real]
+        answer[tokens] = part.transpose(1, 2).flatten(0, 1)[self.real]
+        sums[:, tokens] = part_sums.transpose(0, 1).flatten(1)[:, self.real]
 
-    def mask(self, piece: Piece, dtype: torch.dtype) -> torch.Tensor:
-        if self.masks[piece.rows].dtype == torch.bool:
-            self.masks[piece.rows] = make_additive(self.masks[piece.rows], dtype)
-        return self.masks[piece.rows]
+    def take(self, states: torch.Tensor) -> torch.Tensor:
+        """[count, heads, length, D] of states [T, heads, D]."""
+        return states[self.tokens].unflatten(0, (self.count, self.length)).transpose(1, 2)
+
+
+PADDED = 1.3  # of the area of a batch's squares, the most that padding may make of it
+
+
+def group_squares(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Squares that are computed as one batch: of one kind, and of similar size."""
+    group: list[Piece] = []
+    area = 0
+    for piece in sorted(pieces, key=lambda piece: (piece.kind, piece.rows[0] - piece.rows[1])):
+        size = piece.rows[1] - piece.rows[0]
+        if group:
+            longest = group[0].rows[1] - group[0].rows[0]
+            if piece.kind != group[0].kind or longest**2 * (len(group) + 1) > PADDED * (area + size**2):
+                yield group
+                group, area = [], 0
+        group.append(piece)
+        area += size**2
+    if group:
+        yield group
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    causal: bool = False,
+    mask: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention, [batch, heads, rows, D], and its log-sum-exps, [batch, heads, rows]."""
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    part, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+    return part, sums
 
 
 def attend_full(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of all queries to all keys, and its log-sum-exps [1, heads, rows]."""
+    """All queries attend to all keys: [1, heads, rows, D], and log-sum-exps [1, heads, rows].
+
+    The heads that share keys are folded into the rows of one, so that no key is copied.
+    """
     _, heads, rows, size = query.shape
-    groups = key.shape[1]
-    # the heads that share keys become rows of one head: no key is copied
-    folded = query.reshape(1, groups, heads // groups * rows, size)
-    part, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        folded, key, value, 0.0, False, scale=scale
-    )
-    return part.reshape(1, heads, rows, -1), weight.reshape(1, heads, rows)
+    part, sums = attend(query.reshape(1, key.shape[1], -1, size), key, value, scale)
+    return part.reshape(1, heads, rows, -1), sums.reshape(1, heads, rows)
 
 
-def attend_square(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, mask: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of tokens among themselves, causal or by the mask, and its log-sum-exps."""
-    repeats = query.shape[1] // key.shape[1]
-    if repeats > 1:
-        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-    part, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale
-    )
-    return part, weight
+def repeat_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    repeats = heads // states.shape[1]
+    return states.repeat_interleave(repeats, 1) if repeats > 1 else states
 
 
 def make_additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """[1, 1, Q, K]: 0 where a key is seen, the type's least number elsewhere."""
+    """0 where a key is seen, the type's least number elsewhere; of the same shape."""
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[None, None]
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def make_dense_mask(tree: PrefixTree, chunk: Chunk, dtype: torch.dtype, device: Any) -> torch.Tensor:
     """The whole pattern of a chunk: [1, 1, T, A + T], additive."""
     own = np.arange(chunk.start, chunk.end)
     visible = torch.from_numpy(see(tree, own, np.concatenate([chunk.kept, own])))
-    return make_additive(visible.to(device), dtype)
+    return make_additive(visible.to(device), dtype)[None, None]
 
 
 class FlexAttention:

@@ -64,6 +64,7 @@ class BranchEngine:
         self.logits_budget = logits_budget
         self.autocast = autocast
         self.softmax_dtype = softmax_dtype
+        self.call = CALL
         self.device = model.get_input_embeddings().weight.device
         self.computed = 0
 
@@ -71,7 +72,7 @@ class BranchEngine:
         self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
     ) -> Iterator[list[Answer]]:
         """Answer queries; each batch's answers as soon as they are complete."""
-        outline = Outline(queries)
+        outline = Outline(queries, self.call)
         before = self.computed
         asked = sum(len(query.inputs) for query in queries)
         logprob, greedy = np.zeros(len(queries)), np.ones(len(queries), dtype=bool)
@@ -158,9 +159,13 @@ class Outline:
 
     Below a node either its children are computed as rows and each goes on from there, or all that lies below
     it as whole rows, what these share computed several times: a call of the model is not free.
+
+    Args:
+        queries: those to be scored.
+        call: what a call costs beside its tokens, in tokens.
     """
 
-    def __init__(self, queries: Sequence[Query]) -> None:
+    def __init__(self, queries: Sequence[Query], call: int) -> None:
         self.rows = [np.asarray(query.inputs, dtype=np.int64) for query in queries]
         self.root = grow(self.rows)
         self.begin: dict[int, int] = {}
@@ -168,7 +173,7 @@ class Outline:
         self.stepwise: dict[int, bool] = {}
         self.tokens: dict[int, int] = {}
         self.assign(queries)
-        self.choose()
+        self.choose(call)
 
     def assign(self, queries: Sequence[Query]) -> None:
         """Note at each node what is read there; the targets of a query may lie on several."""
@@ -186,7 +191,7 @@ class Outline:
                     owner = next(step for step in path if step.end > depth)
                     self.scored[id(owner)].append((depth, int(target), query))
 
-    def choose(self) -> None:
+    def choose(self, call: int) -> None:
         cost: dict[int, float] = {}
         flat: dict[int, tuple[int, int]] = {}  # tokens of the whole rows below a node, and their number
         for node, leaving in walk(self.root):
@@ -197,7 +202,7 @@ class Outline:
             whole = sum(flat[key][0] + lengths[key] * flat[key][1] for key in lengths)
             steps = sum(cost[key] + lengths[key] for key in lengths)
             self.stepwise[id(node)] = steps < whole
-            cost[id(node)] = CALL + min(steps, whole) if node.children else 0.0
+            cost[id(node)] = call + min(steps, whole) if node.children else 0.0
             flat[id(node)] = (whole, max(1, rows))
             below = sum(self.tokens[key] + lengths[key] for key in lengths)
             self.tokens[id(node)] = below if self.stepwise[id(node)] else whole

@@ -58,6 +58,8 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
     reasons = []
     for make in list_ways(model, autocast, softmax_dtype):
         engine = make(16, 64)
+        if isinstance(engine, BranchEngine):
+            engine.call = 0  # so that rows this short share their prefix too
         try:
             difference = compare(engine, queries, expected)
         except Exception as error:

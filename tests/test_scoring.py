@@ -1,0 +1,273 @@
+"""The tree scorer against lm-eval's own backend, on models of many kinds."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from gptalt_eval.scoring.backend import TreeLM, add_tree
+from gptalt_eval.scoring.branches import BranchEngine
+from gptalt_eval.scoring.engine import Engine
+from gptalt_eval.scoring.tree import Query, build_tree
+
+pytestmark = pytest.mark.torch
+WAYS = {
+    "llama": "pieces", "llama_scaled_rope": "pieces", "gpt_neox": "pieces", "opt": "pieces", "qwen2": "pieces",
+    "glm": "pieces", "gpt2": "pieces", "codegen": "mask", "gptj": "mask", "falcon": "mask", "bloom": "branches",
+    "mpt": "branches", "mistral_window": "pieces", "gemma2": "mask", "rwkv": None, "mamba": None, "t5": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def load():
+    def load_pair(name, **settings):
+        given = {"tokenizer": tiny.make_tokenizer(), "batch_size": 4, **settings}
+        model = tiny.make_model(name)
+        return add_tree(HFLM)(pretrained=model, **given), HFLM(pretrained=model, **given)
+
+    return load_pair
+
+
+def ask(*pairs):
+    return [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+
+
+def assert_same(ours, stock):
+    assert len(ours) == len(stock)
+    for (our, our_greedy), (their, their_greedy) in zip(ours, stock, strict=True):
+        assert our == pytest.approx(their, abs=1e-4)
+        assert our_greedy == their_greedy
+
+
+@pytest.mark.parametrize("name", tiny.MAKERS)
+def test_each_model_is_scored_in_the_way_that_is_right_for_it(name, load):
+    ours, _ = load(name)
+    engine = ours.choice.engine
+    assert (engine.way if engine else None) == WAYS[name], ours.choice.reason
+    assert bool(ours.choice.reason) == (WAYS[name] != "pieces" and WAYS[name] != "mask" or name == "gemma2")
+
+
+@st.composite
+def encoded_requests(draw):
+    """Token requests that share beginnings, nest, repeat, score one token, or exceed the context."""
+    token = st.integers(3, 12)
+    bases = draw(st.lists(st.lists(token, min_size=1, max_size=30), min_size=1, max_size=2))
+    requests = []
+    for _ in range(draw(st.integers(1, 6))):
+        base = draw(st.sampled_from(bases))
+        context = base[: draw(st.integers(1, len(base)))] + draw(st.lists(token, max_size=6))
+        continuation = draw(st.lists(token, min_size=1, max_size=5))
+        requests.append(((f"{context}", f"{continuation}"), context, continuation))
+        if draw(st.booleans()):
+            requests.append(requests[draw(st.integers(0, len(requests) - 1))])
+    return requests
+
+
+@pytest.mark.parametrize("name", [name for name in WAYS if WAYS[name]])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=encoded_requests(), budget=st.sampled_from([3, 16, 1024]))
+def test_any_set_of_requests_is_answered_as_stock_answers_it(name, load, requests, budget):
+    ours, stock = load(name, max_length=28)
+    ours.choice.engine.budget = budget
+    ours.choice.engine.logits_budget = budget
+    ours.choice.engine.call = 0  # of the branches: short prefixes are shared too
+    assert_same(ours._loglikelihood_tokens(requests), stock._loglikelihood_tokens(requests, disable_tqdm=True))
+
+
+TEXTS = ask(
+    ("Question: how many apples are left?\nAnswer:", " five apples"),
+    ("Question: how many apples are left?\nAnswer:", " five"),
+    ("Question: how many apples are left?\nAnswer:", " seven dogs"),
+    ("Question: how many apples are left?\nAnswer: ", "nobody"),  # the space belongs to the continuation
+    ("", "The quick brown fox"),
+    ("", "<s>The quick"),  # begins with the prefix token itself
+    ("<s>Question: what", " is the capital"),
+    ("<pad>  ", "twelve"),
+)
+
+
+@pytest.mark.parametrize("name", ["llama", "opt", "bloom", "codegen", "rwkv", "t5"])
+@pytest.mark.parametrize("settings", [{}, {"add_bos_token": True}, {"prefix_token_id": 1}])
+def test_texts_are_answered_as_stock_answers_them(name, settings, load):
+    ours, stock = load(name, **settings)
+    assert_same(ours.loglikelihood(TEXTS, disable_tqdm=True), stock.loglikelihood(TEXTS, disable_tqdm=True))
+
+
+def test_a_stream_gives_the_same_answers_as_they_come(load):
+    ours, stock = load("llama")
+    ours.choice.engine.budget = 4
+    batches = list(ours.stream_loglikelihood(TEXTS))
+    assert len([batch for batch in batches if batch]) > 3
+    answers = dict(pair for batch in batches for pair in batch)
+    assert_same([answers[place] for place in range(len(TEXTS))], stock.loglikelihood(TEXTS, disable_tqdm=True))
+
+
+@pytest.mark.parametrize("name", ["llama", "mpt", "t5"])
+def test_rolling_log_likelihoods(name, load):
+    long = " ".join(["The quick brown fox jumps over the lazy dog, and twelve apples are left."] * 5)
+    requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in (long, "the dog", long[:90])]
+    ours, stock = load(name, max_length=30)
+    theirs = stock.loglikelihood_rolling(requests, disable_tqdm=True)
+    assert ours.loglikelihood_rolling(requests, disable_tqdm=True) == pytest.approx(theirs, abs=1e-3)
+
+
+def test_each_answer_goes_to_the_cache_once_and_windows_never(load):
+    ours, _ = load("llama")
+    kept = []
+    ours.cache_hook.add_partial = lambda *given: kept.append(given[:2])
+    ours.loglikelihood(TEXTS, disable_tqdm=True)
+    assert sorted(kept) == sorted(("loglikelihood", request.args) for request in TEXTS)
+    kept.clear()
+    ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("the dog",), 0)])
+    assert kept == [("loglikelihood_rolling", ("the dog",))]
+
+
+def test_the_same_string_is_encoded_once(load, monkeypatch):
+    ours, _ = load("llama")
+    encoded = []
+    plain = ours.tokenizer._encode_plus
+    monkeypatch.setattr(
+        ours.tokenizer, "_encode_plus", lambda text, *args, **named: encoded.append(text) or plain(text, *args, **named)
+    )
+    ours.loglikelihood(TEXTS[:3], disable_tqdm=True)
+    strings = [string for text in encoded for string in ([text] if isinstance(text, str) else text)]
+    assert sorted(strings) == sorted({TEXTS[0].args[0], *("".join(request.args) for request in TEXTS[:3])})
+
+
+def count_unique(requests):
+    return len({tuple((c + k)[:-1][: end + 1]) for _, c, k in requests for end in range(len(c + k) - 1)})
+
+
+@pytest.mark.parametrize("name", ["llama", "codegen"])
+@pytest.mark.parametrize("budget", [5, 1024])
+def test_every_distinct_token_is_computed_once(name, budget, load):
+    """Counted at the model's own door, not by the engine."""
+    ours, _ = load(name)
+    ours.choice.engine.budget = budget
+    requests = [ours.encode(*request.args) for request in TEXTS]
+    passed, logits = [], []
+
+    def count(module, given, named, output):
+        passed.append(named["input_ids"].numel())
+        logits.append(output.logits.shape[1])
+
+    handle = ours.model.register_forward_hook(count, with_kwargs=True)
+    ours._loglikelihood_tokens(requests)
+    handle.remove()
+    tree = build_tree([ours.make_query(request) for request in requests])
+    assert sum(passed) == count_unique(requests) == len(tree)
+    assert max(passed) <= budget
+    assert sum(logits) <= len(np.unique(tree.positions)) + len(logits)  # a chunk without targets computes one
+
+
+def test_memory_that_runs_out_costs_no_finished_chunk(load, monkeypatch):
+    ours, stock = load("llama")
+    engine = ours.choice.engine
+    engine.budget = 16
+    forward, sizes = ours.model.forward, []
+
+    def fail_above_nine(*given, **named):
+        size = named["input_ids"].shape[1]
+        if size > 9 and sizes:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        sizes.append(size)
+        return forward(*given, **named)
+
+    monkeypatch.setattr(ours.model, "forward", fail_above_nine)
+    ours_answers = ours.loglikelihood(TEXTS, disable_tqdm=True)
+    monkeypatch.undo()
+    assert_same(ours_answers, stock.loglikelihood(TEXTS, disable_tqdm=True))
+    requests = [ours.encode(*request.args) for request in TEXTS]
+    assert sum(sizes) == count_unique(requests)  # nothing was computed twice
+    assert engine.budget <= 9 < max(sizes)
+
+
+@pytest.mark.parametrize("engine_class", ["tree", "branches"])
+def test_one_token_too_many_for_the_memory_is_an_error(engine_class, load, monkeypatch):
+    model = tiny.make_model("llama")
+    engine = BranchEngine(model, 64, 64) if engine_class == "branches" else Engine(model, "pieces", 64, 64)
+
+    def fail(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(model, "forward", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(engine.score([Query([3, 4, 5], [6])]))
+
+
+def test_flex_attention_gives_the_same_answers():
+    """Uncompiled, as no GPU is needed then; its padded shapes and block mask are the same."""
+    model = tiny.make_model("llama")
+    generator = np.random.default_rng(0)
+    prefix = generator.integers(3, VOCABULARY, 20).tolist()
+    queries = [Query(prefix + generator.integers(3, VOCABULARY, size).tolist(), [3, 4]) for size in (3, 9, 30, 14)]
+    found = {}
+    for way in ("pieces", "flex", "mask"):
+        engine = Engine(model, way, 25, 25)
+        found[way] = sorted((a.query, a.logprob) for batch in engine.score(queries) for a in batch)
+    for way in ("flex", "mask"):
+        assert np.allclose(found[way], found["pieces"], atol=1e-5)
+
+
+VOCABULARY = tiny.VOCABULARY
+
+
+def test_a_window_sends_only_longer_requests_to_stock(load, monkeypatch):
+    ours, stock = load("mistral_window")
+    short, long = [5] * 10, [7] * 40
+    requests = [(("a", "b"), short, [3]), (("c", "d"), long, [3, 4])]
+    sent = []
+    plain = HFLM._loglikelihood_tokens
+    monkeypatch.setattr(
+        HFLM, "_loglikelihood_tokens", lambda self, asked, **named: sent.extend(asked) or plain(self, asked, **named)
+    )
+    ours_answers = ours._loglikelihood_tokens(requests)
+    assert sent == requests[1:]
+    monkeypatch.undo()
+    assert_same(ours_answers, stock._loglikelihood_tokens(requests, disable_tqdm=True))
+
+
+def test_a_backend_that_scores_in_its_own_way_is_left_alone():
+    class Own(HFLM):
+        def _model_call(self, inps, **settings):
+            return super()._model_call(inps, **settings) / 2
+
+    class Encoder(HFLM):
+        def _encode_pair(self, context, continuation):
+            return [0, *super()._encode_pair(context, continuation)[0]], [5]
+
+    assert add_tree(Own) is Own
+    added = add_tree(Encoder)
+    assert added is not Encoder
+    assert issubclass(added, TreeLM)
+    given = {"pretrained": tiny.make_model("llama"), "tokenizer": tiny.make_tokenizer()}
+    ours, stock = added(**given), Encoder(**given)
+    assert_same(ours.loglikelihood(TEXTS[:3], disable_tqdm=True), stock.loglikelihood(TEXTS[:3], disable_tqdm=True))
+
+
+def test_lora_adapters_are_scored_too(load, tmp_path):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(1)
+    config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(tiny.MAKERS["llama"]().eval(), config).eval()
+    given = {"pretrained": model, "tokenizer": tiny.make_tokenizer()}
+    ours, stock = add_tree(HFLM)(**given), HFLM(**given)
+    assert ours.choice.engine.way == "pieces"
+    assert_same(ours.loglikelihood(TEXTS, disable_tqdm=True), stock.loglikelihood(TEXTS, disable_tqdm=True))
+
+
+def test_progress_counts_tokens(load):
+    ours, _ = load("llama")
+    ours.choice.engine.budget = 6
+    told = []
+    ours.progress = told.append
+    requests = [ours.encode(*request.args) for request in TEXTS]
+    ours._loglikelihood_tokens(requests)
+    assert told[0].computed == 0
+    assert told[-1].computed == told[-1].total == count_unique(requests)
+    assert told[-1].asked == sum(len(c + k) - 1 for _, c, k in requests)
+    assert all(later.computed > earlier.computed for earlier, later in zip(told, told[1:], strict=False))
