@@ -1,13 +1,14 @@
 """The benchmark's requests: (context, continuation) pairs made from release files of real benchmarks.
 
-The prompts have the shape of lm-eval's own tasks; the few-shot examples of a workload are the same for all its
-questions, RACE asks every question of a passage.
+The prompts have the shape of lm-eval's own tasks. The few-shot examples of a workload are the same for all
+its questions; RACE asks every question of a passage.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def read_lines(path: Path) -> Iterator[Any]:
 
 
 def make_race(data: Path, passages: int = 40) -> list[Request]:
-    """Each option of each question of a passage: the passage is shared by the questions, these by the options."""
+    """Each option of each question: the passage is shared by the questions, these by the options."""
     files = sorted((data / "race/RACE/test/high").glob("*.txt"), key=lambda file: int(file.stem))[:passages]
     requests = []
     for file in files:
@@ -113,3 +114,53 @@ WORKLOADS = {
     "WinoGrande, 300": make_winogrande,
     "OpenBookQA, 300": make_openbookqa,
 }
+
+
+def make_gsm8k(data: Path, questions: int = 64, shots: int = 5) -> list[tuple[str, dict[str, Any]]]:
+    examples = list(read_lines(data / "gsm8k/train.jsonl"))[:shots]
+    head = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in examples)
+    rows = list(read_lines(data / "gsm8k/test.jsonl"))[:questions]
+    return [(f"{head}Question: {row['question']}\nAnswer:", dict(STOP)) for row in rows]
+
+
+STOP = {"until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "max_gen_toks": 256}
+GENERATION = {"GSM8K 5-shot, 64": make_gsm8k}
+
+# of each workload: prefixes, words in one, questions to a prefix, words in one, options, words in one
+SHAPES = {
+    "RACE-high, 40 passages": (40, 280, 3, 12, 4, 6),
+    "MMLU 5-shot, 5 x 100": (5, 400, 100, 50, 4, 1),
+    "ARC-Challenge 25-shot, 100": (1, 600, 100, 22, 4, 5),
+    "HellaSwag, 500": (500, 0, 1, 30, 4, 20),
+    "PIQA, 500": (500, 0, 1, 10, 2, 18),
+    "BoolQ, 100": (100, 0, 1, 105, 2, 1),
+    "WinoGrande, 300": (300, 12, 2, 1, 1, 7),
+    "OpenBookQA, 300": (300, 0, 1, 11, 4, 3),
+    "GSM8K 5-shot, 64": (1, 500, 64, 45, 1, 0),
+}
+
+
+def make_synthetic(name: str) -> list[Any]:
+    """Requests of a workload's shape, of random words."""
+    source = random.Random(name)
+    words = "the of a to in that it was for on are as with his they at be this from have or by".split()  # noqa: SIM905
+    words += [
+        first + second
+        for first in ("ba", "ke", "mo", "tri", "sla")
+        for second in ("n", "rt", "le", "st", "nd")
+    ]
+
+    def say(count: int) -> str:
+        return " ".join(source.choices(words, k=count))
+
+    prefixes, prefix_words, questions, question_words, options, option_words = SHAPES[name]
+    made: list[Any] = []
+    for prefix in (say(prefix_words) for _ in range(prefixes)):
+        for question in (f"{prefix} {say(question_words)}".strip() for _ in range(questions)):
+            if name in GENERATION:
+                made.append((question, dict(STOP)))
+            elif option_words == 1:
+                made += [(question, f" {letter}") for letter in LETTERS[:options]]
+            else:
+                made += [(question, f" {say(option_words)}") for _ in range(options)]
+    return made

@@ -156,6 +156,14 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
         display.note(f"lm-eval's own loop computes the log-likelihoods of this model: {choice.reason}.")
     elif choice.reason:
         display.note(f"Prefixes are shared in the way '{way}': {choice.reason}.")
+    told: set[str] = set()
+
+    def explain(reason: str) -> None:
+        if reason not in told:
+            told.add(reason)
+            display.note(f"lm-eval's own loop generates: {reason}.")
+
+    lm.explain = explain
 
 
 def expect_answers(plan: Plan, loaded: Sequence[Any], lm: Any) -> None:

@@ -45,7 +45,9 @@ def paint(tree, chunk, pieces):
         else:
             assert piece.columns[0] - len(chunk.kept) == piece.rows[0]
             assert block.shape[0] == block.shape[1]
-            block += np.tril(np.ones(block.shape, dtype=int)) if piece.kind == "causal" else seen[rows, columns]
+            block += (
+                np.tril(np.ones(block.shape, dtype=int)) if piece.kind == "causal" else seen[rows, columns]
+            )
     return painted, seen
 
 

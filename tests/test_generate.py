@@ -197,7 +197,7 @@ def test_identical_requests_are_generated_once(tokenizer, monkeypatch):
 
 
 @pytest.mark.parametrize("offset", range(1, 5))
-def test_a_stop_string_may_span_tokens(offset, tokenizer):
+def test_a_stop_string_may_span_tokens(offset, tokenizer, monkeypatch):
     lm = make_lm(tokenizer)
     free = ask_stock(lm, CASES["a shared beginning"])
     words = [tokenizer.decode([token]) for token in tokenizer.encode(free[0], add_special_tokens=False)]
@@ -207,6 +207,9 @@ def test_a_stop_string_may_span_tokens(offset, tokenizer):
     texts = ask_ours(lm, requests)
     assert texts == ask_stock(lm, requests)
     assert texts[0] == free[0].split(stop)[0] != free[0]
+    calls = watch(monkeypatch)
+    ask_ours(lm, requests[:1])
+    assert sum(length == 1 for _, length in calls) < GREEDY["max_gen_toks"]  # it ended the row
 
 
 def test_the_end_of_sequence_may_come_at_once(tokenizer):
@@ -246,13 +249,14 @@ def test_a_prompt_may_bring_its_own_beginning_of_sequence(add_bos_token, tokeniz
 
 @pytest.mark.parametrize("kind", [int, str])
 def test_thinking_is_cut_off(kind, tokenizer):
-    free = ask_stock(make_lm(tokenizer), make_requests(SHARED))
-    token = tokenizer.encode(free[0], add_special_tokens=False)[4]
-    end = token if kind is int else tokenizer.decode([token])
-    lm = make_lm(tokenizer, think_end_token=end)
-    texts = ask_ours(lm, make_requests(SHARED))
-    assert texts == ask_stock(lm, make_requests(SHARED))
-    assert texts[0] != free[0]
+    requests = make_requests(SHARED, max_gen_toks=30)
+    free = ask_stock(make_lm(tokenizer), requests)
+    said = [tokenizer.encode(text, add_special_tokens=False) for text in free]
+    token = next(token for tokens in said for token in tokens if tokens.count(token) > 1)
+    lm = make_lm(tokenizer, think_end_token=token if kind is int else tokenizer.decode([token]))
+    texts = ask_ours(lm, requests)
+    assert texts == ask_stock(lm, requests)
+    assert texts != free
 
 
 def test_a_lora_is_used(tokenizer):
@@ -368,10 +372,12 @@ def test_a_prompt_without_tokens_is_lm_evals_business(tokenizer):
 
 
 def test_an_attention_that_is_not_the_models_is_found_out(tokenizer, monkeypatch):
-    plain = generate.attend_full
-    monkeypatch.setattr(
-        generate, "attend_full", lambda query, key, value, scale: plain(query, key, value, scale * 1.1)
-    )
+    plain = generate.attend
+
+    def attend(query, key, value, scale, **settings):
+        return plain(query, key, value, scale * 1.1, **settings)
+
+    monkeypatch.setattr(generate, "attend", attend)
     with pytest.raises(Unsupported, match="logits differ by"):
         generate_until(make_lm(tokenizer), make_requests(SHARED), pytest.fail)
 

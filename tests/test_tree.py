@@ -108,11 +108,19 @@ def test_division_gives_each_query_to_one_process(asked, parts):
 
 def test_division_is_by_tokens_and_at_shallow_places():
     """Two subjects of 40 questions after a long prefix each, one question of the first three times as long."""
-    rows = [[subject] * 300 + [number + 5] * (150 if number == 0 else 50) for subject in (1, 2) for number in range(40)]
+    rows = [
+        [subject] * 300 + [number + 5] * (150 if number == 0 else 50)
+        for subject in (1, 2)
+        for number in range(40)
+    ]
     asked = [Query(row, [0]) for row in rows]
     for parts in (2, 4):
-        sizes = [len(build_tree([asked[i] for i in part])) for part in divide(build_tree(asked), asked, parts)]
+        sizes = [
+            len(build_tree([asked[i] for i in part])) for part in divide(build_tree(asked), asked, parts)
+        ]
         assert max(sizes) < 1.35 * min(sizes)
     first, second = divide(build_tree(asked), asked, 2)
     assert set(first) == set(range(40))
-    assert sum(len(build_tree([asked[i] for i in part])) for part in (first, second)) == len(build_tree(asked))
+    assert sum(len(build_tree([asked[i] for i in part])) for part in (first, second)) == len(
+        build_tree(asked)
+    )

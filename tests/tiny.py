@@ -86,7 +86,10 @@ def make_tokenizer():
     inner.decoder = decoders.ByteLevel()
     alphabet = [*sorted({char for text in SENTENCES for char in text.replace(" ", "Ġ")}), "Ċ"]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     inner.train_from_iterator(SENTENCES, trainer)
     return tf.PreTrainedTokenizerFast(

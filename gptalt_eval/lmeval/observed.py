@@ -65,7 +65,9 @@ class ObservedLM:
         """
         if not can_stream(self.lm):
             return
-        distinct = {request.args: request for request in requests if self.recall("loglikelihood", request) is None}
+        distinct = {
+            request.args: request for request in requests if self.recall("loglikelihood", request) is None
+        }
         self.expected = set(distinct)
         keys = list(distinct)
         batches = self.lm.stream_loglikelihood(list(distinct.values()))

@@ -22,9 +22,8 @@ from gptalt_eval.scoring.tree import PrefixTree
 NAME = "gptalt_tree"
 # what models hand to an attention function that changes nothing here: the pattern already holds it
 HARMLESS = {
-    "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal", "layer_idx",
-    "output_attentions", "sliding_window", "past_key_values", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q",
-    "max_length_k", "output_hidden_states", "return_dict", "num_items_in_batch",
+    "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal",
+    "output_attentions", "output_hidden_states", "return_dict", "sliding_window", "past_key_values",
 }  # fmt: skip
 
 
@@ -110,7 +109,9 @@ class PieceAttention:
         squares = [piece for piece in pieces if piece.kind != "full"]
         self.batches = [Batch(tree, chunk, group) for group in group_squares(squares)]
 
-    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         _, heads, length, _ = query.shape
         rows = query.transpose(1, 2)[0]  # one token after the other, as the projections wrote them
         own_key, own_value = (states[:, :, -length:].transpose(1, 2)[0] for states in (key, value))
@@ -134,7 +135,9 @@ class Batch:
         self.count = len(pieces)
         self.length = max(piece.rows[1] - piece.rows[0] for piece in pieces)
         places = np.arange(self.length)
-        begins, ends = (np.array(column)[:, None] for column in zip(*(piece.rows for piece in pieces), strict=True))
+        begins, ends = (
+            np.array(column)[:, None] for column in zip(*(piece.rows for piece in pieces), strict=True)
+        )
         self.tokens = torch.from_numpy(np.minimum(begins + places, ends - 1).ravel())
         self.real = torch.from_numpy(np.flatnonzero((begins + places < ends).ravel()))
         self.mask: torch.Tensor | None = None

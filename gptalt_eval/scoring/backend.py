@@ -13,6 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from gptalt_eval.scoring import generate
 from gptalt_eval.scoring.engine import Progress
 from gptalt_eval.scoring.probe import Choice, choose_engine, find_window
 from gptalt_eval.scoring.tree import Query, build_tree, divide
@@ -25,7 +26,7 @@ OWN_SCORING = (
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
-    """A backend whose log-likelihoods are scored as a prefix tree; itself if it scores in a way of its own."""
+    """A backend that scores log-likelihoods as a prefix tree; itself if it scores in a way of its own."""
     own = [name for name in OWN_SCORING if getattr(backend, name, None) is not getattr(HFLM, name)]
     return backend if own else type(f"Tree{backend.__name__}", (TreeLM, backend), {})
 
@@ -36,11 +37,13 @@ class TreeLM(HFLM):  # type: ignore[misc]
     Attributes:
         choice: how the model is scored, and why not otherwise.
         progress: told how far a tree is.
+        explain: told why lm-eval's own loop generates, where it does.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.progress: Callable[[Progress], None] = lambda _: None
+        self.explain: Callable[[str], None] = lambda _: None
         self.encoded: dict[tuple[str, bool | None], list[int]] = {}
         self.choice: Choice = self.choose()
 
@@ -72,7 +75,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
         return answers
 
     def stream_loglikelihood(self, requests: Sequence[Instance]) -> Iterator[list[tuple[int, Scored]]]:
-        """As ``loglikelihood``: (place among the requests, answer) as soon as they are there, in any order."""
+        """As ``loglikelihood``, in any order: (place among the requests, answer) as soon as there."""
         self.encode_together(requests)
         encoded = [self.encode(*request.args) for request in requests]
         self.encoded.clear()
@@ -110,7 +113,8 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Scored]:
         if self.choice.engine is None:
-            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            stock: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return stock
         answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 
@@ -169,7 +173,8 @@ class TreeLM(HFLM):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         if self.choice.engine is None:
-            return super().loglikelihood_rolling(requests, disable_tqdm)
+            stock: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
+            return stock
         windows: list[Encoded] = []
         owners: list[int] = []
         for place, request in enumerate(requests):
@@ -184,3 +189,19 @@ class TreeLM(HFLM):  # type: ignore[misc]
         for request, total in zip(requests, totals, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
         return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        answers: dict[int, str] = {}
+
+        def keep(place: int, text: str) -> None:
+            answers[place] = text
+            self.cache_hook.add_partial("generate_until", requests[place].args, text)
+
+        try:
+            generate.generate_until(self, [request.args for request in requests], keep)
+        except generate.Unsupported as reason:
+            self.explain(str(reason))
+            rest = [place for place in range(len(requests)) if place not in answers]
+            texts = super().generate_until([requests[place] for place in rest], disable_tqdm)
+            answers.update(zip(rest, texts, strict=True))
+        return [answers[place] for place in range(len(requests))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -79,8 +80,8 @@ class Piece:
     kind: Literal["full", "causal", "masked"]
 
 
-# Costs in units of one score (one query and one key, all heads), measured with bf16 and fp32 on CPUs with and
-# without AMX. They are constants, not timed at start-up, so that a run's numbers do not depend on its timings.
+# Costs in units of one score (one query and one key, all heads), measured on a CPU, bf16. They are constants,
+# not timed at start-up: cut by timings, no two runs would round alike.
 PIECE = 6000  # a call of the attention kernel and what is around it
 MERGE = 60  # a query whose answer is put together from one more piece
 CAUSAL = 0.6  # of a square whose upper triangle the kernel skips
@@ -88,7 +89,7 @@ MASKED = 1.4  # a pair in a square with a mask
 
 
 def cut_pieces(tree: PrefixTree, chunk: Chunk) -> list[Piece]:
-    """The pieces of a chunk: those of its own tokens first, so that each query has one, then the cached keys'."""
+    """The pieces of a chunk, squares first: together they hold every query once."""
     cached = len(chunk.kept)
     own = PieceCutter(
         tree.depth[chunk.start : chunk.end], tree.subtree_end[chunk.start : chunk.end] - chunk.start
@@ -104,7 +105,7 @@ def cut_cached(depth: Ints, cached: int) -> Iterator[Piece]:
     """Cached key ``p`` has depth ``p``: a token sees it until the order has come up to that depth again."""
     seen = np.minimum(np.minimum.accumulate(depth), cached)
     steps = [0, *(np.flatnonzero(np.diff(seen)) + 1).tolist(), len(depth)]
-    for begin, end in zip(steps, steps[1:]):
+    for begin, end in pairwise(steps):
         if seen[begin]:
             yield Piece((begin, end), (0, int(seen[begin])), "full")
 

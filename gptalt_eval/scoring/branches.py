@@ -145,11 +145,8 @@ class BranchEngine:
             for number, row in enumerate(rows)
             for place, target, query in row.scored
         )
-        places, targets, owners = (
-            (np.array(column, dtype=np.int64) for column in zip(*figures))
-            if figures
-            else (np.zeros(0, np.int64),) * 3
-        )
+        columns = np.array(figures, dtype=np.int64).reshape(-1, 3)
+        places, targets, owners = columns[:, 0], columns[:, 1], columns[:, 2]
         values, likely = read_logits(output.logits.flatten(0, 1), places, targets, self.softmax_dtype)
         return (owners, values, likely), [(layer.keys, layer.values) for layer in cache.layers]
 

@@ -246,7 +246,7 @@ class Sums:
         return slice(int(low), int(high))
 
     def find(self, chunk: Chunk) -> tuple[Ints, Ints, Ints]:
-        """Of a chunk: the positions whose logits are wanted [U], each target's row among them [S], and targets."""
+        """Of a chunk: positions whose logits are wanted [U], each target's row among them [S], targets."""
         span = self.span(chunk)
         positions, rows = np.unique(self.tree.positions[span] - chunk.start, return_inverse=True)
         return positions, rows, self.tree.targets[span]

@@ -18,7 +18,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from transformers import Cache, DynamicLayer, PreTrainedModel
 
-from gptalt_eval.scoring.attention import NAME, Unsupported, attend_full, computing, use_attention
+from gptalt_eval.scoring.attention import NAME, Unsupported, attend, computing, use_attention
 from gptalt_eval.scoring.probe import allow, describe, find_window
 from gptalt_eval.scoring.tree import measure_common
 
@@ -328,12 +328,10 @@ class RowCache(Cache):  # type: ignore[misc]
         # the heads that share keys become rows of one head: no key is copied
         folded = query.reshape(count, groups, -1, size)
         mask = self.mask.repeat(1, 1, heads // groups, 1)
-        answer, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            folded, key, value, 0.0, False, attn_mask=mask, scale=scale
-        )
+        answer, weight = attend(folded, key, value, scale, mask=mask)
         if self.common:
             together = folded.transpose(0, 1).reshape(1, groups, -1, size)
-            part, part_weight = attend_full(together, *self.past[self.layer], scale)
+            part, part_weight = attend(together, *self.past[self.layer], scale)
             part = part.reshape(groups, count, -1, part.shape[-1]).transpose(0, 1)
             part_weight = part_weight.reshape(groups, count, -1).transpose(0, 1)
             answer = answer.lerp(part, torch.sigmoid(part_weight - weight)[..., None].to(part.dtype))

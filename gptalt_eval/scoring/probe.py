@@ -20,7 +20,7 @@ from gptalt_eval.scoring.engine import Engine, Way, is_out_of_memory
 from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
-TOKENS = 1024  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
+TOKENS = 2048  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
 LOGITS = 128 * 2**20  # bytes of a chunk's logits there
 MOST_TOKENS = 16384
 LONGEST = 24  # tokens of the probe's rows

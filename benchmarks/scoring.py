@@ -1,0 +1,260 @@
+"""Log-likelihoods and generation: the tree against stock lm-eval, on the same requests in one process.
+
+    python benchmarks/scoring.py [--workloads piqa,mmlu] [--repeats 3] [--dtype bfloat16] [--data FOLDER]
+
+Stock runs at its best batch size of 1, 8 and 32, found on a tenth of the requests; both take turns and
+the medians are shown. Tokens are counted at the model's own door. Errors are root-mean-square differences of
+the log-likelihoods from a float32 run of the tree, which itself is compared with stock's float32 on a sample.
+Without the release files the requests are random words of the same shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from lm_eval.models.huggingface import HFLM
+from workloads import GENERATION, WORKLOADS, Request, make_synthetic
+
+from gptalt_eval.environment import describe_hardware
+from gptalt_eval.scoring.backend import add_tree
+from gptalt_eval.smollm2 import fetch
+
+BATCH_SIZES = (1, 8, 32)
+Scores = list[tuple[float, bool]]
+
+
+def load_pair(arguments: dict[str, Any], dtype: str) -> tuple[Any, Any]:
+    """The tree's backend and stock's, on one model."""
+    ours = add_tree(HFLM)(**{**arguments, "dtype": dtype})
+    return ours, HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
+
+
+@contextlib.contextmanager
+def counting(model: Any) -> Iterator[list[int]]:
+    """Collects how many tokens pass through the model in each call."""
+    passed: list[int] = []
+    handle = model.register_forward_pre_hook(
+        lambda _, given, named: passed.append(named.get("input_ids", given[0] if given else None).numel()),
+        with_kwargs=True,
+    )
+    try:
+        yield passed
+    finally:
+        handle.remove()
+
+
+def measure(task: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
+    """What a task returns, its seconds, and the MiB that it took at most beyond what was there before."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the highest resident size so far
+        before = read_memory("VmRSS")
+    began = time.perf_counter()
+    result = task()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else read_memory("VmHWM")
+    return result, seconds, (peak - before) / 2**20
+
+
+def read_memory(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def find_batch_size(score: Callable[[list[Any]], Any], stock: Any, requests: list[Any]) -> int:
+    """Stock's fastest batch size on every tenth run of neighbouring requests."""
+    sample = [request for begin in range(0, len(requests), 320) for request in requests[begin : begin + 32]]
+    seconds = {}
+    for size in BATCH_SIZES:
+        stock.batch_size_per_gpu = size
+        _, seconds[size], _ = measure(lambda: score(sample), stock.device)
+    return min(seconds, key=lambda size: seconds[size])
+
+
+def compare(
+    name: str, requests: list[Request], ours: Any, stock: Any, reference: Any, repeats: int
+) -> dict[str, Any]:
+    """One row of the table."""
+    encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in requests]
+
+    def score_stock(asked: list[Any]) -> Scores:
+        return stock._loglikelihood_tokens(asked, disable_tqdm=True)
+
+    stock.batch_size_per_gpu = best = find_batch_size(score_stock, stock, encoded)
+    times: dict[str, list[float]] = {"ours": [], "stock": []}
+    memory: dict[str, float] = {}
+    passed: dict[str, int] = {}
+    answers: dict[str, Scores] = {}
+    for _ in range(repeats):
+        for who, task in (
+            ("ours", lambda: ours._loglikelihood_tokens(encoded)),
+            ("stock", lambda: score_stock(encoded)),
+        ):
+            with counting(ours.model) as tokens:
+                answers[who], seconds, memory[who] = measure(task, ours.device)
+            times[who].append(seconds)
+            passed[who] = sum(tokens)
+    unique = len({tuple((c + k)[:end]) for _, c, k in encoded for end in range(1, len(c + k))})
+    medians = {who: statistics.median(found) for who, found in times.items()}
+    exact = np.array([logprob for logprob, _ in reference._loglikelihood_tokens(encoded)])
+    errors = {
+        who: root_mean_square(np.array([logprob for logprob, _ in found]) - exact)
+        for who, found in answers.items()
+    }
+    return {
+        "workload": name, "requests": len(requests), "unique": unique, "computed": passed["ours"],
+        "stock_tokens": passed["stock"], "seconds": medians["ours"], "stock_seconds": medians["stock"],
+        "batch_size": best,
+        "rate": passed["ours"] / medians["ours"], "stock_rate": passed["stock"] / medians["stock"],
+        "ratio": medians["stock"] / medians["ours"], "limit": passed["stock"] / unique,
+        "memory": memory["ours"], "stock_memory": memory["stock"],
+        "error": errors["ours"], "stock_error": errors["stock"],
+    }  # fmt: skip
+
+
+def root_mean_square(differences: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(differences**2)))
+
+
+def generate(
+    name: str, requests: list[tuple[str, dict[str, Any]]], ours: Any, stock: Any, repeats: int
+) -> dict[str, Any]:
+    """The row of a generation workload."""
+    from lm_eval.api.instance import Instance
+
+    asked = [Instance("generate_until", {}, request, number) for number, request in enumerate(requests)]
+    stock.batch_size_per_gpu = best = find_batch_size(
+        lambda sample: stock.generate_until(sample[:8] * 4, disable_tqdm=True), stock, asked
+    )
+    times: dict[str, list[float]] = {"ours": [], "stock": []}
+    texts: dict[str, list[str]] = {}
+    memory: dict[str, float] = {}
+    for _ in range(repeats):
+        for who, lm in (("ours", ours), ("stock", stock)):
+            texts[who], seconds, memory[who] = measure(
+                lambda lm=lm: lm.generate_until(asked, disable_tqdm=True), lm.device
+            )
+            times[who].append(seconds)
+    medians = {who: statistics.median(found) for who, found in times.items()}
+    same = sum(one == other for one, other in zip(texts["ours"], texts["stock"], strict=True))
+    return {
+        "workload": name, "requests": len(requests), "batch_size": best,
+        "seconds": medians["ours"], "stock_seconds": medians["stock"],
+        "ratio": medians["stock"] / medians["ours"], "same_texts": same,
+        "memory": memory["ours"], "stock_memory": memory["stock"],
+    }  # fmt: skip
+
+
+def check_float32(requests: list[Request], reference: Any, stock: Any) -> dict[str, Any]:
+    """The tree's float32 against stock's, on a sample of whole questions."""
+    contexts = list(dict.fromkeys(context for context, _ in requests))
+    chosen = set(contexts[:: max(1, len(contexts) // 12)])
+    sample = [request for request in requests if request[0] in chosen]
+    encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in sample]
+    stock.batch_size_per_gpu = 8
+    ours, theirs = (
+        reference._loglikelihood_tokens(encoded),
+        stock._loglikelihood_tokens(encoded, disable_tqdm=True),
+    )
+    predicted = [choose_options(sample, found) for found in (ours, theirs)]
+    return {
+        "fp32_requests": len(sample),
+        "fp32_difference": max(abs(one[0] - other[0]) for one, other in zip(ours, theirs, strict=True)),
+        "fp32_options_differ": sum(one != other for one, other in zip(*predicted, strict=True)),
+    }
+
+
+def choose_options(requests: list[Request], scores: Scores) -> list[str]:
+    """By context, the most likely continuation."""
+    best: dict[str, tuple[float, str]] = {}
+    for (context, continuation), (logprob, _) in zip(requests, scores, strict=True):
+        best[context] = max(best.get(context, (-np.inf, "")), (logprob, continuation))
+    return [continuation for _, continuation in best.values()]
+
+
+COLUMNS = {
+    "workload": "workload", "stock_tokens": "tokens stock computes", "unique": "distinct tokens",
+    "computed": "tokens we compute", "batch_size": "stock's batch size", "stock_seconds": "stock, s",
+    "seconds": "ours, s", "stock_rate": "stock, tokens/s", "rate": "ours, tokens/s", "ratio": "ratio",
+    "limit": "ratio of tokens", "stock_memory": "stock, MiB", "memory": "ours, MiB",
+    "stock_error": "stock, error", "error": "ours, error", "fp32_requests": "compared in fp32",
+    "fp32_difference": "largest difference", "fp32_options_differ": "other option",
+    "same_texts": "same texts",
+}  # fmt: skip
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown."""
+    keys = [key for key in COLUMNS if any(key in row for row in rows)]
+    lines = ["| " + " | ".join(COLUMNS[key] for key in keys) + " |", "|---" * len(keys) + "|"]
+    lines += ["| " + " | ".join(format_value(row.get(key, "")) for key in keys) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def format_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.2g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workloads", default="", help="beginnings of their names, separated by commas")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
+    transformers.utils.logging.disable_progress_bar()
+    wanted = tuple(word.lower() for word in arguments.workloads.split(",") if word)
+    source = "release files" if arguments.data.is_dir() else "random words of the same shapes"
+    versions = {name: version(name) for name in ("torch", "transformers", "lm_eval", "gptalt-eval")}
+    print(json.dumps({**versions, "dtype": arguments.dtype, "requests": source, **describe_hardware()}))
+    model = {**fetch(), "device": arguments.device}
+    ours, stock = load_pair(model, arguments.dtype)
+    reference, stock32 = load_pair(model, "float32")
+    rows = []
+    for name, make in WORKLOADS.items():
+        if wanted and not name.lower().startswith(wanted):
+            continue
+        requests = make(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
+        row = compare(name, requests, ours, stock, reference, arguments.repeats)
+        row |= check_float32(requests, reference, stock32)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    for name, make_prompts in GENERATION.items():
+        if wanted and not name.lower().startswith(wanted):
+            continue
+        prompts = make_prompts(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
+        row = generate(name, prompts, ours, stock, arguments.repeats)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    print(format_table(rows))
+
+
+if __name__ == "__main__":
+    main()
