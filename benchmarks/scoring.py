@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import ctypes
 import gc
 import json
@@ -34,12 +35,6 @@ from gptalt_eval.smollm2 import fetch
 
 BATCH_SIZES = (1, 8, 32)
 Scores = list[tuple[float, bool]]
-
-
-def load_pair(arguments: dict[str, Any], dtype: str) -> tuple[Any, Any]:
-    """The tree's backend and stock's, on one model."""
-    ours = add_tree(HFLM)(**{**arguments, "dtype": dtype})
-    return ours, HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
 
 
 @contextlib.contextmanager
@@ -235,8 +230,11 @@ def main() -> None:
     versions = {name: version(name) for name in ("torch", "transformers", "lm_eval", "gptalt-eval")}
     print(json.dumps({**versions, "dtype": arguments.dtype, "requests": source, **describe_hardware()}))
     model = {**fetch(), "device": arguments.device}
-    ours, stock = load_pair(model, arguments.dtype)
-    reference, stock32 = load_pair(model, "float32")
+    ours = add_tree(HFLM)(**{**model, "dtype": arguments.dtype})
+    stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
+    exact = copy.deepcopy(ours.model).float()  # the very weights, rounded as they are, in exact arithmetic
+    reference = add_tree(HFLM)(pretrained=exact, tokenizer=ours.tokenizer)
+    stock32 = HFLM(pretrained=exact, tokenizer=ours.tokenizer)
     rows = []
     for name, make in WORKLOADS.items():
         if wanted and not name.lower().startswith(wanted):

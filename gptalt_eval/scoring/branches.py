@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from gptalt_eval.scoring.engine import Answer, Progress, is_out_of_memory, read_logits
+from gptalt_eval.scoring.engine import Answer, Progress, is_out_of_memory
+from gptalt_eval.scoring.logits import read_logits, watch_head
 from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer, keys and values of one prefix: [1, groups, P, D]
@@ -134,7 +135,7 @@ class BranchEngine:
         for layer, (key, value) in enumerate(past):
             cache.update(key.expand(len(rows), -1, -1, -1), value.expand(len(rows), -1, -1, -1), layer)
         first = min((place for row in rows for place, _, _ in row.scored), default=length - 1)
-        with self.autocast():
+        with self.autocast(), watch_head(self.model) as head:
             output = self.model(
                 input_ids=torch.from_numpy(tokens).to(self.device),
                 attention_mask=torch.from_numpy(mask).to(self.device),
@@ -147,7 +148,7 @@ class BranchEngine:
         )
         columns = np.array(figures, dtype=np.int64).reshape(-1, 3)
         places, targets, owners = columns[:, 0], columns[:, 1], columns[:, 2]
-        values, likely = read_logits(output.logits.flatten(0, 1), places, targets, self.softmax_dtype)
+        values, likely = read_logits(output.logits, places, targets, self.softmax_dtype, head)
         return (owners, values, likely), [(layer.keys, layer.values) for layer in cache.layers]
 
 

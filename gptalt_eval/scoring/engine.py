@@ -13,6 +13,7 @@ from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.batches import Chunk, cut_chunk, follow
+from gptalt_eval.scoring.logits import read_logits, watch_head
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
 Way = Literal["pieces", "flex", "mask"]
@@ -183,13 +184,14 @@ class Engine:
         mask = None
         if self.way == "mask":
             mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
-        with self.autocast(), attention.computing(pattern) if pattern else contextlib.nullcontext():
+        patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
+        with self.autocast(), patterned, watch_head(self.model) as head:
             output = self.model(
                 input_ids=self.place(tree.tokens[chunk.start : chunk.end]),
                 position_ids=self.place(tree.depth[chunk.start : chunk.end]),
                 attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
             )  # fmt: skip
-        return read_logits(output.logits[0], rows, targets, self.softmax_dtype)
+        return read_logits(output.logits, rows, targets, self.softmax_dtype, head)
 
     def make_pattern(self, tree: PrefixTree, chunk: Chunk) -> attention.ChunkAttention | None:
         if self.way == "pieces":
@@ -200,35 +202,6 @@ class Engine:
 
     def place(self, values: Ints) -> torch.Tensor:
         return torch.from_numpy(values)[None].to(self.device)
-
-
-ROWS = 16  # of logits at a time: in float32, with 250,000 words, 16 MB
-
-
-def read_logits(logits: torch.Tensor, rows: Ints, targets: Ints, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Log-probabilities of targets, and whether each is the row's most likely token.
-
-    Args:
-        logits: [U, vocabulary].
-        rows: [S] ascending, of which row each target is read.
-        targets: [S] token ids.
-        dtype: to compute in.
-
-    Returns:
-        [S] float64 and [S] bool, as numpy arrays.
-    """
-    values, greedy = [], []
-    wanted, of = torch.from_numpy(targets).to(logits.device), torch.from_numpy(rows).to(logits.device)
-    for begin in range(0, len(logits) if len(rows) else 0, ROWS):
-        low, high = np.searchsorted(rows, (begin, begin + ROWS))
-        block = logits[begin : begin + ROWS].to(dtype)
-        at = of[low:high] - begin
-        picked = block.log_softmax(-1)[at, wanted[low:high]]
-        values.append(picked)
-        greedy.append(block[at, wanted[low:high]] == block.amax(-1)[at])
-    if not values:
-        return np.zeros(0), np.zeros(0, dtype=bool)
-    return torch.cat(values).double().cpu().numpy(), torch.cat(greedy).cpu().numpy()
 
 
 class Sums:
