@@ -16,6 +16,7 @@ import torch
 
 from gptalt_eval.scoring.tree import Ints
 
+HALF = (torch.bfloat16, torch.float16)
 ROWS = 16  # of logits at a time: in float32, with 250,000 words, 16 MB
 
 
@@ -29,13 +30,11 @@ class Head:
 
     def multiply(self, logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
         """Logits [S] of tokens in rows, in float32; None where they are not plain products, or not rounded."""
-        weight = getattr(self.module, "weight", None)
-        is_plain = isinstance(self.module, torch.nn.Linear) and weight is not None and weight.ndim == 2
-        if not is_plain or self.outputs is not logits or logits.dtype not in (torch.bfloat16, torch.float16):
+        if self.outputs is not logits or self.inputs is None or logits.dtype not in HALF:
             return None  # scaled or capped logits are another tensor than the head's
-        if weight.dtype != logits.dtype or weight.device != logits.device:
-            return None
-        assert self.inputs is not None
+        if type(self.module) is not torch.nn.Linear or self.module.weight.dtype != logits.dtype:
+            return None  # quantized, or an adapter's
+        weight: torch.Tensor = self.module.weight
         hidden = self.inputs.reshape(-1, self.inputs.shape[-1])[rows].float()
         products = (hidden * weight[tokens].float()).sum(-1)
         return products if self.module.bias is None else products + self.module.bias[tokens].float()
@@ -87,9 +86,9 @@ def read_logits(
         rounded = block[row, token]
         greedy.append(rounded == block.amax(-1)[row])
         logprobs = block.log_softmax(-1)[row, token]
-        values.append(
-            logprobs if sharper is None else sharpen(logprobs, rounded, sharper[low:high], row, len(block))
-        )
+        if sharper is not None:
+            logprobs = sharpen(logprobs, rounded, sharper[low:high], row, len(block))
+        values.append(logprobs)
     inverse = inverse.ravel()
     return torch.cat(values).double().cpu().numpy()[inverse], torch.cat(greedy).cpu().numpy()[inverse]
 
