@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_tree import queries
 
 from gptalt_eval.scoring import batches
-from gptalt_eval.scoring.batches import cut_chunk, cut_pieces, follow, see
+from gptalt_eval.scoring.batches import Row, cut_chunk, cut_pieces, follow, group_rows, see
 from gptalt_eval.scoring.tree import Query, build_tree
 
 
@@ -32,55 +32,66 @@ def test_chunks_hold_every_token_once_and_keep_the_ancestors_only(asked, budget)
         assert tree.depth[chunk.kept].tolist() == list(range(len(ancestors)))
 
 
-def paint(tree, chunk, pieces):
-    """How often each pair of a chunk's pattern is computed."""
+def paint(tree, chunk, rows, blocks):
+    """How often each pair of a chunk's pattern is computed for a query's answer."""
     own = np.arange(chunk.start, chunk.end)
     seen = see(tree, own, np.concatenate([chunk.kept, own]))
     painted = np.zeros(seen.shape, dtype=int)
-    for piece in pieces:
-        rows, columns = slice(*piece.rows), slice(*piece.columns)
-        block = painted[rows, columns]
-        if piece.kind == "full":
-            block += 1
-        else:
-            assert piece.columns[0] - len(chunk.kept) == piece.rows[0]
-            assert block.shape[0] == block.shape[1]
-            block += (
-                np.tril(np.ones(block.shape, dtype=int)) if piece.kind == "causal" else seen[rows, columns]
-            )
+    for row in rows:
+        for place in range(row.first, len(row.tokens)):
+            painted[row.tokens[place], row.tokens[: place + 1] + len(chunk.kept)] += 1
+    for block in blocks:
+        painted[slice(*block.rows), slice(*block.columns)] += 1
     return painted, seen
 
 
-@pytest.mark.parametrize("piece_cost", [0.5, 20, 6000])
+@pytest.mark.parametrize("call", [0, 3, 30, 10000])
 @given(asked=queries(), budget=st.integers(1, 40))
-def test_pieces_hold_every_seen_pair_once_and_no_other(piece_cost, asked, budget):
+def test_pieces_hold_every_seen_pair_once_and_no_other(call, asked, budget):
     tree = build_tree(asked)
-    with pytest.MonkeyPatch.context() as patch:  # cheap pieces are cut finer than rows this short deserve
-        patch.setattr(batches, "PIECE", piece_cost)
-        patch.setattr(batches, "MERGE", piece_cost / 100)
+    with pytest.MonkeyPatch.context() as patch:  # cheap calls are used for rows as short as these
+        for name in ("CALL", "ROW", "MERGE"):
+            patch.setattr(batches, name, call / 10 if name == "MERGE" else call)
         for chunk in list_chunks(tree, budget):
-            pieces = cut_pieces(tree, chunk)
-            painted, seen = paint(tree, chunk, pieces)
+            rows, blocks = cut_pieces(tree, chunk)
+            painted, seen = paint(tree, chunk, rows, blocks)
             assert (painted == seen).all()
-            squares = [row for piece in pieces if piece.kind != "full" for row in range(*piece.rows)]
-            assert sorted(squares) == list(range(len(chunk)))  # each query has exactly one to begin with
+            answered = [token for row in rows for token in row.tokens[row.first :].tolist()]
+            assert sorted(answered) == list(range(len(chunk)))  # each query has exactly one row to begin with
 
 
-def count_scores(pieces):
-    areas = [(piece.rows[1] - piece.rows[0]) * (piece.columns[1] - piece.columns[0]) for piece in pieces]
-    return sum(areas)
+def count_scores(rows, blocks):
+    squares = sum(len(row.tokens) ** 2 for row in rows)
+    areas = [(b.rows[1] - b.rows[0]) * (b.columns[1] - b.columns[0]) for b in blocks]
+    return squares + sum(areas)
 
 
 def test_shallow_trees_are_cut_apart_and_long_prefixes_shared():
     """40 questions of 60 tokens without a common beginning, then after one of 600: far from a dense mask."""
     apart = build_tree([Query([number + 5] * 60, [0]) for number in range(40)])
     (chunk,) = list_chunks(apart, 2400)
-    assert count_scores(cut_pieces(apart, chunk)) == 40 * 60 * 60
+    assert count_scores(*cut_pieces(apart, chunk)) == 40 * 60 * 60
     shared = build_tree([Query([1] * 600 + [number + 5] * 60, [0]) for number in range(40)])
     (chunk,) = list_chunks(shared, 3000)
-    pieces = cut_pieces(shared, chunk)
-    assert [(p.rows, p.columns) for p in pieces if p.kind == "full"] == [((600, 3000), (0, 600))]
-    assert count_scores(pieces) == 600 * 600 + 2400 * 600 + 40 * 60 * 60
+    rows, blocks = cut_pieces(shared, chunk)
+    assert [(block.rows, block.columns) for block in blocks] == [((600, 3000), (0, 600))]
+    assert count_scores(rows, blocks) == 600 * 600 + 2400 * 600 + 40 * 60 * 60
+
+
+def test_a_short_context_is_repeated_before_its_options():
+    tree = build_tree([Query([1] * 20 + [option] * 15, [0]) for option in (5, 6, 7, 8)])
+    (chunk,) = list_chunks(tree, 1000)
+    rows, blocks = cut_pieces(tree, chunk)
+    assert blocks == []
+    assert [(len(row.tokens), row.first) for row in rows] == [(35, 0), (35, 20), (35, 20), (35, 20)]
+
+
+def test_rows_of_similar_length_are_one_batch():
+    lengths = [900, 60, 62, 61, 5, 880, 64]
+    groups = group_rows([Row(np.arange(length), 0) for length in lengths])
+    assert sum(map(len, groups)) == len(lengths)
+    assert {60, 61, 62, 64} <= {len(row.tokens) for row in groups[-1]}
+    assert len(groups) < 4
 
 
 def test_a_cut_is_moved_to_where_few_ancestors_are_kept():

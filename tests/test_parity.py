@@ -125,17 +125,50 @@ REAL = [
 
 @pytest.mark.torch
 def test_the_real_model_on_real_rows(shared_data, smollm2, tmp_path):
-    """The tasks of the README on the release files; few rows, so that it fits a test (the model is the same on both sides)."""
+    """The tasks of the README on the release files; few rows, so that it fits a test (the model is the same on both sides).
+
+    By lm-eval's own scorer everything is equal to the last bit; by the tree, up to float32's rounding.
+    """
     from lm_eval.models.huggingface import HFLM
 
-    settings = {"gen_kwargs": {"max_gen_toks": 8}}
+    settings = {"gen_kwargs": {"max_gen_toks": 8}, "tasks": REAL, "data_dir": str(shared_data), "limit": 2}
+    exact = {"model": "smollm2", "model_args": {"dtype": "float32"}}
     plugins = make_plugin_set(models=[make_scripted_model()])
-    record, plan = run_ours(
-        plugins, tmp_path, model="smollm2", tasks=REAL, data_dir=str(shared_data), limit=2, **settings
-    )
-    stock = run_stock(plan, HFLM(**smollm2, device="cpu", batch_size=1), tmp_path, 2, **settings)
+    record, plan = run_ours(plugins, tmp_path, scorer="stock", **exact, **settings)
+    lm = HFLM(**smollm2 | {"dtype": "float32"}, device="cpu", batch_size=1)
+    stock = run_stock(plan, lm, tmp_path, 2, gen_kwargs=settings["gen_kwargs"])
     assert_equal(record, stock)
     assert record.run["model"]["parameters"] == 134_515_008
+    assert "scoring" not in record.run
+
+    tree, _ = run_ours(plugins, tmp_path / "tree", **exact, **settings)
+    assert tree.run["scoring"] == {"way": "pieces", "reason": ""}
+    for task in stock["samples"]:
+        left, right = list(tree.read_samples(0, task)), as_saved(stock["samples"][task])
+        for ours, theirs in zip(left, right, strict=True):
+            same = {key for key in COMPARED if key not in ("resps", "filtered_resps")}
+            assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+            assert_close(ours["resps"], theirs["resps"])
+            assert_close(ours["filtered_resps"], theirs["filtered_resps"])
+        scores = {key: value for key, value in stock["results"][task].items() if key != "alias"}
+        assert {key: tree.results[0]["results"][task][key] for key in scores} == scores
+
+
+def assert_close(ours, theirs):
+    """Nested answers, their log-likelihoods within what float32 rounds."""
+    if isinstance(theirs, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_close(one, other)
+    elif isinstance(theirs, float):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+    else:
+        assert (is_number(theirs) and float(ours) == pytest.approx(float(theirs), abs=1e-3)) or ours == theirs
+
+
+def is_number(value):
+    """lm-eval saves log-likelihoods as text."""
+    return isinstance(value, str) and value.removeprefix("-").replace(".", "").replace("e-", "").isdigit()
 
 
 def test_what_lm_evals_command_line_adds_is_added(plugins, tmp_path):

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import AttentionInterface
 
-from gptalt_eval.scoring.batches import Chunk, Piece, cut_pieces, see
+from gptalt_eval.scoring.batches import Chunk, Row, cut_pieces, group_rows, see
 from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
@@ -98,29 +98,28 @@ def computing(attention: ChunkAttention) -> Iterator[None]:
 
 
 class PieceAttention:
-    """Attention piece by piece, each without a mask where it needs none, merged by their log-sum-exps.
+    """Attention by causal rows and full blocks, without a mask, merged by their log-sum-exps.
 
     The merge is that of FlashAttention's split keys (Dao et al. 2022, https://arxiv.org/abs/2205.14135).
     """
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
-        pieces = cut_pieces(tree, chunk)
-        self.full = [piece for piece in pieces if piece.kind == "full"]
-        squares = [piece for piece in pieces if piece.kind != "full"]
-        self.batches = [Batch(tree, chunk, group) for group in group_squares(squares)]
+        rows, self.blocks = cut_pieces(tree, chunk)
+        self.batches = [Batch(group) for group in group_rows(rows)]
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         _, heads, length, _ = query.shape
-        rows = query.transpose(1, 2)[0]  # one token after the other, as the projections wrote them
-        own_key, own_value = (states[:, :, -length:].transpose(1, 2)[0] for states in (key, value))
-        answer = rows.new_empty(length, heads, value.shape[-1])
+        own = [states[:, :, -length:].transpose(1, 2)[0] for states in (query, key, value)]
+        answer = query.new_empty(length, heads, value.shape[-1])
         sums = torch.empty(heads, length, dtype=torch.float32)
         for batch in self.batches:
-            batch.attend(rows, own_key, own_value, scale, answer, sums)
-        for piece in self.full:
-            at, columns = slice(*piece.rows), slice(*piece.columns)
+            part, part_sums = batch.attend(own, heads, scale)
+            answer[batch.answered] = part
+            sums[:, batch.answered] = part_sums
+        for block in self.blocks:
+            at, columns = slice(*block.rows), slice(*block.columns)
             part, part_sums = attend_full(query[:, :, at], key[:, :, columns], value[:, :, columns], scale)
             share = torch.sigmoid(part_sums[0] - sums[:, at]).T.unsqueeze(-1)
             answer[at].lerp_(part[0].transpose(0, 1), share.to(part.dtype))
@@ -129,63 +128,36 @@ class PieceAttention:
 
 
 class Batch:
-    """Squares of similar size, computed at once as the rows of a batch, the shorter ones padded."""
+    """Causal rows of similar length, the shorter ones padded behind their end.
 
-    def __init__(self, tree: PrefixTree, chunk: Chunk, pieces: Sequence[Piece]) -> None:
-        self.count = len(pieces)
-        self.length = max(piece.rows[1] - piece.rows[0] for piece in pieces)
-        places = np.arange(self.length)
-        begins, ends = (
-            np.array(column)[:, None] for column in zip(*(piece.rows for piece in pieces), strict=True)
-        )
-        self.tokens = torch.from_numpy(np.minimum(begins + places, ends - 1).ravel())
-        self.real = torch.from_numpy(np.flatnonzero((begins + places < ends).ravel()))
-        self.mask: torch.Tensor | None = None
-        if pieces[0].kind == "masked":
-            order = begins + places + chunk.start
-            end = np.where(begins + places < ends, tree.subtree_end[np.minimum(order, len(tree) - 1)], 0)
-            sees = (order[:, None] <= order[:, :, None]) & (order[:, :, None] < end[:, None])
-            self.mask = torch.from_numpy(sees | np.eye(self.length, dtype=bool))[:, None]
+    Attributes:
+        answered: [R] tokens of the chunk whose answers are taken from here.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.count, self.length = len(rows), max(len(row.tokens) for row in rows)
+        tokens = np.zeros((self.count, self.length), dtype=np.int64)
+        taken = np.zeros((self.count, self.length), dtype=bool)
+        for number, row in enumerate(rows):
+            tokens[number, : len(row.tokens)] = row.tokens
+            taken[number, row.first : len(row.tokens)] = True
+        self.tokens = torch.from_numpy(tokens.ravel())
+        self.taken = torch.from_numpy(np.flatnonzero(taken.ravel()))
+        self.answered = self.tokens[self.taken]
 
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float,
-        answer: torch.Tensor, sums: torch.Tensor,
-    ) -> None:  # fmt: skip
-        """Write the squares' attention into ``answer`` [T, heads, D] and ``sums`` [heads, T]."""
-        heads = query.shape[1]
-        if self.mask is not None and self.mask.dtype == torch.bool:
-            self.mask = make_additive(self.mask, query.dtype)
-        part, part_sums = attend(
-            self.take(query), repeat_heads(self.take(key), heads), repeat_heads(self.take(value), heads),
-            scale, self.mask is None, self.mask,
-        )  # fmt: skip
-        tokens = self.tokens[self.real]
-        answer[tokens] = part.transpose(1, 2).flatten(0, 1)[self.real]
-        sums[:, tokens] = part_sums.transpose(0, 1).flatten(1)[:, self.real]
+        self, own: Sequence[torch.Tensor], heads: int, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From queries, keys and values [T, heads, D]: answers [R, heads, D] and log-sum-exps [heads, R]."""
+        query, key, value = (repeat_heads(self.gather(states), heads) for states in own)
+        part, sums = attend(query, key, value, scale, causal=True)
+        flat = part.transpose(1, 2).flatten(0, 1)
+        return flat.index_select(0, self.taken), sums.transpose(0, 1).flatten(1).index_select(1, self.taken)
 
-    def take(self, states: torch.Tensor) -> torch.Tensor:
+    def gather(self, states: torch.Tensor) -> torch.Tensor:
         """[count, heads, length, D] of states [T, heads, D]."""
-        return states[self.tokens].unflatten(0, (self.count, self.length)).transpose(1, 2)
-
-
-PADDED = 1.3  # of the area of a batch's squares, the most that padding may make of it
-
-
-def group_squares(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Squares that are computed as one batch: of one kind, and of similar size."""
-    group: list[Piece] = []
-    area = 0
-    for piece in sorted(pieces, key=lambda piece: (piece.kind, piece.rows[0] - piece.rows[1])):
-        size = piece.rows[1] - piece.rows[0]
-        if group:
-            longest = group[0].rows[1] - group[0].rows[0]
-            if piece.kind != group[0].kind or longest**2 * (len(group) + 1) > PADDED * (area + size**2):
-                yield group
-                group, area = [], 0
-        group.append(piece)
-        area += size**2
-    if group:
-        yield group
+        rows = states.index_select(0, self.tokens)
+        return rows.unflatten(0, (self.count, self.length)).transpose(1, 2)
 
 
 def attend(

@@ -5,10 +5,10 @@ All of it is integers: nothing here knows of a model or a device.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
@@ -65,130 +65,153 @@ def see(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A rectangle of a chunk's attention. Every pair that is seen lies in exactly one piece.
+class Row:
+    """Tokens of a chunk that follow each other in the tree: each sees itself and those before it.
 
     Attributes:
-        rows: queries ``rows[0]:rows[1]``, counted from the chunk's first token.
-        columns: keys, counted from the first one kept in the cache.
-        kind: ``full`` (all pairs are seen), ``causal`` (a square, the lower triangle is seen) or ``masked``
-            (a square, seen as the tree says).
+        tokens: [L] places in the chunk.
+        first: the answers of ``tokens[first:]`` are taken; those before are another row's.
+    """
+
+    tokens: Ints
+    first: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Queries that all see all of some keys.
+
+    Attributes:
+        rows: the queries ``rows[0]:rows[1]``, places in the chunk.
+        columns: the keys, counted from the first one kept in the cache.
     """
 
     rows: tuple[int, int]
     columns: tuple[int, int]
-    kind: Literal["full", "causal", "masked"]
 
 
-# Costs in units of one score (one query and one key, all heads), measured on a CPU, bf16. They are constants,
-# not timed at start-up: cut by timings, no two runs would round alike.
-PIECE = 6000  # a call of the attention kernel and what is around it
-MERGE = 60  # a query whose answer is put together from one more piece
+# Costs in units of one score (one query and one key, all heads), measured on a CPU in bf16. They are
+# constants, not timed at start-up: cut by timings, no two runs would round alike.
+CALL = 10000  # a call of the attention kernel, and what is around it
+ROW = 500  # one more row of a batch
+MERGE = 60  # a query whose answer is put together from one more part
 CAUSAL = 0.6  # of a square whose upper triangle the kernel skips
-MASKED = 1.4  # a pair in a square with a mask
 
 
-def cut_pieces(tree: PrefixTree, chunk: Chunk) -> list[Piece]:
-    """The pieces of a chunk, squares first: together they hold every query once."""
+def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[Row], list[Block]]:
+    """Rows and blocks that hold every pair of a chunk's attention pattern once, and no other.
+
+    Each query is answered by one row; what it sees beyond is in blocks.
+    """
+    depth = tree.depth[chunk.start : chunk.end]
     cached = len(chunk.kept)
-    own = PieceCutter(
-        tree.depth[chunk.start : chunk.end], tree.subtree_end[chunk.start : chunk.end] - chunk.start
-    )
-    pieces = [
-        Piece(piece.rows, (piece.columns[0] + cached, piece.columns[1] + cached), piece.kind)
-        for piece in own.cut()
-    ]
-    return pieces + list(cut_cached(tree.depth[chunk.start : chunk.end], cached))
+    rows, blocks = PieceCutter(depth, tree.subtree_end[chunk.start : chunk.end] - chunk.start, cached).cut()
+    return rows, [*blocks, *cut_cached(depth, cached)]
 
 
-def cut_cached(depth: Ints, cached: int) -> Iterator[Piece]:
+def cut_cached(depth: Ints, cached: int) -> Iterator[Block]:
     """Cached key ``p`` has depth ``p``: a token sees it until the order has come up to that depth again."""
     seen = np.minimum(np.minimum.accumulate(depth), cached)
     steps = [0, *(np.flatnonzero(np.diff(seen)) + 1).tolist(), len(depth)]
     for begin, end in pairwise(steps):
         if seen[begin]:
-            yield Piece((begin, end), (0, int(seen[begin])), "full")
+            yield Block((begin, end), (0, int(seen[begin])))
 
 
 class PieceCutter:
     """Cuts the attention among a chunk's own tokens, by dynamic programming over its segments.
 
-    A segment is a run of tokens without a branch. Its subtree is either one square with a mask, or a causal
-    square of the segment, a full rectangle of what is below against it, and what is below cut by itself.
+    A segment is a run of tokens without a branch. What hangs on it is either unrolled into a row for each
+    leaf, the tokens that these share attending several times; or the segment is a row of its own, a block
+    in which all below see it, and what is below cut by itself.
 
     Args:
         depth: [T] of the chunk's tokens.
         end: [T] of their subtrees, counted from the chunk's first token; may lie beyond the chunk.
+        cached: keys before the chunk's own.
     """
 
-    def __init__(self, depth: Ints, end: Ints) -> None:
+    def __init__(self, depth: Ints, end: Ints, cached: int) -> None:
         length = len(depth)
         end = np.minimum(end, length)
         begins = np.ones(length, dtype=bool)
         begins[1:] = (np.diff(depth) != 1) | (np.diff(end) != 0)
-        self.begin = np.flatnonzero(begins).tolist()
+        self.length, self.cached = length, cached
+        self.begin: list[int] = np.flatnonzero(begins).tolist()
         self.stop = [*self.begin[1:], length]  # where the segment's own tokens end
-        self.end = end[self.begin].tolist()  # where its subtree ends
+        self.end: list[int] = end[self.begin].tolist()  # where its subtree ends
         self.segment_at = {begin: index for index, begin in enumerate(self.begin)}
-        self.cost = [0.0] * len(self.begin)
-        self.groups: list[list[tuple[int, int, bool]]] = [
-            [] for _ in self.begin
-        ]  # of what is below a segment
-        self.length = length
+        self.unrolled = [True] * len(self.begin)
 
-    def cut(self) -> list[Piece]:
-        for index in reversed(range(len(self.begin))):  # children stand behind their parents
-            groups, below = self.group(self.stop[index], self.end[index])
+    def cut(self) -> tuple[list[Row], list[Block]]:
+        self.choose()
+        rows: list[Row] = []
+        blocks: list[Block] = []
+        waiting = self.list_children(0, self.length)[::-1]
+        while waiting:
+            index = waiting.pop()
+            begin, stop, end = self.begin[index], self.stop[index], self.end[index]
+            if self.unrolled[index]:
+                rows += self.unroll(index)
+                continue
+            rows.append(Row(np.arange(begin, stop), 0))
+            blocks.append(Block((stop, end), (begin + self.cached, stop + self.cached)))
+            waiting += self.list_children(stop, end)[::-1]
+        return rows, blocks
+
+    def list_children(self, begin: int, end: int) -> list[int]:
+        """Segments that stand side by side from ``begin`` to ``end``."""
+        children = []
+        while begin < end:
+            children.append(self.segment_at[begin])
+            begin = self.end[children[-1]]
+        return children
+
+    def choose(self) -> None:
+        """Decide for each segment, from the last to the first: children stand behind their parents."""
+        cost = [0.0] * len(self.begin)
+        # of the rows that a subtree unrolls into: their number, and the sums of their lengths and squares
+        sums = [(0, 0, 0)] * len(self.begin)
+        for index in reversed(range(len(self.begin))):
             own = self.stop[index] - self.begin[index]
             rest = self.end[index] - self.stop[index]
-            self.groups[index] = groups
-            self.cost[index] = PIECE + CAUSAL * own * own + below
-            if rest:
-                self.cost[index] += PIECE + rest * (own + MERGE)
-        pieces: list[Piece] = []
-        waiting = list(reversed(self.group(0, self.length)[0]))
-        while waiting:
-            begin, end, whole = waiting.pop()
-            index = self.segment_at[begin]
-            if whole:
-                kind: Literal["causal", "masked"] = "causal" if self.stop[index] == end else "masked"
-                pieces.append(Piece((begin, end), (begin, end), kind))
-                continue
-            stop = self.stop[index]
-            pieces.append(Piece((begin, stop), (begin, stop), "causal"))
-            if stop < end:
-                pieces.append(Piece((stop, end), (begin, stop), "full"))
-            waiting.extend(reversed(self.groups[index]))
-        return order_pieces(pieces)
+            children = self.list_children(self.stop[index], self.end[index])
+            count, length, square = (
+                np.sum([sums[child] for child in children], axis=0) if children else (1, 0, 0)
+            )
+            sums[index] = (count, length + own * count, square + 2 * own * length + own * own * count)
+            whole = ROW * count + CAUSAL * sums[index][2]
+            below = sum(cost[child] for child in children)
+            split = ROW + CAUSAL * own * own + CALL + rest * (own + MERGE) + below
+            self.unrolled[index] = not children or whole <= split
+            cost[index] = min(whole, split) if children else whole
 
-    def group(self, begin: int, end: int) -> tuple[list[tuple[int, int, bool]], float]:
-        """Siblings from ``begin`` to ``end`` in runs: each one square together, or a single one cut further.
-
-        Returns:
-            (begin, end, whether it is one square) of each run, and the cost of all.
-        """
-        runs: list[tuple[int, int, bool]] = []
-        costs: list[float] = []
-        while begin < end:
-            index = self.segment_at[begin]
-            stop = self.end[index]
-            is_chain = self.stop[index] == stop
-            square = price_square(stop - begin, is_chain)
-            alone = min(self.cost[index], square)
-            joined = price_square(stop - runs[-1][0], False) if runs else 0.0
-            if runs and joined <= costs[-1] + alone:
-                runs[-1], costs[-1] = (runs[-1][0], stop, True), joined
-            else:
-                runs.append((begin, stop, square <= self.cost[index]))
-                costs.append(alone)
-            begin = stop
-        return runs, sum(costs)
+    def unroll(self, top: int) -> list[Row]:
+        """A row for each leaf below a segment; a token's answer is the first row's that holds it."""
+        rows: list[Row] = []
+        path: list[int] = []  # segments from the top to the current one
+        answered = 0  # of them, how many an earlier row answers
+        for index in range(top, bisect_left(self.begin, self.end[top])):
+            while path and self.end[path[-1]] <= self.begin[index]:
+                path.pop()
+            answered = min(answered, len(path))
+            path.append(index)
+            if self.stop[index] == self.end[index]:
+                parts = [np.arange(self.begin[step], self.stop[step]) for step in path]
+                rows.append(Row(np.concatenate(parts), sum(map(len, parts[:answered]))))
+                answered = len(path)
+        return rows
 
 
-def price_square(length: int, causal: bool) -> float:
-    return PIECE + (CAUSAL if causal else MASKED) * length * length
-
-
-def order_pieces(pieces: Sequence[Piece]) -> list[Piece]:
-    """Squares first: together they hold every query once."""
-    return sorted(pieces, key=lambda piece: piece.kind == "full")
+def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that are computed as one batch: padding them to the longest must cost less than a call."""
+    groups: list[list[Row]] = []
+    wasted = 0.0
+    for row in sorted(rows, key=lambda row: -len(row.tokens)):
+        if groups:
+            wasted += CAUSAL * (len(groups[-1][0].tokens) ** 2 - len(row.tokens) ** 2)
+        if not groups or wasted > CALL:
+            groups.append([])
+            wasted = 0.0
+        groups[-1].append(row)
+    return groups

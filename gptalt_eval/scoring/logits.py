@@ -25,12 +25,12 @@ class Head:
     """What a model's output embeddings were given, and what they gave."""
 
     module: Any
-    inputs: torch.Tensor | None = None
-    outputs: torch.Tensor | None = None
+    inputs: Any = None  # [..., hidden]
+    outputs: Any = None  # [..., vocabulary]
 
     def multiply(self, logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
-        """Logits [S] of tokens in rows, in float32; None where they are not plain products, or not rounded."""
-        if self.outputs is not logits or self.inputs is None or logits.dtype not in HALF:
+        """Logits [S] of tokens in rows, in float32; None: not plain products, or not rounded."""
+        if self.outputs is not logits or logits.dtype not in HALF:
             return None  # scaled or capped logits are another tensor than the head's
         if type(self.module) is not torch.nn.Linear or self.module.weight.dtype != logits.dtype:
             return None  # quantized, or an adapter's
@@ -75,22 +75,29 @@ def read_logits(
     if not len(rows):
         return np.zeros(0), np.zeros(0, dtype=bool)
     pairs, inverse = np.unique(np.stack([rows, targets]), axis=1, return_inverse=True)
-    at, tokens = (torch.from_numpy(column).to(logits.device) for column in pairs)
-    sharper = head.multiply(logits, at, tokens) if head else None
+    row, token = (torch.from_numpy(column).to(logits.device) for column in pairs)
     flat = logits.reshape(-1, logits.shape[-1])
-    values, greedy = [], []
+    found: list[tuple[torch.Tensor, ...]] = []
     for begin in range(0, len(flat), ROWS):
         low, high = np.searchsorted(pairs[0], (begin, begin + ROWS))
         block = flat[begin : begin + ROWS].to(dtype)
-        row, token = at[low:high] - begin, tokens[low:high]
-        rounded = block[row, token]
-        greedy.append(rounded == block.amax(-1)[row])
-        logprobs = block.log_softmax(-1)[row, token]
-        if sharper is not None:
-            logprobs = sharpen(logprobs, rounded, sharper[low:high], row, len(block))
-        values.append(logprobs)
+        logprobs = block.log_softmax(-1)
+        at = (row[low:high] - begin, token[low:high])
+        best, word = block.max(-1)
+        found.append((block[at], logprobs[at], best, word, logprobs.gather(-1, word[:, None])[:, 0]))
+    rounded, values, best, word, highest = (torch.cat(column) for column in zip(*found, strict=True))
+    if head is not None:
+        # a row's likeliest token weighs most in its sum, asked for or not
+        unasked = torch.ones(len(flat), dtype=torch.bool, device=logits.device)
+        unasked[row[token == word[row]]] = False
+        every = torch.cat([row, unasked.nonzero()[:, 0]])
+        exact = head.multiply(logits, every, torch.cat([token, word[unasked]]))
+        if exact is not None:
+            known = (torch.cat([values, highest[unasked]]), torch.cat([rounded, best[unasked]]))
+            values = sharpen(*known, exact, every, len(flat))[: len(row)]
     inverse = inverse.ravel()
-    return torch.cat(values).double().cpu().numpy()[inverse], torch.cat(greedy).cpu().numpy()[inverse]
+    likely = rounded == best[row]
+    return values.double().cpu().numpy()[inverse], likely.cpu().numpy()[inverse]
 
 
 def sharpen(
@@ -101,11 +108,11 @@ def sharpen(
     Args:
         logprobs: [S] from the rounded logits.
         rounded, exact: [S] logits.
-        row: [S] of which row; no token twice.
+        row: [S] of which row; no token twice in one.
         rows: their number.
     """
     change = exact.to(logprobs.dtype) - rounded
-    # with p the probabilities, the row's sum of exponentials grows by the factor 1 + sum of p * (e^change - 1)
+    # with p the probabilities, a row's sum of exponentials grows by the factor 1 + sum of p * (e^change - 1)
     growth = torch.zeros(rows, dtype=logprobs.dtype, device=logprobs.device)
     growth.index_add_(0, row, logprobs.exp() * change.expm1())
     return logprobs + change - growth.log1p()[row]

@@ -1,0 +1,63 @@
+"""The benchmarks run, on shapes small enough for a test."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def beside_the_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    for name in ("workloads", "scoring", "gpu"):
+        sys.modules.pop(name, None)
+
+
+def test_real_and_random_workloads_share_alike(shared_data):
+    """Random words have about as much in common as the real requests: within a factor of two."""
+    import workloads
+
+    def share(requests):
+        contexts = {context for context, _ in requests}
+        return len(requests) / len(contexts), sum(map(len, contexts)) / len(contexts)
+
+    for name, make in workloads.WORKLOADS.items():
+        real, random = make(shared_data), workloads.make_synthetic(name)
+        assert 0.5 < len(random) / len(real) < 2, name
+        for one, other in zip(share(real), share(random), strict=True):
+            assert 0.5 < one / other < 2, name
+    assert len(workloads.make_synthetic("GSM8K 5-shot, 64")) == 64
+
+
+@pytest.mark.torch
+def test_the_scoring_benchmark_counts_and_compares(smollm2):
+    import scoring
+    import workloads
+    from lm_eval.models.huggingface import HFLM
+
+    from gptalt_eval.scoring.backend import add_tree
+
+    ours = add_tree(HFLM)(**smollm2 | {"dtype": "float32"}, device="cpu")
+    stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
+    requests = workloads.make_synthetic("WinoGrande, 300")[:24]
+    row = scoring.compare("test", requests, ours, stock, ours, 1)
+    assert row["computed"] == row["unique"] < row["stock_tokens"]
+    assert row["stock_error"] < 1e-3
+    checked = scoring.check_float32(requests, ours, stock)
+    assert checked["fp32_difference"] < 1e-3
+    assert checked["fp32_options_differ"] == 0
+    assert "WinoGrande" in scoring.format_table([row | checked | {"workload": "WinoGrande"}])
+
+
+@pytest.mark.torch
+def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2):
+    import gpu
+
+    shape = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
+    result = gpu.compare(shape, 60, "cpu", 1, 64)
+    assert result["stock_tokens"] > result["unique"]
+    assert result["way"] == "pieces"
+    assert result["ratio"] > 0

@@ -1,0 +1,133 @@
+"""Answers that are computed ahead, found when they are asked for, and kept."""
+
+from types import SimpleNamespace
+
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from gptalt_eval.lmeval.observed import ObservedLM
+
+
+class Watcher:
+    def __init__(self):
+        self.asks, self.answers, self.tokens = 0, 0, []
+
+    def asked(self, requests):
+        self.asks += requests
+
+    def answered(self, requests):
+        self.answers += requests
+
+    def computed(self, tokens, total, asked):
+        self.tokens.append((tokens, total, asked))
+
+
+class Streaming(LM):
+    """Scores in batches of two, the last requests first, as a tree may."""
+
+    def __init__(self):
+        super().__init__()
+        self.choice = SimpleNamespace(engine=object())
+        self.streamed, self.plain = [], []
+
+    def answer(self, request):
+        return -float(len(request.args[1])), False
+
+    def stream_loglikelihood(self, requests):
+        order = list(reversed(range(len(requests))))
+        for places in (order[begin : begin + 2] for begin in range(0, len(order), 2)):
+            self.streamed += [requests[place].args for place in places]
+            for place in places:
+                self.cache_hook.add_partial(
+                    "loglikelihood", requests[place].args, self.answer(requests[place])
+                )
+            yield [(place, self.answer(requests[place])) for place in places]
+
+    def loglikelihood(self, requests):
+        self.plain += [request.args for request in requests]
+        answers = [self.answer(request) for request in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", request.args, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests):
+        raise AssertionError("not asked here")
+
+    def generate_until(self, requests):
+        raise AssertionError("not asked here")
+
+
+def make_requests(*ends):
+    return [Instance("loglikelihood", {}, ("context", end), number) for number, end in enumerate(ends)]
+
+
+REQUESTS = make_requests("a", "bb", "ccc", "dddd", "eeeee", "ffffff")
+
+
+@pytest.fixture
+def lm():
+    return Streaming()
+
+
+def test_expected_answers_are_found_and_computed_only_as_far_as_needed(lm):
+    watcher = Watcher()
+    observed = ObservedLM(lm, watcher, None, "f" * 64)
+    observed.expect(REQUESTS)
+    assert observed.loglikelihood(REQUESTS[4:]) == [(-5.0, False), (-6.0, False)]
+    assert len(lm.streamed) == 2
+    assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
+    assert len(lm.streamed) == 6
+    assert lm.plain == []
+    assert (watcher.asks, watcher.answers) == (3, 3)
+
+
+def test_a_request_that_nobody_expected_is_asked_plainly(lm):
+    watcher = Watcher()
+    observed = ObservedLM(lm, watcher, None, "f" * 64)
+    observed.expect(REQUESTS[:2])
+    asked = [*REQUESTS[:2], *make_requests("surprise")]
+    assert [answer for answer, _ in observed.loglikelihood(asked)] == [-1, -2, -8]
+    assert lm.plain == [("context", "surprise")]
+    assert (watcher.asks, watcher.answers) == (3, 3)
+
+
+def test_identical_requests_are_computed_once(lm):
+    observed = ObservedLM(lm, Watcher(), None, "f" * 64)
+    observed.expect([*REQUESTS, *REQUESTS])
+    assert len(observed.loglikelihood([*REQUESTS, *REQUESTS])) == 12
+    assert len(lm.streamed) == 6
+
+
+def test_answers_computed_ahead_are_kept_and_not_computed_again(lm, tmp_path):
+    """As after a stop: the second run starts with what the first had streamed."""
+    first = ObservedLM(lm, Watcher(), str(tmp_path / "answers"), "f" * 64)
+    first.expect(REQUESTS)
+    first.loglikelihood(REQUESTS[4:])
+    second_lm = Streaming()
+    second = ObservedLM(second_lm, Watcher(), str(tmp_path / "answers"), "f" * 64)
+    second.expect(REQUESTS)
+    assert [answer for answer, _ in second.loglikelihood(REQUESTS)] == [-1, -2, -3, -4, -5, -6]
+    assert sorted(second_lm.streamed) == sorted(request.args for request in REQUESTS[:4])
+
+
+def test_a_model_that_cannot_stream_expects_nothing(lm):
+    lm.choice.engine = None
+    observed = ObservedLM(lm, Watcher(), None, "f" * 64)
+    observed.expect(REQUESTS)
+    observed.loglikelihood(REQUESTS)
+    assert lm.streamed == []
+    assert len(lm.plain) == 6
+
+
+def test_an_interruption_passes_through(lm):
+    def interrupt(requests):
+        yield [(0, (-1.0, False))]
+        raise KeyboardInterrupt
+
+    lm.stream_loglikelihood = interrupt
+    observed = ObservedLM(lm, Watcher(), None, "f" * 64)
+    observed.expect(REQUESTS)
+    assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
+    with pytest.raises(KeyboardInterrupt):
+        observed.loglikelihood(REQUESTS[1:])
