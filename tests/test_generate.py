@@ -25,7 +25,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from gptalt_eval.scoring import generate
+from gptalt_eval.scoring import rows
 from gptalt_eval.scoring.generate import Unsupported, explain_unsupported, generate_until
 
 pytestmark = pytest.mark.torch
@@ -144,19 +144,19 @@ def test_lm_evals_batches_give_the_same(tokenizer):
     assert ask_stock(lm, CASES["a stop string"], batch_size=4) == ask_ours(lm, CASES["a stop string"])
 
 
-@pytest.mark.parametrize(("rows", "tokens"), [(1, 1024), (2, 5), (3, 40), (64, 1024)])
-def test_the_texts_do_not_depend_on_how_many_rows_run_at_once(rows, tokens, tokenizer, monkeypatch):
+@pytest.mark.parametrize(("limit", "tokens"), [(1, 1024), (2, 5), (3, 40), (64, 1024)])
+def test_the_texts_do_not_depend_on_how_many_rows_run_at_once(limit, tokens, tokenizer, monkeypatch):
     lm = make_lm(tokenizer)
     expected = ask_stock(lm, CASES["a stop string"])
-    monkeypatch.setattr(generate, "ROWS", rows)
-    monkeypatch.setattr(generate, "TOKENS", tokens)
+    monkeypatch.setattr(rows, "ROWS", limit)
+    monkeypatch.setattr(rows, "TOKENS", tokens)
     assert ask_ours(lm, CASES["a stop string"]) == expected
 
 
 def test_memory_limits_the_rows(tokenizer, monkeypatch):
     lm = make_lm(tokenizer)
     expected = ask_stock(lm, CASES["a shared beginning"])
-    monkeypatch.setattr(generate, "KEPT", 30_000)
+    monkeypatch.setattr(rows, "KEPT", 30_000)
     calls = watch(monkeypatch)
     assert ask_ours(lm, CASES["a shared beginning"]) == expected
     assert max(rows for rows, _ in calls) < len(ENDINGS)
@@ -165,13 +165,13 @@ def test_memory_limits_the_rows(tokenizer, monkeypatch):
 def watch(monkeypatch):
     """(rows, tokens of each) of every call of the model."""
     calls = []
-    plain = generate.Batch.run
+    plain = rows.Batch.run
 
     def run(batch, tokens, places):
         calls.append((len(tokens), len(tokens[0])))
         return plain(batch, tokens, places)
 
-    monkeypatch.setattr(generate.Batch, "run", run)
+    monkeypatch.setattr(rows.Batch, "run", run)
     return calls
 
 
@@ -310,7 +310,7 @@ def mix_precision(lm):
 
 
 def move_away(lm):
-    lm.model.to("meta")
+    lm.model.lm_head.to("meta")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def move_away(lm):
         (generate_otherwise, "a way of its own"),
         (think_first, "tokens before the prompt"),
         (mix_precision, "mixed precision"),
-        (move_away, "not on one CPU"),
+        (move_away, "several devices"),
     ],
 )
 def test_backends_that_are_lm_evals_business(change, reason, tokenizer):
@@ -372,12 +372,12 @@ def test_a_prompt_without_tokens_is_lm_evals_business(tokenizer):
 
 
 def test_an_attention_that_is_not_the_models_is_found_out(tokenizer, monkeypatch):
-    plain = generate.attend
+    plain = rows.attend
 
     def attend(query, key, value, scale, **settings):
         return plain(query, key, value, scale * 1.1, **settings)
 
-    monkeypatch.setattr(generate, "attend", attend)
+    monkeypatch.setattr(rows, "attend", attend)
     with pytest.raises(Unsupported, match="logits differ by"):
         generate_until(make_lm(tokenizer), make_requests(SHARED), pytest.fail)
 
@@ -386,14 +386,14 @@ def test_a_failure_in_the_middle_keeps_what_is_answered(tokenizer, monkeypatch):
     lm = make_lm(tokenizer)
     expected = ask_stock(lm, CASES["a stop string"])
     calls = watch(monkeypatch)
-    counted = generate.Batch.run
+    counted = rows.Batch.run
 
     def run(batch, tokens, places):
         if len(calls) == 8:
             raise RuntimeError("out of luck")
         return counted(batch, tokens, places)
 
-    monkeypatch.setattr(generate.Batch, "run", run)
+    monkeypatch.setattr(rows.Batch, "run", run)
     answers = {}
     with pytest.raises(Unsupported, match=r"generation failed .RuntimeError: out of luck"):
         generate_until(lm, CASES["a stop string"], lambda index, text: answers.__setitem__(index, text))

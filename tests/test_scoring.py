@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.backend import TreeLM, add_tree
 from gptalt_eval.scoring.branches import BranchEngine
 from gptalt_eval.scoring.engine import Engine
@@ -240,6 +241,20 @@ def test_flex_attention_gives_the_same_answers():
 
 
 VOCABULARY = tiny.VOCABULARY
+
+
+def test_attention_elsewhere_than_on_a_cpu_is_the_same():
+    """The scores written out, as other devices do it."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 7, 8, generator=generator) for _ in range(3))
+    mask = torch.zeros(2, 1, 7, 7).masked_fill_(
+        torch.ones(7, 7).triu(2).bool(), torch.finfo(torch.float32).min
+    )
+    for settings in ({}, {"causal": True}, {"mask": mask}):
+        ours = attention.attend_plainly(query, key, value, 0.3, **settings)
+        theirs = attention.attend(query, key, value, 0.3, **settings)
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_a_window_sends_only_longer_requests_to_stock(load, monkeypatch):

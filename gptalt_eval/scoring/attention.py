@@ -169,9 +169,31 @@ def attend(
     mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention, [batch, heads, rows, D], and its log-sum-exps, [batch, heads, rows]."""
+    if query.device.type != "cpu":
+        return attend_plainly(query, key, value, scale, causal, mask)
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     part, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
     return part, sums
+
+
+def attend_plainly(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    causal: bool = False,
+    mask: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As ``attend``, all scores written out: other devices' fast kernels keep their sums to themselves."""
+    scores = (query @ key.transpose(-1, -2)).float() * scale
+    if causal:
+        rows, columns = scores.shape[-2:]
+        later = torch.ones(rows, columns, dtype=torch.bool, device=scores.device).triu(1)
+        scores.masked_fill_(later, -torch.inf)
+    if mask is not None:
+        scores += mask
+    sums = scores.logsumexp(-1)
+    return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
 
 
 def attend_full(
