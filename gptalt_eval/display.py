@@ -40,7 +40,6 @@ class Terminal:
         self.requests = 0
         self.answers = 0
         self.began = 0.0
-        self.tokens_began = 0.0
         self.computing = False
 
     def begin(self, plan: Plan) -> None:
@@ -73,11 +72,9 @@ class Terminal:
     def asked(self, requests: int) -> None:
         self.requests += requests
 
-    def computed(self, tokens: int, total: int, asked: int) -> None:
+    def computed(self, tokens: int, total: int, asked: int, seconds: float) -> None:
         if tokens == 0:
-            self.tokens_began = time.perf_counter()
             self.progress.reset(self.total, total=total)
-        seconds = time.perf_counter() - self.tokens_began
         rate = f"{tokens / seconds:,.0f} tokens/s, " if tokens else ""
         saved = f"{1 - total / asked:.0%} of {asked:,} saved"
         self.computing = tokens < total
@@ -86,7 +83,7 @@ class Terminal:
             self.progress.update(self.total, completed=tokens, figures=figures)
             return
         self.progress.reset(self.total, total=self.items or None)
-        line = f"  {total:,} distinct tokens computed in {seconds:.1f} s: {rate}{saved}"
+        line = f"  {total:,} tokens computed in {seconds:.1f} s: {rate}{saved}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def answered(self, requests: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from gptalt_eval.api import run
-from gptalt_eval.display import make_table
+from gptalt_eval.display import Terminal, make_table
 from gptalt_eval.record import Record
 from gptalt_eval.spec import make_spec
 
@@ -68,3 +68,20 @@ def test_members_of_groups_are_left_to_the_report(shown):
     text = shown(False, tasks="mmlu")
     table = text[text.index("┏") :]
     assert "mmlu" in table and "anatomy" not in table
+
+
+def test_tokens_are_shown_while_they_are_computed_and_summed_up_once():
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, force_terminal=True, width=120))
+    terminal.say("Preparing the prompts")
+    terminal.begin_task("piqa", 10)
+    for tokens in (0, 500, 1000):
+        terminal.asked(1)
+        terminal.computed(tokens, 1000, 4000, tokens / 250)
+        terminal.answered(1)
+        terminal.progress.refresh()
+    terminal.end()
+    text = screen.getvalue()
+    assert "500/1,000 tokens, 250 tokens/s, 75% of 4,000 saved" in text
+    assert text.count("1,000 tokens computed in 4.0 s: 250 tokens/s, 75% of 4,000 saved") == 1
+    assert "10/10 items" in text  # and then it counts items again

@@ -19,8 +19,8 @@ class Watcher:
     def answered(self, requests):
         self.answers += requests
 
-    def computed(self, tokens, total, asked):
-        self.tokens.append((tokens, total, asked))
+    def computed(self, tokens, total, asked, seconds):
+        self.tokens.append((tokens, total, asked, seconds))
 
 
 class Streaming(LM):

@@ -250,9 +250,9 @@ def test_attention_elsewhere_than_on_a_cpu_is_the_same():
     mask = torch.zeros(2, 1, 7, 7).masked_fill_(
         torch.ones(7, 7).triu(2).bool(), torch.finfo(torch.float32).min
     )
-    for settings in ({}, {"causal": True}, {"mask": mask}):
-        ours = attention.attend_plainly(query, key, value, 0.3, **settings)
-        theirs = attention.attend(query, key, value, 0.3, **settings)
+    for pattern in ({}, {"causal": True}, {"mask": mask}):
+        ours = attention.attend_plainly(query, key, value, 0.3, **pattern)
+        theirs = attention.attend(query, key, value, 0.3, **pattern)
         for one, other in zip(ours, theirs, strict=True):
             assert torch.allclose(one, other, atol=1e-5)
 

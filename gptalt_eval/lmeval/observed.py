@@ -20,8 +20,8 @@ class Watcher(Protocol):
     def answered(self, requests: int) -> None:
         """So many more of them are answered."""
 
-    def computed(self, tokens: int, total: int, asked: int) -> None:
-        """Of ``total`` distinct tokens, which the requests hold ``asked`` times, so many are computed."""
+    def computed(self, tokens: int, total: int, asked: int, seconds: float) -> None:
+        """Of ``total`` tokens, to which the requests' ``asked`` come down, so many are computed by now."""
 
 
 class ObservedLM:
@@ -47,7 +47,9 @@ class ObservedLM:
         self.expected: set[Any] = set()
         lm.set_cache_hook(AnswerHook(self))
         if can_stream(lm):
-            lm.progress = lambda progress: watcher.computed(progress.computed, progress.total, progress.asked)
+            lm.progress = lambda progress: watcher.computed(
+                progress.computed, progress.total, progress.asked, progress.seconds
+            )
 
     def __getattr__(self, name: str) -> Any:
         if name in REQUEST_TYPES:

@@ -8,6 +8,7 @@ BLOOM and MPT.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ class BranchEngine:
         self.call = CALL
         self.device = model.get_input_embeddings().weight.device
         self.computed = 0
+        self.seconds = 0.0
 
     def score(
         self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
@@ -78,11 +80,13 @@ class BranchEngine:
         asked = sum(len(query.inputs) for query in queries)
         logprob, greedy = np.zeros(len(queries)), np.ones(len(queries), dtype=bool)
         missing = np.array([len(query.targets) for query in queries], dtype=np.int64)
+        progress(Progress(0, outline.count(), asked, 0.0))
+        self.seconds = 0.0
         for owners, values, likely in self.visit(outline, outline.root, []):
             np.add.at(logprob, owners, values)
             np.logical_and.at(greedy, owners, likely)
             np.subtract.at(missing, owners, 1)
-            progress(Progress(self.computed - before, outline.count(), asked))
+            progress(Progress(self.computed - before, outline.count(), asked, self.seconds))
             done = np.unique(owners[missing[owners] == 0])
             yield [Answer(int(i), float(logprob[i]), bool(greedy[i])) for i in done]
 
@@ -93,6 +97,7 @@ class BranchEngine:
         while waiting:
             size = self.count_rows(waiting, prefix)
             batch, rest = waiting[:size], waiting[size:]
+            began = time.perf_counter()
             try:
                 with torch.no_grad():
                     figures, states = self.compute(batch, past)
@@ -102,6 +107,7 @@ class BranchEngine:
                 self.budget, self.logits_budget = max(1, self.budget // 2), max(1, self.logits_budget // 2)
                 continue
             waiting = rest
+            self.seconds += time.perf_counter() - began
             self.computed += sum(len(row.tokens) for row in batch)
             yield figures
             for place, row in enumerate(batch):

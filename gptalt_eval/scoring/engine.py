@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,13 +41,15 @@ class Progress:
 
     Attributes:
         computed: tokens that went through the model.
-        total: distinct tokens, all of which will.
+        total: tokens that will.
         asked: tokens of all queries, as a row each.
+        seconds: spent on those computed.
     """
 
     computed: int
     total: int
     asked: int
+    seconds: float
 
 
 class TreeCache(Cache):  # type: ignore[misc]
@@ -139,9 +142,11 @@ class Engine:
         cache = TreeCache()
         kept = np.zeros(0, dtype=np.int64)
         start = 0
-        progress(Progress(0, len(tree), tree.asked))
+        progress(Progress(0, len(tree), tree.asked, 0.0))
+        seconds = 0.0
         while start < len(tree):
             chunk = cut_chunk(tree, start, kept, self.limit(sums, start))
+            began = time.perf_counter()
             try:
                 with torch.no_grad(), self.attending():
                     values, greedy = self.compute(tree, chunk, cache, sums)
@@ -153,7 +158,8 @@ class Engine:
             cache.commit()
             kept, start = follow(tree, chunk), chunk.end
             self.computed += len(chunk)
-            progress(Progress(start, len(tree), tree.asked))
+            seconds += time.perf_counter() - began
+            progress(Progress(start, len(tree), tree.asked, seconds))
             yield sums.add(chunk, values, greedy)
 
     def limit(self, sums: Sums, start: int) -> int:
