@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+import tiny
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
@@ -18,7 +18,6 @@ from transformers import (
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     T5Config,
@@ -30,12 +29,7 @@ from gptalt_eval.scoring.generate import Unsupported, explain_unsupported, gener
 
 pytestmark = pytest.mark.torch
 
-SENTENCES = [
-    "Question: how many apples are left if seven of twelve are eaten?", "Answer: twelve minus seven is five apples.",
-    "Question: what is the capital of the country in the north?", "Answer: nobody here knows the capital.",
-    "The quick brown fox jumps over the lazy dog, and the dog does not mind at all.",
-]  # fmt: skip
-SHOTS = "\n".join(SENTENCES) + "\nQuestion: "
+SHOTS = "\n".join(tiny.SENTENCES) + "\nQuestion: "
 ENDINGS = [
     "why?",
     "how many dogs?",
@@ -45,38 +39,19 @@ ENDINGS = [
     "a",
     "twelve apples are left at all",
 ]
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 150,
-    "initializer_range": 0.4,
-}
-WIDE = SIZES | {"intermediate_size": 48, "num_key_value_heads": 2}
+SIZES = tiny.SIZES | {"max_position_embeddings": 512, "initializer_range": 0.4}
+WIDE = SIZES | {"num_key_value_heads": 2}
 GREEDY = {"do_sample": False, "max_gen_toks": 12}
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    special = ["<s>", "</s>", "<pad>"]
-    alphabet = [*sorted({char for text in SENTENCES for char in text.replace(" ", "Ġ")}), "Ċ"]
-    inner.train_from_iterator(
-        SENTENCES,
-        trainers.BpeTrainer(
-            vocab_size=150, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        ),
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    return tiny.make_tokenizer()
 
 
 MODELS = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**WIDE)),
-    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES, intermediate_size=48)),
+    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**WIDE)),
 }
 
@@ -331,12 +306,12 @@ def test_backends_that_are_lm_evals_business(change, reason, tokenizer):
 
 def make_t5():
     return T5ForConditionalGeneration(
-        T5Config(vocab_size=150, d_model=32, d_ff=32, num_layers=1, num_heads=2, d_kv=16)
+        T5Config(vocab_size=tiny.VOCABULARY, d_model=32, d_ff=32, num_layers=1, num_heads=2, d_kv=16)
     )
 
 
 def make_mamba():
-    return MambaForCausalLM(MambaConfig(vocab_size=150, hidden_size=32, num_hidden_layers=2))
+    return MambaForCausalLM(MambaConfig(vocab_size=tiny.VOCABULARY, hidden_size=32, num_hidden_layers=2))
 
 
 def test_models_that_are_lm_evals_business(tokenizer):

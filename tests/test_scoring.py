@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.backend import TreeLM, add_tree
 from gptalt_eval.scoring.branches import BranchEngine
-from gptalt_eval.scoring.engine import Engine
+from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.tree import Query, build_tree
 
 pytestmark = pytest.mark.torch
@@ -214,7 +214,9 @@ def test_memory_that_runs_out_costs_no_finished_chunk(load, monkeypatch):
 @pytest.mark.parametrize("engine_class", ["tree", "branches"])
 def test_one_token_too_many_for_the_memory_is_an_error(engine_class, load, monkeypatch):
     model = tiny.make_model("llama")
-    engine = BranchEngine(model, 64, 64) if engine_class == "branches" else Engine(model, "pieces", 64, 64)
+    engine = (
+        BranchEngine(model, 64, 64) if engine_class == "branches" else PackedEngine(model, "pieces", 64, 64)
+    )
 
     def fail(*given, **named):
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -234,7 +236,7 @@ def test_flex_attention_gives_the_same_answers():
     ]
     found = {}
     for way in ("pieces", "flex", "mask"):
-        engine = Engine(model, way, 25, 25)
+        engine = PackedEngine(model, way, 25, 25)
         found[way] = sorted((a.query, a.logprob) for batch in engine.score(queries) for a in batch)
     for way in ("flex", "mask"):
         assert np.allclose(found[way], found["pieces"], atol=1e-5)
@@ -247,11 +249,10 @@ def test_attention_elsewhere_than_on_a_cpu_is_the_same():
     """The scores written out, as other devices do it."""
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 3, 7, 8, generator=generator) for _ in range(3))
-    mask = torch.zeros(2, 1, 7, 7).masked_fill_(
-        torch.ones(7, 7).triu(2).bool(), torch.finfo(torch.float32).min
-    )
-    for pattern in ({}, {"causal": True}, {"mask": mask}):
-        ours = attention.attend_plainly(query, key, value, 0.3, **pattern)
+    causal = attention.make_additive(torch.ones(7, 7).tril().bool(), torch.float32)
+    band = attention.make_additive(torch.ones(2, 1, 7, 7).tril(1).bool(), torch.float32)
+    for mask, pattern in ((None, {}), (causal, {"causal": True}), (band, {"mask": band})):
+        ours = attention.attend_plainly(query, key, value, 0.3, mask)
         theirs = attention.attend(query, key, value, 0.3, **pattern)
         for one, other in zip(ours, theirs, strict=True):
             assert torch.allclose(one, other, atol=1e-5)

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import AttentionInterface
 
-from gptalt_eval.scoring.batches import Chunk, Row, cut_pieces, group_rows, see
+from gptalt_eval.scoring.batches import CausalRow, Chunk, cut_pieces, group_rows, see
 from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
@@ -105,7 +105,7 @@ class PieceAttention:
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
         rows, self.blocks = cut_pieces(tree, chunk)
-        self.batches = [Batch(group) for group in group_rows(rows)]
+        self.batches = [CausalRows(group) for group in group_rows(rows)]
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -127,14 +127,14 @@ class PieceAttention:
         return answer[None]
 
 
-class Batch:
+class CausalRows:
     """Causal rows of similar length, the shorter ones padded behind their end.
 
     Attributes:
         answered: [R] tokens of the chunk whose answers are taken from here.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[CausalRow]) -> None:
         self.count, self.length = len(rows), max(len(row.tokens) for row in rows)
         tokens = np.zeros((self.count, self.length), dtype=np.int64)
         taken = np.zeros((self.count, self.length), dtype=bool)
@@ -168,28 +168,20 @@ def attend(
     causal: bool = False,
     mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention, [batch, heads, rows, D], and its log-sum-exps, [batch, heads, rows]."""
-    if query.device.type != "cpu":
-        return attend_plainly(query, key, value, scale, causal, mask)
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    part, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
-    return part, sums
+    """Attention, [batch, heads, rows, D], and its log-sum-exps, [batch, heads, rows]; causal or by a mask."""
+    if query.device.type == "cpu":
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        part, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+        return part, sums
+    if causal:
+        square = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device)
+        mask = make_additive(square.tril(), query.dtype)
+    return attend_plainly(query, key, value, scale, mask)
 
 
-def attend_plainly(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: float,
-    causal: bool = False,
-    mask: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def attend_plainly(query: Any, key: Any, value: Any, scale: float, mask: Any = None) -> tuple[Any, Any]:
     """As ``attend``, all scores written out: other devices' fast kernels keep their sums to themselves."""
     scores = (query @ key.transpose(-1, -2)).float() * scale
-    if causal:
-        rows, columns = scores.shape[-2:]
-        later = torch.ones(rows, columns, dtype=torch.bool, device=scores.device).triu(1)
-        scores.masked_fill_(later, -torch.inf)
     if mask is not None:
         scores += mask
     sums = scores.logsumexp(-1)

@@ -58,6 +58,13 @@ def follow(tree: PrefixTree, chunk: Chunk) -> Ints:
     return seen
 
 
+def find_scored(tree: PrefixTree, chunk: Chunk) -> tuple[Ints, Ints, Ints, Ints]:
+    """Of a chunk: places that predict something [U]; of each target, its row among them, id, query [S]."""
+    low, high = np.searchsorted(tree.positions, (chunk.start, chunk.end))
+    places, rows = np.unique(tree.positions[low:high] - chunk.start, return_inverse=True)
+    return places, rows, tree.targets[low:high], tree.owners[low:high]
+
+
 def see(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
     """Which keys each query attends to: [Q, K] booleans."""
     visible: np.ndarray = (keys <= queries[:, None]) & (queries[:, None] < tree.subtree_end[keys])
@@ -65,7 +72,7 @@ def see(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Row:
+class CausalRow:
     """Tokens of a chunk that follow each other in the tree: each sees itself and those before it.
 
     Attributes:
@@ -98,7 +105,7 @@ MERGE = 60  # a query whose answer is put together from one more part
 CAUSAL = 0.6  # of a square whose upper triangle the kernel skips
 
 
-def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[Row], list[Block]]:
+def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[CausalRow], list[Block]]:
     """Rows and blocks that hold every pair of a chunk's attention pattern once, and no other.
 
     Each query is answered by one row; what it sees beyond is in blocks.
@@ -143,9 +150,9 @@ class PieceCutter:
         self.segment_at = {begin: index for index, begin in enumerate(self.begin)}
         self.unrolled = [True] * len(self.begin)
 
-    def cut(self) -> tuple[list[Row], list[Block]]:
+    def cut(self) -> tuple[list[CausalRow], list[Block]]:
         self.choose()
-        rows: list[Row] = []
+        rows: list[CausalRow] = []
         blocks: list[Block] = []
         waiting = self.list_children(0, self.length)[::-1]
         while waiting:
@@ -154,7 +161,7 @@ class PieceCutter:
             if self.unrolled[index]:
                 rows += self.unroll(index)
                 continue
-            rows.append(Row(np.arange(begin, stop), 0))
+            rows.append(CausalRow(np.arange(begin, stop), 0))
             blocks.append(Block((stop, end), (begin + self.cached, stop + self.cached)))
             waiting += self.list_children(stop, end)[::-1]
         return rows, blocks
@@ -186,9 +193,9 @@ class PieceCutter:
             self.unrolled[index] = not children or whole <= split
             cost[index] = min(whole, split) if children else whole
 
-    def unroll(self, top: int) -> list[Row]:
+    def unroll(self, top: int) -> list[CausalRow]:
         """A row for each leaf below a segment; a token's answer is the first row's that holds it."""
-        rows: list[Row] = []
+        rows: list[CausalRow] = []
         path: list[int] = []  # segments from the top to the current one
         answered = 0  # of them, how many an earlier row answers
         for index in range(top, bisect_left(self.begin, self.end[top])):
@@ -198,14 +205,14 @@ class PieceCutter:
             path.append(index)
             if self.stop[index] == self.end[index]:
                 parts = [np.arange(self.begin[step], self.stop[step]) for step in path]
-                rows.append(Row(np.concatenate(parts), sum(map(len, parts[:answered]))))
+                rows.append(CausalRow(np.concatenate(parts), sum(map(len, parts[:answered]))))
                 answered = len(path)
         return rows
 
 
-def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
+def group_rows(rows: Sequence[CausalRow]) -> list[list[CausalRow]]:
     """Rows that are computed as one batch: padding them to the longest must cost less than a call."""
-    groups: list[list[Row]] = []
+    groups: list[list[CausalRow]] = []
     wasted = 0.0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
         if groups:

@@ -7,7 +7,6 @@ BLOOM and MPT.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from gptalt_eval.scoring.engine import Answer, Progress, is_out_of_memory
+from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
 from gptalt_eval.scoring.logits import read_logits, watch_head
 from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
 
@@ -26,7 +25,7 @@ CALL = 100  # what a call of the model costs beside its tokens, in tokens
 
 
 @dataclass(frozen=True)
-class Row:
+class Branch:
     """Tokens that follow a prefix.
 
     Attributes:
@@ -40,35 +39,14 @@ class Row:
     node: Node | None = None
 
 
-class BranchEngine:
-    """Scores trees with one model, a prefix's branches as rows of a batch.
-
-    Args:
-        model: a causal transformers model, in evaluation mode.
-        budget: tokens of a batch at most, padding counted.
-        logits_budget: positions of a batch at most whose logits are computed.
-        autocast: makes the context the model is called in.
-        softmax_dtype: of the log-softmax.
-    """
+class BranchEngine(Engine):
+    """Scores trees with one model, a prefix's branches as rows of a batch."""
 
     way = "branches"
 
-    def __init__(
-        self,
-        model: Any,
-        budget: int,
-        logits_budget: int,
-        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
-        softmax_dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.model = model
-        self.budget = budget
-        self.logits_budget = logits_budget
-        self.autocast = autocast
-        self.softmax_dtype = softmax_dtype
+    def __init__(self, *settings: Any, **named: Any) -> None:
+        super().__init__(*settings, **named)
         self.call = CALL
-        self.device = model.get_input_embeddings().weight.device
-        self.computed = 0
         self.seconds = 0.0
 
     def score(
@@ -78,17 +56,12 @@ class BranchEngine:
         outline = Outline(queries, self.call)
         before = self.computed
         asked = sum(len(query.inputs) for query in queries)
-        logprob, greedy = np.zeros(len(queries)), np.ones(len(queries), dtype=bool)
-        missing = np.array([len(query.targets) for query in queries], dtype=np.int64)
+        tally = Tally(queries)
         progress(Progress(0, outline.count(), asked, 0.0))
         self.seconds = 0.0
-        for owners, values, likely in self.visit(outline, outline.root, []):
-            np.add.at(logprob, owners, values)
-            np.logical_and.at(greedy, owners, likely)
-            np.subtract.at(missing, owners, 1)
+        for figures in self.visit(outline, outline.root, []):
             progress(Progress(self.computed - before, outline.count(), asked, self.seconds))
-            done = np.unique(owners[missing[owners] == 0])
-            yield [Answer(int(i), float(logprob[i]), bool(greedy[i])) for i in done]
+            yield tally.add(*figures)
 
     def visit(self, outline: Outline, node: Node, past: Past) -> Iterator[tuple[Ints, Any, Any]]:
         """Compute what lies below a node whose keys and values are given."""
@@ -102,9 +75,7 @@ class BranchEngine:
                 with torch.no_grad():
                     figures, states = self.compute(batch, past)
             except RuntimeError as error:
-                if not is_out_of_memory(error) or size == 1:
-                    raise
-                self.budget, self.logits_budget = max(1, self.budget // 2), max(1, self.logits_budget // 2)
+                self.recover(error, size * len(batch[0].tokens), parts=size)
                 continue
             waiting = rest
             self.seconds += time.perf_counter() - began
@@ -119,7 +90,7 @@ class BranchEngine:
                     ]
                     yield from self.visit(outline, row.node, own)
 
-    def count_rows(self, rows: Sequence[Row], prefix: int) -> int:
+    def count_rows(self, rows: Sequence[Branch], prefix: int) -> int:
         """How many of the rows, the longest first, are computed together."""
         length = len(rows[0].tokens)
         scored = max((length - place for row in rows[:64] for place, _, _ in row.scored), default=1)
@@ -128,7 +99,7 @@ class BranchEngine:
         )
         return max(1, min(len(rows), together))
 
-    def compute(self, rows: Sequence[Row], past: Past) -> tuple[tuple[Ints, Any, Any], Past]:
+    def compute(self, rows: Sequence[Branch], past: Past) -> tuple[tuple[Ints, Any, Any], Past]:
         """Figures (query, log-probability, whether the likeliest) of a batch, and its keys and values."""
         length = max(len(row.tokens) for row in rows)
         prefix = past[0][0].shape[2] if past else 0
@@ -215,10 +186,10 @@ class Outline:
         """Tokens that will be computed."""
         return self.tokens[id(self.root)]
 
-    def make_rows(self, node: Node) -> list[Row]:
+    def make_rows(self, node: Node) -> list[Branch]:
         if self.stepwise[id(node)]:
             return [self.make_row([child], child if child.children else None) for child in node.children]
-        rows: list[Row] = []
+        rows: list[Branch] = []
         path: list[Node] = []
         fresh: list[Node] = []  # nodes of the path that no row has read yet
         for step, leaving in walk(node):
@@ -234,7 +205,7 @@ class Outline:
                 fresh = []
         return rows
 
-    def make_row(self, path: Sequence[Node], node: Node | None, read: Sequence[Node] | None = None) -> Row:
+    def make_row(self, path: Sequence[Node], node: Node | None, read: Sequence[Node] | None = None) -> Branch:
         begin = self.begin[id(path[0])]
         tokens = self.rows[path[-1].source][begin : path[-1].end]
         scored = [
@@ -242,4 +213,4 @@ class Outline:
             for step in (path if read is None else read)
             for depth, target, query in self.scored[id(step)]
         ]
-        return Row(tokens, scored, node)
+        return Branch(tokens, scored, node)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from gptalt_eval.scoring.branches import BranchEngine
-from gptalt_eval.scoring.engine import Engine, Way, is_out_of_memory
+from gptalt_eval.scoring.engine import Engine, is_out_of_memory
+from gptalt_eval.scoring.packed import PackedEngine, Way
 from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -35,7 +36,7 @@ class Choice:
         reason: why not by the tree, or why not in its first way; empty: it is.
     """
 
-    engine: Engine | BranchEngine | None
+    engine: Engine | None
     reason: str = ""
 
 
@@ -80,7 +81,7 @@ def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> lis
         own = []
 
     def make_engine(way: Way) -> Callable[[int, int], Any]:
-        return lambda tokens, logits: Engine(model, way, tokens, logits, autocast, softmax_dtype)
+        return lambda tokens, logits: PackedEngine(model, way, tokens, logits, autocast, softmax_dtype)
 
     branches = partial(BranchEngine, model, autocast=autocast, softmax_dtype=softmax_dtype)
     return [*map(make_engine, [*own, "mask"]), branches]

@@ -1,0 +1,157 @@
+"""Scores a prefix tree as one packed row, chunk by chunk."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import Cache, DynamicLayer
+
+from gptalt_eval.scoring import attention
+from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_scored, follow
+from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
+from gptalt_eval.scoring.logits import read_logits, watch_head
+from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
+
+Way = Literal["pieces", "flex", "mask"]
+
+
+class TreeCache(Cache):  # type: ignore[misc]
+    """Keys and values of the ancestors of the next token, and of nothing else.
+
+    Each layer's are cut down to what the next chunk needs as soon as it has been attended to; a chunk that
+    failed leaves what was there before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=DynamicLayer)
+        self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.coming: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.length = 0
+        self.keep: torch.Tensor | None = None
+
+    def begin(self, chunk: Chunk) -> None:
+        self.coming = {}
+        self.length = len(chunk.kept)
+        self.keep = torch.from_numpy(chunk.keep)
+
+    def commit(self) -> None:
+        self.kept, self.coming = self.coming, {}
+
+    def update(
+        self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Any, Any]:
+        """Append a chunk's keys and values ([1, groups, T, D]); all that it may attend to."""
+        states = (key_states, value_states)
+        if self.length:
+            before = self.kept[layer_idx]
+            states = tuple(torch.cat(pair, dim=2) for pair in zip(before, states, strict=True))
+        assert self.keep is not None
+        keep = self.keep.to(key_states.device)
+        self.coming[layer_idx] = (states[0].index_select(2, keep), states[1].index_select(2, keep))
+        return states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.length
+
+    def get_query_offset(self, layer_idx: int | None = None) -> int:
+        return self.length
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int | None = None) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+
+class PackedEngine(Engine):
+    """Scores trees with one model, its attention made to follow the tree.
+
+    Args:
+        model: a causal transformers model, in evaluation mode.
+        way: how its attention gets the tree's pattern.
+        budget: tokens of a chunk at most.
+        settings: as ``Engine`` takes them.
+    """
+
+    def __init__(self, model: Any, way: Way, budget: int, *settings: Any, **named: Any) -> None:
+        super().__init__(model, budget, *settings, **named)
+        self.way = way
+        self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.compiled = compile_flex(self.device) if way == "flex" else None
+
+    def score(
+        self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
+    ) -> Iterator[list[Answer]]:
+        """Answer queries; each chunk's answers as soon as it is computed."""
+        tree = build_tree(queries)
+        tally = Tally(queries)
+        read = np.unique(tree.positions)
+        cache = TreeCache()
+        kept = np.zeros(0, dtype=np.int64)
+        start = 0
+        progress(Progress(0, len(tree), tree.asked, 0.0))
+        seconds = 0.0
+        while start < len(tree):
+            chunk = cut_chunk(tree, start, kept, self.limit(read, start))
+            began = time.perf_counter()
+            try:
+                with torch.no_grad(), self.attending():
+                    figures = self.compute(tree, chunk, cache)
+            except RuntimeError as error:
+                self.recover(error, len(chunk), parts=len(chunk))
+                continue
+            cache.commit()
+            kept, start = follow(tree, chunk), chunk.end
+            self.computed += len(chunk)
+            seconds += time.perf_counter() - began
+            progress(Progress(start, len(tree), tree.asked, seconds))
+            yield tally.add(*figures)
+
+    def limit(self, read: Ints, start: int) -> int:
+        """Tokens of the next chunk at most; ``read`` are the places in the tree whose logits are wanted."""
+        beyond = np.searchsorted(read, start) + self.logits_budget
+        if beyond >= len(read):
+            return self.budget
+        return min(self.budget, max(1, int(read[beyond]) - start))
+
+    def attending(self) -> contextlib.AbstractContextManager[Any]:
+        if self.way == "mask":
+            return contextlib.nullcontext()
+        return attention.use_attention(self.base, attention.NAME)
+
+    def compute(self, tree: PrefixTree, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
+        """Of a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
+        cache.begin(chunk)
+        positions, rows, targets, owners = find_scored(tree, chunk)
+        keep = torch.from_numpy(positions if len(positions) else np.zeros(1, np.int64)).to(self.device)
+        pattern = self.make_pattern(tree, chunk)
+        mask = None
+        if self.way == "mask":
+            mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
+        patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
+        with self.autocast(), patterned, watch_head(self.model) as head:
+            output = self.model(
+                input_ids=self.place(tree.tokens[chunk.start : chunk.end]),
+                position_ids=self.place(tree.depth[chunk.start : chunk.end]),
+                attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
+            )  # fmt: skip
+        return owners, *read_logits(output.logits, rows, targets, self.softmax_dtype, head)
+
+    def make_pattern(self, tree: PrefixTree, chunk: Chunk) -> attention.ChunkAttention | None:
+        if self.way == "pieces":
+            return attention.PieceAttention(tree, chunk)
+        if self.way == "flex":
+            return attention.FlexAttention(tree, chunk, self.device, self.compiled)
+        return None
+
+    def place(self, values: Ints) -> torch.Tensor:
+        return torch.from_numpy(values)[None].to(self.device)
+
+
+def compile_flex(device: torch.device) -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    # uncompiled it writes out all scores: right on any device, for tests, but slow
+    return torch.compile(flex_attention, dynamic=False) if device.type == "cuda" else flex_attention
