@@ -1,12 +1,17 @@
 """Log-probabilities of rounded logits against exact arithmetic."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gptalt_eval.scoring.logits import ROWS, read_logits, watch_head
+from gptalt_eval.scoring.logits import ROWS, WIDTH, Head, find_highest
 
 pytestmark = pytest.mark.torch
+COUNT = 3 * ROWS + 5
 
 
 @pytest.fixture(autouse=True)
@@ -16,81 +21,127 @@ def no_gradients():
 
 
 class Model(torch.nn.Module):
-    """Nothing but output embeddings, their products scaled if wanted."""
+    """Nothing but embeddings at both ends, the products scaled if wanted."""
 
     def __init__(self, dtype, scale=None, bias=False):
         super().__init__()
         torch.manual_seed(0)
+        self.embed = torch.nn.Embedding(COUNT, 64, dtype=dtype)
         self.head = torch.nn.Linear(64, 500, bias=bias, dtype=dtype)
         self.head.weight.data *= 12  # logits of real sizes
         self.scale = scale
 
+    def get_input_embeddings(self):
+        return self.embed
+
     def get_output_embeddings(self):
         return self.head
 
-    def forward(self, hidden):
-        logits = self.head(hidden)
-        return logits if self.scale is None else logits * self.scale
+    def forward(self, tokens):
+        logits = self.head(self.embed(tokens))
+        return SimpleNamespace(logits=logits if self.scale is None else logits * self.scale)
+
+    def compute_exactly(self):
+        """Log-probabilities after each token, [COUNT, 500]."""
+        bias = 0 if self.head.bias is None else self.head.bias.double()
+        logits = self.embed.weight.double() @ self.head.weight.double().T + bias
+        return (logits * (self.scale or 1)).log_softmax(-1).numpy()
 
 
-def make_case(dtype, **settings):
-    model = Model(dtype, **settings)
-    generator = torch.Generator().manual_seed(1)
-    hidden = torch.randn(1, 3 * ROWS + 5, 64, generator=generator).to(dtype)
-    rows = np.sort(np.random.default_rng(2).integers(0, hidden.shape[1], 90))
-    targets = np.random.default_rng(3).integers(0, 500, 90)
-    targets[10:14], rows[10:14] = targets[10], rows[10]  # asked several times
-    bias = 0 if model.head.bias is None else model.head.bias.double()
-    exact = (hidden[0].double() @ model.head.weight.double().T + bias) * (settings.get("scale") or 1)
-    wanted = exact.log_softmax(-1)[torch.from_numpy(rows), torch.from_numpy(targets)].detach().numpy()
-    with watch_head(model) as head:
-        logits = model(hidden)
-    return logits, rows, targets, head, wanted
+TOKENS = torch.arange(COUNT)[None]
+ASKED = np.sort(np.random.default_rng(2).integers(0, COUNT, 90))
+TARGETS = np.random.default_rng(3).integers(0, 500, 90)
+TARGETS[10:14], ASKED[10:14] = TARGETS[10], ASKED[10]  # asked several times
 
 
-def measure_error(found, wanted):
-    return float(np.sqrt(np.mean((found - wanted) ** 2)))
+def read(model, rows=ASKED, targets=TARGETS, most=COUNT, dtype=torch.float32):
+    head = Head(model, dtype=dtype)
+    with head.withhold():
+        logits = model(TOKENS).logits
+    return head.read(logits, rows, targets, most)
+
+
+def measure_error(found, model, rows=ASKED, targets=TARGETS):
+    return float(np.sqrt(np.mean((found - model.compute_exactly()[rows, targets]) ** 2)))
 
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_half_precision_loses_less_than_its_logits_do(bias):
-    logits, rows, targets, head, wanted = make_case(torch.bfloat16, bias=bias)
-    plain, _ = read_logits(logits, rows, targets, torch.float32)
-    sharp, _ = read_logits(logits, rows, targets, torch.float32, head)
-    assert measure_error(sharp, wanted) < 0.5 * measure_error(plain, wanted)
+    model = Model(torch.bfloat16, bias=bias)
+    plain = model(TOKENS).logits[0].float().log_softmax(-1).numpy()[ASKED, TARGETS]
+    values, _ = read(model)
+    assert measure_error(values, model) < 0.5 * measure_error(plain, model)
+
+
+@pytest.mark.parametrize("most", [1, 7, ROWS, COUNT, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_block_changes_nothing(most, dtype):
+    model = Model(dtype)
+    values, greedy = read(model, most=most)
+    expected, likely = read(model)
+    assert values == pytest.approx(expected, abs=1e-5)
+    assert (greedy == likely).all()
+
+
+@pytest.mark.parametrize("most", [7, COUNT])
+def test_only_a_block_of_logits_is_computed_at_once(most):
+    model, seen = Model(torch.float32), []
+    head = Head(model)
+    model.head.register_forward_hook(lambda _, given, output: seen.append(output.numel() // 500))
+    with head.withhold():
+        logits = model(TOKENS).logits
+    head.read(logits, ASKED, TARGETS, most)
+    assert logits.shape == (1, 1, 500)
+    distinct = len(set(ASKED.tolist()))
+    assert max(seen) == min(most, distinct)
+    assert sum(seen) == distinct + 1  # the model makes one itself
 
 
 def test_the_probabilities_still_sum_to_one():
-    logits, _, _, head, _ = make_case(torch.bfloat16)
     rows, targets = np.zeros(500, dtype=np.int64), np.arange(500)
-    values, greedy = read_logits(logits, rows, targets, torch.float32, head)
+    values, greedy = read(Model(torch.bfloat16), rows, targets)
     assert np.exp(values).sum() == pytest.approx(1, abs=1e-5)
     assert greedy.sum() >= 1
 
 
-def test_float32_is_left_as_it_is():
-    logits, rows, targets, head, wanted = make_case(torch.float32)
-    values, _ = read_logits(logits, rows, targets, torch.float32, head)
-    assert values == pytest.approx(wanted, abs=1e-4)
-    assert head.multiply(logits, torch.tensor([0]), torch.tensor([1])) is None
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_full_precision_is_as_exact_as_it_is(dtype, most):
+    model = Model(dtype)
+    values, _ = read(model, dtype=dtype)
+    assert measure_error(values, model) < most
 
 
 def test_logits_that_are_no_plain_product_are_taken_as_they_are():
-    logits, rows, targets, head, wanted = make_case(torch.bfloat16, scale=0.25)
-    values, _ = read_logits(logits, rows, targets, torch.float32, head)
-    plain, _ = read_logits(logits, rows, targets, torch.float32)
-    assert (values == plain).all()
-    assert measure_error(values, wanted) < 0.05
+    model = Model(torch.bfloat16, scale=0.25)
+    assert not Head(model).plain
+    plain = model(TOKENS).logits[0].float().log_softmax(-1).numpy()[ASKED, TARGETS]
+    values, _ = read(model)
+    assert values == pytest.approx(plain, abs=1e-5)
 
 
 def test_greedy_is_the_largest_logit():
-    logits, rows, targets, _, _ = make_case(torch.float32)
-    best = logits[0].argmax(-1).numpy()
-    values, greedy = read_logits(logits, rows, best[rows], torch.float32)
+    model = Model(torch.float32)
+    best = model(TOKENS).logits[0].argmax(-1).numpy()
+    values, greedy = read(model, targets=best[ASKED])
     assert greedy.all()
-    assert (values >= read_logits(logits, rows, targets, torch.float32)[0]).all()
+    assert (values >= read(model)[0]).all()
+    assert not read(model, targets=(best[ASKED] + 1) % 500)[1].any()
 
 
-def test_nothing_asked_is_nothing_read():
-    values, greedy = read_logits(torch.zeros(1, 1, 5), np.zeros(0, int), np.zeros(0, int), torch.float32)
+@pytest.mark.parametrize("scale", [None, 2.0])
+def test_nothing_asked_is_nothing_read(scale):
+    values, greedy = read(Model(torch.float32, scale), np.zeros(0, int), np.zeros(0, int))
     assert len(values) == len(greedy) == 0
+
+
+@given(
+    columns=st.integers(1, 3 * WIDTH + 2),
+    rows=st.integers(1, 4),
+    levels=st.integers(1, 50),
+    seed=st.integers(0, 99),
+)
+def test_the_highest_is_the_first_highest(columns, rows, levels, seed):
+    values = torch.from_numpy(np.random.default_rng(seed).integers(0, levels, (rows, columns))).bfloat16()
+    best, place = find_highest(values)
+    assert best.tolist() == values.amax(-1).tolist()
+    assert place.tolist() == [row.index(max(row)) for row in values.tolist()]

@@ -17,7 +17,6 @@ import torch
 from transformers import DynamicCache
 
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
-from gptalt_eval.scoring.logits import read_logits, watch_head
 from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer, keys and values of one prefix: [1, groups, P, D]
@@ -93,10 +92,10 @@ class BranchEngine(Engine):
     def count_rows(self, rows: Sequence[Branch], prefix: int) -> int:
         """How many of the rows, the longest first, are computed together."""
         length = len(rows[0].tokens)
-        scored = max((length - place for row in rows[:64] for place, _, _ in row.scored), default=1)
-        together = min(
-            self.budget // length, 8 * self.budget // (prefix + length), self.logits_budget // scored
-        )
+        together = min(self.budget // length, 8 * self.budget // (prefix + length))
+        if not self.head.plain:
+            scored = max((length - place for row in rows[:64] for place, _, _ in row.scored), default=1)
+            together = min(together, self.rows // scored)
         return max(1, min(len(rows), together))
 
     def compute(self, rows: Sequence[Branch], past: Past) -> tuple[tuple[Ints, Any, Any], Past]:
@@ -112,7 +111,7 @@ class BranchEngine(Engine):
         for layer, (key, value) in enumerate(past):
             cache.update(key.expand(len(rows), -1, -1, -1), value.expand(len(rows), -1, -1, -1), layer)
         first = min((place for row in rows for place, _, _ in row.scored), default=length - 1)
-        with self.autocast(), watch_head(self.model) as head:
+        with self.autocast(), self.head.withhold():
             output = self.model(
                 input_ids=torch.from_numpy(tokens).to(self.device),
                 attention_mask=torch.from_numpy(mask).to(self.device),
@@ -125,7 +124,7 @@ class BranchEngine(Engine):
         )
         columns = np.array(figures, dtype=np.int64).reshape(-1, 3)
         places, targets, owners = columns[:, 0], columns[:, 1], columns[:, 2]
-        values, likely = read_logits(output.logits, places, targets, self.softmax_dtype, head)
+        values, likely = self.head.read(output.logits, places, targets, self.rows)
         return (owners, values, likely), [(layer.keys, layer.values) for layer in cache.layers]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gptalt_eval.scoring.logits import Head
 from gptalt_eval.scoring.tree import Ints, Query
 
 
@@ -52,7 +53,7 @@ class Engine(ABC):
     Args:
         model: a causal transformers model, in evaluation mode.
         budget: tokens of a call at most, padding counted.
-        logits_budget: positions of a call at most whose logits are computed.
+        rows: of logits that are computed at once.
         autocast: makes the context the model is called in.
         softmax_dtype: of the log-softmax.
 
@@ -67,15 +68,15 @@ class Engine(ABC):
         self,
         model: Any,
         budget: int,
-        logits_budget: int,
+        rows: int,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         softmax_dtype: torch.dtype = torch.float32,
     ) -> None:
         self.model = model
         self.budget = budget
-        self.logits_budget = logits_budget
+        self.rows = rows
         self.autocast = autocast
-        self.softmax_dtype = softmax_dtype
+        self.head = Head(model, autocast, softmax_dtype)
         self.device = model.get_input_embeddings().weight.device
         self.computed = 0
 
@@ -100,7 +101,7 @@ class Engine(ABC):
         if not is_out_of_memory(error) or parts == 1:
             raise error
         self.budget = max(1, min(self.budget, tokens) // 2)
-        self.logits_budget = max(1, self.logits_budget // 2)
+        self.rows = max(1, self.rows // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

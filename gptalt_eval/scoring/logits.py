@@ -1,4 +1,7 @@
-"""Log-probabilities read off a model's logits, with less rounding than the logits have.
+"""Log-probabilities read off logits, a few rows of them at a time, with less rounding than they have.
+
+A vocabulary's worth of logits for every token would take more memory than all else. Where they are plain
+products of the last hidden states, the model is kept from computing them; they are computed here, in blocks.
 
 A logit of 16 is rounded to a sixteenth in bfloat16. Few of them are asked for, so their last product is done
 again in float32; the rest only enter a sum, in which their roundings cancel.
@@ -7,8 +10,7 @@ again in float32; the rest only enter a sum, in which their roundings cancel.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,87 +19,163 @@ import torch
 from gptalt_eval.scoring.tree import Ints
 
 HALF = (torch.bfloat16, torch.float16)
-ROWS = 16  # of logits at a time: in float32, with 250,000 words, 16 MB
+ROWS = 16  # of logits at a time on a CPU: with 50,000 words they stay in its cache
+WIDTH = 256  # of the parts among which the highest logit is looked for
 
 
-@dataclass
 class Head:
-    """What a model's output embeddings were given, and what they gave."""
+    """A model's output embeddings.
 
-    module: Any
-    inputs: Any = None  # [..., hidden]
-    outputs: Any = None  # [..., vocabulary]
+    Args:
+        model: a causal transformers model, in evaluation mode.
+        autocast: makes the context the model is called in.
+        dtype: of the log-softmax.
 
-    def multiply(self, logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor | None:
-        """Logits [S] of tokens in rows, in float32; None: not plain products, or not rounded."""
-        if self.outputs is not logits or logits.dtype not in HALF:
-            return None  # scaled or capped logits are another tensor than the head's
-        if type(self.module) is not torch.nn.Linear or self.module.weight.dtype != logits.dtype:
-            return None  # quantized, or an adapter's
-        weight: torch.Tensor = self.module.weight
-        hidden = self.inputs.reshape(-1, self.inputs.shape[-1])[rows].float()
-        products = (hidden * weight[tokens].float()).sum(-1)
+    Attributes:
+        plain: whether the model's logits are the embeddings' products, neither scaled nor capped.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.module = model.get_output_embeddings()
+        self.autocast = autocast
+        self.dtype = dtype
+        self.hidden: torch.Tensor | None = None  # [..., hidden size]
+        self.plain = isinstance(self.module, torch.nn.Module) and self.is_last(model)
+
+    def is_last(self, model: Any) -> bool:
+        """Whether a model returns the very tensor that its output embeddings made."""
+        made: list[Any] = []
+        handle = self.module.register_forward_hook(lambda _, given, output: made.append((given, output)))
+        try:
+            with torch.no_grad(), self.autocast():
+                token = torch.zeros(
+                    1, 1, dtype=torch.int64, device=model.get_input_embeddings().weight.device
+                )
+                logits = model(token).logits
+        finally:
+            handle.remove()
+        return len(made) == 1 and len(made[0][0]) == 1 and made[0][1] is logits
+
+    @contextlib.contextmanager
+    def withhold(self) -> Iterator[None]:
+        """Have calls of the model compute one row of logits, and keep what the others are made of."""
+        if not self.plain:
+            yield
+            return
+
+        def take(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            self.hidden = given[0]
+            return (given[0][..., :1, :],)
+
+        handle = self.module.register_forward_pre_hook(take)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def read(self, logits: torch.Tensor, rows: Ints, targets: Ints, most: int) -> tuple[Any, Any]:
+        """Log-probabilities of targets, and whether each is its row's most likely token.
+
+        Args:
+            logits: [..., vocabulary] as the model returned them; of one row where they were withheld.
+            rows: [S] ascending, of which row each target is read.
+            targets: [S] token ids.
+            most: rows that are computed at once, where they were withheld.
+
+        Returns:
+            [S] float64 and [S] bool, as numpy arrays.
+        """
+        hidden, self.hidden = self.hidden, None
+        if not len(rows):
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        pairs, inverse = np.unique(np.stack([rows, targets]), axis=1, return_inverse=True)
+        if hidden is None:
+            found = [self.read_block(logits.reshape(-1, logits.shape[-1]), None, pairs)]
+        else:
+            asked, pairs[0] = np.unique(pairs[0], return_inverse=True)
+            hidden = hidden.reshape(-1, hidden.shape[-1])[torch.from_numpy(asked).to(hidden.device)]
+            found = []
+            for begin, block in zip(range(0, len(hidden), most), hidden.split(most), strict=True):
+                low, high = np.searchsorted(pairs[0], (begin, begin + most))
+                part = np.stack([pairs[0, low:high] - begin, pairs[1, low:high]])
+                with self.autocast():
+                    products = self.module(block)
+                found.append(self.read_block(products, block, part))
+        values, likely = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
+        return values[inverse.ravel()], likely[inverse.ravel()]
+
+    def read_block(
+        self, logits: torch.Tensor, hidden: torch.Tensor | None, pairs: Ints
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of distinct pairs of row and token [2, S]: log-probabilities, float64, and whether the likeliest.
+
+        Args:
+            logits: [U, vocabulary].
+            hidden: [U, hidden size] whose products they are; None: they are not plain products.
+            pairs: the rows ascending.
+        """
+        best, word, total = self.sum_up(logits)
+        row, token = (torch.from_numpy(column).to(logits.device) for column in pairs)
+        rounded = logits[row, token]
+        values = rounded.to(self.dtype) - total[row]
+        if hidden is not None and self.is_rounded(logits):
+            # a row's likeliest token weighs most in its sum, asked for or not
+            unasked = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+            unasked[row[token == word[row]]] = False
+            every = torch.cat([row, unasked.nonzero()[:, 0]])
+            exact = self.multiply(hidden[every], torch.cat([token, word[unasked]]))
+            highest = best[unasked].to(self.dtype)
+            known = (torch.cat([values, highest - total[unasked]]), torch.cat([rounded, best[unasked]]))
+            values = sharpen(*known, exact, every, len(logits))[: len(row)]
+        return values.double(), rounded == best[row]
+
+    def sum_up(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of each row [U]: the highest logit, its word, and the log of the sum of exponentials."""
+        size = ROWS if logits.device.type == "cpu" else len(logits)
+        found = []
+        for rows in logits.split(size):
+            best, word = find_highest(rows)
+            high = best.to(self.dtype)
+            total = rows.to(self.dtype, copy=True).sub_(high[:, None]).exp_().sum(-1).log() + high
+            found.append((best, word, total))
+        best, word, total = (torch.cat(column) for column in zip(*found, strict=True))
+        return best, word, total
+
+    def is_rounded(self, logits: torch.Tensor) -> bool:
+        """Whether logits are rounded and can be had unrounded: not with quantized or adapted weights."""
+        if logits.dtype not in HALF or type(self.module) is not torch.nn.Linear:
+            return False
+        weight = self.module.weight  # elsewhere, where weights are moved in for each call
+        return bool(weight.dtype == logits.dtype and weight.device == logits.device)
+
+    def multiply(self, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [S] of tokens, one of each row of [S, hidden size], in float32."""
+        products = (hidden.float() * self.module.weight[tokens].float()).sum(-1)
         return products if self.module.bias is None else products + self.module.bias[tokens].float()
 
 
-@contextlib.contextmanager
-def watch_head(model: Any) -> Iterator[Head]:
-    """Notes what passes through the model's output embeddings while this lasts."""
-    module = model.get_output_embeddings()
-    head = Head(module)
+def find_highest(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Highest value of each row and the first place where it stands, as ``rows.max(-1)``.
 
-    def note(_: Any, given: tuple[Any, ...], output: Any) -> None:
-        head.inputs, head.outputs = given[0], output
-
-    handle = module.register_forward_hook(note) if isinstance(module, torch.nn.Module) else None
-    try:
-        yield head
-    finally:
-        if handle is not None:
-            handle.remove()
-
-
-def read_logits(
-    logits: torch.Tensor, rows: Ints, targets: Ints, dtype: torch.dtype, head: Head | None = None
-) -> tuple[Any, Any]:
-    """Log-probabilities of targets, and whether each is its row's most likely token.
-
-    Args:
-        logits: [..., vocabulary]: U rows.
-        rows: [S] ascending, of which row each target is read.
-        targets: [S] token ids.
-        dtype: to compute in.
-        head: where the logits come from.
-
-    Returns:
-        [S] float64 and [S] bool, as numpy arrays.
+    On a CPU torch finds the value alone four times as fast, so the place is looked for in a small part.
     """
-    if not len(rows):
-        return np.zeros(0), np.zeros(0, dtype=bool)
-    pairs, inverse = np.unique(np.stack([rows, targets]), axis=1, return_inverse=True)
-    row, token = (torch.from_numpy(column).to(logits.device) for column in pairs)
-    flat = logits.reshape(-1, logits.shape[-1])
-    found: list[tuple[torch.Tensor, ...]] = []
-    for begin in range(0, len(flat), ROWS):
-        low, high = np.searchsorted(pairs[0], (begin, begin + ROWS))
-        block = flat[begin : begin + ROWS].to(dtype)
-        logprobs = block.log_softmax(-1)
-        at = (row[low:high] - begin, token[low:high])
-        best, word = block.max(-1)
-        found.append((block[at], logprobs[at], best, word, logprobs.gather(-1, word[:, None])[:, 0]))
-    rounded, values, best, word, highest = (torch.cat(column) for column in zip(*found, strict=True))
-    if head is not None:
-        # a row's likeliest token weighs most in its sum, asked for or not
-        unasked = torch.ones(len(flat), dtype=torch.bool, device=logits.device)
-        unasked[row[token == word[row]]] = False
-        every = torch.cat([row, unasked.nonzero()[:, 0]])
-        exact = head.multiply(logits, every, torch.cat([token, word[unasked]]))
-        if exact is not None:
-            known = (torch.cat([values, highest[unasked]]), torch.cat([rounded, best[unasked]]))
-            values = sharpen(*known, exact, every, len(flat))[: len(row)]
-    inverse = inverse.ravel()
-    likely = rounded == best[row]
-    return values.double().cpu().numpy()[inverse], likely.cpu().numpy()[inverse]
+    if rows.device.type != "cpu" or rows.shape[-1] < WIDTH:
+        best, word = rows.max(-1)
+        return best, word
+    whole = rows.shape[-1] // WIDTH * WIDTH
+    parts = rows[:, :whole].unflatten(-1, (-1, WIDTH))
+    best, part = parts.amax(-1).max(-1)
+    word = part * WIDTH + parts[torch.arange(len(rows)), part].argmax(-1)
+    if whole < rows.shape[-1]:
+        last, place = rows[:, whole:].max(-1)
+        word = torch.where(last > best, whole + place, word)
+        best = torch.maximum(best, last)
+    return best, word
 
 
 def sharpen(

@@ -14,7 +14,6 @@ from transformers import Cache, DynamicLayer
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_scored, follow
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
-from gptalt_eval.scoring.logits import read_logits, watch_head
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
 Way = Literal["pieces", "flex", "mask"]
@@ -111,8 +110,8 @@ class PackedEngine(Engine):
 
     def limit(self, read: Ints, start: int) -> int:
         """Tokens of the next chunk at most; ``read`` are the places in the tree whose logits are wanted."""
-        beyond = np.searchsorted(read, start) + self.logits_budget
-        if beyond >= len(read):
+        beyond = np.searchsorted(read, start) + self.rows
+        if self.head.plain or beyond >= len(read):
             return self.budget
         return min(self.budget, max(1, int(read[beyond]) - start))
 
@@ -131,13 +130,13 @@ class PackedEngine(Engine):
         if self.way == "mask":
             mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
         patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
-        with self.autocast(), patterned, watch_head(self.model) as head:
+        with self.autocast(), patterned, self.head.withhold():
             output = self.model(
                 input_ids=self.place(tree.tokens[chunk.start : chunk.end]),
                 position_ids=self.place(tree.depth[chunk.start : chunk.end]),
                 attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
             )  # fmt: skip
-        return owners, *read_logits(output.logits, rows, targets, self.softmax_dtype, head)
+        return owners, *self.head.read(output.logits, rows, targets, self.rows)
 
     def make_pattern(self, tree: PrefixTree, chunk: Chunk) -> attention.ChunkAttention | None:
         if self.way == "pieces":

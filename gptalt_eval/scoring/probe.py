@@ -22,7 +22,7 @@ from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 TOKENS = 2048  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
-LOGITS = 128 * 2**20  # bytes of a chunk's logits there
+LOGITS = 64 * 2**20  # bytes of the logits that are computed at once there
 MOST_TOKENS = 16384
 LONGEST = 24  # tokens of the probe's rows
 
@@ -73,7 +73,7 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
 
 
 def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> list[Callable[[int, int], Any]]:
-    """Makers of engines, the fastest first, from budgets of tokens and of positions with logits."""
+    """Makers of engines, the fastest first, from tokens of a call and rows of logits."""
     kind = model.get_input_embeddings().weight.device.type
     own: list[Way] = ["flex"] if kind == "cuda" else ["pieces"] if kind == "cpu" else []
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -81,7 +81,7 @@ def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> lis
         own = []
 
     def make_engine(way: Way) -> Callable[[int, int], Any]:
-        return lambda tokens, logits: PackedEngine(model, way, tokens, logits, autocast, softmax_dtype)
+        return lambda tokens, rows: PackedEngine(model, way, tokens, rows, autocast, softmax_dtype)
 
     branches = partial(BranchEngine, model, autocast=autocast, softmax_dtype=softmax_dtype)
     return [*map(make_engine, [*own, "mask"]), branches]
@@ -147,7 +147,7 @@ def allow(dtype: torch.dtype) -> float:
 
 
 def find_budget(model: Any, make: Callable[[int, int], Any]) -> tuple[int, int]:
-    """Tokens of a chunk, and positions whose logits are computed, that fit into the memory there is."""
+    """Tokens of a call, and rows of logits at once, that fit into the memory there is."""
     config = model.config.get_text_config()
     device = model.get_input_embeddings().weight.device
     row = config.vocab_size * torch.finfo(model.dtype).bits // 8
