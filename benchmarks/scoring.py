@@ -34,6 +34,7 @@ from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.smollm2 import fetch
 
 BATCH_SIZES = (1, 8, 32)
+SAMPLE = 60_000  # tokens of the requests that are compared in float32
 Scores = list[tuple[float, bool]]
 
 
@@ -97,7 +98,7 @@ def compare(
 
     stock.batch_size_per_gpu = best = find_batch_size(score_stock, stock, encoded)
     times: dict[str, list[float]] = {"ours": [], "stock": []}
-    memory: dict[str, float] = {}
+    memory: dict[str, list[float]] = {"ours": [], "stock": []}
     passed: dict[str, int] = {}
     answers: dict[str, Scores] = {}
     for _ in range(repeats):
@@ -106,8 +107,9 @@ def compare(
             ("stock", lambda: score_stock(encoded)),
         ):
             with counting(ours.model) as tokens:
-                answers[who], seconds, memory[who] = measure(task, ours.device)
+                answers[who], seconds, peak = measure(task, ours.device)
             times[who].append(seconds)
+            memory[who].append(peak)
             passed[who] = sum(tokens)
     unique = len({tuple((c + k)[:end]) for _, c, k in encoded for end in range(1, len(c + k))})
     medians = {who: statistics.median(found) for who, found in times.items()}
@@ -122,7 +124,7 @@ def compare(
         "batch_size": best,
         "rate": passed["ours"] / medians["ours"], "stock_rate": passed["stock"] / medians["stock"],
         "ratio": medians["stock"] / medians["ours"], "limit": passed["stock"] / unique,
-        "memory": memory["ours"], "stock_memory": memory["stock"],
+        "memory": statistics.median(memory["ours"]), "stock_memory": statistics.median(memory["stock"]),
         "error": errors["ours"], "stock_error": errors["stock"],
     }  # fmt: skip
 
@@ -143,27 +145,29 @@ def generate(
     )
     times: dict[str, list[float]] = {"ours": [], "stock": []}
     texts: dict[str, list[str]] = {}
-    memory: dict[str, float] = {}
+    memory: dict[str, list[float]] = {"ours": [], "stock": []}
     for _ in range(repeats):
         for who, lm in (("ours", ours), ("stock", stock)):
-            texts[who], seconds, memory[who] = measure(
+            texts[who], seconds, peak = measure(
                 lambda lm=lm: lm.generate_until(asked, disable_tqdm=True), lm.device
             )
             times[who].append(seconds)
+            memory[who].append(peak)
     medians = {who: statistics.median(found) for who, found in times.items()}
     same = sum(one == other for one, other in zip(texts["ours"], texts["stock"], strict=True))
     return {
         "workload": name, "requests": len(requests), "batch_size": best,
         "seconds": medians["ours"], "stock_seconds": medians["stock"],
         "ratio": medians["stock"] / medians["ours"], "same_texts": same,
-        "memory": memory["ours"], "stock_memory": memory["stock"],
+        "memory": statistics.median(memory["ours"]), "stock_memory": statistics.median(memory["stock"]),
     }  # fmt: skip
 
 
 def check_float32(requests: list[Request], reference: Any, stock: Any) -> dict[str, Any]:
     """The tree's float32 against stock's, on a sample of whole questions."""
     contexts = list(dict.fromkeys(context for context, _ in requests))
-    chosen = set(contexts[:: max(1, len(contexts) // 12)])
+    tokens = sum(len(stock.tok_encode(context + continuation)) for context, continuation in requests)
+    chosen = set(contexts[:: max(1, round(tokens / SAMPLE))])
     sample = [request for request in requests if request[0] in chosen]
     encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in sample]
     stock.batch_size_per_gpu = 8

@@ -311,6 +311,13 @@ def test_lora_adapters_are_scored_too(load, tmp_path):
     assert_same(ours.loglikelihood(TEXTS, disable_tqdm=True), stock.loglikelihood(TEXTS, disable_tqdm=True))
 
 
+def test_mixed_precision_takes_the_same_way(load):
+    ours, stock = load("llama", mixed_precision_dtype="bfloat16")
+    assert ours.choice.engine.way == "pieces", ours.choice.reason
+    pairs = zip(ours.loglikelihood(TEXTS), stock.loglikelihood(TEXTS, disable_tqdm=True), strict=True)
+    assert all(our == pytest.approx(their, abs=0.3) for (our, _), (their, _) in pairs)
+
+
 def test_progress_counts_tokens(load):
     ours, _ = load("llama")
     ours.choice.engine.budget = 6

@@ -71,7 +71,8 @@ def attend_tree(
     if attention is None:
         raise Unsupported("no chunk is being computed")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention.attend(query, key, value, scale), None
+    # in mixed precision the rotated queries and keys have the type of their angles
+    return attention.attend(query.to(value.dtype), key.to(value.dtype), value, scale), None
 
 
 @contextlib.contextmanager
