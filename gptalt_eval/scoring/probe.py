@@ -66,7 +66,7 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
         except Exception as error:
             reasons.append(f"{engine.way}: {describe(error)}")
             continue
-        if difference <= allow(model.dtype):
+        if difference <= allow(find_precision(model, autocast)):
             return Choice(make(*find_budget(model, make)), "; ".join(reasons))
         reasons.append(f"{engine.way}: answers differ by {difference:.0%} of their spread")
     return Choice(None, "; ".join(reasons))
@@ -139,6 +139,15 @@ def compare(engine: Any, queries: list[Query], expected: list[float]) -> float:
     wanted = np.array(expected)
     spread = float(np.std(wanted)) or 1.0
     return float(np.sqrt(np.mean((found - wanted) ** 2))) / spread
+
+
+def find_precision(model: Any, autocast: Autocast) -> torch.dtype:
+    """The type that a model's products are computed in."""
+    kind = model.get_input_embeddings().weight.device.type
+    with autocast():
+        mixed = torch.is_autocast_enabled(kind)
+        precision: torch.dtype = torch.get_autocast_dtype(kind) if mixed else model.dtype
+    return precision
 
 
 def allow(dtype: torch.dtype) -> float:
