@@ -5,7 +5,8 @@
 Stock runs at its best batch size of 1, 8 and 32, found on a tenth of the requests; both take turns and
 the medians are shown. Tokens are counted at the model's own door. Errors are root-mean-square differences of
 the log-likelihoods from a float32 run of the tree, which itself is compared with stock's float32 on a sample.
-Without the release files the requests are random words of the same shapes.
+Without the release files the requests are random words of the same shapes. Where lighteval or vLLM is
+installed, each scores the requests once too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ import numpy as np
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
+from others import load_others
 from workloads import GENERATION, WORKLOADS, Request, make_synthetic
 
 from gptalt_eval.environment import describe_hardware
@@ -34,7 +37,7 @@ from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.smollm2 import fetch
 
 BATCH_SIZES = (1, 8, 32)
-SAMPLE = 60_000  # tokens of the requests that are compared in float32
+SAMPLE = 20_000  # tokens of the requests that are compared in float32
 Scores = list[tuple[float, bool]]
 
 
@@ -194,7 +197,9 @@ def choose_options(requests: list[Request], scores: Scores) -> list[str]:
 COLUMNS = {
     "workload": "workload", "stock_tokens": "tokens stock computes", "unique": "distinct tokens",
     "computed": "tokens we compute", "batch_size": "stock's batch size", "stock_seconds": "stock, s",
-    "seconds": "ours, s", "stock_rate": "stock, tokens/s", "rate": "ours, tokens/s", "ratio": "ratio",
+    "seconds": "ours, s",
+    "lighteval_seconds": "lighteval, s", "vllm_seconds": "vLLM, s",
+    "stock_rate": "stock, tokens/s", "rate": "ours, tokens/s", "ratio": "ratio",
     "limit": "ratio of tokens", "stock_memory": "stock, MiB", "memory": "ours, MiB",
     "stock_error": "stock, error", "error": "ours, error", "fp32_requests": "compared in fp32",
     "fp32_difference": "largest difference", "fp32_options_differ": "other option",
@@ -239,6 +244,7 @@ def main() -> None:
     exact = copy.deepcopy(ours.model).float()  # the very weights, rounded as they are, in exact arithmetic
     reference = add_tree(HFLM)(pretrained=exact, tokenizer=ours.tokenizer)
     stock32 = HFLM(pretrained=exact, tokenizer=ours.tokenizer)
+    others = load_others(model["pretrained"], arguments.dtype)
     rows = []
     for name, make in WORKLOADS.items():
         if wanted and not name.lower().startswith(wanted):
@@ -246,6 +252,8 @@ def main() -> None:
         requests = make(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
         row = compare(name, requests, ours, stock, reference, arguments.repeats)
         row |= check_float32(requests, reference, stock32)
+        for other, score in others.items():
+            _, row[f"{other}_seconds"], _ = measure(partial(score, requests), ours.device)
         rows.append(row)
         print(json.dumps(row), flush=True)
     for name, make_prompts in GENERATION.items():

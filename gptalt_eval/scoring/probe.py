@@ -22,7 +22,7 @@ from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 TOKENS = 2048  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
-LOGITS = 32 * 2**20  # bytes of the logits that are computed at once there
+LOGITS = 16 * 2**20  # bytes of the logits that are computed at once there
 MOST_TOKENS = 16384
 LONGEST = 24  # tokens of the probe's rows
 
