@@ -12,10 +12,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gptalt_eval.choices import find_choice, find_text
 from gptalt_eval.data import read_jsonl
 from gptalt_eval.errors import GptaltError
 from gptalt_eval.hookspecs import hookimpl
-from gptalt_eval.types import Command, Dataset, Model, Option, Owner, Part, ReportSection, Sample, Split
+from gptalt_eval.releases import from_rows, read_json
+from gptalt_eval.types import (
+    Command,
+    Dataset,
+    Model,
+    Option,
+    Owner,
+    Part,
+    PromptStyle,
+    ReportSection,
+    Sample,
+    Split,
+)
 
 if TYPE_CHECKING:
     from gptalt_eval.api import evaluate
@@ -30,12 +43,17 @@ __all__ = [
     "Option",
     "Owner",
     "Part",
+    "PromptStyle",
     "Record",
     "ReportSection",
     "Sample",
     "Split",
     "evaluate",
+    "find_choice",
+    "find_text",
+    "from_rows",
     "hookimpl",
+    "read_json",
     "read_jsonl",
 ]
 

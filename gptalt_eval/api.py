@@ -42,10 +42,10 @@ def evaluate(
     return run(spec, plugins or load_plugins(), Console(stderr=True))
 
 
-def run(spec: RunSpec, plugins: Plugins, console: Console) -> Record:
-    """Resolve, execute and report one request."""
+def run(spec: RunSpec, plugins: Plugins, console: Console, earlier: Record | None = None) -> Record:
+    """Resolve, execute and report one request; ``earlier`` is an interrupted run of it."""
     plan = plan_run(spec, plugins)
-    record = execute(plan, plugins, Terminal(console))
+    record = execute(plan, plugins, Terminal(console), earlier)
     if record.results:
         write_report([record], record.folder / "report.html", plugins)
     return record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gptalt_eval.hookspecs import hookimpl
-from gptalt_eval.types import Command, Dataset, Model
+from gptalt_eval.types import Command, Dataset, Model, PromptStyle
 
 
 @hookimpl
@@ -25,6 +25,19 @@ def register_datasets() -> list[Dataset]:
     from gptalt_eval.standard import list_datasets
 
     return list_datasets()
+
+
+@hookimpl
+def register_prompt_styles() -> list[PromptStyle]:
+    return [
+        PromptStyle("standard", "the task's text alone"),
+        PromptStyle(
+            "system",
+            "the model's chat template with its own system message",
+            chat=True,
+            system=lambda model: model.system_instruction,
+        ),
+    ]
 
 
 @hookimpl

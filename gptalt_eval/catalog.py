@@ -15,7 +15,7 @@ from gptalt_eval import known_plugins, taskindex
 from gptalt_eval.errors import DataError, GptaltError, PluginError, UnknownNameError, did_you_mean, nearest
 from gptalt_eval.plugins import Plugins
 from gptalt_eval.taskindex import TaskEntry
-from gptalt_eval.types import Dataset, Model, Owner
+from gptalt_eval.types import Dataset, Model, Owner, PromptStyle
 
 T = TypeVar("T")
 LM_EVAL = Owner("lm-eval", distribution="lm-eval")
@@ -48,6 +48,10 @@ class Catalog:
     @cached_property
     def models(self) -> Mapping[str, Owned[Model]]:
         return self._gather("model", "register_models")
+
+    @cached_property
+    def prompt_styles(self) -> Mapping[str, Owned[PromptStyle]]:
+        return self._gather("prompt style", "register_prompt_styles")
 
     @property
     def datasets(self) -> Mapping[str, Owned[Dataset]]:
@@ -128,6 +132,18 @@ class Catalog:
                 f"There is no model folder {name}.", "Give the folder that holds config.json."
             )
         raise self._unknown("models", name, [*self.models, *self.lm_eval_models])
+
+    def find_prompt_style(self, name: str) -> PromptStyle:
+        """The prompt style of that name.
+
+        Raises:
+            UnknownNameError, PluginError: as :meth:`find_model`.
+        """
+        self._refuse_clash("prompt style", name, self.prompt_styles)
+        if name in self.prompt_styles:
+            return self.prompt_styles[name].item
+        hint = did_you_mean(name, self.prompt_styles) or f"There are: {', '.join(self.prompt_styles)}."
+        raise UnknownNameError(f"There is no prompt style '{name}'.", hint)
 
     def find_tasks(self, pattern: str) -> list[Owned[TaskEntry]]:
         """The tasks, groups or tags that a name or glob (``mmlu_*``) or YAML path means.

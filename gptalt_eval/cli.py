@@ -102,7 +102,7 @@ def make_parser(commands: dict[str, Command]) -> Parser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for command in commands.values():
         subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
-        if command.name == "run":
+        if command.name in ("run", "grid"):
             add_run_flags(subparser)
         for option in command.options:
             subparser.add_argument(*option.names, **option.settings)

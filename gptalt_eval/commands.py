@@ -11,6 +11,7 @@ from typing import Any
 from gptalt_eval.catalog import Catalog
 from gptalt_eval.errors import GptaltError, did_you_mean
 from gptalt_eval.plugins import PREFIX, Plugins
+from gptalt_eval.record import Record
 from gptalt_eval.types import Command, Option
 
 KINDS = ("tasks", "groups", "models", "plugins", "datasets")
@@ -59,6 +60,18 @@ REPORT = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
     Option(("--output", "-o"), {"type": Path, "metavar": "FILE", "help": "default: report.html in the run"}),
 )
+GRID = (
+    Option(("experiment",), {"metavar": "EXPERIMENT", "nargs": "?", "help": "a YAML file of these flags"}),
+)
+RESUME = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),)
+COMPARE = (
+    Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
+    Option(
+        ("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: whatever differs"}
+    ),
+    Option(("--metric",), {"metavar": "NAME", "help": "default: each task's first"}),
+    JSON,
+)
 INSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
 RERUN = (Option(("run",), {"metavar": "RUN", "help": "a run's folder"}),)
 
@@ -73,6 +86,11 @@ def list_commands() -> list[Command]:
         ),
         Command("install", "'install medqa' is pip install gptalt-eval-plugin-medqa", run_install, INSTALL),
         Command("report", "write report.html of one run or several", run_report, REPORT),
+        Command("grid", "evaluate models x prompt styles x shots as one experiment", run_grid, GRID),
+        Command(
+            "resume", "go on with what an interrupted run or experiment has not finished", run_resume, RESUME
+        ),
+        Command("compare", "test what differs between arms that scored the same rows", run_compare, COMPARE),
         Command("rerun", "repeat a run with the settings that it recorded", run_rerun, RERUN),
         Command("validate", "find what is wrong with task YAMLs, line by line", run_validate, VALIDATE),
         Command("new", "start a plugin or a task from a template that runs", run_new, NEW),
@@ -86,27 +104,84 @@ def run_run(arguments: argparse.Namespace, plugins: Plugins) -> int:
     for name in ("command", "subparser"):
         vars(arguments).pop(name, None)
     spec: RunSpec = read_argv(arguments)
+    if "," in spec.model:
+        return run_experiment_and_print(spec, plugins)
     return evaluate_and_print(spec, plugins)
 
 
-def evaluate_and_print(spec: Any, plugins: Plugins) -> int:
+def evaluate_and_print(spec: Any, plugins: Plugins, earlier: Record | None = None) -> int:
     from rich.console import Console
 
     from gptalt_eval.api import run
-    from gptalt_eval.display import make_table
 
     known = warn(plugins)
-    record = run(spec, plugins, Console(stderr=True))
+    record = run(spec, plugins, Console(stderr=True), earlier)
     warn(plugins, known)
-    if record.results:
-        Console().print(make_table(record))
-        if spec.show_config:
-            from gptalt_eval.cli import print_json
+    print_records([record], record.folder, spec)
+    return 1 if record.failed else 0
 
-            print_json([dict(result) for result in record.results])
-        print(f"Results: {record.folder}")
-        print(f"Report:  {record.folder / 'report.html'}")
-    return 0
+
+def run_experiment_and_print(spec: Any, plugins: Plugins) -> int:
+    from rich.console import Console
+
+    from gptalt_eval.experiments import run_experiment
+
+    known = warn(plugins)
+    records, root = run_experiment(spec, plugins, Console(stderr=True))
+    warn(plugins, known)
+    print_records(records, root, spec)
+    return 1 if any(record.failed for record in records) else 0
+
+
+def print_records(records: list[Record], folder: Path, spec: Any) -> None:
+    from rich.console import Console
+
+    from gptalt_eval.display import make_table
+
+    for record in records:
+        if record.results:
+            Console().print(make_table(record))
+        for name, reason in record.failed.items():
+            print(f"Not evaluated: {name}: {reason}")
+    if not any(record.results for record in records):
+        return
+    if spec.show_config:
+        from gptalt_eval.cli import print_json
+
+        print_json([dict(result) for record in records for result in record.results])
+    print(f"Results: {folder}")
+    print(f"Report:  {folder / 'report.html'}")
+    if len(records) > 1 or any(len(record.results) > 1 for record in records):
+        print(f"Compare: gptalt-eval compare {folder}")
+
+
+def run_grid(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    from gptalt_eval.spec import read_argv
+
+    for name in ("command", "subparser"):
+        vars(arguments).pop(name, None)
+    arguments.config = vars(arguments).pop("experiment", None) or arguments.config
+    return run_experiment_and_print(read_argv(arguments), plugins)
+
+
+def run_resume(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    from gptalt_eval.experiments import read_experiment
+    from gptalt_eval.spec import make_spec
+
+    settings = read_experiment(arguments.run)
+    if settings is not None:
+        return run_experiment_and_print(make_spec({**settings, "output_path": str(arguments.run)}), plugins)
+    record = find_one_run(arguments.run)
+    if not record.run.get("missing"):
+        print(f"{record.folder} is finished: nothing is missing.")
+        return 0
+    return evaluate_and_print(make_spec(record.run["settings"]), plugins, record)
+
+
+def run_compare(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    from gptalt_eval import compare
+
+    return compare.run_compare(arguments)
 
 
 def warn(plugins: Plugins, said: int = 0) -> int:
@@ -117,16 +192,22 @@ def warn(plugins: Plugins, said: int = 0) -> int:
 
 
 def run_rerun(arguments: argparse.Namespace, plugins: Plugins) -> int:
-    from gptalt_eval.record import find_runs, load_record
     from gptalt_eval.spec import make_spec
 
-    folders = find_runs(Path(arguments.run))
+    return evaluate_and_print(make_spec(find_one_run(Path(arguments.run)).run["settings"]), plugins)
+
+
+def find_one_run(path: Path) -> Record:
+    """The one run at or below a path, with its settings."""
+    from gptalt_eval.record import find_runs, load_record
+
+    folders = find_runs(path)
     if len(folders) > 1:
-        raise GptaltError(f"{arguments.run} holds {len(folders)} runs.", f"Name one: {folders[0]}")
+        raise GptaltError(f"{path} holds {len(folders)} runs.", f"Name one: {folders[0]}")
     record = load_record(folders[0])
     if "settings" not in record.run:
         raise GptaltError(f"{folders[0]} was not written by gptalt-eval: its settings are not recorded.")
-    return evaluate_and_print(make_spec(record.run["settings"]), plugins)
+    return record
 
 
 def run_report(arguments: argparse.Namespace, plugins: Plugins) -> int:

@@ -50,6 +50,8 @@ class Terminal:
         self.console.print(f"[bold]{escape(model.name)}[/] on {len(counts)} tasks, {items}", soft_wrap=True)
         for note in plan.notes:
             self.note(note)
+        for name, reason in plan.lacking.items():
+            self.note(f"{name} is not evaluated: {reason}")
         self.progress.update(self.total, total=self.items or None)
 
     def say(self, text: str) -> None:

@@ -48,6 +48,7 @@ class InterruptedRun(GptaltError):
 
     def __init__(self, what: str, hint: str, by_user: bool) -> None:
         super().__init__(what, hint)
+        self.by_user = by_user
         if by_user:
             self.exit_code = 130  # what shells give for Ctrl-C
 

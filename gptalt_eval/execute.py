@@ -11,17 +11,18 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from gptalt_eval import environment
-from gptalt_eval.errors import InterruptedRun
+from gptalt_eval.errors import GptaltError, InterruptedRun
 from gptalt_eval.plan import Plan, PlannedTask
 from gptalt_eval.plugins import Plugins
 from gptalt_eval.record import Record, load_record
-from gptalt_eval.runfiles import RunFiles, label
+from gptalt_eval.runfiles import RunFiles
 
 
 class Display(Protocol):
@@ -38,8 +39,14 @@ class Display(Protocol):
     def end(self) -> None: ...
 
 
-def execute(plan: Plan, plugins: Plugins, display: Display) -> Record:
+def execute(plan: Plan, plugins: Plugins, display: Display, earlier: Record | None = None) -> Record:
     """Run a plan.
+
+    Args:
+        plan: what runs.
+        plugins: those that observe.
+        display: shows how it goes on.
+        earlier: an interrupted run of this plan; what is finished there is kept and not done again.
 
     Returns:
         the run as it lies on disk.
@@ -49,14 +56,14 @@ def execute(plan: Plan, plugins: Plugins, display: Display) -> Record:
         GptaltError: nothing could be evaluated.
     """
     rank = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
-    files = RunFiles(plan, main=rank == 0)
+    files = RunFiles(plan, rank == 0, earlier)
     plugins.observe("run_started", plan=plan)
     display.begin(plan)
     with interrupt_once():
         try:
             files.save_run()
             evaluate_cells(plan, plugins, display, files)
-            files.save_end("complete")
+            files.save_end("incomplete" if files.run["failed"] else "complete")
         except BaseException as error:
             early = end_early(files, error)
             if early is None:
@@ -88,7 +95,8 @@ def interrupt_once() -> Iterator[None]:
 
 
 def is_about(error: OSError, folder: Path) -> bool:
-    return error.filename is None or str(error.filename).startswith(str(folder))
+    # without a number it is no error of the system: transformers says so of weights that it cannot read
+    return error.errno is not None and str(error.filename or folder).startswith(str(folder))
 
 
 def end_early(files: RunFiles, error: BaseException) -> InterruptedRun | None:
@@ -106,7 +114,7 @@ def explain_end(files: RunFiles, reason: str, by_user: bool) -> InterruptedRun:
     done, missing = files.run["done"], files.run["missing"]
     saved = f"{len(done)} of {len(done) + len(missing)} tasks are saved in {files.folder}"
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-    hint = f"Run it again: gptalt-eval rerun {files.folder}"
+    hint = f"Go on with what is missing: gptalt-eval resume {files.folder}"
     if not files.plan.spec.use_cache:
         hint += "\nWith --use_cache PATH, answers that were given are not asked for again."
     return InterruptedRun(f"{reason} {saved}; missing: {shown}.", hint, by_user)
@@ -128,6 +136,7 @@ def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFil
         began = time.perf_counter()
         lm = model.load_model(plan, fetched)
         facts = model.describe_model(lm, plan)
+        check_same_model(files, facts.fingerprint)
         files.run["model"] |= asdict(facts) | {"load_seconds": round(time.perf_counter() - began, 1)}
         files.run["hardware"] = environment.describe_hardware()
         files.run["environment"] = {
@@ -140,9 +149,16 @@ def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFil
         report_scorer(lm, display, files)
         display.say("Preparing the prompts")
         loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
-        expect_answers(plan, loaded, observed)
+        prepare_requests(plan, loaded, observed, display, files)
         for index, cell_tasks in enumerate(loaded):
             evaluate_cell(plan, index, cell_tasks, observed, facts, plugins, display, files)
+
+
+def check_same_model(files: RunFiles, fingerprint: str) -> None:
+    """See that a run that is gone on with has the weights it was begun with."""
+    if files.run["model"].get("fingerprint", fingerprint) != fingerprint:
+        text = f"The weights of '{files.plan.spec.model}' are not those with which {files.folder} was begun."
+        raise GptaltError(text, "Begin a new run: results of different weights do not belong together.")
 
 
 def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
@@ -166,19 +182,58 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
     lm.explain = explain
 
 
-def expect_answers(plan: Plan, loaded: Sequence[Any], lm: Any) -> None:
-    """Ask for the log-likelihoods of all tasks at once, so that whatever they share is computed once."""
+def prepare_requests(plan: Plan, loaded: Sequence[Any], lm: Any, display: Display, files: RunFiles) -> None:
+    """Build the requests of all tasks where they are looked at together.
+
+    Prompt styles that come to the same prompts are no comparison, and refused. The log-likelihoods of all
+    tasks are asked for at once, so that whatever they share is computed once.
+    """
     from gptalt_eval.lmeval import evaluation
     from gptalt_eval.lmeval.observed import can_stream
 
-    if not can_stream(lm.lm):
+    several = len({cell.style for cell in plan.cells}) > 1
+    if not several and not can_stream(lm.lm):
         return
-    requests = []
+    requests: dict[str, list[Any]] = {}
     for cell, cell_tasks in zip(plan.cells, loaded, strict=True):
         planned = {task.name: task for task in cell.tasks}
         for name, task in cell_tasks.tasks.items():
-            requests += evaluation.build_requests(lm, name, task, plan.spec, hash_data(planned.get(name)))
-    lm.expect(requests)
+            if several or files.is_missing(cell.label(name)):
+                digest = hash_data(planned.get(name))
+                requests[cell.label(name)] = evaluation.build_requests(lm, name, task, cell.spec, digest)
+    for name, reason in find_same_prompts(plan, requests, lm).items():
+        display.note(f"{name} is not evaluated: {reason}.")
+        files.save_failure({name: reason})
+    if can_stream(lm.lm):
+        asked = [request for name, built in requests.items() if files.is_missing(name) for request in built]
+        lm.expect([request for request in asked if request.request_type == "loglikelihood"])
+
+
+def find_same_prompts(plan: Plan, requests: Mapping[str, Sequence[Any]], lm: Any) -> dict[str, str]:
+    """The tasks whose prompts are those of another style, by label, and why."""
+    from gptalt_eval.lmeval import evaluation
+
+    refused: dict[str, str] = {}
+    seen: dict[tuple[int | None, str], list[tuple[str, list[Any]]]] = {}
+    for cell in plan.cells:
+        if cell.style is None:
+            continue
+        system = cell.spec.system_instruction
+        dropped = cell.style.chat and system and evaluation.drops_system_message(lm, system)
+        for task in cell.tasks:
+            built = requests.get(cell.label(task.name))
+            if built is None:
+                continue
+            if dropped:
+                refused[cell.label(task.name)] = "the model's chat template drops the system message"
+                continue
+            prompts = [request.args for request in built]
+            others = seen.setdefault((cell.num_fewshot, task.name), [])
+            same = [style for style, theirs in others if theirs == prompts]
+            if same:
+                refused[cell.label(task.name)] = f"its prompts are those of the style '{same[0]}'"
+            others.append((cell.style.name, prompts))
+    return refused
 
 
 def evaluate_cell(
@@ -194,14 +249,23 @@ def evaluate_cell(
     from gptalt_eval.lmeval import evaluation
 
     cell = plan.cells[index]
-    planned = {task.name: task for task in cell.tasks}
     started = time.time()
     described = evaluation.describe_run(plan, cell, lm.lm, facts, started)
-    finished: dict[str, dict[str, Any]] = {}
-    hashes: dict[str, str] = {}
+    saved = files.read_results(index)
+    finished = {name: evaluation.take_result(saved, name) for name in saved.get("task_hashes", {})}
+    hashes: dict[str, str] = dict(saved.get("task_hashes", {}))
+    planned = {task.name: task for task in cell.tasks}
     for name, task in loaded.tasks.items():
-        display.begin_task(label(cell, name), evaluation.count_items(task, name, plan.spec))
-        result = evaluation.evaluate_task(lm, name, task, plan.spec, hash_data(planned.get(name)))
+        if not files.is_missing(cell.label(name)):
+            continue
+        display.begin_task(cell.label(name), evaluation.count_items(task, name, cell.spec))
+        try:
+            result = evaluation.evaluate_task(lm, name, task, cell.spec, hash_data(planned.get(name)))
+        except Exception as error:
+            if len(files.run["missing"]) + len(files.run["done"]) < 2 or is_disk_full(error, files.folder):
+                raise
+            note_failure(files, cell.label(name), error, display)
+            continue
         if result is None:
             continue  # another process gathers the answers
         samples = result.pop("samples")[name]
@@ -218,7 +282,22 @@ def evaluate_cell(
         if partial:
             combined["gptalt_partial_data"] = partial
         files.save_task(index, name, lines, evaluation.dump_results(combined))
-        display.end_task(label(cell, name), result["results"][name])
+        display.end_task(cell.label(name), result["results"][name])
+
+
+def is_disk_full(error: Exception, folder: Path) -> bool:
+    return isinstance(error, OSError) and is_about(error, folder)
+
+
+def note_failure(files: RunFiles, name: str, error: Exception, display: Display) -> None:
+    """Mark a task that failed; the others go on, and the traceback is kept beside the results."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason if isinstance(error, GptaltError) else f"{type(error).__name__}: {reason}"
+    files.save_failure({name: reason})
+    display.note(f"{name} failed: {reason}")
+    if files.main:
+        with (files.folder / "errors.log").open("a", encoding="utf-8") as log:
+            log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
 
 
 def saves_samples(plan: Plan) -> bool:

@@ -185,6 +185,13 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N[,N]",
         help="examples in the prompt; several counts make one evaluation each",
     )
+    add(
+        "--prompt_style",
+        nargs="+",
+        action=Names,
+        metavar="NAME",
+        help="how prompts are written: standard, system, or a plugin's; several make one evaluation each",
+    )
     add("--limit", "-L", type=float, metavar="N", help="items per task, or a fraction below 1")
     add(
         "--samples",

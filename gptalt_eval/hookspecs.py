@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from gptalt_eval.types import Command, Dataset, Model, ReportSection, Sample
+from gptalt_eval.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample
 
 if TYPE_CHECKING:
     from gptalt_eval.plan import Plan
@@ -37,6 +37,11 @@ def register_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
 @hookspec
 def register_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
     """Contribute datasets: how release files become rows, licences, row counts, samples."""
+
+
+@hookspec
+def register_prompt_styles() -> Iterable[PromptStyle]:  # type: ignore[empty-body]
+    """Contribute ways in which a task's text becomes a prompt, for ``--prompt_style``."""
 
 
 @hookspec

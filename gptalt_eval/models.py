@@ -115,8 +115,9 @@ def check_chat_template(model: Model, spec: RunSpec) -> None:
     if not spec.apply_chat_template:
         return
     if has_chat_template(model, spec) is False:
+        flag = "--prompt_style" if spec.prompt_style else "--apply_chat_template"
         raise GptaltError(
-            f"--apply_chat_template: '{spec.model}' has no chat template.",
+            f"{flag}: '{spec.model}' has no chat template.",
             "Leave the flag out, or choose a chat model: gptalt-eval ls models",
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.catalog import Owned
 from gptalt_eval.data import LocatedData
 from gptalt_eval.spec import RunSpec
-from gptalt_eval.types import Model, Owner
+from gptalt_eval.types import Model, Owner, PromptStyle
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,24 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is evaluated in one go: some tasks at one number of shots.
+    """What is evaluated in one go: some tasks at one number of shots, in one style of prompt.
 
     Attributes:
+        spec: the request, with the style's template and system message in it.
+        style: the prompt style; None: what the request itself says.
         num_fewshot: the shots; None: each task's own default.
         names: the task, group and tag names (or YAML paths) as lm-eval's task manager takes them.
         tasks: the tasks that these come down to.
     """
 
+    spec: RunSpec
+    style: PromptStyle | None
     num_fewshot: int | None
     names: tuple[str, ...]
     tasks: tuple[PlannedTask, ...]
+
+    def label(self, task: str) -> str:
+        return label(task, self.num_fewshot, self.style)
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Plan:
         cells: what runs, in order; the model is loaded once for all of them.
         folders: the task folders that lm-eval has to read.
         notes: what the user should know about these results (a sample, partial data).
+        lacking: what cannot be evaluated, by label, and why; the rest can.
     """
 
     spec: RunSpec
@@ -84,3 +92,10 @@ class Plan:
     cells: tuple[Cell, ...]
     folders: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+
+def label(name: str, shots: int | None, style: PromptStyle | None) -> str:
+    """What a task is called in one cell."""
+    details = [style.name if style else "", "" if shots is None else f"{shots}-shot"]
+    return f"{name} ({', '.join(filter(None, details))})" if any(details) else name

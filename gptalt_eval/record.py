@@ -49,6 +49,11 @@ class Record:
         return tuple(self.run.get("notes", ()))
 
     @property
+    def failed(self) -> Mapping[str, str]:
+        """What could not be evaluated, by label, and why."""
+        return dict(self.run.get("failed", {}))
+
+    @property
     def is_complete(self) -> bool:
         return bool(self.run.get("status", "complete") == "complete")
 

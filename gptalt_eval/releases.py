@@ -22,14 +22,19 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSON Lines file (plain or gzipped) or of a JSON array."""
-    if path.name.endswith(".jsonl"):
-        yield from read_jsonl(path)
-    elif path.name.endswith(".jsonl.gz"):
+    """Rows of a JSON Lines file (plain, gzipped, or under the name of JSON) or of a JSON array."""
+    if path.name.endswith(".jsonl.gz"):
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             yield from parse_jsonl(stream, path)
+    elif path.suffix == ".jsonl" or not is_array(path):
+        yield from read_jsonl(path)
     else:
         yield from read_json(path)
+
+
+def is_array(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def read_json(path: Path) -> Any:

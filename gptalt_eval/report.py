@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.analyse import Score, list_headlines, list_scores
+from gptalt_eval.overview import make_overview
 from gptalt_eval.plugins import Plugins
 from gptalt_eval.record import Record
 from gptalt_eval.storage import write_atomically
@@ -74,7 +75,10 @@ def render_report(records: Sequence[Record], plugins: Plugins) -> str:
         lstrip_blocks=True,
     )
     views = [view_run(record, plugins) for record in records]
-    return environment.get_template("report.html.j2").render(views=views, shown=SHOWN_SAMPLES)
+    overview = make_overview(records)
+    return environment.get_template("report.html.j2").render(
+        views=views, overview=overview, shown=SHOWN_SAMPLES
+    )
 
 
 def view_run(record: Record, plugins: Plugins) -> RunView:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,10 +17,10 @@ from gptalt_eval.catalog import Catalog
 from gptalt_eval.errors import GptaltError, RequestErrors
 from gptalt_eval.localdata import add_local_datasets
 from gptalt_eval.models import check_chat_template, check_weights, merge_model_args
-from gptalt_eval.plan import Cell, Plan
+from gptalt_eval.plan import Cell, Plan, label
 from gptalt_eval.spec import RunSpec
 from gptalt_eval.taskfinder import NOWHERE, TaskFinder
-from gptalt_eval.types import Model
+from gptalt_eval.types import Model, PromptStyle
 
 T = TypeVar("T")
 
@@ -56,25 +58,49 @@ def resolve(spec: RunSpec, catalog: Catalog) -> Plan:
     model = faults.attempt(lambda: catalog.find_model(spec.model)) if spec.model else None
     if model is not None:
         found = model
-        faults.attempt(lambda: check_model(found.item, spec))
+        faults.attempt(lambda: check_weights(found.item, spec))
     found_dir = faults.attempt(lambda: [data_module.choose_data_dir(spec.data_dir)])
     if found_dir and isinstance(found_dir[0], Path):
         folder = found_dir[0]
         faults.attempt(lambda: add_local_datasets(catalog, folder))
     faults.attempt(lambda: check_paths(spec))
+    styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
+    variants = lay_styles(spec, model.item if model else None, [style for style in styles if style])
+    for _, variant in variants if model else ():
+        faults.attempt(partial(check_chat_template, found.item, variant))
     finder = TaskFinder(catalog, spec, found_dir[0] if found_dir else NOWHERE)
-    cells = faults.attempt(finder.plan_cells)
+    cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
     faults.raise_any()
     assert model is not None and cells  # else a fault was raised
+    lacking = {
+        label(name, shots, style): reason
+        for (name, shots), reason in finder.lacking.items()
+        for style, _ in variants
+    }
     folders = sorted(finder.folders, key=lambda path: (not finder.is_lm_evals(path), str(path)))
     args = merge_model_args(model.item, spec)
-    return Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), tuple(write_notes(cells)))
+    notes = tuple(write_notes(cells))
+    return Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), notes, lacking)
 
 
-def check_model(model: Model, spec: RunSpec) -> None:
-    check_weights(model, spec)
-    check_chat_template(model, spec)
+def lay_styles(
+    spec: RunSpec, model: Model | None, styles: list[PromptStyle]
+) -> list[tuple[PromptStyle | None, RunSpec]]:
+    """The request once for each prompt style, with its template and system message."""
+    if not styles or model is None:
+        return [(None, spec)]
+    return [
+        (
+            style,
+            replace(
+                spec,
+                apply_chat_template=style.chat,
+                system_instruction=style.system(model) if style.system else None,
+            ),
+        )
+        for style in styles
+    ]
 
 
 def check_paths(spec: RunSpec) -> None:
@@ -115,5 +141,15 @@ def write_notes(cells: list[Cell]) -> list[str]:
             "These are results on an embedded sample (a few items written for trying things out), "
             "not results on the benchmarks themselves."
         )
-    partial = {task.partial: None for cell in cells for task in cell.tasks if task.partial}
-    return [*notes, *partial]
+    parts = {task.partial: None for cell in cells for task in cell.tasks if task.partial}
+    overruled = [
+        task.name
+        for task in tasks.values()
+        if task.config.get("num_fewshot") == 0 and any(cell.num_fewshot for cell in cells)
+    ]
+    if overruled:
+        notes.append(
+            f"{', '.join(overruled)}: the YAML says 0 examples, and lm-eval would keep to it; "
+            "here --num_fewshot wins."
+        )
+    return [*notes, *parts]

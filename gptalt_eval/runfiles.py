@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval import environment
+from gptalt_eval.errors import GptaltError
 from gptalt_eval.models import name_run_folder
-from gptalt_eval.plan import Cell, Plan, PlannedTask
-from gptalt_eval.record import write_run_file
+from gptalt_eval.plan import Plan, PlannedTask
+from gptalt_eval.record import Record, read_json, write_run_file
 from gptalt_eval.spec import dump_spec, format_command
 from gptalt_eval.storage import write_atomically
 
@@ -21,15 +23,39 @@ class RunFiles:
     Args:
         plan: what runs.
         main: whether this process writes (of several that work together only the first does).
+        earlier: the run that is to be gone on with, in its own folder.
+
+    Raises:
+        GptaltError: the data of the earlier run has changed since.
     """
 
-    def __init__(self, plan: Plan, main: bool) -> None:
+    def __init__(self, plan: Plan, main: bool, earlier: Record | None = None) -> None:
         self.plan = plan
         self.main = main
-        self.stem, self.folder = choose_folder(plan)
         self.started = datetime.now().astimezone()
         self.run: dict[str, Any] = describe_plan(plan, self.started)
-        self.times: dict[int, str] = {}
+        if earlier is None:
+            self.stem, self.folder = choose_folder(plan)
+        else:
+            self.folder = earlier.folder
+            self.stem = earlier.run.get("stem", "")
+            self.take_up(earlier.run)
+        self.run["stem"] = self.stem
+
+    def take_up(self, run: Mapping[str, Any]) -> None:
+        """Go on where an earlier run ended."""
+        if "cells" not in run:
+            raise GptaltError(f"{self.folder} was begun by an older version.", "Begin a new run.")
+        for name, data in self.run["data"].items():
+            if data["splits"] != run["data"].get(name, data)["splits"]:
+                text = f"{name}: its data has changed since {self.folder} was begun."
+                raise GptaltError(text, "Begin a new run: results on different rows do not belong together.")
+        for key in ("started", "results", "done", "cells"):
+            self.run[key] = run[key]
+        self.run["resumed"] = [*run.get("resumed", []), self.started.isoformat(timespec="seconds")]
+        self.run["missing"] = [task for task in self.run["missing"] if task not in run["done"]]
+        if run["model"].get("fingerprint"):
+            self.run["model"]["fingerprint"] = run["model"]["fingerprint"]
 
     def save_run(self, **changes: Any) -> None:
         self.run.update(changes)
@@ -38,26 +64,39 @@ class RunFiles:
 
     def save_task(self, cell: int, name: str, samples: list[str], results: str) -> None:
         """One more task is finished: its samples, the results so far, and run.json."""
-        if cell not in self.times:
-            self.times[cell] = datetime.now().isoformat().replace(":", "-")
-        stamp = self.times[cell]
-        results_file = f"{self.stem}results_{stamp}.json"
+        described = self.run["cells"][cell]
+        if not described["results"]:
+            stamp = datetime.now().isoformat().replace(":", "-")
+            described["results"] = f"{self.stem}results_{stamp}.json"
+            self.run["results"].append(described["results"])
+        results_file = described["results"]
+        stamp = results_file.removesuffix(".json").rpartition("results_")[2]
         if samples:
             write_atomically(self.folder / f"samples_{name}_{stamp}.jsonl", "\n".join(samples) + "\n")
         write_atomically(self.folder / results_file, results)
-        if results_file not in self.run["results"]:
-            self.run["results"].append(results_file)
-        done = self.run["done"] + [label(self.plan.cells[cell], name)]
-        self.save_run(done=done, missing=[task for task in self.run["missing"] if task not in done])
+        self.leave(done=[*self.run["done"], self.plan.cells[cell].label(name)])
+
+    def save_failure(self, failed: Mapping[str, str]) -> None:
+        """Tasks that cannot be evaluated, by label, and why."""
+        self.leave(failed={**self.run["failed"], **failed})
+
+    def leave(self, **changes: Any) -> None:
+        self.run.update(changes)
+        left = {*self.run["done"], *self.run["failed"]}
+        self.save_run(missing=[task for task in self.run["missing"] if task not in left])
+
+    def is_missing(self, label: str) -> bool:
+        return label in self.run["missing"]
+
+    def read_results(self, cell: int) -> dict[str, Any]:
+        """What is saved of a cell; empty: nothing yet."""
+        name = self.run["cells"][cell]["results"]
+        return read_json(self.folder / name) if name else {}
 
     def save_end(self, status: str) -> None:
         finished = datetime.now().astimezone()
         seconds = round((finished - self.started).total_seconds(), 1)
         self.save_run(status=status, finished=finished.isoformat(timespec="seconds"), seconds=seconds)
-
-
-def label(cell: Cell, task: str) -> str:
-    return task if cell.num_fewshot is None else f"{task} ({cell.num_fewshot}-shot)"
 
 
 def choose_folder(plan: Plan) -> tuple[str, Path]:
@@ -93,8 +132,17 @@ def describe_plan(plan: Plan, started: datetime) -> dict[str, Any]:
         "versions": environment.describe_versions(),
         "git": environment.describe_git(),
         "results": [],
+        "cells": [
+            {
+                "prompt_style": cell.style.name if cell.style else None,
+                "num_fewshot": cell.num_fewshot,
+                "results": None,
+            }
+            for cell in plan.cells
+        ],
         "done": [],
-        "missing": [label(cell, task.name) for cell in plan.cells for task in cell.tasks],
+        "failed": dict(plan.lacking),
+        "missing": [cell.label(task.name) for cell in plan.cells for task in cell.tasks],
     }
 
 

@@ -56,6 +56,8 @@ def make_model() -> Model:
         chat_template=True,
         languages=("en",),
         parameters="135M",
+        # what its chat template says where no system message is given
+        system_instruction="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
     )
 
 

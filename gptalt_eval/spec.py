@@ -33,7 +33,9 @@ class RunSpec:
     """A request, validated by itself. Field names are lm-eval's flags.
 
     Attributes:
+        model: one name, or several separated by commas: an experiment.
         num_fewshot: one or several shot counts; several make one evaluation each, the model loaded once.
+        prompt_style: ways of writing prompts; several make one evaluation each.
         seed: for Python, numpy, torch and few-shot sampling; None leaves one unset.
         data_dir: folder of release files, or ``sample``; None: ``GPTALT_DATA``, else the hub.
         scorer: ``tree``, or ``stock`` for lm-eval's own computation of log-likelihoods and generation.
@@ -44,6 +46,7 @@ class RunSpec:
     tasks: tuple[str, ...] = ()
     model_args: Settings = field(default_factory=dict)
     num_fewshot: tuple[int, ...] = ()
+    prompt_style: tuple[str, ...] = ()
     batch_size: str = "1"
     max_batch_size: int | None = None
     device: str | None = None
@@ -99,6 +102,11 @@ class RunSpec:
                 bool(self.fewshot_as_multiturn) and not self.apply_chat_template,
                 "--fewshot_as_multiturn has no meaning without a chat template.",
                 "Add --apply_chat_template, or leave it out.",
+            ),
+            (
+                bool(self.prompt_style) and bool(self.apply_chat_template or self.system_instruction),
+                "--prompt_style decides on the chat template and the system message itself.",
+                "Leave out --apply_chat_template and --system_instruction, or --prompt_style.",
             ),
             (
                 self.scorer not in SCORERS,
@@ -168,7 +176,9 @@ def make_spec(values: Mapping[str, Any]) -> RunSpec:
 def convert_value(key: str, value: Any) -> Any:
     if value is None:
         return next(item.default for item in dataclasses.fields(RunSpec) if item.name == key)
-    if key == "tasks":
+    if key == "model":
+        return ",".join(split_names(value)) if isinstance(value, list) else value
+    if key in ("tasks", "prompt_style"):
         return tuple(split_names(value))
     if key == "num_fewshot":
         return tuple(

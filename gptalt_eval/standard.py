@@ -30,6 +30,7 @@ SAMPLES = Path(__file__).parent / "samples"
 CHECKSUMS = Path(__file__).with_name("checksums.sha256")
 LABELS = ("{stem}-labels.lst",)
 SMALLEST = Part("the extra small training set", 160)
+VALIDATION = Part("the validation set in place of the training set", 1000)
 WIKIPEDIA = Part("the Wikipedia half", 7993)
 
 
@@ -190,7 +191,9 @@ def describe_datasets() -> list[Dataset]:
             "SciQ",
             "allenai/sciq",
             (
-                split("train", 11679, "sciq/train.json"),
+                Split(
+                    "train", ("sciq/train.json", "sciq/valid.json"), 11679, {"sciq/valid.json": VALIDATION}
+                ),
                 split("validation", 1000, "sciq/valid.json"),
                 split("test", 1000, "sciq/test.json"),
             ),

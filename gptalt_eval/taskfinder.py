@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gptalt_eval.hub import can_reach_hub, is_in_hub_cache
 from gptalt_eval.plan import Cell, PlannedTask
 from gptalt_eval.spec import RunSpec
 from gptalt_eval.taskindex import Function, TaskEntry
-from gptalt_eval.types import Owner
+from gptalt_eval.types import Owner, PromptStyle
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 NOWHERE = "nowhere"
@@ -37,19 +37,41 @@ class TaskFinder:
         self.data_dir = data_dir
         self.folders: set[Path] = set()
         self.faults: list[GptaltError] = []
+        self.lacking: dict[tuple[str, int | None], str] = {}
         self.located: dict[tuple[str, str | None, tuple[str, ...]], LocatedData] = {}
         self.hub_reachable: bool | None = None
 
     def is_lm_evals(self, folder: Path) -> bool:
         return folder.is_relative_to(taskindex.find_lm_eval_tasks())
 
-    def plan_cells(self) -> list[Cell]:
-        by_shots: dict[int | None, list[Owned[TaskEntry]]] = {}
+    def plan_cells(self, variants: Sequence[tuple[PromptStyle | None, RunSpec]]) -> list[Cell]:
+        """The cells of the request, one for each prompt style and number of shots.
+
+        What can be evaluated at some of the shots only is noted in ``lacking``; a fault at all of them is one
+        of the request.
+        """
+        planned: dict[int | None, dict[str, tuple[Owned[TaskEntry], list[PlannedTask]]]] = {}
+        faults: dict[str, dict[int | None, list[GptaltError]]] = {}
         for pattern in self.spec.tasks:
             for owned in self._find(pattern):
                 for shots in self.spec.num_fewshot or read_group_shots(owned.item) or (None,):
-                    by_shots.setdefault(shots, []).append(owned)
-        return [self._plan_cell(shots, entries) for shots, entries in by_shots.items()]
+                    known = len(self.faults)
+                    tasks = self._expand(owned, {}, shots)
+                    found, self.faults = self.faults[known:], self.faults[:known]
+                    if found:
+                        faults.setdefault(owned.item.name, {})[shots] = found
+                    else:
+                        planned.setdefault(shots, {})[owned.item.name] = (owned, tasks)
+        for name, by_shots in faults.items():
+            if any(name in entries for entries in planned.values()):
+                self.lacking |= {(name, shots): str(found[0]) for shots, found in by_shots.items()}
+            else:
+                self.faults += [fault for found in by_shots.values() for fault in found]
+        return [
+            self._plan_cell(style, spec, shots, list(entries.values()))
+            for style, spec in variants
+            for shots, entries in planned.items()
+        ]
 
     def _find(self, pattern: str) -> list[Owned[TaskEntry]]:
         try:
@@ -58,16 +80,22 @@ class TaskFinder:
             self.faults.append(error)
             return []
 
-    def _plan_cell(self, shots: int | None, entries: list[Owned[TaskEntry]]) -> Cell:
+    def _plan_cell(
+        self,
+        style: PromptStyle | None,
+        spec: RunSpec,
+        shots: int | None,
+        entries: Sequence[tuple[Owned[TaskEntry], list[PlannedTask]]],
+    ) -> Cell:
         leaves: dict[str, PlannedTask] = {}
         names: dict[str, None] = {}
-        for owned in entries:
-            for task in self._expand(owned, {}, shots):
+        for owned, tasks in entries:
+            for task in tasks:
                 leaves.setdefault(task.name, task)
             is_path = owned.item.file is not None and owned.item.name not in self.catalog.tasks
             is_path = is_path and owned.item.name not in self.catalog.lm_eval_tasks
             names[str(owned.item.file) if is_path else owned.item.name] = None
-        return Cell(shots, tuple(names), tuple(leaves.values()))
+        return Cell(spec, style, shots, tuple(names), tuple(leaves.values()))
 
     def _expand(
         self, owned: Owned[TaskEntry], overrides: Mapping[str, Any], shots: int | None
@@ -147,6 +175,8 @@ class TaskFinder:
         fewshot_split = choose_fewshot_split(config)
         try:
             self._refuse_unknown_code(name, owner, config)
+            if shots and forbids_shots(config):
+                raise GptaltError(f"{name}: it takes no examples.", "Leave out --num_fewshot, or give 0.")
             located = self._locate(config, eval_split, fewshot_split)
             task = PlannedTask(name, file, owner, config, located, eval_split, fewshot_split)
             self._require_rows(task, shots)
@@ -257,10 +287,15 @@ def choose_fewshot_split(config: Mapping[str, Any]) -> str | None:
 
 
 def effective_shots(config: Mapping[str, Any], shots: int | None) -> int:
-    own = config.get("num_fewshot")
-    if shots is None or own == 0:  # lm-eval: a task that says 0 stays at 0
-        return own or 0
-    return shots
+    """The examples in a prompt: what was asked for wins, over a task's own 0 too, unlike in lm-eval."""
+    return (config.get("num_fewshot") or 0) if shots is None else shots
+
+
+def forbids_shots(config: Mapping[str, Any]) -> bool:
+    """Whether a task takes no examples: it scores whole texts, or says so (``metadata: fewshot: false``)."""
+    metadata = config.get("metadata")
+    said = isinstance(metadata, dict) and metadata.get("fewshot") is False
+    return said or config.get("output_type") == "loglikelihood_rolling"
 
 
 def read_group_shots(entry: TaskEntry) -> tuple[int, ...]:

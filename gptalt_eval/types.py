@@ -53,6 +53,7 @@ class Model:
         chat_template: whether its tokenizer has one; None where that is not known before loading.
         languages: ISO 639-1 codes.
         parameters: number of parameters, in words (``135M``).
+        system_instruction: the system message that its publisher gives it, for the prompt style ``system``.
     """
 
     name: str
@@ -67,6 +68,26 @@ class Model:
     chat_template: bool | None = None
     languages: tuple[str, ...] = ()
     parameters: str = ""
+    system_instruction: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """How a task's text becomes a prompt.
+
+    Attributes:
+        name: what the user types after ``--prompt_style``.
+        summary: one line for listings.
+        chat: whether the text goes through the model's chat template.
+        system: gives the system message for a model; None (or giving None): the template's own default.
+        instruction: text that is put before the task's own description.
+    """
+
+    name: str
+    summary: str
+    chat: bool = False
+    system: Callable[[Model], str | None] | None = None
+    instruction: str = ""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ PARTIAL = {
     ("race_middle", "validation"): (120, 368, "unknown", "not all of the files"),
     ("race_middle", "test"): (120, 362, "unknown", "not all of the files"),
     ("triviaqa", "validation"): (7993, 7993, "known", "the Wikipedia half"),
+    ("sciq", "train"): (1000, 1000, "known", "the validation set in place of the training set"),
 }
 WHOLE = {
     ("boolq", "validation"): 3270, ("hellaswag", "validation"): 10042, ("winogrande", "validation"): 1267,

@@ -211,7 +211,7 @@ def test_ctrl_c_leaves_what_was_finished(evaluate, tmp_path):
     with pytest.raises(InterruptedRun) as caught:
         evaluate("piqa,boolq,race,sciq", plugins=plugins, limit=2)
     text = str(caught.value)
-    assert "2 of 4 tasks are saved" in text and "missing: race, sciq" in text and "gptalt-eval rerun" in text
+    assert "2 of 4 tasks are saved" in text and "missing: race, sciq" in text and "gptalt-eval resume" in text
     record = load_record(tmp_path / "out" / "scripted")
     assert record.run["status"] == "interrupted"
     assert set(record.results[0]["results"]) == {"piqa", "boolq"}
@@ -376,11 +376,13 @@ def test_observers_see_the_run(evaluate):
 
 def test_two_tasks_on_one_dataset_each_get_their_splits(evaluate, tmp_path):
     # the second needs no examples from 'train', which the first one does
-    (tmp_path / "piqa_plain.yaml").write_text(
-        "task: piqa_plain\ndataset_path: baber/piqa\noutput_type: multiple_choice\nvalidation_split: validation\n"
-        "doc_to_text: '{{goal}}'\ndoc_to_target: label\ndoc_to_choice: '{{[sol1, sol2]}}'\nnum_fewshot: 0\n"
-    )
-    record = evaluate(f"piqa,{tmp_path / 'piqa_plain.yaml'}", num_fewshot=2, limit=2)
-    assert record.results[0]["n-shot"] == {"piqa": 2, "piqa_plain": 0}
-    prompt = next(record.read_samples(0, "piqa"))["arguments"]["gen_args_0"]["arg_0"]
+    for name, shots, more in (("piqa_shown", 2, "training_split: train\n"), ("piqa_plain", 0, "")):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"task: {name}\ndataset_path: baber/piqa\noutput_type: multiple_choice\nvalidation_split: validation\n"
+            f"doc_to_text: 'Question: {{{{goal}}}}'\ndoc_to_target: label\ndoc_to_choice: '{{{{[sol1, sol2]}}}}'\n"
+            f"num_fewshot: {shots}\n{more}"
+        )
+    record = evaluate(f"{tmp_path / 'piqa_shown.yaml'},{tmp_path / 'piqa_plain.yaml'}", limit=2)
+    assert record.results[0]["n-shot"] == {"piqa_shown": 2, "piqa_plain": 0}
+    prompt = next(record.read_samples(0, "piqa_shown"))["arguments"]["gen_args_0"]["arg_0"]
     assert prompt.count("Question:") == 3

@@ -17,7 +17,7 @@ from gptalt_eval.flags import (
 )
 from gptalt_eval.spec import make_spec, read_argv
 
-OURS = {"--scorer", "--data_dir", "--allow-partial-data", "--allow_partial_data"}
+OURS = {"--scorer", "--prompt_style", "--data_dir", "--allow-partial-data", "--allow_partial_data"}
 
 
 def parse(*words):

@@ -13,7 +13,7 @@ PACKAGE = Path(gptalt_eval.__file__).parent
 HEAVY = {"torch", "transformers", "datasets", "lm_eval"}
 # imports point down only: a module may import at its top what stands in an earlier row
 LAYERS = [
-    {"errors", "stats", "environment"},
+    {"errors", "stats", "environment", "choices"},
     {"scoring"},
     {"types", "storage", "flags", "hub", "progressbar", "unpacking"},
     {"spec", "record", "datacheck"},
@@ -23,12 +23,15 @@ LAYERS = [
     {"catalog", "releases", "datasurvey", "dataprepare"},
     {"standard", "localdata", "models", "plan"},
     {"smollm2", "taskfinder", "datacommand"},
-    {"resolve", "analyse", "lmeval.observed", "lmeval.model", "lmeval.rows", "lmeval.tasks"},
+    {"resolve", "analyse", "compare", "lmeval.observed", "lmeval.model", "lmeval.rows", "lmeval.tasks"},
     {"lmeval.evaluation", "lmeval"},
+    {"figures"},
+    {"overview"},
     {"runfiles"},
     {"execute", "report"},
     {"display"},
     {"api"},
+    {"experiments"},
     {"validation"},
     {"validate", "scaffold", "show", "listing"},
     {"commands"},
@@ -102,7 +105,7 @@ def test_no_module_keeps_state(path):
 
 LIGHT = [
     ["--help"], ["run", "--help"], ["ls"], ["ls", "models"], ["ls", "datasets"], ["ls", "plugins"], ["plugins"], ["show", "model", "smollm2"],
-    ["show", "dataset", "mmlu"], ["report", "nowhere"], ["rerun", "nowhere"], ["nonsense"], ["data", "ls"], ["data", "check"], ["data", "check", "--data_dir", "."], ["data", "where", "piqa"], ["data", "prepare", "piqa", "--from", "nowhere", "--data_dir", "."], ["--tasks", "hellaswga", "--model", "smollm2"],
+    ["compare", "nowhere"], ["resume", "nowhere"],  ["show", "dataset", "mmlu"], ["report", "nowhere"], ["rerun", "nowhere"], ["nonsense"], ["data", "ls"], ["data", "check"], ["data", "check", "--data_dir", "."], ["data", "where", "piqa"], ["data", "prepare", "piqa", "--from", "nowhere", "--data_dir", "."], ["--tasks", "hellaswga", "--model", "smollm2"],
 ]  # fmt: skip
 
 

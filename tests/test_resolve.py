@@ -127,7 +127,8 @@ def test_shots_from_a_split_that_is_not_there(plugins, tmp_path):
 
 
 def test_shots_from_the_scored_split_leave_the_item_itself_out(plugins):
-    assert effective_shots({"num_fewshot": 0}, 5) == 0, "a task that says 0 stays at 0, as in lm-eval"
+    assert effective_shots({"num_fewshot": 0}, 5) == 5, "what was asked for wins, unlike in lm-eval"
+    assert effective_shots({"num_fewshot": 0}, None) == 0
     assert effective_shots({"num_fewshot": 3}, None) == 3
     assert effective_shots({}, 4) == 4
     # RACE draws examples from its test split: five passages give four examples

@@ -64,7 +64,7 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_has
     """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks.
 
     Returns:
-        those of log-likelihood, lm-eval ``Instance`` objects.
+        lm-eval ``Instance`` objects.
     """
     template = spec.apply_chat_template
     caching = spec.cache_requests or ""
@@ -83,7 +83,13 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_has
             tokenizer_name=lm.tokenizer_name if template else "",
         )
     task.build_all_requests = lambda **_: None  # built twice, few-shot examples would be drawn anew
-    return [instance for instance in task.instances if instance.request_type == "loglikelihood"]
+    return list(task.instances)
+
+
+def drops_system_message(lm: ObservedLM, text: str) -> bool:
+    """Whether a system message is not in what the model's chat template makes of it."""
+    turns = [{"role": "system", "content": text}, {"role": "user", "content": "?"}]
+    return text.strip() not in lm.apply_chat_template(turns)
 
 
 def build_first_requests(plan: Plan) -> tuple[str, list[str]] | None:
@@ -93,7 +99,7 @@ def build_first_requests(plan: Plan) -> tuple[str, list[str]] | None:
     """
     loaded = load_tasks(plan, plan.cells[0])
     task = next(iter(loaded.tasks.values()))
-    task.build_all_requests(limit=1, system_instruction=plan.spec.system_instruction)
+    task.build_all_requests(limit=1, system_instruction=plan.cells[0].spec.system_instruction)
     requests = [instance.args for instance in task.instances]
     if task.OUTPUT_TYPE == "generate_until":
         return str(requests[0][0]), []
@@ -143,11 +149,17 @@ def combine(results: Mapping[str, Mapping[str, Any]], loaded: LoadedTasks) -> di
     return combined
 
 
+def take_result(combined: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One task's part of a combined result, as ``combine`` takes it."""
+    parts = ("results", "configs", "versions", "n-shot", "higher_is_better", "n-samples")
+    return {part: {name: combined[part][name]} for part in parts}
+
+
 def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: float) -> dict[str, Any]:
     """What lm-eval's command line adds to a result: configuration, versions, tokenizer, template."""
     from lm_eval.loggers.utils import add_tokenizer_info
 
-    spec = plan.spec
+    spec = cell.spec
     template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
     described: dict[str, Any] = {
         "config": {
@@ -167,6 +179,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
             "torch_seed": spec.seed[2],
             "fewshot_seed": spec.seed[3],
             "num_fewshot": cell.num_fewshot,
+            **({"prompt_style": cell.style.name} if cell.style else {}),
         },
         "git_hash": run_git("describe", "--always") or None,
         "date": started,

@@ -44,9 +44,10 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
 
         backend = add_tree(backend)
     lm: LM = backend.create_from_arg_obj(args, extra)
-    if spec.apply_chat_template and not lm.chat_template(spec.apply_chat_template):
-        text = f"--apply_chat_template: the tokenizer of '{spec.model}' has no chat template."
-        raise GptaltError(text, "Leave the flag out.")
+    templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
+    if templates and not lm.chat_template(templates[0]):
+        text = f"The tokenizer of '{spec.model}' has no chat template."
+        raise GptaltError(text, "Leave out --apply_chat_template, or take --prompt_style standard alone.")
     return lm
 
 

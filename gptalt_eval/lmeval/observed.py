@@ -80,7 +80,11 @@ class ObservedLM:
     def pull(self, key: Any) -> None:
         """Compute ahead until a request is answered."""
         while key not in self.ahead:
-            batch = next(self.coming, None)
+            try:
+                batch = next(self.coming, None)
+            except BaseException:
+                self.expected = set()  # what was not computed together is asked for task by task
+                raise
             if batch is None:
                 return
             for answered, answer in batch:
@@ -96,8 +100,10 @@ class ObservedLM:
         self.watcher.asked(len(requests))
         answers: dict[int, Any] = {}
         for position, request in enumerate(requests):
-            if request_type == "loglikelihood" and request.args in self.expected:
+            is_choice = request_type == "loglikelihood"
+            if is_choice and request.args in self.expected:
                 self.pull(request.args)
+            if is_choice and request.args in self.ahead:
                 answers[position] = self.ahead[request.args]
             elif (answer := self.recall(request_type, request)) is not None:
                 answers[position] = answer

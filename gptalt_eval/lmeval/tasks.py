@@ -44,7 +44,7 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     with serve_rows(gather_located(cell)):
         loaded = manager.load(list(cell.names))
     for task in loaded["tasks"].values():
-        prepare_task(task, plan.spec, cell.num_fewshot)
+        prepare_task(task, cell)
     return LoadedTasks(loaded["tasks"], loaded.get("groups", {}))
 
 
@@ -100,18 +100,32 @@ def make_dataset(data: LocatedData) -> Any:
     return datasets.DatasetDict(made)
 
 
-def prepare_task(task: Any, spec: RunSpec, shots: int | None) -> None:
-    """Lay the request's settings over a task's own, as lm-eval's ``simple_evaluate`` does."""
+def prepare_task(task: Any, cell: Cell) -> None:
+    """Lay the request's settings over a task's own, as lm-eval's ``simple_evaluate`` does.
+
+    One thing is done otherwise: the number of shots that was asked for wins over a task's own 0.
+    """
+    spec = cell.spec
     if task.get_config("output_type") == "generate_until" and spec.gen_kwargs:
         task.set_config(key="generation_kwargs", value=dict(spec.gen_kwargs), update=True)
     if spec.predict_only:
         task.override_metric(metric_name="bypass")
-    own = task.get_config("num_fewshot")
-    if shots is not None and own != 0:
-        task.set_config(key="num_fewshot", value=shots)
-    elif own is None:
+    if cell.num_fewshot is not None:
+        task.set_config(key="num_fewshot", value=cell.num_fewshot)
+    elif task.get_config("num_fewshot") is None:
         task.set_config(key="num_fewshot", value=0)
+    if cell.style and cell.style.instruction:
+        own = task.get_config("description") or ""
+        task.set_config(key="description", value=f"{cell.style.instruction}\n\n{own}")
     task.set_fewshot_seed(seed=spec.seed[3])
+    if task.get_config("num_fewshot") and (task.get_config("metadata") or {}).get("fewshot") == "unseen":
+        drop_scored(task)
+
+
+def drop_scored(task: Any) -> None:
+    """Draw no examples that are scored: some releases have rows in common between their splits."""
+    scored = {task.doc_to_text(doc) for doc in task.eval_docs}
+    task.sampler.df = [doc for doc in task.sampler.df if task.doc_to_text(doc) not in scored]
 
 
 def set_seeds(spec: RunSpec, with_torch: bool) -> None:

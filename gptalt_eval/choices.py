@@ -1,0 +1,178 @@
+"""What a free reply to a multiple-choice question chooses, in English or Chinese.
+
+A reply may state its answer ("The answer is (B)", "答案是B", "故选 B"), begin with it ("B. aspirin"), mark it
+("**B**", "【B】"), end with it, or say the option's text. What can be read in two ways, or in none, is no
+answer: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+
+OPENING = r"[(\[{<【〔「『*_`\"'“‘$\s]*"
+CLOSING = r"[)\]}>】〕」』*_`\"'”’$]*"
+IS = (
+    r"(?:is|was|would\s+be|should\s+be|must\s+be|be|应该是|應該是|应该选|應該選|应是|應是|应为|應為|应选|應選"
+    r"|是|为|為|选|選|:|=)"
+)
+RIGHT = r"(?:the\s+)?(?:correct|right|best|most\s+(?:likely|appropriate)|正确|正確|对的|對的)"
+KIND = r"(?:\boption|\bchoice|\bletter|选项|選項)"
+# what stands before an answer that is stated
+STATES = re.compile(
+    rf"(?:(?:\banswer|答案)(?:\s+(?:here|to\s+(?:this|the)\s+question))?\s*{IS}?\s*:?"
+    rf"|(?:{KIND}|\bone|正确的|正確的)\s*{IS}"
+    rf"|(?P<verb>\bchoose|\bpick|\bselect|\bgo\s+with|选择|選擇|选|選)\s*:?)"
+    rf"\s*(?:{RIGHT}\s*)?(?:{KIND}\s*)?:?{OPENING}",
+    re.IGNORECASE,
+)
+STATED_AFTER = re.compile(rf"{CLOSING}\s*(?:项|項|选项|選項)?\s*(?:is|是|为|為)?\s*{RIGHT}", re.IGNORECASE)
+DENIED = re.compile(r"(?:\bnot|n't|\bnever|不|非|别|別|勿)\s*(?:to\s+)?\Z", re.IGNORECASE)
+JOINED = re.compile(
+    rf"{CLOSING}\s*(?:、|,|/|&|\+|和|与|與|或|及|\band\b|\bor\b)\s*{OPENING}(?:{KIND}\s*)?\Z", re.IGNORECASE
+)
+BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\text\w*\s*\{)?\s*\(?\Z")
+BRACKETED = re.compile(r"[(\[【〔「『]\s*\Z"), re.compile(r"\s*[)\]】〕」』]")
+STRESSED = re.compile(r"\*\*\s*\Z"), re.compile(r"\s*[.:)]?\s*\*\*|\s*[.:)]")
+BEGINS = re.compile(rf"\A{OPENING}(?:{KIND}\s*)?{OPENING}\Z", re.IGNORECASE)
+ENDS = re.compile(rf"\s*{CLOSING}[.。]?\s*\Z")
+LAST_LINE = re.compile(rf"\n{OPENING}\Z")
+NEAR = 60  # characters before a letter that are looked at
+
+
+def find_choice(reply: str, options: Mapping[str, str]) -> str | None:
+    """The option that a reply chooses.
+
+    Args:
+        reply: what the model said.
+        options: letter -> the option's text.
+
+    Returns:
+        its letter; None where nothing, or more than one option, can be taken from the reply.
+    """
+    text = normalise(reply)
+    stated = [*find_stated_texts(text, options)]
+    kinds: dict[str, list[str]] = {"boxed": [], "leading": [], "marked": [], "closing": []}
+    for match in re.finditer(rf"(?<![A-Za-z0-9])[{''.join(options)}](?![A-Za-z0-9])", text, re.IGNORECASE):
+        kind, joined = judge_letter(text, match), is_joined(text, match, options)
+        if kind == "stated":
+            stated.append((match.start(), "" if joined else match[0].upper()))
+        elif kind and not (kind == "leading" and joined):
+            kinds[kind].append(match[0].upper())
+    if stated:
+        return max(stated)[1] or None
+    for letters in kinds.values():
+        if len(set(letters)) == 1:
+            return letters[0]
+    return find_text(reply, options)
+
+
+def judge_letter(text: str, match: re.Match[str]) -> str:
+    """How a letter stands in a reply: ``stated``, ``boxed``, ``leading``, ``marked``, ``closing``, or ""."""
+    before, after = text[max(0, match.start() - NEAR) : match.start()], text[match.end() :]
+    is_capital = match[0].isupper()
+    ends = ENDS.match(after) is not None
+    if BOXED.search(before):
+        return "boxed"
+    if not is_capital and not ends and not re.match(r"\s*[)\].:,。】」]", after):
+        return ""  # "a type of", "e coli"
+    for states in STATES.finditer(before):
+        follows = states.end() == len(before)
+        cut_short = states["verb"] and re.match(rf"{CLOSING}[\u4e00-\u9fff](?<![项項因是])", after)
+        if follows and not cut_short and not DENIED.search(before[: states.start()]):
+            return "stated"
+    if STATED_AFTER.match(after) and is_capital:
+        return "stated"
+    if (
+        match.start() <= NEAR
+        and BEGINS.match(before)
+        and (ends or re.match(rf"{CLOSING}\s*[.:),;、\n*\]】」]", after))
+    ):
+        return "leading"
+    for opening, closing in (BRACKETED, STRESSED):
+        if is_capital and opening.search(before) and closing.match(after):
+            return "marked"
+    return "closing" if ends and LAST_LINE.search(before) else ""
+
+
+def is_joined(text: str, match: re.Match[str], options: Mapping[str, str]) -> bool:
+    """Whether another letter follows that counts as much: "B or C"."""
+    return any(
+        JOINED.fullmatch(text[match.end() : other.start()])
+        for other in re.finditer(rf"[{''.join(options)}](?![A-Za-z0-9])", text[: match.end() + 20])
+        if other.start() > match.start()
+    )
+
+
+def find_stated_texts(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Where a reply states an option by its text: (place, letter). "B超" after "选" is no letter."""
+    texts = {letter: normalise(option) for letter, option in options.items()}
+    for states in STATES.finditer(text):
+        if DENIED.search(text[: states.start()]):
+            continue
+        rest = text[states.end() :].casefold()
+        fitting = [
+            letter
+            for letter in texts
+            if len(texts[letter]) > 1 and begins_with(rest, texts[letter].casefold())
+        ]
+        if fitting:
+            yield states.end(), max(fitting, key=lambda letter: len(texts[letter]))
+
+
+def begins_with(text: str, option: str) -> bool:
+    return text.startswith(option) and not breaks_word(text, 0, len(option))
+
+
+def find_text(reply: str, options: Mapping[str, str]) -> str | None:
+    """The option whose text a reply states, begins with, or contains as the only one.
+
+    Args, Returns:
+        as ``find_choice``.
+    """
+    text = normalise(reply)
+    stated = [*find_stated_texts(text, options)]
+    if stated:
+        return max(stated)[1]
+    text = text.casefold()
+    texts = {letter: normalise(option).casefold() for letter, option in options.items() if normalise(option)}
+    first = [
+        letter
+        for letter, option in texts.items()
+        if re.match(re.escape(option) + r"\s*(?:\Z|[.,:;。、\n])", text)
+    ]
+    if first:
+        return max(first, key=lambda letter: len(texts[letter]))
+    spans = {
+        letter: [
+            found.span()
+            for found in re.finditer(re.escape(option), text)
+            if not breaks_word(text, *found.span())
+        ]
+        for letter, option in texts.items()
+    }
+    every = [span for found in spans.values() for span in found]
+    # "4小时" in "24小时" is the longer option's
+    chosen = [letter for letter, found in spans.items() if any(not is_inside(span, every) for span in found)]
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def breaks_word(text: str, start: int, end: int) -> bool:
+    """Whether a span begins or ends within a Latin word or a number: "2小时" in "12小时"."""
+    edges = (text[start - 1 : start] if start else "", text[start]), (text[end - 1], text[end : end + 1])
+    return any(is_plain(one) and is_plain(other) for one, other in edges)
+
+
+def is_plain(character: str) -> bool:
+    return character.isascii() and character.isalnum()
+
+
+def is_inside(span: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    return any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in others)
+
+
+def normalise(text: str) -> str:
+    """A reply without its thoughts, full-width characters made plain, runs of white space made one space."""
+    text = unicodedata.normalize("NFKC", text.rpartition("</think>")[2])
+    return re.sub(r"[^\S\n]+", " ", text).strip(" \n.。")

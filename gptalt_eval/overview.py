@@ -1,0 +1,275 @@
+"""What the report shows of an experiment: arms against tasks, curves, subjects, rows they disagree on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gptalt_eval.analyse import Score, list_headlines, list_scores
+from gptalt_eval.compare import Arm, Rows, choose_metric, find_style, gather_rows, name_models
+from gptalt_eval.figures import Line, Point, draw_curves, draw_dumbbells
+from gptalt_eval.record import Record
+from gptalt_eval.stats import adjust_holm, compare_pairs
+
+SIGNIFICANT = 0.05
+SHOWN_ROWS = 40  # of a task, on which arms disagree
+SHOWN_SUBJECTS = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score of the table.
+
+    Attributes:
+        score: the score, its interval, its items.
+        is_best: the highest of its column.
+        is_tied: not told apart from the best by this many rows.
+        no_answer: share of replies from which no answer could be taken; None: not counted.
+    """
+
+    score: Score
+    is_best: bool = False
+    is_tied: bool = False
+    no_answer: float | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A row on which arms disagree.
+
+    Attributes:
+        number: of the row.
+        prompt: as the first arm had it.
+        gold: the target.
+        verdicts: by arm: right, wrong, or None where it has not scored the row.
+        answers: by arm: what it chose or said.
+    """
+
+    number: int
+    prompt: str
+    gold: str
+    verdicts: Sequence[bool | None]
+    answers: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An experiment, ready for the page.
+
+    Attributes:
+        tasks: the columns.
+        metrics: what each column shows.
+        arms: the rows.
+        entries: by arm, then by task; None: not evaluated.
+        figures: (title, SVG).
+        subjects: by task: subjects with their number of rows, and each arm's share.
+        contrasts: by task.
+        failed: what could not be evaluated, and why.
+    """
+
+    tasks: Sequence[str]
+    metrics: Mapping[str, str]
+    arms: Sequence[Arm]
+    entries: Sequence[Sequence[Entry | None]]
+    figures: Sequence[tuple[str, str]]
+    subjects: Mapping[str, Sequence[tuple[str, int, Sequence[float | None]]]]
+    contrasts: Mapping[str, Sequence[Contrast]]
+    failed: Mapping[str, str]
+
+
+def make_overview(records: Sequence[Record]) -> Overview | None:
+    """The overview of some runs; None where there is only one arm, which has nothing to be seen against."""
+    scores = gather_scores(records)
+    arms = list(dict.fromkeys(arm for by_arm in scores.values() for arm in by_arm))
+    failed = {
+        f"{model}: {name}": reason
+        for model, record in zip(name_models(records), records, strict=True)
+        for name, reason in record.failed.items()
+    }
+    if len(arms) < 2:
+        return None
+    rows = gather_rows(records)
+    metrics = {task: next(iter(by_arm.values()))[0].metric for task, by_arm in scores.items()}
+    columns = [rank_column(by_arm, rows.get(task, {})) for task, by_arm in scores.items()]
+    return Overview(
+        tasks=list(scores),
+        metrics=metrics,
+        arms=arms,
+        entries=[[column.get(arm) for column in columns] for arm in arms],
+        figures=draw_figures(scores),
+        subjects={task: count_subjects(rows[task], arms) for task in rows},
+        contrasts={task: find_contrasts(task, records, rows[task], arms) for task in rows},
+        failed=failed,
+    )
+
+
+def gather_scores(records: Sequence[Record]) -> dict[str, dict[Arm, list[Score]]]:
+    """By task (members of aggregated groups left out) and arm, its metrics, the first one first."""
+    found: dict[str, dict[Arm, list[Score]]] = {}
+    for record, model in zip(records, name_models(records), strict=True):
+        for score in list_headlines(list_scores(record)):
+            arm = Arm(model, find_style(record.results[score.result]), score.shots or 0)
+            found.setdefault(score.task, {}).setdefault(arm, []).append(score)
+    return found
+
+
+def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows]) -> dict[Arm, Entry]:
+    """The best of a column, and what cannot be told apart from it."""
+    firsts = {arm: scores[0] for arm, scores in by_arm.items()}
+    sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
+    best = max(firsts, key=lambda arm: sign * firsts[arm].value)
+    others = [arm for arm in firsts if arm != best]
+    p_values = [compare_with_best(firsts, rows, best, arm) for arm in others]
+    tested = [place for place, p_value in enumerate(p_values) if p_value is not None]
+    adjusted = adjust_holm([p for p in p_values if p is not None])
+    tied = {others[place] for place, p in zip(tested, adjusted, strict=True) if p >= SIGNIFICANT}
+    tied |= {
+        arm
+        for arm, p in zip(others, p_values, strict=True)
+        if p is None and overlap(firsts[arm], firsts[best])
+    }
+    answers = {
+        arm: next((score.value for score in scores if score.metric == "no_answer"), None)
+        for arm, scores in by_arm.items()
+    }
+    return {arm: Entry(firsts[arm], arm == best, arm in tied, answers[arm]) for arm in firsts}
+
+
+def compare_with_best(
+    firsts: Mapping[Arm, Score], rows: Mapping[Arm, Rows], best: Arm, arm: Arm
+) -> float | None:
+    """The p-value of an arm against the best on their common rows; None where there is none."""
+    metric = firsts[best].metric
+    if best not in rows or arm not in rows:
+        return None
+    pairs = [
+        (row.scores[metric], rows[arm][number].scores[metric])
+        for number, row in rows[best].items()
+        if number in rows[arm] and metric in row.scores and rows[arm][number].document == row.document
+    ]
+    if not pairs:
+        return None
+    first, second = zip(*pairs, strict=True)
+    return compare_pairs(first, second).p_value
+
+
+def overlap(one: Score, other: Score) -> bool:
+    if one.interval is None or other.interval is None:
+        return one.value == other.value
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
+def make_point(place: int, score: Score) -> Point:
+    low, high = score.interval or (score.value, score.value)
+    return Point(place, score.value, low, high)
+
+
+def draw_figures(scores: Mapping[str, Mapping[Arm, Sequence[Score]]]) -> list[tuple[str, str]]:
+    """Curves where there are several shot counts, dumbbells where there are two prompt styles."""
+    figures = []
+    for task, by_arm in scores.items():
+        lines: dict[str, list[Point]] = {}
+        styles = list(dict.fromkeys(arm.prompt_style for arm in by_arm))
+        for arm, found in by_arm.items():
+            name = f"{arm.model}, {arm.prompt_style}" if len(styles) > 1 else arm.model
+            lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
+        if any(len(points) > 1 for points in lines.values()):
+            drawn = draw_curves(f"{task}: {scores_name(by_arm)}", [Line(*line) for line in lines.items()])
+            figures.append((f"{task} by shots", drawn))
+        for style in styles[1:]:
+            pairs = pair_styles(by_arm, styles[0], style)
+            if pairs:
+                title = f"{task}: {styles[0]} and {style}"
+                figures.append((title, draw_dumbbells(title, (styles[0], style), pairs)))
+    return figures
+
+
+def scores_name(by_arm: Mapping[Arm, Sequence[Score]]) -> str:
+    return next(iter(by_arm.values()))[0].metric
+
+
+def pair_styles(
+    by_arm: Mapping[Arm, Sequence[Score]], first: str, second: str
+) -> list[tuple[str, Point, Point]]:
+    pairs = []
+    for arm, found in by_arm.items():
+        other = by_arm.get(Arm(arm.model, second, arm.num_fewshot))
+        if arm.prompt_style == first and other:
+            name = f"{arm.model}, {arm.num_fewshot}-shot"
+            pairs.append((name, make_point(0, found[0]), make_point(0, other[0])))
+    return pairs
+
+
+def count_subjects(
+    rows: Mapping[Arm, Rows], arms: Sequence[Arm]
+) -> list[tuple[str, int, list[float | None]]]:
+    """The most frequent subjects of a task's rows, with each arm's mean."""
+    first = next(iter(rows.values()))
+    counts = Counter(row.subject for row in first.values() if row.subject)
+    if len(counts) < 2:
+        return []
+    metric = choose_metric("", first, None)
+
+    def average(arm: Arm, subject: str) -> float | None:
+        values = [row.scores[metric] for row in rows.get(arm, {}).values() if row.subject == subject]
+        return sum(values) / len(values) if values else None
+
+    return [
+        (subject, count, [average(arm, subject) for arm in arms])
+        for subject, count in counts.most_common(SHOWN_SUBJECTS)
+    ]
+
+
+def find_contrasts(
+    task: str, records: Sequence[Record], rows: Mapping[Arm, Rows], arms: Sequence[Arm]
+) -> list[Contrast]:
+    """Rows that some arms have right and others wrong, evenly over the task."""
+    metric = choose_metric(task, next(iter(rows.values())), None)
+    verdicts: dict[int, list[bool | None]] = {}
+    for place, arm in enumerate(arms):
+        for number, row in rows.get(arm, {}).items():
+            value = row.scores.get(metric)
+            if value in (0, 1):
+                verdicts.setdefault(number, [None] * len(arms))[place] = bool(value)
+    split = [number for number, each in sorted(verdicts.items()) if {True, False} <= set(each)]
+    chosen = set(split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS])
+    if not chosen:
+        return []
+    lines = gather_lines(task, records, arms, chosen)
+    contrasts = []
+    for number in sorted(chosen):
+        by_arm = [found.get(number) for found in lines]
+        first = next(line for line in by_arm if line)
+        answers = [describe_answer(line) if line else "" for line in by_arm]
+        prompt = str(next(iter(first["arguments"].values()))["arg_0"])
+        contrasts.append(Contrast(number, prompt, str(first["target"]), verdicts[number], answers))
+    return contrasts
+
+
+def gather_lines(
+    task: str, records: Sequence[Record], arms: Sequence[Arm], numbers: set[int]
+) -> list[dict[int, Mapping[str, Any]]]:
+    """By arm, the logged samples of some rows."""
+    found: list[dict[int, Mapping[str, Any]]] = [{} for _ in arms]
+    for record, model in zip(records, name_models(records), strict=True):
+        for index, results in enumerate(record.results):
+            if task not in results.get("n-shot", {}):
+                continue
+            arm = Arm(model, find_style(results), int(results["n-shot"][task] or 0))
+            for line in record.read_samples(index, task):
+                if line["doc_id"] in numbers:
+                    found[arms.index(arm)].setdefault(line["doc_id"], line)
+    return found
+
+
+def describe_answer(line: Mapping[str, Any]) -> str:
+    """What an arm chose or said."""
+    requests = [list(arguments.values()) for arguments in line["arguments"].values()]
+    if len(requests) < 2:
+        return str(line["filtered_resps"][0])
+    likelihoods = [float(answer[0]) for answer in line["filtered_resps"]]
+    chosen = requests[max(range(len(likelihoods)), key=likelihoods.__getitem__)]
+    same = len({str(request[-1]) for request in requests}) == 1
+    return str(chosen[0 if same else -1]).strip()
