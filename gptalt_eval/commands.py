@@ -14,7 +14,7 @@ from gptalt_eval.plugins import PREFIX, Plugins
 from gptalt_eval.record import Record
 from gptalt_eval.types import Command, Option
 
-KINDS = ("tasks", "groups", "models", "plugins", "datasets")
+KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
 WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only names with this in them"})
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
 
@@ -79,7 +79,7 @@ RERUN = (Option(("run",), {"metavar": "RUN", "help": "a run's folder"}),)
 def list_commands() -> list[Command]:
     return [
         Command("run", "evaluate a model on tasks (also without the word 'run')", run_run),
-        Command("ls", "list tasks, groups, models, plugins or datasets", run_ls, LS),
+        Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
         Command("show", "all about one task, model or dataset", run_show, SHOW),
         Command(
             "plugins", "what is installed, what each brings, what is wrong with it", run_plugins, (JSON,)

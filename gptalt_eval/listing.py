@@ -1,4 +1,4 @@
-"""What there is: tasks, groups, models, datasets and plugins, for ``gptalt-eval ls`` and ``plugins``."""
+"""What there is: tasks, groups, models, datasets, prompt styles and plugins, for ``gptalt-eval ls`` and ``plugins``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
         "groups": lambda c, everything: list_tasks(c, everything, ("group", "tag")),
         "models": lambda c, _: list_models(c),
         "datasets": lambda c, _: list_datasets(c),
+        "styles": lambda c, _: list_prompt_styles(c),
         "plugins": lambda c, _: list_plugins(c),
     }
     rows = list(listers[arguments.kind](catalog, arguments.all))
@@ -87,6 +88,11 @@ def list_datasets(catalog: Catalog) -> Iterable[dict[str, str]]:
         }
 
 
+def list_prompt_styles(catalog: Catalog) -> Iterable[dict[str, str]]:
+    for name, owned in catalog.prompt_styles.items():
+        yield {"name": name, "from": str(owned.owner), "what": owned.item.summary}
+
+
 def list_plugins(catalog: Catalog) -> Iterable[dict[str, str]]:
     from gptalt_eval.known_plugins import KNOWN
 
@@ -115,6 +121,7 @@ def count_contributions(catalog: Catalog, owner: Any) -> str:
         "models": count(catalog.models.values()),
         "tasks and groups": count(catalog.tasks.values()),
         "datasets": count(catalog.datasets.values()),
+        "prompt styles": count(catalog.prompt_styles.values()),
     }
     return ", ".join(f"{number} {noun}" for noun, number in counts.items() if number)
 

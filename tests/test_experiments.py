@@ -189,6 +189,9 @@ def test_a_task_that_fails_is_marked_and_the_rest_goes_on(tmp_path):
     assert record.run["done"] == ["hellaswag"]
     assert record.run["failed"] == {"arc_easy": "ValueError: no Question:, please"}
     assert "Traceback" in (record.folder / "errors.log").read_text()
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "This run is incomplete." in page
+    assert "Not evaluated: arc_easy: ValueError: no Question:, please" in page
     with pytest.raises(ValueError, match="no Question"):  # alone, it is a bug's own traceback
         evaluate(tmp_path / "alone", plugins, tasks=["arc_easy"])
 
@@ -400,3 +403,23 @@ def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path):
     assert rest.returncode == 0, rest.stderr
     assert read_scores(tmp_path / "killed") == read_scores(tmp_path / "whole")
     assert int(rest.stdout) < int(whole.stdout)
+
+
+def test_styles_are_listed(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "load_plugins", make_plugins)
+    assert cli.main(["ls", "styles"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["standard", "gptalt-eval", "the", "task's", "text", "alone"]
+    assert [line.split()[0] for line in lines] == ["standard", "system", "chat", "think", "again"]
+
+
+def test_names_of_the_medicine_plugins_say_where_they_come_from():
+    """What the plugins bring is what the core says of them where they are not installed."""
+    import gptalt_eval_plugin_medqa as medqa
+    import gptalt_eval_plugin_nlpec as nlpec
+
+    from gptalt_eval.known_plugins import KNOWN
+
+    for name, module in (("medqa", medqa), ("nlpec", nlpec)):
+        brought = Catalog(make_plugin_set(module)).tasks.keys() - Catalog(make_plugin_set()).tasks.keys()
+        assert brought - {"pubmedqa"} == set(KNOWN[name].tasks)
