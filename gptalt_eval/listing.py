@@ -1,4 +1,4 @@
-"""What there is: tasks, groups, models, datasets, prompt styles and plugins, for ``gptalt-eval ls`` and ``plugins``."""
+"""What there is, for ``gptalt-eval ls`` and ``plugins``: tasks, models, datasets, prompt styles, plugins."""
 
 from __future__ import annotations
 
