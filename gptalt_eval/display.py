@@ -120,8 +120,18 @@ def make_table(record: Record, scores: list[Score] | None = None) -> Table:
         title=escape(record.model), title_justify="left", header_style="bold",
         caption=notes, caption_justify="left",
     )  # fmt: skip
-    for heading in ("Task", "Shots", "Metric", "Score", "95 % interval", "Items"):
-        table.add_column(heading, justify="left" if heading in ("Task", "Metric") else "right")
+    styles = [results.get("config", {}).get("prompt_style") for results in record.results]
+    left = ("Task", "Prompt", "Metric")
+    for heading in (
+        "Task",
+        *(["Prompt"] if any(styles) else []),
+        "Shots",
+        "Metric",
+        "Score",
+        "95 % interval",
+        "Items",
+    ):
+        table.add_column(heading, justify="left" if heading in left else "right")
     previous: tuple[int, str] | None = None
     for score in list_headlines(scores if scores is not None else list_scores(record)):
         is_new = (score.result, score.task) != previous
@@ -131,5 +141,7 @@ def make_table(record: Record, scores: list[Score] | None = None) -> Table:
         name = "  " * score.depth + score.alias if is_new else ""
         metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
         items = f"{score.items:,}" if is_new else ""
-        table.add_row(escape(name), shots if is_new else "", metric, f"{score.value:.3f}", interval, items)
+        prompt = [(styles[score.result] or "") if is_new else ""] if any(styles) else []
+        row = [escape(name), *prompt, shots if is_new else "", metric, f"{score.value:.3f}", interval, items]
+        table.add_row(*row)
     return table

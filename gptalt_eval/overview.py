@@ -134,7 +134,8 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows])
         arm: next((score.value for score in scores if score.metric == "no_answer"), None)
         for arm, scores in by_arm.items()
     }
-    return {arm: Entry(firsts[arm], arm == best, arm in tied, answers[arm]) for arm in firsts}
+    equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
+    return {arm: Entry(firsts[arm], arm in equal, arm in tied - equal, answers[arm]) for arm in firsts}
 
 
 def compare_with_best(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -358,7 +359,10 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert (
         cli.main([*words, "--data_dir", "sample", "--output_path", str(tmp_path / "a"), "--log_samples"]) == 0
     )
-    assert f"Compare: gptalt-eval compare {tmp_path / 'a'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"Compare: gptalt-eval compare {tmp_path / 'a'}" in printed
+    assert re.search(r"Task +┃ Prompt +┃ Shots", printed)
+    assert re.search(r"arc_easy +│ system +│ +1 │ acc", printed)
     assert cli.main(["compare", str(tmp_path / "a"), "--by", "prompt_style"]) == 0
     file = tmp_path / "experiment.yaml"
     file.write_text(
