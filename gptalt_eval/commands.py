@@ -12,6 +12,7 @@ from gptalt_eval.catalog import Catalog
 from gptalt_eval.errors import GptaltError, did_you_mean
 from gptalt_eval.plugins import PREFIX, Plugins
 from gptalt_eval.record import Record
+from gptalt_eval.spec import RunSpec
 from gptalt_eval.types import Command, Option
 
 KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
@@ -99,11 +100,7 @@ def list_commands() -> list[Command]:
 
 
 def run_run(arguments: argparse.Namespace, plugins: Plugins) -> int:
-    from gptalt_eval.spec import RunSpec, read_argv
-
-    for name in ("command", "subparser"):
-        vars(arguments).pop(name, None)
-    spec: RunSpec = read_argv(arguments)
+    spec = read_request(arguments)
     if "," in spec.model:
         return run_experiment_and_print(spec, plugins)
     return evaluate_and_print(spec, plugins)
@@ -156,12 +153,16 @@ def print_records(records: list[Record], folder: Path, spec: Any) -> None:
 
 
 def run_grid(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    arguments.config = vars(arguments).pop("experiment", None) or arguments.config
+    return run_experiment_and_print(read_request(arguments), plugins)
+
+
+def read_request(arguments: argparse.Namespace) -> RunSpec:
     from gptalt_eval.spec import read_argv
 
     for name in ("command", "subparser"):
         vars(arguments).pop(name, None)
-    arguments.config = vars(arguments).pop("experiment", None) or arguments.config
-    return run_experiment_and_print(read_argv(arguments), plugins)
+    return read_argv(arguments)
 
 
 def run_resume(arguments: argparse.Namespace, plugins: Plugins) -> int:

@@ -111,13 +111,19 @@ def compare_runs(
 def gather_rows(records: Sequence[Record]) -> dict[str, dict[Arm, Rows]]:
     """By task and arm, the rows that were scored (of a task's first filter)."""
     tasks: dict[str, dict[Arm, Rows]] = {}
+    for record, index, task, arm in walk_arms(records):
+        rows = read_rows(record.read_samples(index, task))
+        if rows:
+            tasks.setdefault(task, {})[arm] = rows
+    return tasks
+
+
+def walk_arms(records: Sequence[Record]) -> Iterator[tuple[Record, int, str, Arm]]:
+    """Each record, each of its results, each task in it, and the arm that this is."""
     for record, model in zip(records, name_models(records), strict=True):
         for index, results in enumerate(record.results):
             for task, shots in results.get("n-shot", {}).items():
-                rows = read_rows(record.read_samples(index, task))
-                if rows:
-                    tasks.setdefault(task, {})[Arm(model, find_style(results), int(shots or 0))] = rows
-    return tasks
+                yield record, index, task, Arm(model, find_style(results), int(shots or 0))
 
 
 def name_models(records: Sequence[Record]) -> list[str]:
@@ -173,8 +179,13 @@ def choose_metric(task: str, rows: Rows, metric: str | None) -> str:
     return metric or metrics[0]
 
 
+def list_common(one: Rows, other: Rows) -> list[int]:
+    """The rows that both arms have scored."""
+    return [number for number in one if number in other and one[number].document == other[number].document]
+
+
 def compare_rows(comparison: Comparison, one: Rows, other: Rows, seed: int) -> Comparison:
-    common = [number for number in one if number in other and one[number].document == other[number].document]
+    common = list_common(one, other)
     if not common:
         return replace(comparison, refused="they have no row in common")
     same_prompts = all(one[number].prompt == other[number].prompt for number in common)

@@ -6,7 +6,6 @@ import gc
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from gptalt_eval.plan import Plan
 from gptalt_eval.plugins import Plugins
 from gptalt_eval.record import RUN_FILE, Record, load_record, read_json
 from gptalt_eval.report import write_report
-from gptalt_eval.runfiles import RunFiles, choose_folder
+from gptalt_eval.runfiles import RunFiles, choose_folder, choose_output
 from gptalt_eval.spec import RunSpec, dump_spec
 from gptalt_eval.storage import write_atomically
 
@@ -40,7 +39,7 @@ def run_experiment(spec: RunSpec, plugins: Plugins, console: Console) -> tuple[l
         GptaltError: something about the request is wrong, or the folder is another experiment's.
         InterruptedRun: it ended early; what was finished is saved.
     """
-    root = Path(spec.output_path or Path("runs", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
+    root = choose_output(spec)
     spec = replace(spec, output_path=str(root))
     plans = plan_models(spec, plugins)
     begin_experiment(root, spec)

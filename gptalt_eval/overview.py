@@ -8,9 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptalt_eval.analyse import Score, list_headlines, list_scores
-from gptalt_eval.compare import Arm, Rows, choose_metric, find_style, gather_rows, name_models
+from gptalt_eval.compare import (
+    Arm,
+    Rows,
+    choose_metric,
+    find_style,
+    gather_rows,
+    list_common,
+    name_models,
+    walk_arms,
+)
 from gptalt_eval.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.record import Record
+from gptalt_eval.sampleview import ShownSample, view_sample
 from gptalt_eval.stats import adjust_holm, compare_pairs
 
 SIGNIFICANT = 0.05
@@ -146,9 +156,9 @@ def compare_with_best(
     if best not in rows or arm not in rows:
         return None
     pairs = [
-        (row.scores[metric], rows[arm][number].scores[metric])
-        for number, row in rows[best].items()
-        if number in rows[arm] and metric in row.scores and rows[arm][number].document == row.document
+        (rows[best][number].scores[metric], rows[arm][number].scores[metric])
+        for number in list_common(rows[best], rows[arm])
+        if metric in rows[best][number].scores
     ]
     if not pairs:
         return None
@@ -241,11 +251,10 @@ def find_contrasts(
     lines = gather_lines(task, records, arms, chosen)
     contrasts = []
     for number in sorted(chosen):
-        by_arm = [found.get(number) for found in lines]
-        first = next(line for line in by_arm if line)
-        answers = [describe_answer(line) if line else "" for line in by_arm]
-        prompt = str(next(iter(first["arguments"].values()))["arg_0"])
-        contrasts.append(Contrast(number, prompt, str(first["target"]), verdicts[number], answers))
+        shown = [view_sample(found[number]) if number in found else None for found in lines]
+        first = next(sample for sample in shown if sample)
+        answers = [describe_answer(sample) if sample else "" for sample in shown]
+        contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[number], answers))
     return contrasts
 
 
@@ -254,23 +263,14 @@ def gather_lines(
 ) -> list[dict[int, Mapping[str, Any]]]:
     """By arm, the logged samples of some rows."""
     found: list[dict[int, Mapping[str, Any]]] = [{} for _ in arms]
-    for record, model in zip(records, name_models(records), strict=True):
-        for index, results in enumerate(record.results):
-            if task not in results.get("n-shot", {}):
-                continue
-            arm = Arm(model, find_style(results), int(results["n-shot"][task] or 0))
+    for record, index, name, arm in walk_arms(records):
+        if name == task:
             for line in record.read_samples(index, task):
                 if line["doc_id"] in numbers:
                     found[arms.index(arm)].setdefault(line["doc_id"], line)
     return found
 
 
-def describe_answer(line: Mapping[str, Any]) -> str:
+def describe_answer(sample: ShownSample) -> str:
     """What an arm chose or said."""
-    requests = [list(arguments.values()) for arguments in line["arguments"].values()]
-    if len(requests) < 2:
-        return str(line["filtered_resps"][0])
-    likelihoods = [float(answer[0]) for answer in line["filtered_resps"]]
-    chosen = requests[max(range(len(likelihoods)), key=likelihoods.__getitem__)]
-    same = len({str(request[-1]) for request in requests}) == 1
-    return str(chosen[0 if same else -1]).strip()
+    return sample.options[sample.chosen].strip() if sample.options else sample.answer

@@ -13,7 +13,7 @@ from gptalt_eval.errors import GptaltError
 from gptalt_eval.models import name_run_folder
 from gptalt_eval.plan import Plan, PlannedTask
 from gptalt_eval.record import Record, read_json, write_run_file
-from gptalt_eval.spec import dump_spec, format_command
+from gptalt_eval.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.storage import write_atomically
 
 
@@ -99,10 +99,14 @@ class RunFiles:
         self.save_run(status=status, finished=finished.isoformat(timespec="seconds"), seconds=seconds)
 
 
+def choose_output(spec: RunSpec) -> Path:
+    """``--output_path``, else a folder named by the time."""
+    return Path(spec.output_path or Path("runs", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
+
+
 def choose_folder(plan: Plan) -> tuple[str, Path]:
     """The prefix of the results' name, and the run's folder, as lm-eval makes them of ``--output_path``."""
-    spec = plan.spec
-    path = Path(spec.output_path or Path("runs", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
+    path = choose_output(plan.spec)
     if path.suffix == ".json":
         return f"{path.stem}_", path.parent
     return "", path / name_run_folder(plan.model.item, plan.model_args)

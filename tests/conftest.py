@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,52 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder shared/data with real release files is not beside the checkout")
     return folder
+
+
+@pytest.fixture
+def assert_golden():
+    """Compares the first prompt of a plan with the file that was read and accepted.
+
+    To accept a change on purpose: ``GPTALT_UPDATE_GOLDEN=1 make test``, then read the difference.
+    """
+    from gptalt_eval.lmeval import evaluation
+
+    def compare(plan, name):
+        with evaluation.quiet(None):
+            prompt, continuations = evaluation.build_first_requests(plan)
+        found = "\n".join([prompt, "=== continuations", *map(repr, continuations)]) + "\n"
+        file = Path(__file__).parent / "golden" / f"{name}.txt"
+        if os.environ.get("GPTALT_UPDATE_GOLDEN"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(found, encoding="utf-8")
+        assert found == file.read_text(encoding="utf-8")
+
+    return compare
+
+
+class Browser:
+    """Headless Chromium with a profile of its own."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        self.command = [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
+        ]  # fmt: skip
+
+    def open(self, page: Path, size: str, scheme: str, what: str) -> str:
+        """What it prints of a page (``--dump-dom``), or nothing (``--screenshot=FILE``)."""
+        dark = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+        words = [*self.command, f"--window-size={size}", *dark, what, page.as_uri()]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture
+def browser(tmp_path) -> Browser:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    return Browser(program, tmp_path / "profile")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """gptalt-eval-plugin-medqa: every edition from its release files and from its sample, prompts, replies."""
 
 import json
-import os
-from pathlib import Path
 
 import gptalt_eval_plugin_medqa as medqa
 import pytest
@@ -17,7 +15,6 @@ from gptalt_eval.resolve import resolve
 from gptalt_eval.spec import make_spec
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
-GOLDEN = Path(__file__).parent / "golden"
 EDITIONS = ("medqa_en_4", "medqa_en_5", "medqa_zh_hans_4", "medqa_zh_hans_5", "medqa_zh_hant_4")
 ROWS = dict(zip(EDITIONS, (1273, 1273, 3426, 3426, 1413), strict=True)) | {
     "medmcqa": 4183, "pubmedqa": 500, "sciq": 1000
@@ -120,15 +117,8 @@ def test_pubmedqas_answers_are_those_of_its_list(shared_data):
 
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("name", sorted({*CHOICES, *REPLIES} - {"sciq"}))
-def test_the_first_prompt(name, shots):
-    planned = plan(name, num_fewshot=shots)
-    with evaluation.quiet(None):
-        prompt, continuations = evaluation.build_first_requests(planned)
-    found = "\n".join([prompt, "=== continuations", *map(repr, continuations)]) + "\n"
-    file = GOLDEN / f"{name}-{shots}shot.txt"
-    if os.environ.get("GPTALT_UPDATE_GOLDEN"):
-        file.write_text(found, encoding="utf-8")
-    assert found == file.read_text(encoding="utf-8")
+def test_the_first_prompt(name, shots, assert_golden):
+    assert_golden(plan(name, num_fewshot=shots), f"{name}-{shots}shot")
 
 
 @pytest.mark.parametrize("name", [*CHOICES, *REPLIES])

@@ -1,8 +1,6 @@
 """gptalt-eval-plugin-nlpec: NLPEC in its release's format, with and without evidence, and ExplainCPE."""
 
 import json
-import os
-from pathlib import Path
 
 import gptalt_eval_plugin_nlpec as nlpec
 import pytest
@@ -15,7 +13,6 @@ from gptalt_eval.resolve import resolve
 from gptalt_eval.spec import make_spec
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
-GOLDEN = Path(__file__).parent / "golden"
 NAMES = [
     "explaincpe", "explaincpe_gen", "nlpec_en", "nlpec_en_evidence", "nlpec_en_gen", "nlpec_zh",
     "nlpec_zh_evidence", "nlpec_zh_gen",
@@ -42,15 +39,8 @@ def load_docs(name, data_dir):
 
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_prompt(name, shots):
-    planned = plan(name, num_fewshot=shots)
-    with evaluation.quiet(None):
-        prompt, continuations = evaluation.build_first_requests(planned)
-    found = "\n".join([prompt, "=== continuations", *map(repr, continuations)]) + "\n"
-    file = GOLDEN / f"{name}-{shots}shot.txt"
-    if os.environ.get("GPTALT_UPDATE_GOLDEN"):
-        file.write_text(found, encoding="utf-8")
-    assert found == file.read_text(encoding="utf-8")
+def test_the_first_prompt(name, shots, assert_golden):
+    assert_golden(plan(name, num_fewshot=shots), f"{name}-{shots}shot")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -186,10 +185,7 @@ def test_the_page_escapes_what_comes_from_models_and_data(experiment, tmp_path):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
-def test_in_a_browser(experiment, tmp_path, size, scheme):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
+def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
     records, plugins = experiment
     page = render_report(records, plugins)
     probe = """<script>
@@ -202,14 +198,7 @@ def test_in_a_browser(experiment, tmp_path, size, scheme):
     </script>"""
     file = tmp_path / "probe.html"
     file.write_text(page.replace("</body>", probe + "</body>"), encoding="utf-8")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}",
-        *(["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []),
-    ]  # fmt: skip
-    dom = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    ).stdout
+    dom = browser.open(file, size, scheme, "--dump-dom")
     wide, window, every, right, honest = re.search(
         r"<title>(\d+) (\d+) (\d+) (\d+) (\w+)</title>", dom
     ).groups()
@@ -218,7 +207,5 @@ def test_in_a_browser(experiment, tmp_path, size, scheme):
     assert honest == "true"
     picture = tmp_path / "report.png"
     file.write_text(page, encoding="utf-8")
-    subprocess.run(
-        [*command, f"--screenshot={picture}", file.as_uri()], capture_output=True, timeout=120, check=True
-    )
+    browser.open(file, size, scheme, f"--screenshot={picture}")
     assert picture.stat().st_size > 20_000

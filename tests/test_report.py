@@ -1,7 +1,5 @@
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 from rich.console import Console
@@ -9,7 +7,8 @@ from rich.console import Console
 from gptalt_eval.api import run
 from gptalt_eval.hookspecs import hookimpl
 from gptalt_eval.record import Record, load_record
-from gptalt_eval.report import render_report, view_sample
+from gptalt_eval.report import render_report
+from gptalt_eval.sampleview import view_sample
 from gptalt_eval.spec import make_spec
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 from gptalt_eval.types import ReportSection
@@ -109,31 +108,17 @@ def test_plugins_add_sections(record):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("1200,900", "light"), ("390,844", "dark")])
-def test_in_a_browser_nothing_fails_and_nothing_runs_over(record, tmp_path, size, scheme):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
+def test_in_a_browser_nothing_fails_and_nothing_runs_over(record, browser, tmp_path, size, scheme):
     page = record.folder / "report.html"
     # the page tells its own width in its title, which --dump-dom shows
     probe = tmp_path / "probe.html"
-    text = page.read_text(encoding="utf-8").replace(
-        "script-src 'unsafe-inline'", "script-src 'unsafe-inline'"
-    )
+    text = page.read_text(encoding="utf-8")
     script = "<script>document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth + ', ' + document.querySelectorAll('svg').length</script>"
     probe.write_text(text.replace("</body>", script + "</body>"), encoding="utf-8")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}",
-        *(["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []),
-    ]  # fmt: skip
-    dom = subprocess.run(
-        [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    ).stdout
+    dom = browser.open(probe, size, scheme, "--dump-dom")
     wide, window, figures = re.search(r"<title>(\d+) of (\d+), (\d+)</title>", dom).groups()
     assert int(wide) <= int(window), "the page scrolls sideways"
     assert int(figures) >= 5
     picture = tmp_path / "report.png"
-    subprocess.run(
-        [*command, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120, check=True
-    )
+    browser.open(page, size, scheme, f"--screenshot={picture}")
     assert picture.stat().st_size > 10_000

@@ -125,3 +125,8 @@ class Tally:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def unwrap(model: Any) -> Any:
+    """The model without PEFT's wrapper: a LoRA is in its layers."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

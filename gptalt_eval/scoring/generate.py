@@ -16,6 +16,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from transformers import PreTrainedModel
 
 from gptalt_eval.scoring.attention import Unsupported
+from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.probe import describe
 from gptalt_eval.scoring.rows import Batch, Row
 
@@ -63,7 +64,7 @@ def generate_until(
 
 def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     """Why lm-eval's own way is needed for requests with these settings; None: none is known yet."""
-    model = unwrap(lm)
+    model = unwrap(lm.model)
     if lm.backend != "causal":
         return "an encoder-decoder model"
     if type(lm)._model_generate is not HFLM._model_generate:
@@ -85,17 +86,12 @@ def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     settings.pop("until")
     if not 0 < most < lm.max_length:
         return f"{most} tokens to generate where the context holds {lm.max_length}"
-    config = unwrap(lm).generation_config.to_diff_dict()
+    config = unwrap(lm.model).generation_config.to_diff_dict()
     own = [(name, value) for name, value in config.items() if value and name not in OVERRULED]
     for name, value in [*settings.items(), *own]:
         if name not in NEUTRAL or NEUTRAL[name] not in (None, value):
             return f"{name}={value} is set"
     return None
-
-
-def unwrap(lm: HFLM) -> Any:
-    """The model without PEFT's wrapper: a LoRA is in its layers."""
-    return lm.model.get_base_model() if hasattr(lm.model, "get_base_model") else lm.model
 
 
 def answer_group(
@@ -109,7 +105,7 @@ def answer_group(
     try:
         style = Style(lm, gen_kwargs)
         rows = make_rows(lm, requests, lm.max_length - style.most)
-        batch = Batch(unwrap(lm), rows, style.most)
+        batch = Batch(unwrap(lm.model), rows, style.most)
         while batch.active or batch.waiting:
             batch.step()
             for row in batch.dismiss(style.find_finished(batch.active)):
@@ -151,7 +147,7 @@ class Style:
         self.most: int = settings["max_gen_toks"]
         eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
         self.until: list[str] = handle_stop_sequences(settings["until"], eos=eos)
-        ids = unwrap(lm).generation_config.eos_token_id
+        ids = unwrap(lm.model).generation_config.eos_token_id
         self.eos = set(ids if isinstance(ids, list) else [ids])
         # lm-eval looks back two tokens more than a stop string has: a model may write it in other tokens
         self.window = 2 + max(len(lm.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.until)

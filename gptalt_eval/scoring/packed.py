@@ -13,7 +13,7 @@ from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_scored, follow
-from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
+from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, unwrap
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
 Way = Literal["pieces", "flex", "mask"]
@@ -77,7 +77,7 @@ class PackedEngine(Engine):
     def __init__(self, model: Any, way: Way, budget: int, *settings: Any, **named: Any) -> None:
         super().__init__(model, budget, *settings, **named)
         self.way = way
-        self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.base = unwrap(model)
         self.compiled = compile_flex(self.device) if way == "flex" else None
 
     def score(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gptalt_eval.scoring.branches import BranchEngine
-from gptalt_eval.scoring.engine import Engine, is_out_of_memory
+from gptalt_eval.scoring.engine import Engine, is_out_of_memory, unwrap
 from gptalt_eval.scoring.packed import PackedEngine, Way
 from gptalt_eval.scoring.tree import Query
 
@@ -76,8 +76,7 @@ def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> lis
     """Makers of engines, the fastest first, from tokens of a call and rows of logits."""
     kind = model.get_input_embeddings().weight.device.type
     own: list[Way] = ["flex"] if kind == "cuda" else ["pieces"] if kind == "cpu" else []
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if not getattr(base, "_can_set_attn_implementation", bool)():
+    if not getattr(unwrap(model), "_can_set_attn_implementation", bool)():
         own = []
 
     def make_engine(way: Way) -> Callable[[int, int], Any]:
