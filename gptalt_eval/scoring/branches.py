@@ -111,7 +111,7 @@ class BranchEngine(Engine):
         for layer, (key, value) in enumerate(past):
             cache.update(key.expand(len(rows), -1, -1, -1), value.expand(len(rows), -1, -1, -1), layer)
         first = min((place for row in rows for place, _, _ in row.scored), default=length - 1)
-        with self.autocast(), self.head.withhold():
+        with self.calling():
             output = self.model(
                 input_ids=torch.from_numpy(tokens).to(self.device),
                 attention_mask=torch.from_numpy(mask).to(self.device),

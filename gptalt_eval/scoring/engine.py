@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gptalt_eval.scoring.logits import Head
+from gptalt_eval.scoring.residual import widen
 from gptalt_eval.scoring.tree import Ints, Query
 
 
@@ -56,6 +57,7 @@ class Engine(ABC):
         rows: of logits that are computed at once.
         autocast: makes the context the model is called in.
         softmax_dtype: of the log-softmax.
+        wide: whether the sum of the layers is kept in float32.
 
     Attributes:
         way: how what queries share is shared.
@@ -71,14 +73,23 @@ class Engine(ABC):
         rows: int,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         softmax_dtype: torch.dtype = torch.float32,
+        wide: bool = False,
     ) -> None:
         self.model = model
         self.budget = budget
         self.rows = rows
         self.autocast = autocast
+        self.wide = wide
         self.head = Head(model, autocast, softmax_dtype)
         self.device = model.get_input_embeddings().weight.device
         self.computed = 0
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """The context in which the model is called."""
+        widening = widen(self.model) if self.wide else contextlib.nullcontext()
+        with self.autocast(), widening, self.head.withhold():
+            yield
 
     @abstractmethod
     def score(

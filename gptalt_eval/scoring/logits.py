@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gptalt_eval.scoring.residual import HALF
 from gptalt_eval.scoring.tree import Ints
 
-HALF = (torch.bfloat16, torch.float16)
 ROWS = 16  # of logits at a time on a CPU: with 50,000 words they stay in its cache
 WIDTH = 256  # of the parts among which the highest logit is looked for
 
@@ -72,7 +72,8 @@ class Head:
             self.hidden = given[0]
             return (given[0][..., :1, :],)
 
-        handle = self.module.register_forward_pre_hook(take)
+        # before it is rounded for the product, where it comes in float32
+        handle = self.module.register_forward_pre_hook(take, prepend=True)
         try:
             yield
         finally:
@@ -104,7 +105,7 @@ class Head:
                 low, high = np.searchsorted(pairs[0], (begin, begin + most))
                 part = np.stack([pairs[0, low:high] - begin, pairs[1, low:high]])
                 with self.autocast():
-                    products = self.module(block)
+                    products = self.module(block.to(logits.dtype))
                 found.append(self.read_block(products, block, part))
         values, likely = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
         return values[inverse.ravel()], likely[inverse.ravel()]

@@ -45,7 +45,8 @@ class TreeCache(Cache):  # type: ignore[misc]
         self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Any, Any]:
         """Append a chunk's keys and values ([1, groups, T, D]); all that it may attend to."""
-        states = (key_states, value_states)
+        # in mixed precision the rotated keys have the type of their angles; attention rounds them anyway
+        states = (key_states.to(value_states.dtype), value_states)
         if self.length:
             before = self.kept[layer_idx]
             states = tuple(torch.cat(pair, dim=2) for pair in zip(before, states, strict=True))
@@ -130,7 +131,7 @@ class PackedEngine(Engine):
         if self.way == "mask":
             mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
         patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
-        with self.autocast(), patterned, self.head.withhold():
+        with self.calling(), patterned:
             output = self.model(
                 input_ids=self.place(tree.tokens[chunk.start : chunk.end]),
                 position_ids=self.place(tree.depth[chunk.start : chunk.end]),
