@@ -14,6 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.backend import TreeLM, add_tree
 from gptalt_eval.scoring.branches import BranchEngine
+from gptalt_eval.scoring.engine import return_memory
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.tree import Query, build_tree
 
@@ -329,3 +330,17 @@ def test_progress_counts_tokens(load):
     assert told[-1].computed == told[-1].total == count_unique(requests)
     assert told[-1].asked == sum(len(c + k) - 1 for _, c, k in requests)
     assert all(later.computed > earlier.computed for earlier, later in pairwise(told))
+
+
+def test_what_a_chunk_leaves_is_returned_after_each(load, monkeypatch):
+    ours, _ = load("llama")
+    ours.choice.engine.budget = 6
+    returned = []
+    monkeypatch.setattr("gptalt_eval.scoring.packed.return_memory", lambda: returned.append(True))
+    ours.loglikelihood(TEXTS, disable_tqdm=True)
+    assert len(returned) >= ours.choice.engine.computed / 6
+
+
+def test_a_system_without_glibc_is_no_error(monkeypatch):
+    monkeypatch.setattr("gptalt_eval.scoring.engine.find_trim", lambda: None)
+    return_memory()

@@ -13,33 +13,35 @@ from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_scored, follow
-from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, unwrap
+from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
 Way = Literal["pieces", "flex", "mask"]
+States = tuple[torch.Tensor, torch.Tensor]  # keys and values
 
 
 class TreeCache(Cache):  # type: ignore[misc]
     """Keys and values of the ancestors of the next token, and of nothing else.
 
-    Each layer's are cut down to what the next chunk needs as soon as it has been attended to; a chunk that
-    failed leaves what was there before.
+    Each layer's are cut down to what the next chunk needs as soon as it has been attended to. They are
+    written beside those of the chunk before, so that a chunk that failed leaves these as they were; the room
+    for both stays, since small pieces that live long among large ones that do not would scatter the memory.
     """
 
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=DynamicLayer)
-        self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self.coming: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        # by layer: keys and values [1, groups, room, D], the first of them in use
+        self.kept: dict[int, States] = {}
+        self.coming: dict[int, States] = {}
         self.length = 0
         self.keep: torch.Tensor | None = None
 
     def begin(self, chunk: Chunk) -> None:
-        self.coming = {}
         self.length = len(chunk.kept)
         self.keep = torch.from_numpy(chunk.keep)
 
     def commit(self) -> None:
-        self.kept, self.coming = self.coming, {}
+        self.kept, self.coming = self.coming, self.kept
 
     def update(
         self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
@@ -48,11 +50,14 @@ class TreeCache(Cache):  # type: ignore[misc]
         # in mixed precision the rotated keys have the type of their angles; attention rounds them anyway
         states = (key_states.to(value_states.dtype), value_states)
         if self.length:
-            before = self.kept[layer_idx]
+            before = (each[:, :, : self.length] for each in self.kept[layer_idx])
             states = tuple(torch.cat(pair, dim=2) for pair in zip(before, states, strict=True))
         assert self.keep is not None
         keep = self.keep.to(key_states.device)
-        self.coming[layer_idx] = (states[0].index_select(2, keep), states[1].index_select(2, keep))
+        if layer_idx not in self.coming or self.coming[layer_idx][0].shape[2] < len(keep):
+            self.coming[layer_idx] = (make_room(states[0], len(keep)), make_room(states[1], len(keep)))
+        for room, each in zip(self.coming[layer_idx], states, strict=True):
+            room[:, :, : len(keep)] = each.index_select(2, keep)
         return states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -63,6 +68,11 @@ class TreeCache(Cache):  # type: ignore[misc]
 
     def get_mask_sizes(self, query_length: int, layer_idx: int | None = None) -> tuple[int, int]:
         return self.length + query_length, 0
+
+
+def make_room(states: torch.Tensor, length: int) -> torch.Tensor:
+    _, groups, _, size = states.shape
+    return states.new_empty(1, groups, max(256, 2 * length), size)
 
 
 class PackedEngine(Engine):
@@ -103,6 +113,8 @@ class PackedEngine(Engine):
                 self.recover(error, len(chunk), parts=len(chunk))
                 continue
             cache.commit()
+            if self.device.type == "cpu":
+                return_memory()
             kept, start = follow(tree, chunk), chunk.end
             self.computed += len(chunk)
             seconds += time.perf_counter() - began
