@@ -106,7 +106,10 @@ class PieceAttention:
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
         rows, self.blocks = cut_pieces(tree, chunk)
-        self.batches = [CausalRows(group) for group in group_rows(rows)]
+        whole = [row for row in rows if row.is_causal]
+        rest = [row for row in rows if not row.is_causal]
+        self.batches: list[CausalRows | RowEnds] = [CausalRows(group) for group in group_rows(whole)]
+        self.batches += [RowEnds(group) for group in group_rows(rest)]
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -136,29 +139,73 @@ class CausalRows:
     """
 
     def __init__(self, rows: Sequence[CausalRow]) -> None:
-        self.count, self.length = len(rows), max(len(row.tokens) for row in rows)
-        tokens = np.zeros((self.count, self.length), dtype=np.int64)
-        taken = np.zeros((self.count, self.length), dtype=bool)
-        for number, row in enumerate(rows):
-            tokens[number, : len(row.tokens)] = row.tokens
-            taken[number, row.first : len(row.tokens)] = True
+        tokens, inside = pad_rows([row.tokens for row in rows])
+        self.shape = tokens.shape
         self.tokens = torch.from_numpy(tokens.ravel())
-        self.taken = torch.from_numpy(np.flatnonzero(taken.ravel()))
+        first = np.repeat([row.first for row in rows], [len(row.tokens) for row in rows])
+        self.taken = torch.from_numpy(inside[inside % tokens.shape[1] >= first])
         self.answered = self.tokens[self.taken]
 
     def attend(
         self, own: Sequence[torch.Tensor], heads: int, scale: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """From queries, keys and values [T, heads, D]: answers [R, heads, D] and log-sum-exps [heads, R]."""
-        query, key, value = (repeat_heads(self.gather(states), heads) for states in own)
+        query, key, value = (repeat_heads(gather(states, self.tokens, self.shape), heads) for states in own)
         part, sums = attend(query, key, value, scale, causal=True)
-        flat = part.transpose(1, 2).flatten(0, 1)
-        return flat.index_select(0, self.taken), sums.transpose(0, 1).flatten(1).index_select(1, self.taken)
+        return take(part, sums, self.taken)
 
-    def gather(self, states: torch.Tensor) -> torch.Tensor:
-        """[count, heads, length, D] of states [T, heads, D]."""
-        rows = states.index_select(0, self.tokens)
-        return rows.unflatten(0, (self.count, self.length)).transpose(1, 2)
+
+class RowEnds:
+    """Rows whose beginnings other rows answer: their last tokens attend to all before them, by a mask.
+
+    Attributes:
+        answered: [R] tokens of the chunk whose answers are taken from here.
+    """
+
+    def __init__(self, rows: Sequence[CausalRow]) -> None:
+        keys, _ = pad_rows([row.tokens for row in rows])
+        ends, taken = pad_rows([row.tokens[row.first :] for row in rows])
+        self.key_shape, self.end_shape = keys.shape, ends.shape
+        self.keys, self.ends = torch.from_numpy(keys.ravel()), torch.from_numpy(ends.ravel())
+        self.taken = torch.from_numpy(taken)
+        self.answered = self.ends[self.taken]
+        places = np.array([row.first for row in rows])[:, None] + np.arange(ends.shape[1])
+        self.visible = torch.from_numpy(np.arange(keys.shape[1]) <= places[:, :, None])
+        self.mask: torch.Tensor | None = None
+
+    def attend(
+        self, own: Sequence[torch.Tensor], heads: int, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ``CausalRows.attend``; the heads that share keys become rows of one head, so none is copied."""
+        query = gather(own[0], self.ends, self.end_shape)
+        key, value = (gather(states, self.keys, self.key_shape) for states in own[1:])
+        count, groups = key.shape[:2]
+        if self.mask is None:
+            self.mask = make_additive(self.visible, query.dtype).repeat(1, heads // groups, 1)[:, None]
+        folded = query.reshape(count, groups, -1, query.shape[-1])
+        part, sums = attend(folded, key, value, scale, mask=self.mask)
+        unfolded = (count, heads, self.end_shape[1])
+        return take(part.reshape(*unfolded, -1), sums.reshape(unfolded), self.taken)
+
+
+def pad_rows(rows: Sequence[Any]) -> tuple[Any, Any]:
+    """Rows as one array, the shorter ones padded with zeros behind, and where in it, flattened, they are."""
+    lengths = np.array([len(row) for row in rows])
+    taken = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.zeros(taken.shape, dtype=np.int64)
+    padded[taken] = np.concatenate(rows)
+    return padded, np.flatnonzero(taken)
+
+
+def gather(states: torch.Tensor, tokens: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """[rows, heads, length, D] of states [T, heads, D]."""
+    return states.index_select(0, tokens).unflatten(0, shape).transpose(1, 2)
+
+
+def take(part: torch.Tensor, sums: torch.Tensor, taken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of answers [rows, heads, length, D] and log-sum-exps: [R, heads, D] and [heads, R]."""
+    flat = part.transpose(1, 2).flatten(0, 1)
+    return flat.index_select(0, taken), sums.transpose(0, 1).flatten(1).index_select(1, taken)
 
 
 def attend(

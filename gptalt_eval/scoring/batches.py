@@ -83,6 +83,12 @@ class CausalRow:
     tokens: Ints
     first: int
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether to compute all of it is cheaper than its end alone, under a mask."""
+        length = len(self.tokens)
+        return CAUSAL * length + 3 * COPY < MASKED * (length - self.first)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -103,6 +109,8 @@ CALL = 10000  # a call of the attention kernel, and what is around it
 ROW = 500  # one more row of a batch
 MERGE = 60  # a query whose answer is put together from one more part
 CAUSAL = 0.6  # of a square whose upper triangle the kernel skips
+MASKED = 2  # a score under a mask, in rows of many lengths
+COPY = 12  # a key and its value in a row of their own; four times that where each head gets them
 
 
 def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[CausalRow], list[Block]]:
@@ -177,19 +185,22 @@ class PieceCutter:
     def choose(self) -> None:
         """Decide for each segment, from the last to the first: children stand behind their parents."""
         cost = [0.0] * len(self.begin)
-        # of the rows that a subtree unrolls into: their number, and the sums of their lengths and squares
-        sums = [(0, 0, 0)] * len(self.begin)
+        # of a subtree's rows: their number, the first one's length, the sum of lengths, and the scores
+        unrolled = [(0, 0, 0, 0)] * len(self.begin)
         for index in reversed(range(len(self.begin))):
             own = self.stop[index] - self.begin[index]
             rest = self.end[index] - self.stop[index]
             children = self.list_children(self.stop[index], self.end[index])
-            count, length, square = (
-                np.sum([sums[child] for child in children], axis=0) if children else (1, 0, 0)
-            )
-            sums[index] = (count, length + own * count, square + 2 * own * length + own * own * count)
-            whole = ROW * count + CAUSAL * sums[index][2]
+            count = sum(unrolled[child][0] for child in children) or 1
+            first = own + (unrolled[children[0]][1] if children else 0)
+            length = own * count + sum(unrolled[child][2] for child in children)
+            scores = sum(unrolled[child][3] for child in children) + own * rest + own * first
+            unrolled[index] = (count, first, length, scores)
+            # the first row is causal; the ends of the others see it by a mask
+            whole = ROW * count + CAUSAL * first**2 + MASKED * (scores - first**2)
+            whole += COPY * (length + 3 * first)
             below = sum(cost[child] for child in children)
-            split = ROW + CAUSAL * own * own + CALL + rest * (own + MERGE) + below
+            split = ROW + CAUSAL * own * own + 4 * COPY * own + CALL + rest * (own + MERGE) + below
             self.unrolled[index] = not children or whole <= split
             cost[index] = min(whole, split) if children else whole
 
@@ -213,12 +224,17 @@ class PieceCutter:
 def group_rows(rows: Sequence[CausalRow]) -> list[list[CausalRow]]:
     """Rows that are computed as one batch: padding them to the longest must cost less than a call."""
     groups: list[list[CausalRow]] = []
-    wasted = 0.0
+    wasted, answered = 0, 0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
+        own = len(row.tokens) - (0 if row.is_causal else row.first)
         if groups:
-            wasted += CAUSAL * (len(groups[-1][0].tokens) ** 2 - len(row.tokens) ** 2)
+            length = len(groups[-1][0].tokens)
+            # a row that answers more than those before it makes these longer too
+            grown = max(0, own - answered) * length * len(groups[-1])
+            wasted += grown + length * max(own, answered) - len(row.tokens) * own
         if not groups or wasted > CALL:
             groups.append([])
-            wasted = 0.0
+            wasted, answered = 0, 0
         groups[-1].append(row)
+        answered = max(answered, own)
     return groups

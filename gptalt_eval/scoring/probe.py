@@ -23,7 +23,7 @@ from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 TOKENS = 2048  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
-LOGITS = 4 * 2**20  # bytes of the logits that are computed at once there
+LOGITS = 16 * 2**20  # bytes of the logits that are computed at once there
 MOST_TOKENS = 16384
 LONGEST = 24  # tokens of the probe's rows
 BETWEEN = 32  # branches that lie between the probe's, so that places in a packed row are far from depths
