@@ -28,6 +28,8 @@ from gptalt_eval.types import (
     ReportSection,
     Sample,
     Split,
+    Vote,
+    VoteFormat,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ __all__ = [
     "ReportSection",
     "Sample",
     "Split",
+    "Vote",
+    "VoteFormat",
     "evaluate",
     "find_choice",
     "find_text",

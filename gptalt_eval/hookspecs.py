@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from gptalt_eval.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample
+from gptalt_eval.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample, VoteFormat
 
 if TYPE_CHECKING:
     from gptalt_eval.plan import Plan
@@ -42,6 +42,11 @@ def register_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 @hookspec
 def register_prompt_styles() -> Iterable[PromptStyle]:  # type: ignore[empty-body]
     """Contribute ways in which a task's text becomes a prompt, for ``--prompt_style``."""
+
+
+@hookspec
+def register_vote_formats() -> Iterable[VoteFormat]:  # type: ignore[empty-body]
+    """Contribute formats of vote files, for ``gptalt-eval votes import`` (of the plugin elo)."""
 
 
 @hookspec

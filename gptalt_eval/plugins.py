@@ -21,7 +21,7 @@ import pluggy
 
 from gptalt_eval import hookspecs
 from gptalt_eval.errors import did_you_mean, nearest
-from gptalt_eval.types import Command, Dataset, Model, Owner, PromptStyle, ReportSection
+from gptalt_eval.types import Command, Dataset, Model, Owner, PromptStyle, ReportSection, VoteFormat
 
 ALLOW_LIST = "GPTALT_EVAL_LOAD_PLUGINS"
 PREFIX = "gptalt-eval-plugin-"
@@ -32,6 +32,7 @@ KINDS: Mapping[str, type] = MappingProxyType(
         "register_task_dirs": Path,
         "register_datasets": Dataset,
         "register_prompt_styles": PromptStyle,
+        "register_vote_formats": VoteFormat,
         "register_commands": Command,
         "report_sections": ReportSection,
     }

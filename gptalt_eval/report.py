@@ -6,12 +6,14 @@ escaped (jinja2's autoescape).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from gptalt_eval.analyse import Score, list_headlines, list_scores
+from gptalt_eval.compare import find_style
 from gptalt_eval.overview import make_overview
 from gptalt_eval.plugins import Plugins
 from gptalt_eval.record import Record
@@ -24,9 +26,16 @@ SHOWN_SAMPLES = 20
 
 @dataclass(frozen=True)
 class RunView:
-    """One run, ready for the page."""
+    """One run, ready for the page.
+
+    Attributes:
+        styles: by results file, its prompt style.
+        prompts: by prompt style, what it puts around the task's text.
+    """
 
     record: Record
+    styles: Sequence[str]
+    prompts: Mapping[str, str]
     headlines: Sequence[Score]
     scores: Sequence[Score]
     samples: Sequence[tuple[str, Sequence[ShownSample]]]
@@ -61,10 +70,24 @@ def view_run(record: Record, plugins: Plugins) -> RunView:
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given
     ]
-    return RunView(record, list_headlines(scores), scores, list(view_samples(record, scores)), sections)
+    styles = [find_style(results) for results in record.results]
+    prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
+    samples = view_samples(record, scores, styles)
+    return RunView(record, styles, prompts, list_headlines(scores), scores, samples, sections)
 
 
-def view_samples(record: Record, scores: Sequence[Score]) -> list[tuple[str, Sequence[ShownSample]]]:
+def describe_prompt(results: Mapping[str, Any]) -> str:
+    """What was put around a task's text."""
+    template = results.get("chat_template_sha")
+    system = results.get("system_instruction")
+    parts = [f"the model's chat template (SHA-256 {template[:12]})" if template else "no chat template"]
+    parts.append(f"system message: {system}" if system else "no system message")
+    return ", ".join(parts)
+
+
+def view_samples(
+    record: Record, scores: Sequence[Score], styles: Sequence[str]
+) -> list[tuple[str, Sequence[ShownSample]]]:
     """The first items of each task, with what the model made of them."""
     views: list[tuple[str, Sequence[ShownSample]]] = []
     for result, task in dict.fromkeys((score.result, score.task) for score in scores if not score.is_group):
@@ -73,5 +96,6 @@ def view_samples(record: Record, scores: Sequence[Score]) -> list[tuple[str, Seq
         shown = [view_sample(line) for line in logged if line["filter"] == first_filter][:SHOWN_SAMPLES]
         if shown:
             shots = record.results[result].get("n-shot", {}).get(task)
-            views.append((f"{task}, {shots}-shot" if shots else task, shown))
+            style = styles[result] if len(set(styles)) > 1 else ""
+            views.append((", ".join(filter(None, (task, style, f"{shots}-shot" if shots else ""))), shown))
     return views

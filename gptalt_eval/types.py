@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import argparse
@@ -187,6 +187,44 @@ class ReportSection:
 
     title: str
     html: str
+
+
+class Vote(NamedTuple):
+    """Somebody's judgement of two models' answers to one question.
+
+    Attributes:
+        question: its id, or its text where it has none.
+        model_a, model_b: the models.
+        winner: ``a``, ``b``, ``tie`` or ``skip`` (not judged).
+        category: of the question; may be empty.
+        annotator: who judged; may be empty.
+        time: when, ISO 8601; may be empty.
+    """
+
+    question: str
+    model_a: str
+    model_b: str
+    winner: str
+    category: str = ""
+    annotator: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True)
+class VoteFormat:
+    """How the records of some tool's vote files become votes. A record is a JSON object or a CSV row.
+
+    Attributes:
+        name: for ``--format``.
+        summary: one line.
+        recognise: whether a record looks like this format's; given a few of a file.
+        convert: the votes of a record; yields, or raises, a ``ValueError`` with the reason for what is none.
+    """
+
+    name: str
+    summary: str
+    recognise: Callable[[Mapping[str, Any]], bool]
+    convert: Callable[[Mapping[str, Any]], Iterable[Vote | ValueError]]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Wheel and editable installs, each in a fresh environment, find the task YAMLs, samples and pages."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PLUGINS = {"medqa": 14, "nlpec": 8}  # tasks of each
 pytestmark = [pytest.mark.install, pytest.mark.xdist_group("install")]
 
 
@@ -81,6 +83,21 @@ def test_an_install_runs(wheel, tmp_path, kind):
         cwd=tmp_path,
     ).stdout
     assert (str(ROOT) in where) == (kind == "editable")
+
+
+def test_the_plugins_install_with_all_their_tasks_and_samples(wheel, tmp_path):
+    """Each task shows a prompt from its plugin's own sample: YAMLs, samples and functions are installed."""
+    python = make_environment(tmp_path / "environment")
+    install(python, str(wheel), *(str(ROOT / "plugins" / f"gptalt-eval-plugin-{name}") for name in PLUGINS))
+    listed = call(python, "ls", "tasks", cwd=tmp_path)
+    for plugin, count in PLUGINS.items():
+        folder = ROOT / f"plugins/gptalt-eval-plugin-{plugin}/gptalt_eval_plugin_{plugin}/tasks"
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
+        tasks = [name for name, text in texts.items() if re.search(rf"^task: {name}$", text, re.M)]
+        assert len(tasks) == count
+        for task in tasks:
+            assert task in listed
+            assert "First prompt" in call(python, "show", "task", task, "--data_dir", "sample", cwd=tmp_path)
 
 
 def test_constraints_pin_what_was_tested():

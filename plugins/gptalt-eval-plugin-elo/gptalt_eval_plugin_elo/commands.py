@@ -1,0 +1,272 @@
+"""``gptalt-eval votes`` and ``gptalt-eval elo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptalt_eval import GptaltError, Option, VoteFormat
+
+if TYPE_CHECKING:
+    from gptalt_eval.plugins import Plugins
+    from gptalt_eval_plugin_elo.agreement import Agreement
+    from gptalt_eval_plugin_elo.evaluation import Evaluation
+    from gptalt_eval_plugin_elo.importing import Counts
+
+FOLDER = "votes"
+VERBS = ("import", "agreement")
+RULES = ("survey", "majority", "all")
+JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
+SEED = Option(("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "of shuffling and bootstrap"})
+VOTES = (
+    Option(("verb",), {"metavar": "import|agreement", "help": "what to do"}),
+    Option(
+        ("files",),
+        {"nargs": "*", "type": Path, "metavar": "FILE", "help": "to import; or the folder of votes"},
+    ),
+    Option(
+        ("--into",),
+        {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER", "help": f"default: {FOLDER}"},
+    ),
+    Option(("--format",), {"metavar": "NAME", "help": "of the files; default: recognised"}),
+    Option(
+        ("--columns",),
+        {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,model_b=right,winner=choice"},
+    ),
+    SEED,
+    JSON,
+)
+ELO = (
+    Option(
+        ("votes",),
+        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
+    ),
+    Option(("--published",), {"action": "store_true", "help": "show the survey's own table beside yours"}),
+    Option(
+        ("--merge",),
+        {"choices": RULES, "default": "survey", "help": "one vote of several on the same answers"},
+    ),
+    Option(("--category",), {"metavar": "NAME", "help": "only the votes of one"}),
+    Option(("--k",), {"type": float, "default": 16.0, "help": "what a vote moves at most (16)"}),
+    Option(("--start",), {"type": float, "default": 1000.0, "help": "rating of every model (1000)"}),
+    Option(
+        ("--scale",), {"type": float, "default": 400.0, "help": "points at which odds are ten to one (400)"}
+    ),
+    Option(("--orders",), {"type": int, "default": 1000, "help": "shuffled orders of the votes (1000)"}),
+    Option(("--output", "-o"), {"type": Path, "metavar": "FOLDER", "help": "default: beside the votes"}),
+    SEED,
+    JSON,
+)
+
+
+def run_votes(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    if arguments.verb == "import":
+        return run_import(arguments, plugins)
+    if arguments.verb == "agreement":
+        return run_agreement(arguments)
+    raise GptaltError(
+        f"'votes {arguments.verb}': there is no such thing to do.", f"There are: {', '.join(VERBS)}."
+    )
+
+
+def run_import(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
+
+    if not arguments.files:
+        raise GptaltError("No file of votes is named.", "gptalt-eval votes import FILE...")
+    console = Console(stderr=True)
+    formats: list[VoteFormat] = []
+    for _, given in plugins.collect("register_vote_formats"):
+        formats += given
+    columns = read_columns(arguments.columns)
+    total = sum(file.stat().st_size for file in arguments.files if file.is_file())
+    bars = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Reading votes", total=total)
+        counts = import_files(
+            arguments.files, arguments.into, formats, arguments.format, columns,
+            lambda size: progress.advance(task, size),
+        )  # fmt: skip
+    if arguments.json:
+        print(json.dumps({str(file): asdict(each) for file, each in counts.items()}, ensure_ascii=False))
+    else:
+        print_counts(counts, arguments.into / VOTES, arguments.into / REJECTED)
+    return 0
+
+
+def read_columns(text: str | None) -> dict[str, str]:
+    """``question=prompt,model_a=left`` as a mapping.
+
+    Raises:
+        GptaltError: a part without '=', or a field that votes do not have.
+    """
+    from gptalt_eval_plugin_elo.formats import FIELDS
+
+    columns = {}
+    for part in (text or "").split(",") if text else ():
+        name, separator, column = part.partition("=")
+        if not separator or name.strip() not in FIELDS:
+            raise GptaltError(
+                f"--columns: '{part}' names no field of a vote.", f"There are: {', '.join(FIELDS)}."
+            )
+        columns[name.strip()] = column.strip()
+    return columns
+
+
+def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> None:
+    for file, each in counts.items():
+        print(f"{file}: {each.format}, {each.added:,} votes", end="")
+        print(f", {each.known:,} that were there" if each.known else "", end="")
+        print(f", {each.rejected:,} records that are none" if each.rejected else "")
+        for reason, count in each.reasons.most_common(5):
+            print(f"  {count:,} times: {reason}")
+    print(f"Votes: {votes}")
+    if any(each.rejected for each in counts.values()):
+        print(f"What is no vote, with file, line and reason: {rejected}")
+
+
+def run_agreement(arguments: argparse.Namespace) -> int:
+    from gptalt_eval_plugin_elo.agreement import measure_agreement
+    from gptalt_eval_plugin_elo.importing import read_votes
+
+    if len(arguments.files) > 1:
+        raise GptaltError(
+            "Agreement is measured on one folder of votes.", "Import them into one: --into FOLDER"
+        )
+    folder = arguments.files[0] if arguments.files else arguments.into
+    found = measure_agreement(list(read_votes(folder)), arguments.seed)
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+    else:
+        print_agreement(found)
+    return 0
+
+
+def make_table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def print_agreement(found: Sequence[Agreement]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    table = make_table("Votes", "pairs", "tie-discounted", "95 % interval", "Cohen's κ", "Krippendorff's α")
+    for each in found:
+        discounted = each.tie_discounted
+        rest = [f"{value.value:.3f}" if value else "" for value in (each.kappa, each.alpha)]
+        interval = f"{discounted.low:.3f} - {discounted.high:.3f}"
+        table.add_row(escape(each.who), f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
+    Console().print(table)
+    print("Tie-discounted: 1 for the same vote, 0.5 where exactly one is a tie, 0 for opposites.")
+
+
+def run_elo(arguments: argparse.Namespace, _: Plugins) -> int:
+    from gptalt_eval_plugin_elo.agreement import measure_agreement
+    from gptalt_eval_plugin_elo.evaluation import evaluate
+    from gptalt_eval_plugin_elo.importing import VOTES, read_votes
+    from gptalt_eval_plugin_elo.page import list_published, write_results
+    from gptalt_eval_plugin_elo.ratings import Scale
+
+    folder = arguments.votes or Path(FOLDER)
+    if arguments.published and arguments.votes is None and not (folder / VOTES).exists():
+        print_published()
+        return 0
+    if arguments.scale <= 0 or arguments.orders < 1:
+        raise GptaltError("--scale and --orders must be above 0.", "Leave them out for 400 and 1000.")
+    votes = choose_category(list(read_votes(folder)), arguments.category)
+    scale = Scale(arguments.start, arguments.k, arguments.scale)
+    found = evaluate(votes, arguments.merge, scale, arguments.orders, arguments.seed)
+    try:
+        agreements = measure_agreement(votes, arguments.seed)
+    except GptaltError:  # nothing was judged twice: there is none to show
+        agreements = []
+    beside = list_published(found) if arguments.published else []
+    output = arguments.output or (folder if folder.is_dir() else folder.parent)
+    written = write_results(output, found, agreements, beside, arguments.merge, scale, arguments.seed)
+    if arguments.json:
+        print(written[1].read_text(encoding="utf-8"), end="")
+        return 0
+    print_boards(found)
+    if beside:
+        print_beside(beside)
+    print(f"Report: {written[0]}")
+    return 0
+
+
+def choose_category(votes: list[Any], category: str | None) -> list[Any]:
+    if category is None:
+        return votes
+    chosen = [vote for vote in votes if vote.category == category]
+    if not chosen:
+        names = sorted({vote.category for vote in votes if vote.category})
+        raise GptaltError(
+            f"No vote is of the category '{category}'.", f"There are: {', '.join(names) or 'none'}."
+        )
+    return chosen
+
+
+def print_boards(found: Evaluation) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} comparisons after merging.")
+    if len(found.boards) > 1:
+        print(f"No vote connects these {len(found.boards)} groups of models; compare within a group only.")
+    for board in found.boards:
+        table = make_table("Model", "Elo, shuffled", "95 %", "Elo", "Bradley-Terry", "95 %", "rank", "votes")
+        for each in board.standings:
+            finite = each.rating == each.rating
+            rank = f"{each.best}" if each.best == each.worst else f"{each.best} - {each.worst}"
+            table.add_row(
+                escape(each.model), f"{each.mean:.0f}", f"{each.low:.0f} - {each.high:.0f}",
+                f"{each.elo:.0f}",
+                f"{each.rating:.0f}" if finite else "none",
+                f"{each.rating_low:.0f} - {each.rating_high:.0f}" if finite else "", rank if finite else "",
+                f"{each.votes:,}",
+            )  # fmt: skip
+        Console().print(table)
+
+
+def print_published() -> None:
+    from rich.console import Console
+
+    from gptalt_eval_plugin_elo import published
+
+    table = make_table("Published", "Elo")
+    for name, elo in published.RATINGS.items():
+        table.add_row(name, str(elo))
+    Console().print(table)
+    print(
+        f"{published.COMPARISONS:,} comparisons of 16 models on {published.QUESTIONS} questions; "
+        f"agreement {published.AGREEMENT:.4f}, ties discounted."
+    )
+    for (first, second), (won, decided) in published.WON.items():
+        print(f"{first} won {won} of {decided} against {second}, ties left out.")
+    print("Yours beside it: gptalt-eval votes import FILE..., then gptalt-eval elo --published")
+
+
+def print_beside(beside: Iterable[tuple[str, int, str, float]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    table = make_table("Published", "Elo", "yours", "Elo")
+    for name, elo, own, value in beside:
+        table.add_row(name, str(elo), escape(own), f"{value:.0f}" if own else "")
+    Console().print(table)

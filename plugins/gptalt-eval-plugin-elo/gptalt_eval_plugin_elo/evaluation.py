@@ -1,0 +1,144 @@
+"""Votes to ratings, tables and groups: all that the command, the page and the JSON show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptalt_eval import GptaltError, Vote
+from gptalt_eval_plugin_elo.agreement import merge_votes
+from gptalt_eval_plugin_elo.ratings import (
+    Comparisons,
+    Scale,
+    compute_elo,
+    find_groups,
+    fit_bradley_terry,
+    number_votes,
+    shuffle_elo,
+)
+from gptalt_eval_plugin_elo.tables import Calibration, Pairs, calibrate, compare_pairs
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model's.
+
+    Attributes:
+        model: its name.
+        votes, wins, ties: of comparisons that it was in.
+        elo: in the order of the votes.
+        mean, low, high: Elo over shuffled orders, with 95 % of them.
+        rating, rating_low, rating_high: Bradley-Terry's, with its 95 % interval; nan where it has none.
+        best, worst: 95 % interval of its rank by Bradley-Terry; 0 where it has none.
+    """
+
+    model: str
+    votes: int
+    wins: int
+    ties: int
+    elo: float
+    mean: float
+    low: float
+    high: float
+    rating: float
+    rating_low: float
+    rating_high: float
+    best: int
+    worst: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A group of models that votes connect, the highest first.
+
+    Attributes:
+        standings: by mean Elo over shuffled orders.
+        pairs: in the same order.
+        calibration: of the ratings' predictions.
+        orders: that were shuffled.
+    """
+
+    standings: Sequence[Standing]
+    pairs: Pairs
+    calibration: Sequence[Calibration]
+    orders: int
+
+    @property
+    def models(self) -> list[str]:
+        return [standing.model for standing in self.standings]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Attributes:
+    votes, skipped: how many there are.
+    merged: comparisons that are left of them.
+    boards: one of each connected group of models, the largest first.
+    categories: by category, the mean Elo of each model over shuffled orders.
+    """
+
+    votes: int
+    skipped: int
+    merged: int
+    boards: Sequence[Board]
+    categories: dict[str, dict[str, float]]
+
+
+def evaluate(votes: Sequence[Vote], rule: str, scale: Scale, orders: int, seed: int) -> Evaluation:
+    """Rate the models of votes.
+
+    Raises:
+        GptaltError: there is nothing that was judged.
+    """
+    merged = merge_votes(votes, rule)
+    if not merged:
+        raise GptaltError("No vote says which answer is better.", "All of them were skipped.")
+    numbered = number_votes(merged)
+    boards = []
+    for group in find_groups(numbered):
+        inside = np.isin(numbered.first, group)
+        boards.append(make_board(restrict(numbered, inside, group), scale, orders, seed))
+    names = list(dict.fromkeys(vote.category for vote in merged if vote.category))
+    categories = {}
+    for name in names if len(names) > 1 else ():
+        own = number_votes([vote for vote in merged if vote.category == name])
+        means = shuffle_elo(own, scale, orders, seed).mean(0)
+        categories[name] = dict(zip(own.models, map(float, means), strict=True))
+    skipped = sum(vote.winner == "skip" for vote in votes)
+    return Evaluation(len(votes), skipped, len(merged), boards, categories)
+
+
+def restrict(votes: Comparisons, inside: np.ndarray, group: Sequence[int]) -> Comparisons:
+    place = {model: number for number, model in enumerate(group)}
+    own = votes.choose(inside)
+    return Comparisons(
+        [votes.models[model] for model in group],
+        np.array([place[model] for model in own.first.tolist()], dtype=np.int64),
+        np.array([place[model] for model in own.second.tolist()], dtype=np.int64),
+        own.score,
+    )
+
+
+def make_board(votes: Comparisons, scale: Scale, orders: int, seed: int) -> Board:
+    elo = compute_elo(votes, scale)
+    shuffled = shuffle_elo(votes, scale, orders, seed)
+    mean = shuffled.mean(0)
+    low, high = np.percentile(shuffled, (2.5, 97.5), axis=0)
+    fitted = fit_bradley_terry(votes, scale, seed=seed)
+    pairs = compare_pairs(votes, np.where(np.isnan(fitted.rating), mean, fitted.rating), scale.width)
+    order = np.argsort(-mean, kind="stable")
+    standings = [
+        Standing(
+            votes.models[i], int(pairs.votes[i].sum()), int(pairs.wins[i].sum()), int(pairs.ties[i].sum()),
+            *(float(column[i]) for column in (elo, mean, low, high, fitted.rating, fitted.low, fitted.high)),
+            int(fitted.best[i]), int(fitted.worst[i]),
+        )
+        for i in order.tolist()
+    ]  # fmt: skip
+    grid = np.ix_(order, order)
+    sorted_pairs = Pairs(
+        *(table[grid] for table in (pairs.wins, pairs.ties, pairs.actual, pairs.predicted, pairs.more))
+    )
+    return Board(standings, sorted_pairs, calibrate(sorted_pairs), len(shuffled))

@@ -1,0 +1,121 @@
+"""Heat maps of win rates, and how well ratings predict them; SVG for the page, PNG for papers."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptalt_eval_plugin_elo.ratings import Floats
+from gptalt_eval_plugin_elo.tables import Calibration
+
+INK, LINE = "#010203", "#040506"  # drawn in these, then given to the page's own colours
+PAGE_COLOURS = {INK: "var(--ink)", LINE: "var(--line)"}
+
+
+def draw_heat_map(
+    title: str, models: Sequence[str], shares: Floats, counts: np.ndarray | None = None, centred: bool = False
+) -> Any:
+    """Shares [models, models], the row against the column, as a figure of matplotlib.
+
+    Args:
+        title: of the figure.
+        models: rows and columns.
+        shares: 0 to 1, or, if ``centred``, differences from -1 to 1; nan is left empty.
+        counts: written small below each share.
+        centred: whether these are differences.
+    """
+    size = max(4.0, 1.6 + 0.62 * len(models))
+    figure, axes = make_axes(size, size * 0.92)
+    low, high = (-0.5, 0.5) if centred else (0.0, 1.0)
+    # blue and orange, told apart by the colour-blind too
+    axes.imshow(np.ma.masked_invalid(shares), cmap="PuOr", vmin=low, vmax=high, interpolation="nearest")
+    small = 8 if len(models) <= 10 else 6.5
+    for row, column in np.argwhere(np.isfinite(shares)):
+        value = float(shares[row, column])
+        dark = abs(value - (low + high) / 2) > 0.36
+        text = f"{value * 100:+.0f}" if centred else f"{value * 100:.0f}"
+        if counts is not None:
+            text += f"\n({int(counts[row, column])})"
+        colour = "#ffffff" if dark else "#1c2430"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=small)
+    axes.set_xticks(range(len(models)), models, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(models)), models)
+    axes.xaxis.set_ticks_position("top")
+    axes.tick_params(length=0, colors=INK, labelsize=9)
+    axes.set_title(title, color=INK, fontsize=11, loc="left", parse_math=False, pad=14)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
+    return figure
+
+
+def draw_calibration(bins: Sequence[Calibration]) -> Any:
+    """Actual over predicted shares; on the diagonal, ratings say what votes do."""
+    figure, axes = make_axes(4.6, 3.6)
+    axes.plot([0.5, 1], [0.5, 1], color=LINE, linewidth=1.5)
+    most = max((each.votes for each in bins), default=1)
+    for each in bins:
+        axes.scatter(each.predicted, each.actual, s=20 + 160 * each.votes / most, color="#0072b2", alpha=0.75)
+        axes.annotate(
+            f"{each.votes:,}", (each.predicted, each.actual), (6, -9), textcoords="offset points",
+            color=INK, fontsize=8,
+        )  # fmt: skip
+    axes.set_xlabel("predicted share of the stronger model", color=INK)
+    axes.set_ylabel("actual share", color=INK)
+    axes.set_title("Calibration (votes behind each point)", color=INK, fontsize=11, loc="left")
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(LINE)
+    return figure
+
+
+def make_axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure, axes
+
+
+def save_png(figure: Any, path: Path) -> None:
+    """For a white page."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    chinese = [
+        name for name in ("Noto Sans CJK SC", "WenQuanYi Zen Hei", "Microsoft YaHei") if name in installed
+    ]
+    with matplotlib.rc_context({"font.sans-serif": [*chinese, "DejaVu Sans"]}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
+
+
+def make_svg(figure: Any, name: str) -> str:
+    """For the page: text in the page's fonts, so that Chinese names need none here; no size of its own."""
+    import matplotlib
+
+    written = io.StringIO()
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(written, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    svg = written.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    for colour, variable in PAGE_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    for side in ("width", "height"):
+        svg = re.sub(rf'(<svg\b[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
+    # ids of several figures must not meet in one page
+    svg = re.sub(r'\b(id="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", svg)
+    return re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)

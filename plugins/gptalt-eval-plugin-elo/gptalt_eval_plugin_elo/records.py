@@ -1,0 +1,224 @@
+"""Records of vote files of any size, one after the other: JSON lines, JSON arrays and objects, CSV.
+
+What cannot be read is given back with its line and the reason; the next record is found behind it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+LONGEST = 16 << 20  # bytes of one record: more is no vote, and would have to be held in memory
+BLOCK = 1 << 18
+KEPT = 2_000  # characters of a record that cannot be read
+TABLES = {".csv": ",", ".tsv": "\t"}
+NEXT = re.compile(r"[,\n]\s*(?=\{)")
+csv.field_size_limit(LONGEST)
+
+Step = Callable[[int], None]  # told how many bytes were read
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What is no vote.
+
+    Attributes:
+        line: of the file, from 1; of a CSV or an array, where the record begins.
+        reason: why.
+        text: its beginning.
+    """
+
+    line: int
+    reason: str
+    text: str
+
+
+Record = tuple[int, Mapping[str, Any]]
+
+
+def read_records(path: Path, step: Step = lambda _: None) -> Iterator[Record | Unreadable]:
+    """The records of a file with their lines.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if path.suffix.lower() in TABLES:
+        yield from read_table(path, TABLES[path.suffix.lower()], step)
+        return
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+        stream.seek(0)
+        begin = start.removeprefix(codecs.BOM_UTF8).lstrip()
+        if begin[:1] == b"[" or (begin[:1] == b"{" and not is_line(start)):
+            yield from read_values(stream, step)
+        else:
+            yield from read_lines(stream, step)
+
+
+def is_line(start: bytes) -> bool:
+    """Whether the first line is an object of its own, or, cut off here, may be."""
+    first, separator, _ = start.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    if not separator:
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except ValueError:
+        # a pretty-printed object begins with a line that holds little more than its brace
+        return len(first.strip()) > 2 or first.strip() not in (b"{", b"{}")
+
+
+def read_lines(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
+    number = 0
+    while line := stream.readline(LONGEST):
+        number += 1
+        step(len(line))
+        if len(line) == LONGEST and not line.endswith(b"\n"):
+            while rest := stream.readline(BLOCK):
+                step(len(rest))
+                if rest.endswith(b"\n"):
+                    break
+            yield Unreadable(number, f"longer than {LONGEST >> 20} MiB", show(line))
+            continue
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield read_line(number, line)
+
+
+def read_line(number: int, line: bytes) -> Record | Unreadable:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Unreadable(number, f"not UTF-8 (byte {error.start + 1})", show(line))
+    except json.JSONDecodeError as error:
+        return Unreadable(number, f"not JSON: {error.msg} (character {error.pos + 1})", show(line))
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, brackets 10,000 deep
+        return Unreadable(number, f"not JSON: {str(error).splitlines()[0][:100]}", show(line))
+    if not isinstance(record, dict):
+        return Unreadable(number, f"{describe(record)}, where an object is expected", show(line))
+    return number, record
+
+
+def show(line: bytes | str) -> str:
+    """The beginning of what cannot be read, as text that can be written."""
+    text = line[: 4 * KEPT].decode("utf-8", "replace") if isinstance(line, bytes) else line
+    return text.encode("utf-8", "replace").decode("utf-8")[:KEPT].rstrip("\r\n")
+
+
+def describe(value: Any) -> str:
+    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null", dict: "an object"}
+    return kinds.get(type(value), "a number")
+
+
+def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
+    """The objects of one array, or one object; held in memory one at a time."""
+    # bytes that are not UTF-8 become lone surrogates, by which they are found again
+    decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
+    decoder = json.JSONDecoder()
+    text, line, ended = "", 1, False
+
+    def read_more() -> str:
+        nonlocal ended
+        block = stream.read(BLOCK)
+        step(len(block))
+        ended = not block
+        return decode(block, ended)
+
+    text = (text + read_more()).lstrip()
+    in_array = text.startswith("[")
+    text = text[in_array:]
+    while True:
+        stripped = text.lstrip(" \t\r\n,")
+        line += text[: len(text) - len(stripped)].count("\n")
+        text = stripped
+        if not text or text[0] == "]":
+            if ended or text:
+                return
+            text = read_more()
+            continue
+        try:
+            value, end = decoder.raw_decode(text)
+            found: Record | Unreadable = (line, value)
+            if not isinstance(value, dict):
+                found = Unreadable(line, f"{describe(value)}, where an object is expected", show(text[:end]))
+            elif has_surrogates(text[:end]):
+                found = Unreadable(line, "not UTF-8", show(text[:end]))
+        except (ValueError, RecursionError) as error:
+            at = getattr(error, "pos", 0)
+            cut = at >= len(text) - 8 or "Unterminated" in str(error)
+            if cut and not ended and len(text) < LONGEST:
+                text += read_more()
+                continue
+            following = NEXT.search(text, at + 1)
+            while following is None and not ended and len(text) < LONGEST:
+                text += read_more()
+                following = NEXT.search(text, at + 1)
+            end = following.end() if following else len(text)
+            reason = f"not JSON: {getattr(error, 'msg', str(error).splitlines()[0][:100])}"
+            found = Unreadable(
+                line, "cut off" if cut and ended and following is None else reason, show(text[:end])
+            )
+        yield found
+        line += text[:end].count("\n")
+        text = text[end:]
+        if not in_array and isinstance(found, tuple):
+            return
+
+
+def has_surrogates(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def read_table(path: Path, separator: str, step: Step) -> Iterator[Record | Unreadable]:
+    """The rows of a CSV as objects; Excel's Chinese editions write GBK."""
+    encoding = find_encoding(path)
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"  # it has no such escapes
+    with path.open(encoding=encoding, errors=errors, newline="") as stream:
+
+        def follow() -> Iterator[str]:
+            for line in stream:
+                step(len(line.encode("utf-8", "surrogatepass")))
+                yield line.replace("\0", "\ufffd")  # csv refuses NUL and all that follows it
+
+        reader = csv.reader(follow(), delimiter=separator)
+        header: list[str] | None = None
+        begin = 1
+        while True:
+            begin = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Unreadable(begin, f"not CSV: {error}", "")
+                continue
+            if header is None:
+                header = [name.strip() for name in row]
+            elif any(cell.strip() for cell in row):
+                shown = show(separator.join(row))
+                if any(map(has_surrogates, row)):
+                    yield Unreadable(begin, f"not {encoding}", shown)
+                elif len(row) != len(header):
+                    yield Unreadable(begin, f"{len(row)} columns, the first line has {len(header)}", shown)
+                else:
+                    yield begin, dict(zip(header, row, strict=True))
+
+
+def find_encoding(path: Path) -> str:
+    with path.open("rb") as stream:
+        start = stream.read(1 << 20)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            codecs.getincrementaldecoder(encoding)("strict").decode(start)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "utf-8-sig"
