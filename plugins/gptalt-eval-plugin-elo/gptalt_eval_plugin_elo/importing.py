@@ -53,7 +53,6 @@ class Lines:
     """A file of lines, each in it once; remembered by a hash of eight bytes."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.known = np.zeros(0, np.uint64)
         self.fresh: dict[int, bytes] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,18 +62,17 @@ class Lines:
                 self.known = np.fromiter(map(hash_line, stream), np.uint64)
                 self.known.sort()
         self.stream: BinaryIO = path.open("ab")
-        self.written = 0
+        self.count = 0  # lines that were new
 
     def add(self, line: bytes) -> None:
         self.fresh.setdefault(hash_line(line), line)
-        self.written += 1
         if len(self.fresh) >= BATCH:
             self.flush()
 
-    def flush(self) -> int:
-        """Write what is new; how much of what was added that was."""
+    def flush(self) -> None:
+        """Write what is new."""
         if not self.fresh:
-            return 0
+            return
         hashes = np.fromiter(self.fresh, np.uint64, len(self.fresh))
         places = np.searchsorted(self.known, hashes)
         new = places == len(self.known)
@@ -85,9 +83,6 @@ class Lines:
         self.known = np.union1d(self.known, hashes[new])
         self.fresh = {}
         self.count += int(new.sum())
-        return int(new.sum())
-
-    count = 0
 
     def close(self) -> None:
         self.flush()

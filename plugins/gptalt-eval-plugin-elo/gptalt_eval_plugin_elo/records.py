@@ -52,25 +52,12 @@ def read_records(path: Path, step: Step = lambda _: None) -> Iterator[Record | U
         yield from read_table(path, TABLES[path.suffix.lower()], step)
         return
     with path.open("rb") as stream:
-        start = stream.read(4096)
+        first = stream.readline(LONGEST).removeprefix(codecs.BOM_UTF8).strip()
         stream.seek(0)
-        begin = start.removeprefix(codecs.BOM_UTF8).lstrip()
-        if begin[:1] == b"[" or (begin[:1] == b"{" and not is_line(start)):
+        if first[:1] == b"[" or first == b"{":  # an array, or an object over several lines
             yield from read_values(stream, step)
         else:
             yield from read_lines(stream, step)
-
-
-def is_line(start: bytes) -> bool:
-    """Whether the first line is an object of its own, or, cut off here, may be."""
-    first, separator, _ = start.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
-    if not separator:
-        return False
-    try:
-        return isinstance(json.loads(first), dict)
-    except ValueError:
-        # a pretty-printed object begins with a line that holds little more than its brace
-        return len(first.strip()) > 2 or first.strip() not in (b"{", b"{}")
 
 
 def read_lines(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
@@ -117,7 +104,7 @@ def describe(value: Any) -> str:
 
 
 def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
-    """The objects of one array, or one object; held in memory one at a time."""
+    """The objects of an array, or objects over several lines; held in memory one at a time."""
     # bytes that are not UTF-8 become lone surrogates, by which they are found again
     decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
     decoder = json.JSONDecoder()
@@ -130,9 +117,7 @@ def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
         ended = not block
         return decode(block, ended)
 
-    text = (text + read_more()).lstrip()
-    in_array = text.startswith("[")
-    text = text[in_array:]
+    text = (text + read_more()).lstrip().removeprefix("[")
     while True:
         stripped = text.lstrip(" \t\r\n,")
         line += text[: len(text) - len(stripped)].count("\n")
@@ -167,8 +152,6 @@ def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
         yield found
         line += text[:end].count("\n")
         text = text[end:]
-        if not in_array and isinstance(found, tuple):
-            return
 
 
 def has_surrogates(text: str) -> bool:
