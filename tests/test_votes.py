@@ -353,7 +353,7 @@ def test_a_broken_object_in_an_array_costs_only_itself(tmp_path):
 
 def test_a_long_first_line_hides_nothing(tmp_path):
     rows = [OWN | {"question": f"q{number}", "answer": "x" * 10_000} for number in range(3)]
-    counts, votes = load(write(tmp_path / "long.jsonl", *rows), tmp_path / "v")
+    counts, _ = load(write(tmp_path / "long.jsonl", *rows), tmp_path / "v")
     assert (counts.added, counts.rejected) == (3, 0)
     pretty = tmp_path / "pretty.json"
     pretty.write_text("\n".join(json.dumps(row, indent=1) for row in rows))
