@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval.scoring.logits import ROWS, WIDTH, Head, find_highest
+from gptalt_eval.scoring import logits as module
+from gptalt_eval.scoring.logits import WIDTH, Head, find_highest
 
 pytestmark = pytest.mark.torch
-COUNT = 3 * ROWS + 5
+COUNT = 53
+WORDS = 3 * WIDTH + 70
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +29,7 @@ class Model(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.embed = torch.nn.Embedding(COUNT, 64, dtype=dtype)
-        self.head = torch.nn.Linear(64, 500, bias=bias, dtype=dtype)
+        self.head = torch.nn.Linear(64, WORDS, bias=bias, dtype=dtype)
         self.head.weight.data *= 12  # logits of real sizes
         self.scale = scale
 
@@ -42,7 +44,7 @@ class Model(torch.nn.Module):
         return SimpleNamespace(logits=logits if self.scale is None else logits * self.scale)
 
     def compute_exactly(self):
-        """Log-probabilities after each token, [COUNT, 500]."""
+        """Log-probabilities after each token, [COUNT, WORDS]."""
         bias = 0 if self.head.bias is None else self.head.bias.double()
         logits = self.embed.weight.double() @ self.head.weight.double().T + bias
         return (logits * (self.scale or 1)).log_softmax(-1).numpy()
@@ -50,7 +52,7 @@ class Model(torch.nn.Module):
 
 TOKENS = torch.arange(COUNT)[None]
 ASKED = np.sort(np.random.default_rng(2).integers(0, COUNT, 90))
-TARGETS = np.random.default_rng(3).integers(0, 500, 90)
+TARGETS = np.random.default_rng(3).integers(0, WORDS, 90)
 TARGETS[10:14], ASKED[10:14] = TARGETS[10], ASKED[10]  # asked several times
 
 
@@ -73,12 +75,14 @@ def test_half_precision_loses_less_than_its_logits_do(bias):
     assert measure_error(values, model) < 0.5 * measure_error(plain, model)
 
 
-@pytest.mark.parametrize("most", [1, 7, ROWS, COUNT, 1000])
+@pytest.mark.parametrize("most", [1, 7, 30, COUNT, 1000])
+@pytest.mark.parametrize("cached", [1, 7 * WIDTH])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_block_changes_nothing(most, dtype):
-    model = Model(dtype)
-    values, greedy = read(model, most=most)
+def test_the_block_changes_nothing(most, cached, dtype, monkeypatch):
+    model = Model(dtype, bias=True)
     expected, likely = read(model)
+    monkeypatch.setattr(module, "CACHED", cached)
+    values, greedy = read(model, most=most)
     assert values == pytest.approx(expected, abs=1e-5)
     assert (greedy == likely).all()
 
@@ -87,18 +91,51 @@ def test_the_block_changes_nothing(most, dtype):
 def test_only_a_block_of_logits_is_computed_at_once(most):
     model, seen = Model(torch.float32), []
     head = Head(model)
-    model.head.register_forward_hook(lambda _, given, output: seen.append(output.numel() // 500))
+    model.head.register_forward_hook(lambda _, given, output: seen.append(output.numel() // WORDS))
     with head.withhold():
         logits = model(TOKENS).logits
     head.read(logits, ASKED, TARGETS, most)
-    assert logits.shape == (1, 1, 500)
+    assert logits.shape == (1, 1, WORDS)
     distinct = len(set(ASKED.tolist()))
     assert max(seen) == min(most, distinct)
     assert sum(seen) == distinct + 1  # the model makes one itself
 
 
+@pytest.mark.parametrize("most", [1, 20, COUNT])
+def test_in_half_precision_a_block_is_a_slice_of_the_vocabulary(most, monkeypatch):
+    seen = []
+
+    def linear(given, weight, bias):
+        seen.append((len(given), len(weight)))
+        return torch.nn.functional.linear(given, weight, bias)
+
+    monkeypatch.setattr(module, "linear", linear)
+    read(Model(torch.bfloat16), most=most)
+    distinct = len(set(ASKED.tolist()))
+    assert {rows for rows, _ in seen} == {distinct}
+    assert sum(words for _, words in seen) == WORDS
+    assert max(words for _, words in seen) <= max(WIDTH, most * WORDS // distinct)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("most", [1, COUNT])
+def test_slices_agree_with_exact_arithmetic_where_weights_are_exact(bias, most):
+    """Logits of small integers are exact in bfloat16, and ties are many."""
+    model = Model(torch.bfloat16, bias=bias)
+    for weight in model.parameters():
+        weight.data = torch.randint(-1, 2, weight.shape, dtype=weight.dtype) * (
+            torch.rand(weight.shape) < 0.3
+        )
+    logits = model(TOKENS).logits[0].float()
+    assert len(set(logits[0].tolist())) < 60
+    every = np.repeat(np.arange(COUNT), WORDS), np.tile(np.arange(WORDS), COUNT)
+    values, greedy = read(model, *every, most=most)
+    assert values == pytest.approx(logits.log_softmax(-1).numpy().ravel(), abs=1e-5)
+    assert (greedy == (logits == logits.amax(-1, keepdim=True)).numpy().ravel()).all()
+
+
 def test_the_probabilities_still_sum_to_one():
-    rows, targets = np.zeros(500, dtype=np.int64), np.arange(500)
+    rows, targets = np.zeros(WORDS, dtype=np.int64), np.arange(WORDS)
     values, greedy = read(Model(torch.bfloat16), rows, targets)
     assert np.exp(values).sum() == pytest.approx(1, abs=1e-5)
     assert greedy.sum() >= 1
@@ -125,7 +162,7 @@ def test_greedy_is_the_largest_logit():
     values, greedy = read(model, targets=best[ASKED])
     assert greedy.all()
     assert (values >= read(model)[0]).all()
-    assert not read(model, targets=(best[ASKED] + 1) % 500)[1].any()
+    assert not read(model, targets=(best[ASKED] + 1) % WORDS)[1].any()
 
 
 @pytest.mark.parametrize("scale", [None, 2.0])
