@@ -117,6 +117,16 @@ def test_in_half_precision_a_block_is_a_slice_of_the_vocabulary(most, monkeypatc
     assert max(words for _, words in seen) <= max(WIDTH, most * WORDS // distinct)
 
 
+def test_slices_are_of_widths_that_are_multiplied_fast(monkeypatch):
+    monkeypatch.setattr(module, "WIDE", 2 * WIDTH)
+    seen = []
+    monkeypatch.setattr(
+        module, "linear", lambda given, weight, bias: seen.append(len(weight)) or given @ weight.T
+    )
+    read(Model(torch.bfloat16), most=COUNT)
+    assert seen[:-1] == [2 * WIDTH] * (WORDS // (2 * WIDTH))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("most", [1, COUNT])
 def test_slices_agree_with_exact_arithmetic_where_weights_are_exact(bias, most):

@@ -24,6 +24,7 @@ from gptalt_eval.scoring.tree import Ints
 
 CACHED = 1 << 20  # logits that are read at a time on a CPU: they stay in its cache
 WIDTH = 256  # of the parts among which the highest logit is looked for
+WIDE = 2048  # words of a slice, or a multiple: the products of others ran at two thirds of the rate
 
 Figures = tuple[torch.Tensor, torch.Tensor]  # [S] each: log-probabilities, and whether the likeliest
 
@@ -136,7 +137,8 @@ class Head:
         """As ``read_rows``, of [U, hidden size], with as many logits at a time as ``most`` rows have."""
         weight, bias = self.module.weight, self.module.bias
         rounded_hidden = hidden.to(weight.dtype)
-        words = max(WIDTH, most * len(weight) // len(hidden) // WIDTH * WIDTH)
+        words = most * len(weight) // len(hidden)
+        words = max(WIDTH, words // WIDE * WIDE or words // WIDTH * WIDTH)
         row, token = (torch.from_numpy(column).to(hidden.device) for column in pairs)
         rounded = rounded_hidden.new_empty(len(row))
         slices = []
