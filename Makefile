@@ -1,11 +1,12 @@
 # make demo   a real model on a sample of every standard benchmark (installs itself first)
+# make vote   two variants of the demo's model answer nine questions; vote which answer is better
 # make test   the whole test suite
 # make lint   ruff and mypy
 # make bench  speed, against stock lm-eval, in one run
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo vote test lint bench clean
 
 # installed once, and again when what is to be installed changes
 .venv/installed: pyproject.toml constraints.txt
@@ -22,6 +23,21 @@ demo: .venv/installed
 	@echo "  $(BIN)/gptalt-eval show task arc_easy            a prompt as the model gets it"
 	@echo "  $(BIN)/gptalt-eval --model smollm2 --tasks arc_easy --data_dir FOLDER    on the real files"
 	@echo "  $(BIN)/gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
+	@echo "  make vote                                        judge two variants' answers yourself, blind"
+
+# apart from .venv, whose tests want it without plugins
+.venv/vote/installed: .venv/installed plugins/gptalt-eval-plugin-elo/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --upgrade --target .venv/vote ./plugins/gptalt-eval-plugin-elo
+	@touch $@
+
+VOTE := PYTHONPATH=.venv/vote $(BIN)/gptalt-eval
+ASK := $(VOTE) answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
+
+vote: .venv/vote/installed
+	@$(ASK) --gen_kwargs max_gen_toks=128
+	@$(ASK) --gen_kwargs max_gen_toks=128,do_sample=true,temperature=1 --name smollm2-sampled
+	@$(VOTE) vote serve --answers runs/vote --annotators you
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gptalt_eval.choices import find_choice, find_text
 from gptalt_eval.data import read_jsonl
 from gptalt_eval.errors import GptaltError
+from gptalt_eval.figures import PAGE_INK, PAGE_LINE, make_svg
 from gptalt_eval.hookspecs import hookimpl
 from gptalt_eval.releases import from_rows, read_json
 from gptalt_eval.types import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "PAGE_INK",
+    "PAGE_LINE",
     "Command",
     "Dataset",
     "GptaltError",
@@ -57,6 +60,7 @@ __all__ = [
     "find_text",
     "from_rows",
     "hookimpl",
+    "make_svg",
     "read_json",
     "read_jsonl",
 ]

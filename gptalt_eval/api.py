@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,20 @@ from gptalt_eval.display import Terminal
 from gptalt_eval.execute import execute
 from gptalt_eval.plan import Plan
 from gptalt_eval.plugins import Plugins, load_plugins
-from gptalt_eval.record import Record
+from gptalt_eval.record import RUN_FILE, Record, load_record
 from gptalt_eval.report import write_report
 from gptalt_eval.resolve import resolve
-from gptalt_eval.spec import RunSpec, make_spec
+from gptalt_eval.runfiles import choose_folder
+from gptalt_eval.spec import RunSpec, dump_spec, make_spec
 
 
 def evaluate(
-    model: str, tasks: str | Sequence[str], *, plugins: Plugins | None = None, **settings: Any
+    model: str,
+    tasks: str | Sequence[str],
+    *,
+    plugins: Plugins | None = None,
+    resume: bool = False,
+    **settings: Any,
 ) -> Record:
     """Evaluate a model on tasks, and save and return the run.
 
@@ -28,6 +35,7 @@ def evaluate(
         model: as after ``--model``.
         tasks: one name or several.
         plugins: those to use; None: every installed one.
+        resume: keep what a run with the very same settings has finished in ``output_path``.
         settings: any other flag of the command line, under its name: ``num_fewshot=5``,
             ``data_dir="sample"``, ``limit=100``, ``model_args={"dtype": "float32"}``, ...
 
@@ -39,7 +47,21 @@ def evaluate(
         InterruptedRun: it ended early; what was finished is saved.
     """
     spec = make_spec({"model": model, "tasks": tasks, **settings})
-    return run(spec, plugins or load_plugins(), Console(stderr=True))
+    plugins = plugins or load_plugins()
+    earlier = find_earlier(plan_run(spec, plugins)) if resume else None
+    if earlier and not earlier.run["missing"]:
+        return earlier
+    return run(spec, plugins, Console(stderr=True), earlier)
+
+
+def find_earlier(plan: Plan) -> Record | None:
+    """The run that lies where a plan's will, if it was asked for with the same settings."""
+    folder = choose_folder(plan)[1]
+    if not (folder / RUN_FILE).is_file():
+        return None
+    record = load_record(folder)
+    settings = json.loads(json.dumps(dump_spec(plan.spec), default=str))
+    return record if record.run.get("settings") == settings else None
 
 
 def run(spec: RunSpec, plugins: Plugins, console: Console, earlier: Record | None = None) -> Record:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: drawn in these, and then given to the page's own style
-INK, LINE = "#010203", "#040506"
-PAGE_COLOURS = {INK: "var(--ink)", LINE: "var(--line)"}
+PAGE_INK, PAGE_LINE = "#010203", "#040506"
+PAGE_COLOURS = {PAGE_INK: "var(--ink)", PAGE_LINE: "var(--line)"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ def draw_dumbbells(title: str, names: tuple[str, str], pairs: Sequence[tuple[str
     rows = range(len(pairs))[::-1]
     for row, (_, first, second) in zip(rows, pairs, strict=True):
         axes.plot(
-            [first.value, second.value], [row, row], color=LINE, linewidth=4, zorder=1, solid_capstyle="round"
+            [first.value, second.value],
+            [row, row],
+            color=PAGE_LINE,
+            linewidth=4,
+            zorder=1,
+            solid_capstyle="round",
         )
     entries = []
     arms = [[first for _, first, _ in pairs], [second for _, _, second in pairs]]
@@ -104,44 +110,53 @@ def make_axes(width: float, height: float) -> tuple[Any, Any]:
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    axes.grid(color=LINE, linewidth=0.8)
+    axes.grid(color=PAGE_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(LINE)
-    axes.tick_params(colors=INK, color=LINE, labelsize=9)
-    axes.xaxis.label.set_color(INK)
+        spine.set_color(PAGE_LINE)
+    axes.tick_params(colors=PAGE_INK, color=PAGE_LINE, labelsize=9)
+    axes.xaxis.label.set_color(PAGE_INK)
     return figure, axes
 
 
 def finish(figure: Any, axes: Any, title: str, entries: Sequence[tuple[Any, str]]) -> str:
-    import matplotlib
-
-    axes.set_title(title, color=INK, fontsize=11, loc="left", parse_math=False)
+    axes.set_title(title, color=PAGE_INK, fontsize=11, loc="left", parse_math=False)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": min(len(entries), 3)}
     legend = axes.legend(
         [handle for handle, _ in entries], ["" for _ in entries], frameon=False, fontsize=9, **place
     )
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=name, color=INK, parse_math=False)
+        text.set(text=name, color=PAGE_INK, parse_math=False)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
+    return make_svg(figure, title)
+
+
+def make_svg(figure: Any, name: str) -> str:
+    """A figure of matplotlib as SVG for a page.
+
+    Text stays text in the page's fonts, the size is the page's, and what was drawn in ``PAGE_INK`` and
+    ``PAGE_LINE`` has its colours, light or dark.
+
+    Args:
+        figure: matplotlib's.
+        name: another one for each figure of a page: their ids must not meet.
+    """
+    import matplotlib
+
     written = io.StringIO()
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": title}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # matplotlib need not have the glyphs of Chinese names: the browser draws them
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(written, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
     svg = written.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for colour, name in PAGE_COLOURS.items():
-        svg = svg.replace(colour, name)
-    # the page decides on size and fonts
-    svg = re.sub(
-        r'(<svg\b[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", svg, count=1),
-        count=1,
-    )
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)
-    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    for colour, variable in PAGE_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    for side in ("width", "height"):
+        svg = re.sub(rf'(<svg\b[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
+    prefix = f"f{zlib.crc32(name.encode()):08x}"
+    svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+    return re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)

@@ -1,5 +1,6 @@
 """Wheel and editable installs, each in a fresh environment, find the task YAMLs, samples and pages."""
 
+import json
 import re
 import subprocess
 import sys
@@ -98,6 +99,20 @@ def test_the_plugins_install_with_all_their_tasks_and_samples(wheel, tmp_path):
         for task in tasks:
             assert task in listed
             assert "First prompt" in call(python, "show", "task", task, "--data_dir", "sample", cwd=tmp_path)
+
+
+def test_the_plugin_for_human_votes_brings_its_pages_and_questions(wheel, tmp_path):
+    python = make_environment(tmp_path / "environment")
+    install(python, str(wheel), str(ROOT / "plugins" / "gptalt-eval-plugin-elo"))
+    package = next((tmp_path / "environment").glob("lib/python*/site-packages/gptalt_eval_plugin_elo"))
+    source = ROOT / "plugins/gptalt-eval-plugin-elo/gptalt_eval_plugin_elo"
+    files = {path.relative_to(source) for path in source.rglob("*") if path.suffix not in (".pyc", "")}
+    assert files and files <= {path.relative_to(package) for path in package.rglob("*")}
+    vote = {"question": "q", "model_a": "a", "model_b": "b", "winner": "a"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(vote) + "\n" + json.dumps(vote | {"winner": "b"}) + "\n")
+    assert "2 votes" in call(python, "votes", "import", "mine.jsonl", cwd=tmp_path)
+    assert "Bradley-Terry" in call(python, "elo", "--orders", "10", cwd=tmp_path)
+    assert "--annotators" in call(python, "vote", "--help", cwd=tmp_path)
 
 
 def test_constraints_pin_what_was_tested():

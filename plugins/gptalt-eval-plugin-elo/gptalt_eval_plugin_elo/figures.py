@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gptalt_eval import PAGE_INK, PAGE_LINE
 from gptalt_eval_plugin_elo.ratings import Floats
 from gptalt_eval_plugin_elo.tables import Calibration
-
-INK, LINE = "#010203", "#040506"  # drawn in these, then given to the page's own colours
-PAGE_COLOURS = {INK: "var(--ink)", LINE: "var(--line)"}
 
 
 def draw_heat_map(
@@ -47,8 +43,8 @@ def draw_heat_map(
     axes.set_xticks(range(len(models)), models, rotation=45, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(models)), models)
     axes.xaxis.set_ticks_position("top")
-    axes.tick_params(length=0, colors=INK, labelsize=9)
-    axes.set_title(title, color=INK, fontsize=11, loc="left", parse_math=False, pad=14)
+    axes.tick_params(length=0, colors=PAGE_INK, labelsize=9)
+    axes.set_title(title, color=PAGE_INK, fontsize=11, loc="left", parse_math=False, pad=14)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)
     return figure
@@ -57,23 +53,23 @@ def draw_heat_map(
 def draw_calibration(bins: Sequence[Calibration]) -> Any:
     """Actual over predicted shares; on the diagonal, ratings say what votes do."""
     figure, axes = make_axes(4.6, 3.6)
-    axes.plot([0.5, 1], [0.5, 1], color=LINE, linewidth=1.5)
+    axes.plot([0.5, 1], [0.5, 1], color=PAGE_LINE, linewidth=1.5)
     most = max((each.votes for each in bins), default=1)
     for each in bins:
         axes.scatter(each.predicted, each.actual, s=20 + 160 * each.votes / most, color="#0072b2", alpha=0.75)
         axes.annotate(
             f"{each.votes:,}", (each.predicted, each.actual), (6, -9), textcoords="offset points",
-            color=INK, fontsize=8,
+            color=PAGE_INK, fontsize=8,
         )  # fmt: skip
-    axes.set_xlabel("predicted share of the stronger model", color=INK)
-    axes.set_ylabel("actual share", color=INK)
-    axes.set_title("Calibration (votes behind each point)", color=INK, fontsize=11, loc="left")
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=LINE, linewidth=0.8)
+    axes.set_xlabel("predicted share of the stronger model", color=PAGE_INK)
+    axes.set_ylabel("actual share", color=PAGE_INK)
+    axes.set_title("Calibration (votes behind each point)", color=PAGE_INK, fontsize=11, loc="left")
+    axes.tick_params(colors=PAGE_INK, labelsize=9)
+    axes.grid(color=PAGE_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(LINE)
+        spine.set_color(PAGE_LINE)
     return figure
 
 
@@ -99,23 +95,3 @@ def save_png(figure: Any, path: Path) -> None:
     with matplotlib.rc_context({"font.sans-serif": [*chinese, "DejaVu Sans"]}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
-
-
-def make_svg(figure: Any, name: str) -> str:
-    """For the page: text in the page's fonts, so that Chinese names need none here; no size of its own."""
-    import matplotlib
-
-    written = io.StringIO()
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(written, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    svg = written.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    for colour, variable in PAGE_COLOURS.items():
-        svg = svg.replace(colour, variable)
-    for side in ("width", "height"):
-        svg = re.sub(rf'(<svg\b[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
-    # ids of several figures must not meet in one page
-    svg = re.sub(r'\b(id="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", svg)
-    return re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)

@@ -1,0 +1,240 @@
+"""What models answer to questions: asked through lm-eval's HF backend, kept as JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptalt_eval import GptaltError, read_jsonl
+
+if TYPE_CHECKING:
+    from gptalt_eval import Record
+
+QUESTIONS = Path(__file__).with_name("questions-v1.jsonl")
+FILE = "answers.jsonl"
+LANGUAGES = ("zh", "en")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question in one language.
+
+    Attributes:
+        id, category, language: the language is an ISO 639-1 code.
+        prompt: what models are asked.
+        expected: what a good answer contains; may be empty.
+    """
+
+    id: str
+    category: str
+    language: str
+    prompt: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line of ``answers.jsonl``.
+
+    Attributes:
+        question, category, language, prompt, expected: as of ``Question``; all but ``prompt`` may be empty.
+        model: who answers.
+        answer: as the model gave it, without the spaces around it.
+    """
+
+    prompt: str
+    model: str
+    answer: str
+    question: str = ""
+    category: str = ""
+    language: str = ""
+    expected: str = ""
+
+    @property
+    def key(self) -> str:
+        """The question's name in votes: its id and language, its text where it has none."""
+        name = self.question or self.prompt
+        return f"{name}/{self.language}" if self.question and self.language else name
+
+
+def read_questions(path: Path, languages: Sequence[str]) -> list[Question]:
+    """Questions of a file in some languages.
+
+    Args:
+        path: JSON lines of ``id``, ``category`` and, by language, the question (``zh``, ``en``) and what a
+            good answer contains (``expected_zh``).
+        languages: which.
+
+    Raises:
+        GptaltError: the file cannot be read, a line lacks something, or an id stands twice.
+    """
+    questions: dict[tuple[str, str], Question] = {}
+    for number, row in enumerate(read_lines(path), 1):
+        found = [language for language in languages if row.get(language)]
+        if not isinstance(row, dict) or not row.get("id") or not found:
+            raise GptaltError(
+                f"{path}, line {number}: a question has 'id', 'category' and its text under "
+                f"{' or '.join(map(repr, languages))}."
+            )
+        for language in found:
+            question = Question(
+                str(row["id"]), str(row.get("category") or "other"), language, str(row[language]),
+                str(row.get(f"expected_{language}") or ""),
+            )  # fmt: skip
+            if (question.id, language) in questions:
+                raise GptaltError(f"{path}, line {number}: the id '{question.id}' stands twice.")
+            questions[question.id, language] = question
+    if not questions:
+        raise GptaltError(f"{path} holds no question.")
+    return list(questions.values())
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise GptaltError(
+            f"There is no file {path}.", "gptalt-eval answers --models FIRST,SECOND writes one."
+        )
+    yield from read_jsonl(path)
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """The answers of a file, or of the folder that ``gptalt-eval answers`` wrote.
+
+    Raises:
+        GptaltError: there is no such file, or a line is no answer.
+    """
+    file = path / FILE if path.is_dir() else path
+    answers: dict[tuple[str, str], Answer] = {}
+    for number, row in enumerate(read_lines(file), 1):
+        needed = ("prompt", "model", "answer")
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in needed):
+            raise GptaltError(f"{file}, line {number}: an answer has the texts {', '.join(needed)}.")
+        fields = {name: clean(str(row.get(name) or "")) for name in Answer.__dataclass_fields__}
+        answer = Answer(**fields)
+        if (answer.key, answer.model) in answers:
+            raise GptaltError(f"{file}, line {number}: {answer.model} answers {answer.key} twice.")
+        answers[answer.key, answer.model] = answer
+    return list(answers.values())
+
+
+def clean(text: str) -> str:
+    """Text that can be stored: without halves of characters, which JSON can spell."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def write_answers(path: Path, new: Iterable[Answer]) -> list[Answer]:
+    """Add answers to a file; those of the same model to the same question are replaced."""
+    answers = {(each.key, each.model): each for each in (read_answers(path) if path.exists() else [])}
+    answers |= {(each.key, each.model): each for each in new}
+    ordered = sorted(answers.values(), key=lambda each: (each.category, each.key, each.model))
+    lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in ordered)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text("".join(lines), encoding="utf-8")
+    beside.replace(path)
+    return ordered
+
+
+def ask(
+    model: str,
+    questions: Sequence[Question],
+    folder: Path,
+    name: str,
+    settings: Mapping[str, Any],
+    plugins: Any = None,
+) -> list[Answer]:
+    """A model's answers to questions.
+
+    Each category in each language is a task of its own, so that what is finished is kept where the rest is
+    interrupted; an answer that is not drawn at random is kept by itself.
+
+    Args:
+        model: as after ``--model``.
+        questions: what is asked.
+        folder: where tasks, runs and answers lie.
+        name: under which the answers go.
+        settings, plugins: flags of the command line and plugins, as ``gptalt_eval.evaluate`` takes them.
+
+    Raises:
+        GptaltError: the model cannot be had, or has no chat template where one is to be applied.
+        InterruptedRun: it ended early; asked again, it goes on.
+    """
+    from gptalt_eval import evaluate
+
+    # what is asked names the folder, and with it the run: other questions make another one
+    digest = hashlib.sha256(repr(questions).encode()).hexdigest()[:12]
+    include = folder / "tasks" / digest
+    tasks = write_tasks(include, questions)
+    try:
+        record = evaluate(
+            model, list(tasks), plugins=plugins, include_path=str(include), log_samples=True,
+            output_path=str(folder / "runs" / name), predict_only=True, resume=True,
+            use_cache=str(folder / "cache" / "answers"), **settings,
+        )  # fmt: skip
+    except (GptaltError, ValueError) as error:
+        if settings.get("apply_chat_template") and re.search("chat.template", str(error)):
+            raise GptaltError(
+                f"'{model}' has no chat template.", "Ask it the bare questions: --plain"
+            ) from error
+        raise
+    if record.failed:
+        label, reason = next(iter(record.failed.items()))
+        raise GptaltError(f"{model}: {label} failed: {reason}")
+    return list(collect(record, tasks, name))
+
+
+def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) -> Iterator[Answer]:
+    for task, questions in tasks.items():
+        given = {sample["doc"]["id"]: sample for sample in record.read_samples(0, task)}
+        for question in questions:
+            if question.id in given:
+                text = clean(str(given[question.id]["resps"][0][0])).strip()
+                told = {key: value for key, value in asdict(question).items() if key != "id"}
+                yield Answer(model=name, answer=text, question=question.id, **told)
+
+
+def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Question]]:
+    """One lm-eval task for each category and language; by name, what it asks."""
+    import yaml
+
+    tasks: dict[str, list[Question]] = {}
+    for question in questions:
+        word = "".join(letter if letter.isalnum() else "_" for letter in question.category)
+        tasks.setdefault(f"questions_{word}_{question.language}", []).append(question)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, asked in tasks.items():
+        rows = folder / f"{name}.jsonl"
+        lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in asked)
+        rows.write_text("".join(lines), encoding="utf-8")
+        task = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(rows.resolve())}},
+            "test_split": "test",
+            "output_type": "generate_until",
+            "doc_to_text": "{{prompt}}",
+            "doc_to_target": "{{expected}}",
+            "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 1024},
+            "metric_list": [{"metric": "bypass"}],
+            "metadata": {"version": 1.0},
+        }
+        text = yaml.safe_dump(task, allow_unicode=True, sort_keys=False)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return tasks
+
+
+def limit_questions(questions: Sequence[Question], most: int) -> list[Question]:
+    """The first few of each category and language."""
+    taken: dict[tuple[str, str], int] = {}
+    kept = []
+    for question in questions:
+        place = question.category, question.language
+        taken[place] = taken.get(place, 0) + 1
+        if taken[place] <= most:
+            kept.append(question)
+    return kept

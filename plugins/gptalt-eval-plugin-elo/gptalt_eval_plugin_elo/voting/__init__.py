@@ -1,0 +1,1 @@
+"""The voting page: several people judge models' answers side by side, blind."""

@@ -1,0 +1,163 @@
+"""``gptalt-eval answers`` and ``gptalt-eval vote``."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptalt_eval import GptaltError, Option
+from gptalt_eval_plugin_elo.answers import FILE, LANGUAGES, QUESTIONS
+
+if TYPE_CHECKING:
+    from gptalt_eval.plugins import Plugins
+    from gptalt_eval_plugin_elo.voting.store import Annotator, Store
+
+FOLDER = "answers"
+DATABASE = "votes.sqlite"
+VERBS = ("serve", "export")
+ANSWERS = (
+    Option(("--models", "--model", "-M"), {"required": True, "metavar": "NAME,...", "help": "who answers"}),
+    Option(("--questions",), {"type": Path, "default": QUESTIONS, "metavar": "FILE",
+                              "help": "JSONL of your own; default: the 50 that come with the plugin"}),
+    Option(("--language",), {"default": ",".join(LANGUAGES), "metavar": "CODE,...",
+                             "help": f"of the questions ({','.join(LANGUAGES)})"}),
+    Option(("--limit", "-L"), {"type": int, "metavar": "N", "help": "questions of each category at most"}),
+    Option(("--name",), {"metavar": "NAME", "help": "under which one model's answers go (its own)"}),
+    Option(("--output_path", "-o"), {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER",
+                                     "help": f"default: {FOLDER}"}),
+    *(Option((f"--{name}",), {"metavar": shown, "help": told}) for name, shown, told in (
+        ("model_args", "NAME=VALUE,...", "as for a run; of every model"),
+        ("gen_kwargs", "NAME=VALUE,...", "as for a run (max_gen_toks=1024, no sampling)"),
+        ("system_instruction", "TEXT", "system message"),
+        ("device", "DEVICE", "as for a run"), ("batch_size", "N", "as for a run"),
+        ("seed", "N", "as for a run"),
+    )),
+    Option(("--plain",), {"action": "store_true", "help": "bare questions, without a chat template"}),
+    Option(("--trust_remote_code",), {"action": "store_true", "help": "as for a run"}),
+)  # fmt: skip
+PASSED_ON = (
+    "model_args", "gen_kwargs", "system_instruction", "device", "batch_size", "seed", "trust_remote_code",
+)  # fmt: skip
+VOTE = (
+    Option(("verb",), {"metavar": "serve|export", "help": "the voting page; or the votes, as JSON lines"}),
+    Option(("--answers",), {"type": Path, "default": Path(FOLDER), "metavar": "ANSWERS",
+                            "help": f"folder or {FILE}; default: {FOLDER}"}),
+    Option(("--annotators",), {"metavar": "NAME,...", "help": "who votes; each gets a link"}),
+    Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "of each comparison (1)"}),
+    Option(("--twice",), {"type": float, "default": 0.2, "metavar": "SHARE",
+                          "help": "of the comparisons that one more judges, for agreement (0.2)"}),
+    Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} beside them"}),
+    Option(("--host",), {"default": "127.0.0.1", "help": "to listen on (127.0.0.1: this machine alone)"}),
+    Option(("--port",), {"type": int, "default": 8765, "help": "to listen on (8765)"}),
+)  # fmt: skip
+
+
+def run_answers(arguments: argparse.Namespace, plugins: Plugins) -> int:
+    from gptalt_eval_plugin_elo.answers import ask, limit_questions, read_questions, write_answers
+
+    names = [name.strip() for name in arguments.models.split(",") if name.strip()]
+    if arguments.name and len(names) > 1:
+        raise GptaltError("--name names the answers of one model.", "Ask one model at a time.")
+    languages = [code.strip() for code in arguments.language.split(",") if code.strip()]
+    questions = read_questions(arguments.questions, languages)
+    if arguments.limit is not None:
+        if arguments.limit < 1:
+            raise GptaltError(f"--limit {arguments.limit}: nothing would be asked.", "Give 1 or more.")
+        questions = limit_questions(questions, arguments.limit)
+    settings = {name: getattr(arguments, name) for name in PASSED_ON if getattr(arguments, name)}
+    settings["apply_chat_template"] = not arguments.plain
+    folder = arguments.output_path
+    for model in names:
+        name = arguments.name or model
+        new = ask(model, questions, folder, name, settings, plugins)
+        kept = write_answers(folder / FILE, new)
+        print(f"{name}: {len(new):,} answers")
+    models = sorted({each.model for each in kept})
+    print(f"Answers: {folder / FILE} ({', '.join(models)})")
+    if len(models) > 1:
+        print(f"Vote on them: gptalt-eval vote serve --answers {folder} --annotators YOU")
+    return 0
+
+
+def run_vote(arguments: argparse.Namespace, _: Plugins) -> int:
+    if arguments.verb == "serve":
+        return serve(arguments)
+    if arguments.verb == "export":
+        return export(arguments)
+    raise GptaltError(
+        f"'vote {arguments.verb}': there is no such thing to do.", f"There are: {', '.join(VERBS)}."
+    )
+
+
+def find_database(arguments: argparse.Namespace) -> Path:
+    answers: Path = arguments.answers
+    folder = answers if answers.is_dir() else answers.parent
+    return Path(arguments.database or folder / DATABASE)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from gptalt_eval_plugin_elo.voting.store import Store
+
+    path = find_database(arguments)
+    if not path.is_file():
+        raise GptaltError(f"There is no file {path}.", "gptalt-eval vote serve makes one.")
+    sys.stdout.writelines(Store(path).export())
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    import uvicorn
+
+    from gptalt_eval_plugin_elo.answers import read_answers
+    from gptalt_eval_plugin_elo.voting.server import Application
+    from gptalt_eval_plugin_elo.voting.store import Store
+
+    if arguments.judges < 1 or not 0 <= arguments.twice <= 1:
+        raise GptaltError(
+            "--judges is 1 or more, --twice a share from 0 to 1.", "Leave them out for 1 and 0.2."
+        )
+    answers = read_answers(arguments.answers)
+    store = Store(find_database(arguments))
+    count = store.add_answers(answers, arguments.judges, arguments.twice)
+    names = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
+    annotators = store.add_annotators(names)
+    if not annotators:
+        raise GptaltError("Nobody is there to vote.", "Name everybody who votes: --annotators ANNA,BEN")
+    listening = listen(arguments.host, arguments.port)
+    print_links(store, annotators, count, arguments.host, listening.getsockname()[1])
+    # no log of requests: links are in it
+    settings = uvicorn.Config(Application(store).build(), log_level="warning", access_log=False)
+    uvicorn.Server(settings).run(sockets=[listening])
+    store.close()
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise GptaltError(
+            f"{host}, port {port}: nobody can listen there ({getattr(error, 'strerror', None) or error}).",
+            "Choose another one: --port 8766",
+        ) from error
+    return found
+
+
+def print_links(store: Store, annotators: list[Annotator], count: int, host: str, port: int) -> None:
+    name = socket.getfqdn() if host in ("0.0.0.0", "::", "") else host
+    home = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    print(f"{count:,} comparisons; votes are kept in {store.path}.")
+    print("Links, each for one person alone:")
+    width = max(len(each.name) for each in annotators)
+    for each in annotators:
+        print(f"  {each.name:{width}}  {home}/vote/{each.token}")
+    print(f"Yours, with the votes: {home}/organiser/{store.organiser}")
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        print("Whoever sees the network's traffic sees the links: put a server with TLS before this one.")
+    print("Ctrl-C ends it; every vote is on disk.", flush=True)

@@ -1,0 +1,342 @@
+"""Who judges what, and how they judged: one SQLite file, in which a vote lies before anyone is told so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval import GptaltError, Vote
+from gptalt_eval_plugin_elo.answers import Answer
+
+VERSION = 1
+LEASE = 1800.0  # seconds for which what one person has before them is given to nobody else
+CHOICES = ("left", "right", "tie", "skip")
+SCHEMA = """
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE items(
+  id INTEGER PRIMARY KEY, question TEXT NOT NULL, category TEXT NOT NULL, language TEXT NOT NULL,
+  prompt TEXT NOT NULL, expected TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT NOT NULL,
+  answer_a TEXT NOT NULL, answer_b TEXT NOT NULL, wanted INTEGER NOT NULL,
+  UNIQUE(question, model_a, model_b));
+CREATE TABLE annotators(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
+-- what somebody has before them, or had and voted on. Each time it is shown anew, turn is another number:
+-- a late vote of before an undo is none
+CREATE TABLE given(
+  annotator INTEGER NOT NULL, item INTEGER NOT NULL, turn INTEGER NOT NULL, time REAL NOT NULL,
+  PRIMARY KEY(annotator, item));
+CREATE TABLE votes(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, annotator INTEGER NOT NULL, item INTEGER NOT NULL,
+  winner TEXT NOT NULL, time TEXT NOT NULL, UNIQUE(annotator, item));
+CREATE INDEX votes_of_item ON votes(item);
+CREATE INDEX given_of_item ON given(item);
+"""
+DONE = "SELECT count(*) FROM votes WHERE item = items.id AND winner != 'skip'"
+# of each item: its votes that decide something, and those that are on their way
+COVERED = f"""
+SELECT items.id AS id, items.model_a, items.model_b, items.wanted,
+  ({DONE}) +
+  (SELECT count(*) FROM given WHERE given.item = items.id AND given.time > :fresh AND given.annotator != :who
+     AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.item = given.item AND votes.annotator = given.annotator)
+  ) AS covered,
+  EXISTS (SELECT 1 FROM votes WHERE votes.item = items.id AND votes.annotator = :who) AS judged
+FROM items
+"""
+# what somebody has before them and has not judged
+RELEASE = """
+DELETE FROM given WHERE annotator = ?
+  AND item NOT IN (SELECT item FROM votes WHERE votes.annotator = given.annotator)
+"""
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """Somebody who votes; the token in their link is all that lets them in."""
+
+    id: int
+    name: str
+    token: str
+    language: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Two answers as one person sees them, without the models' names.
+
+    Attributes:
+        item, turn: what a vote on them carries.
+        language: of the question; may be empty.
+        expected: what a good answer contains; may be empty.
+    """
+
+    item: int
+    turn: int
+    language: str
+    prompt: str
+    expected: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far somebody is.
+
+    Attributes:
+        voted: their votes, skipped ones included.
+        left: comparisons that they could still judge.
+        last: their last vote, which they may take back; None: there is none.
+    """
+
+    voted: int
+    left: int
+    last: int | None
+
+
+class Store:
+    """The file of one comparison. Every method is one transaction; threads and processes may share it.
+
+    Args:
+        path: of the SQLite file; made where it is missing, for its owner's eyes only.
+
+    Raises:
+        GptaltError: the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        try:
+            self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            self.connection.row_factory = sqlite3.Row
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
+            with self.transaction() as run:
+                tables = {row["name"] for row in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                if not tables:
+                    for statement in SCHEMA.split(";"):
+                        run(statement)
+                    facts = {"version": str(VERSION), "salt": secrets.token_hex(16)}
+                    facts["organiser"] = secrets.token_urlsafe(18)
+                    for fact in facts.items():
+                        run("INSERT INTO facts VALUES (?, ?)", fact)
+                elif "facts" not in tables:
+                    raise GptaltError(f"{path} is no file of votes.", "Name another one: --database FILE")
+                self.facts = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
+        except sqlite3.Error as error:
+            raise GptaltError(
+                f"{path} cannot be used: {error}.", "Name another file: --database FILE"
+            ) from error
+        if self.facts["version"] != str(VERSION):
+            raise GptaltError(f"{path} was written by another version of this plugin.")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Runs statements; all of them count, or none."""
+        with self.lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection.execute
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self.lock:
+            self.connection.close()
+
+    @property
+    def organiser(self) -> str:
+        """The organiser's token."""
+        return self.facts["organiser"]
+
+    def add_answers(self, answers: Sequence[Answer], judges: int, twice: float) -> int:
+        """Add every pair of models on every question that both answered, in random order.
+
+        Args:
+            answers: of all models.
+            judges: how many people judge each.
+            twice: share of them that one person more judges, for agreement.
+
+        Returns:
+            how many there are now.
+
+        Raises:
+            GptaltError: there is no pair, or an answer differs from what people have voted on.
+        """
+        questions: dict[str, dict[str, Answer]] = {}
+        for answer in answers:
+            questions.setdefault(answer.key, {})[answer.model] = answer
+        pairs = [
+            (found[a], found[b]) for found in questions.values() for a, b in combinations(sorted(found), 2)
+        ]
+        if not pairs:
+            raise GptaltError(
+                "No question was answered by two models.", "gptalt-eval answers --models FIRST,SECOND"
+            )
+        chance = random.Random(self.facts["salt"])
+        chance.shuffle(pairs)  # an item's number must not say whose answers they are
+        share = set(chance.sample(range(len(pairs)), round(twice * len(pairs))))
+        with self.transaction() as run:
+            for number, (a, b) in enumerate(pairs):
+                known = run(
+                    "SELECT answer_a, answer_b FROM items WHERE question = ? AND model_a = ? AND model_b = ?",
+                    (a.key, a.model, b.model),
+                ).fetchone()
+                if known and tuple(known) != (a.answer, b.answer):
+                    raise GptaltError(
+                        f"The answers of {a.model} or {b.model} to {a.key} are not those in {self.path}.",
+                        "Votes on other answers belong into another file: --database FILE",
+                    )
+                if not known:
+                    values = (a.key, a.category, a.language, a.prompt, a.expected, a.model, b.model,
+                              a.answer, b.answer, judges + (number in share))  # fmt: skip
+                    run(f"INSERT INTO items VALUES (NULL{', ?' * len(values)})", values)
+            return int(run("SELECT count(*) FROM items").fetchone()[0])
+
+    def add_annotators(self, names: Sequence[str]) -> list[Annotator]:
+        """Let people in; those who are known keep their links. Returns all of them."""
+        with self.transaction() as run:
+            for name in names:
+                run(
+                    "INSERT OR IGNORE INTO annotators VALUES (NULL, ?, ?, '')",
+                    (name, secrets.token_urlsafe(18)),
+                )
+            return [Annotator(*row) for row in run("SELECT * FROM annotators ORDER BY id")]
+
+    def find_annotator(self, token: str) -> Annotator | None:
+        with self.transaction() as run:
+            row = run("SELECT * FROM annotators WHERE token = ?", (token,)).fetchone()
+        return Annotator(*row) if row else None
+
+    def choose_language(self, who: Annotator, language: str) -> None:
+        with self.transaction() as run:
+            run("UPDATE annotators SET language = ? WHERE id = ?", (language, who.id))
+
+    def show(self, who: Annotator, now: float | None = None) -> Shown | None:
+        """What somebody judges next; the same until they have. None: nothing is left for them.
+
+        Pairs of models that were judged least come first, among them those that this person judged least.
+        """
+        now = time.time() if now is None else now
+        about = {"who": who.id, "fresh": now - LEASE}
+        with self.transaction() as run:
+            before_them = run(
+                "SELECT item, turn, wanted, covered FROM given "
+                f"JOIN ({COVERED}) AS state ON state.id = given.item "
+                "WHERE annotator = :who AND NOT judged ORDER BY time DESC",
+                about,
+            ).fetchone()
+            if before_them and before_them["covered"] < before_them["wanted"]:
+                item, turn = before_them["item"], before_them["turn"]
+                run("UPDATE given SET time = ? WHERE annotator = ? AND item = ?", (now, who.id, item))
+            else:
+                # where others were quicker, there is something else
+                run(RELEASE, (who.id,))
+                chosen = run(
+                    f"WITH state AS ({COVERED}), pairs AS (SELECT model_a, model_b, sum(covered) AS covered, "
+                    "sum(judged) AS judged FROM state GROUP BY model_a, model_b) "
+                    "SELECT state.id FROM state JOIN pairs USING (model_a, model_b) "
+                    "WHERE NOT state.judged AND state.covered < state.wanted "
+                    "ORDER BY pairs.covered, pairs.judged, state.id LIMIT 1",
+                    about,
+                ).fetchone()
+                if chosen is None:
+                    return None
+                item, turn = chosen["id"], secrets.randbits(48)
+                run("INSERT INTO given VALUES (?, ?, ?, ?)", (who.id, item, turn, now))
+            row = run("SELECT * FROM items WHERE id = ?", (item,)).fetchone()
+        answers = row["answer_a"], row["answer_b"]
+        left, right = answers[::-1] if self.is_swapped(who, item) else answers
+        return Shown(item, turn, row["language"], row["prompt"], row["expected"], left, right)
+
+    def is_swapped(self, who: Annotator, item: int) -> bool:
+        """Whether the second model's answer is on the left: at random, and always the same."""
+        digest = hashlib.sha256(f"{self.facts['salt']}/{who.id}/{item}".encode()).digest()
+        return bool(digest[0] & 1)
+
+    def vote(self, who: Annotator, item: int, turn: int, choice: str) -> bool:
+        """Record a vote; it is on disk when this returns.
+
+        Returns:
+            whether it counts: a second one on the same answers does not, nor one of before an undo.
+        """
+        sides = ("b", "a") if self.is_swapped(who, item) else ("a", "b")
+        winner = {"left": sides[0], "right": sides[1]}.get(choice, choice)
+        stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with self.transaction() as run:
+            added = run(
+                "INSERT OR IGNORE INTO votes SELECT NULL, annotator, item, ?, ? FROM given "
+                "WHERE annotator = ? AND item = ? AND turn = ?",
+                (winner, stamp, who.id, item, turn),
+            )
+            return bool(added.rowcount > 0)
+
+    def undo(self, who: Annotator, vote: int) -> bool:
+        """Take somebody's last vote back, and put its answers before them again.
+
+        Returns:
+            whether that was their last one: undoing twice takes back one vote.
+        """
+        with self.transaction() as run:
+            last = run(
+                "SELECT id, item FROM votes WHERE annotator = ? ORDER BY id DESC LIMIT 1", (who.id,)
+            ).fetchone()
+            if last is None or last["id"] != vote:
+                return False
+            run(RELEASE, (who.id,))
+            run("DELETE FROM votes WHERE id = ?", (vote,))
+            run(
+                "UPDATE given SET turn = ?, time = ? WHERE annotator = ? AND item = ?",
+                (secrets.randbits(48), time.time(), who.id, last["item"]),
+            )
+            return True
+
+    def stand(self, who: Annotator) -> Standing:
+        about = {"who": who.id, "fresh": time.time() - LEASE}
+        with self.transaction() as run:
+            voted, last = run("SELECT count(*), max(id) FROM votes WHERE annotator = ?", (who.id,)).fetchone()
+            left = run(
+                f"SELECT count(*) FROM ({COVERED}) WHERE NOT judged AND covered < wanted", about
+            ).fetchone()[0]
+        return Standing(voted, left, last)
+
+    def count(self) -> tuple[dict[str, int], int, int]:
+        """By annotator, votes; and of all votes that are wanted, how many there are, and how many in all."""
+        with self.transaction() as run:
+            by_name = {
+                row["name"]: row["votes"]
+                for row in run(
+                    "SELECT name, count(votes.id) AS votes FROM annotators "
+                    "LEFT JOIN votes ON votes.annotator = annotators.id GROUP BY annotators.id ORDER BY name"
+                )
+            }
+            done, wanted = run(f"SELECT sum(min(wanted, ({DONE}))), sum(wanted) FROM items").fetchone()
+        return by_name, done or 0, wanted or 0
+
+    def export(self) -> Iterator[str]:
+        """The votes as lines of the schema that ``votes import`` knows as its own, in their order."""
+        with self.transaction() as run:
+            rows = run(
+                "SELECT question, model_a, model_b, winner, category, annotators.name, votes.time FROM votes "
+                "JOIN items ON items.id = item JOIN annotators ON annotators.id = annotator ORDER BY votes.id"
+            ).fetchall()
+        for row in rows:
+            yield json.dumps(Vote(*row)._asdict(), ensure_ascii=False) + "\n"
