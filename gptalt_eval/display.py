@@ -104,7 +104,8 @@ class Terminal:
             f"{key.removesuffix(',none').replace(',', ' ')} {value:.3f}"
             for key, value in result.items()
             if "," in key and "_stderr" not in key and isinstance(value, (int, float))
-        ]
+            and not key.startswith("bypass,")  # lm-eval's word for: answers only, nothing is scored
+        ]  # fmt: skip
         seconds = time.perf_counter() - self.began
         line = f"  {name:<36} {self.current:>6,} items {seconds:>7.1f} s  {'  '.join(shown)}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -100,6 +100,13 @@ def test_what_was_interrupted_is_gone_on_with(answer, asked, tmp_path, monkeypat
     assert sorted(set(asked)) == sorted(asked), "no question is asked twice"
 
 
+@pytest.mark.parametrize("name", ["../../out", "a/b", "..", "名 字", "x" * 60])
+def test_names_stay_in_the_folder(answer, tmp_path, name):
+    answer("--models", "one", "--name", name, "--limit", "1", "--language", "en")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers", "mine.jsonl"]
+    assert read_answers(tmp_path / "answers")[0].model == name
+
+
 def test_questions_that_changed_are_asked_again(answer, asked, tmp_path):
     answer("--models", "one", "--language", "en")
     questions = tmp_path / "mine.jsonl"
@@ -135,7 +142,7 @@ def test_the_questions_of_the_plugin_are_asked_without_more(answer, tmp_path):
         (["--models", "on"], r"no model 'on'.*\n.*one"),
         (["--models", "one,two", "--name", "x"], "--name names the answers of one model"),
         (["--models", "one", "--limit", "0"], "nothing would be asked"),
-        (["--models", "one", "--language", "de"], r"mine.jsonl, line 1: .* under 'de'"),
+        (["--models", "one", "--language", "de"], r"mine.jsonl holds no question under 'de'"),
         (["--models", "one", "--questions", "gone.jsonl"], "There is no file gone.jsonl"),
     ],
 )
@@ -160,7 +167,8 @@ def test_a_model_without_a_chat_template_is_asked_plainly(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (['{"id": "a"}'], "line 1: a question has 'id'"),
+        (['{"id": "a"}'], "holds no question under 'en'"),
+        (['{"en": "x"}'], "line 1: a question has 'id'"),
         (['{"id": "a", "en": "x"}', '{"id": "a", "en": "y"}'], "line 2: the id 'a' stands twice"),
         (["not JSON"], "line 1: cut off or damaged"),
         ([""], "holds no question"),

@@ -455,6 +455,9 @@ def test_pages_are_accessible_and_fit(serve, size, language, scheme):
             f"{TEXTS[language]['title']} ({TEXTS[language]['progress'].format(voted=0, left=18)})"
         )
         await check(page, "vote")
+        shown = await page.inner_text("footer")
+        assert all(TEXTS[language][key] in shown for key in ("left", "tie", "right", "skip"))
+        assert (TEXTS[language]["shortcuts"] in shown) == (size == "desktop")
         # the bar at the bottom hides nothing of the end
         await page.evaluate("scrollTo(0, document.body.scrollHeight)")
         last = await page.locator(".answers").bounding_box()

@@ -75,13 +75,11 @@ def read_questions(path: Path, languages: Sequence[str]) -> list[Question]:
     """
     questions: dict[tuple[str, str], Question] = {}
     for number, row in enumerate(read_lines(path), 1):
-        found = [language for language in languages if row.get(language)]
-        if not isinstance(row, dict) or not row.get("id") or not found:
-            raise GptaltError(
-                f"{path}, line {number}: a question has 'id', 'category' and its text under "
-                f"{' or '.join(map(repr, languages))}."
-            )
-        for language in found:
+        if not row.get("id"):
+            raise GptaltError(f"{path}, line {number}: a question has 'id', 'category' and its text.")
+        for language in languages:
+            if not row.get(language):
+                continue
             question = Question(
                 str(row["id"]), str(row.get("category") or "other"), language, str(row[language]),
                 str(row.get(f"expected_{language}") or ""),
@@ -90,7 +88,8 @@ def read_questions(path: Path, languages: Sequence[str]) -> list[Question]:
                 raise GptaltError(f"{path}, line {number}: the id '{question.id}' stands twice.")
             questions[question.id, language] = question
     if not questions:
-        raise GptaltError(f"{path} holds no question.")
+        named = " or ".join(map(repr, languages))
+        raise GptaltError(f"{path} holds no question under {named}.", "--language says which are asked.")
     return list(questions.values())
 
 
@@ -170,11 +169,12 @@ def ask(
     digest = hashlib.sha256(repr(questions).encode()).hexdigest()[:12]
     include = folder / "tasks" / digest
     tasks = write_tasks(include, questions)
+    runs = folder / "runs" / make_word(name)
     try:
         record = evaluate(
             model, list(tasks), plugins=plugins, include_path=str(include), log_samples=True,
-            output_path=str(folder / "runs" / name), predict_only=True, resume=True,
-            use_cache=str(folder / "cache" / "answers"), **settings,
+            output_path=str(runs), predict_only=True, resume=True,
+            use_cache=str(runs / "answers"), **settings,
         )  # fmt: skip
     except (GptaltError, ValueError) as error:
         if settings.get("apply_chat_template") and re.search("chat.template", str(error)):
@@ -204,8 +204,8 @@ def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Q
 
     tasks: dict[str, list[Question]] = {}
     for question in questions:
-        word = "".join(letter if letter.isalnum() else "_" for letter in question.category)
-        tasks.setdefault(f"questions_{word}_{question.language}", []).append(question)
+        name = f"questions_{make_word(question.category)}_{question.language}"
+        tasks.setdefault(name, []).append(question)
     folder.mkdir(parents=True, exist_ok=True)
     for name, asked in tasks.items():
         rows = folder / f"{name}.jsonl"
@@ -226,6 +226,12 @@ def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Q
         text = yaml.safe_dump(task, allow_unicode=True, sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return tasks
+
+
+def make_word(text: str) -> str:
+    """A text as part of a file's name; of two texts never the same."""
+    word = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in text).strip(".")
+    return word if word == text else f"{word}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def limit_questions(questions: Sequence[Question], most: int) -> list[Question]:
