@@ -219,7 +219,12 @@ def make_table(comparisons: Sequence[Comparison]) -> Table:
     table = Table(header_style="bold")
     left = ("Task", "First", "Second")
     for heading in (*left, "Rows", "Scores", "Difference", "95 % interval", "p", "Holm", "Detectable"):
-        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=heading not in left)
+        table.add_column(
+            heading,
+            justify="left" if heading in left else "right",
+            overflow="fold",
+            no_wrap=heading not in left,
+        )
     previous = ""
     for each in comparisons:
         names = [each.first.name(each.factor), each.second.name(each.factor)]

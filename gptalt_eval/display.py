@@ -132,7 +132,8 @@ def make_table(record: Record, scores: list[Score] | None = None) -> Table:
         "95 % interval",
         "Items",
     ):
-        table.add_column(heading, justify="left" if heading in left else "right")
+        # a name that is too long goes on below: cut, the names of two tasks would look the same
+        table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
     previous: tuple[int, str] | None = None
     for score in list_headlines(scores if scores is not None else list_scores(record)):
         is_new = (score.result, score.task) != previous

@@ -1,12 +1,14 @@
 """Carry a plan out: load the weights, evaluate task by task, save as it goes.
 
-What is finished is on disk before the next task begins: a full disk or Ctrl-C costs the task at hand.
+What is finished is on disk before the next task begins, and so is each answer of the model: a kill costs what
+was being computed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import threading
@@ -115,8 +117,6 @@ def explain_end(files: RunFiles, reason: str, by_user: bool) -> InterruptedRun:
     saved = f"{len(done)} of {len(done) + len(missing)} tasks are saved in {files.folder}"
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
     hint = f"Go on with what is missing: gptalt-eval resume {files.folder}"
-    if not files.plan.spec.use_cache:
-        hint += "\nWith --use_cache PATH, answers that were given are not asked for again."
     return InterruptedRun(f"{reason} {saved}; missing: {shown}.", hint, by_user)
 
 
@@ -142,16 +142,40 @@ def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFil
         files.run["environment"] = {
             str(owner): dict(facts) for owner, facts in plugins.collect("describe_environment")
         }
-    with evaluation.quiet(plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)):
-        observed = ObservedLM(lm, display, plan.spec.use_cache, facts.fingerprint)
-        if observed.cache is not None:
-            display.note(f"Answers are kept in {observed.cache}, for this very model only.")
+    shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
+    with evaluation.quiet(shown), tasks.compile_once():
+        answers = open_answers(files, lm, facts.fingerprint)
+        observed = ObservedLM(lm, display, answers)
+        if answers and plan.spec.use_cache:
+            display.note(f"Answers are kept in {answers.path}, for this very model only.")
         report_scorer(lm, display, files)
         display.say("Preparing the prompts")
         loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
         prepare_requests(plan, loaded, observed, display, files)
         for index, cell_tasks in enumerate(loaded):
             evaluate_cell(plan, index, cell_tasks, observed, facts, plugins, display, files)
+    if answers and not plan.spec.use_cache:
+        answers.delete()  # the samples and the results have them
+
+
+def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Any:
+    """What the model answered before: to ``--use_cache``, or until the run was interrupted.
+
+    Unlike lm-eval's, the name of a file that several runs share tells models, and their settings, apart.
+    """
+    from gptalt_eval.lmeval.answers import Answers
+
+    plan = files.plan
+    if plan.spec.use_cache:
+        settings = json.dumps({key: str(value) for key, value in plan.model_args.items()}, sort_keys=True)
+        name = hashlib.sha256(f"{fingerprint} {settings}".encode()).hexdigest()[:16]
+        return Answers(Path(f"{plan.spec.use_cache}_{name}_rank{lm.rank}.jsonl"))
+    if lm.world_size > 1:
+        return None  # what each process would find could differ, and they must ask for the same together
+    path = files.folder / "answers.jsonl"
+    if not files.run.get("resumed"):
+        path.unlink(missing_ok=True)
+    return Answers(path)
 
 
 def check_same_model(files: RunFiles, fingerprint: str) -> None:
@@ -270,7 +294,7 @@ def evaluate_cell(
             continue  # another process gathers the answers
         samples = result.pop("samples")[name]
         hashes[name] = evaluation.hash_samples(samples)
-        lines = [evaluation.dump_sample(sample) for sample in samples] if saves_samples(plan) else []
+        lines = [evaluation.dump_sample(sample) for sample in samples] if plan.spec.saves_samples else []
         for sample in samples:
             plugins.observe("sample_scored", sample=evaluation.view_sample(name, sample))
         finished[name] = result
@@ -298,11 +322,6 @@ def note_failure(files: RunFiles, name: str, error: Exception, display: Display)
     if files.main:
         with (files.folder / "errors.log").open("a", encoding="utf-8") as log:
             log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
-
-
-def saves_samples(plan: Plan) -> bool:
-    """lm-eval saves samples on request; a run in a folder of our own always has them."""
-    return plan.spec.log_samples or plan.spec.predict_only or not plan.spec.output_path
 
 
 def hash_data(task: PlannedTask | None) -> str:

@@ -40,7 +40,7 @@ def run_experiment(spec: RunSpec, plugins: Plugins, console: Console) -> tuple[l
         InterruptedRun: it ended early; what was finished is saved.
     """
     root = choose_output(spec)
-    spec = replace(spec, output_path=str(root))
+    spec = replace(spec, output_path=str(root), log_samples=True)  # models are compared row by row
     plans = plan_models(spec, plugins)
     begin_experiment(root, spec)
     records = []

@@ -236,14 +236,15 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--log_samples",
         "-s",
         action="store_true",
-        help="save each item's prompt and answers (always on without --output_path)",
+        help="save each item's prompt and answers (always on without --output_path, "
+        "and where arms are compared)",
     )
     add("--predict_only", "-x", action="store_true", help="save the answers, compute no metrics")
     add(
         "--use_cache",
         "-c",
         metavar="PATH",
-        help="keep answers in a database, keyed by the model, and reuse them",
+        help="keep answers in a file for this very model, and reuse them",
     )
     add(
         "--cache_requests",

@@ -3,6 +3,7 @@
     <output_path>/<model>/results_<time>.json           scores, as lm-eval writes them
     <output_path>/<model>/samples_<task>_<time>.jsonl   each item's prompt, answers and metrics
     <output_path>/<model>/run.json                      how the scores came about
+    <output_path>/<model>/answers.jsonl                 the model's answers, until the run is complete
 
 Every file is written whole or not at all, task by task, so that what was finished stays finished.
 """

@@ -78,6 +78,12 @@ class RunSpec:
     trackio_args: Settings = field(default_factory=dict)
     hf_hub_log_args: Settings = field(default_factory=dict)
 
+    @property
+    def saves_samples(self) -> bool:
+        """lm-eval saves samples on request; a folder of our own has them, and so have arms to be compared."""
+        several = len(self.num_fewshot) > 1 or len(self.prompt_style) > 1
+        return self.log_samples or self.predict_only or several or not self.output_path
+
     def find_faults(self) -> list[GptaltError]:
         """What is wrong with the request whatever the names in it mean."""
         faults = [

@@ -314,7 +314,27 @@ def test_kept_answers_are_used_again_by_the_same_model_only(evaluate, tmp_path):
     assert again.results[0]["results"] == first.results[0]["results"]
     evaluate("piqa", model="long", model_args={"x": 1}, **settings)
     assert asked.count("long") == 8, "another model does not share them"
-    assert len(list(tmp_path.glob("answers_*.db"))) == 2
+    assert len(list(tmp_path.glob("answers_*.jsonl"))) == 2
+
+
+def test_models_of_other_settings_do_not_share_answers(evaluate, tmp_path):
+    for length in (5, 6, 5):
+        evaluate("piqa", use_cache=str(tmp_path / "answers"), model_args={"max_length": length}, limit=1)
+    assert len(list(tmp_path.glob("answers_*.jsonl"))) == 2
+
+
+def test_templates_are_compiled_once(evaluate, monkeypatch):
+    from lm_eval.utils import env
+
+    compiled = []
+    monkeypatch.setattr(
+        env, "compile", lambda source, *a, **k: compiled.append(source) or compile_it(source, *a, **k)
+    )
+    compile_it = type(env).compile.__get__(env)
+    evaluate("arc_easy", limit=5)
+    inside = [source for source in compiled if compiled.count(source) > 1]
+    assert "from_string" not in vars(env), "lm-eval is left as it was"
+    assert compiled and not inside
 
 
 def test_prompts_kept_for_other_data_are_not_used(evaluate, cache, tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from lm_eval.api.model import LM, CacheHook, hash_args
+from lm_eval.api.model import LM, CacheHook
+
+from gptalt_eval.lmeval.answers import Answers
 
 REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
@@ -27,21 +28,16 @@ class Watcher(Protocol):
 class ObservedLM:
     """A language model whose answers are counted as they arrive and, if wanted, kept.
 
-    lm-eval's own cache is keyed by the request alone, so that two models on one file share answers; the
-    file here carries the model's fingerprint in its name.
-
     Args:
         lm: the model.
         watcher: told of requests and answers.
-        cache: path prefix of the answers' database, or None.
-        fingerprint: the model's.
+        answers: where they are kept; what is there already is not asked for again.
     """
 
-    def __init__(self, lm: LM, watcher: Watcher, cache: str | None, fingerprint: str) -> None:
+    def __init__(self, lm: LM, watcher: Watcher, answers: Answers | None = None) -> None:
         self.lm = lm
         self.watcher = watcher
-        self.cache = Path(f"{cache}_{fingerprint[:16]}_rank{lm.rank}.db") if cache else None
-        self.kept: dict[str, Any] | None = open_answers(self.cache) if self.cache else None
+        self.answers = answers
         self.ahead: dict[Any, Any] = {}  # answers that came before they were asked for
         self.coming: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
@@ -57,8 +53,8 @@ class ObservedLM:
         return getattr(self.lm, name)
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
-        if self.kept is not None and not is_sampled(request_type, arguments):
-            self.kept[hash_args(request_type, arguments)] = answer
+        if self.answers is not None:
+            self.answers.keep(request_type, arguments, answer)
 
     def expect(self, requests: Sequence[Any]) -> None:
         """Have log-likelihoods of several tasks computed together; each is given out when it is asked for.
@@ -92,9 +88,7 @@ class ObservedLM:
                 self.keep("loglikelihood", answered, answer)
 
     def recall(self, request_type: str, request: Any) -> Any:
-        if self.kept is None or is_sampled(request_type, request.args):
-            return None
-        return self.kept.get(hash_args(request_type, request.args))
+        return self.answers.recall(request_type, request.args) if self.answers else None
 
     def _ask(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         self.watcher.asked(len(requests))
@@ -134,15 +128,3 @@ class AnswerHook(CacheHook):  # type: ignore[misc]
 def can_stream(lm: LM) -> bool:
     """Whether a model scores many requests together, and gives out answers as they come."""
     return hasattr(lm, "stream_loglikelihood") and lm.choice.engine is not None
-
-
-def is_sampled(request_type: str, arguments: Any) -> bool:
-    """Whether the answer is drawn at random, and so must be drawn anew each time."""
-    return request_type == "generate_until" and bool(dict(arguments[1]).get("do_sample"))
-
-
-def open_answers(path: Path) -> Any:
-    from sqlitedict import SqliteDict
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteDict(str(path), autocommit=True)

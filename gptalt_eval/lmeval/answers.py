@@ -1,0 +1,65 @@
+"""The answers of one model in a file that grows line by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.model import hash_args
+
+
+class Answers:
+    """The answers of one model, each on disk as soon as it is known: a kill costs the one being written.
+
+    Args:
+        path: the file, one JSON array ``[key, answer]`` a line; lines that are broken are passed over.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.known: dict[str, Any] = {}
+        self.file = path.open("a+", encoding="utf-8", errors="replace", buffering=1)
+        self.file.seek(0)
+        line = ""
+        for line in self.file:
+            try:
+                key, answer = json.loads(line)
+                self.known[key] = tuple(answer) if isinstance(answer, list) else answer
+            except (ValueError, TypeError):
+                continue
+        if line and not line.endswith("\n"):
+            self.file.write("\n")
+
+    def recall(self, request_type: str, arguments: Any) -> Any:
+        """The answer to a request, or None."""
+        return self.known.get(make_key(request_type, arguments) or "")
+
+    def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
+        key = make_key(request_type, arguments)
+        if key is not None and key not in self.known:
+            self.known[key] = answer
+            # some models answer with numpy's numbers
+            self.file.write(json.dumps([key, answer], default=lambda number: number.item()) + "\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+    def delete(self) -> None:
+        """Remove the file: what was in it lies elsewhere by now."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def make_key(request_type: str, arguments: Any) -> str | None:
+    """None: the answer is drawn at random, and so drawn anew each time; or the request holds a picture."""
+    if request_type == "generate_until" and dict(arguments[1]).get("do_sample"):
+        return None
+    try:
+        return str(hash_args(request_type, arguments))
+    except TypeError:
+        return None
