@@ -149,8 +149,8 @@ def ask(
 ) -> list[Answer]:
     """A model's answers to questions.
 
-    Each category in each language is a task of its own, so that what is finished is kept where the rest is
-    interrupted; an answer that is not drawn at random is kept by itself.
+    Each language is a task, so that batches are full. An answer that is not drawn at random is kept as soon as
+    it is given, and found again where the questions change or the model was interrupted.
 
     Args:
         model: as after ``--model``.
@@ -199,13 +199,12 @@ def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) 
 
 
 def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Question]]:
-    """One lm-eval task for each category and language; by name, what it asks."""
+    """One lm-eval task for each language; by name, what it asks."""
     import yaml
 
     tasks: dict[str, list[Question]] = {}
     for question in questions:
-        name = f"questions_{make_word(question.category)}_{question.language}"
-        tasks.setdefault(name, []).append(question)
+        tasks.setdefault(f"questions_{question.language}", []).append(question)
     folder.mkdir(parents=True, exist_ok=True)
     for name, asked in tasks.items():
         rows = folder / f"{name}.jsonl"
