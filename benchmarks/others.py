@@ -11,7 +11,7 @@ from typing import Any
 
 from workloads import Request
 
-BATCH_SIZE = 8  # lighteval's; it takes that many questions with all their options
+BATCH_SIZE = 32  # rows; lighteval makes them 8 questions of 4 options
 Score = Callable[[list[Request]], Any]
 
 
@@ -25,7 +25,12 @@ def load_lighteval(folder: str, dtype: str) -> Score:
     from lighteval.models.transformers.transformers_model import TransformersModel, TransformersModelConfig
     from lighteval.tasks.requests import Doc
 
-    config = TransformersModelConfig(model_name=folder, dtype=dtype, batch_size=BATCH_SIZE)
+    config = TransformersModelConfig(
+        model_name=folder,
+        dtype=dtype,
+        batch_size=BATCH_SIZE,
+        override_chat_template=False,  # the very prompts that the others score
+    )
     model = TransformersModel(config)
 
     def score(requests: list[Request]) -> Any:
