@@ -172,7 +172,7 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Any:
         return Answers(Path(f"{plan.spec.use_cache}_{name}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:
         return None  # what each process would find could differ, and they must ask for the same together
-    path = files.folder / "answers.jsonl"
+    path = files.folder / f"{files.stem}answers.jsonl"
     if not files.run.get("resumed"):
         path.unlink(missing_ok=True)
     return Answers(path)
