@@ -149,6 +149,7 @@ def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFil
         if answers and plan.spec.use_cache:
             display.note(f"Answers are kept in {answers.path}, for this very model only.")
         report_scorer(lm, display, files)
+        files.save_run()  # with the fingerprint, by which a run that is gone on with knows its model
         display.say("Preparing the prompts")
         loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
         prepare_requests(plan, loaded, observed, display, files)

@@ -432,3 +432,27 @@ def test_names_of_the_medicine_plugins_say_where_they_come_from():
     for name, module in (("medqa", medqa), ("nlpec", nlpec)):
         brought = Catalog(make_plugin_set(module)).tasks.keys() - Catalog(make_plugin_set()).tasks.keys()
         assert brought - {"pubmedqa"} == set(KNOWN[name].tasks)
+
+
+def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, monkeypatch):
+    """Even where the run was killed before its first task was finished."""
+    given = {"tasks": ["arc_easy"], "output_path": str(tmp_path), "data_dir": "sample"}
+    with pytest.raises(InterruptedRun):
+        run_experiment(
+            make_spec({**given, "model": "one"}),
+            make_plugins(make_model("one", likelihood=stop_at(3, []))),
+            Console(quiet=True),
+        )
+    [folder] = [file.parent for file in tmp_path.rglob("run.json")]
+    assert (folder / "answers.jsonl").read_text().count("\n") == 2
+    saved = json.loads((folder / "run.json").read_text())
+    saved["model"]["fingerprint"] = "0" * 64
+    (folder / "run.json").write_text(json.dumps(saved))
+    calls = []
+    run_experiment(
+        make_spec({**given, "model": "one"}),
+        make_plugins(make_model("one", likelihood=count_calls(calls))),
+        Console(quiet=True),
+    )
+    assert calls == []
+    assert "The weights of 'one' are not those" in load_record(folder).run["failed"]["arc_easy"]
