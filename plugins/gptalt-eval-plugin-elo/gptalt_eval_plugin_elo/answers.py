@@ -149,8 +149,8 @@ def ask(
 ) -> list[Answer]:
     """A model's answers to questions.
 
-    Each language is a task, so that batches are full. An answer that is not drawn at random is kept as soon as
-    it is given, and found again where the questions change or the model was interrupted.
+    Each language is a task, so that batches are full. An answer that is not drawn at random is kept as soon
+    as it is given, and found again where the questions change or the model was interrupted.
 
     Args:
         model: as after ``--model``.
