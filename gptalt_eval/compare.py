@@ -8,10 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from gptalt_eval.errors import GptaltError, did_you_mean
 from gptalt_eval.record import Record, find_runs, load_record
 from gptalt_eval.stats import Difference, adjust_holm, compare_pairs
@@ -204,51 +200,46 @@ def run_compare(arguments: argparse.Namespace) -> int:
 
         print_json([asdict(comparison) for comparison in found])
         return 0
-    console = Console()
-    console.print(make_table(found))
-    console.print(
-        "Difference: second minus first, with its 95 % interval (rows resampled 10,000 times). "
-        "p: McNemar's exact test; Holm: corrected for all tests of this table. "
-        "Detectable: the difference that this many rows show four times in five.",
-        style="dim",
+    for line in format_table(found):
+        print(line)
+    print(
+        "\nDiff.: second minus first, with its 95 % interval (rows resampled 10,000 times)."
+        "\np: McNemar's exact test; Holm: corrected for all tests of this table."
+        "\nDetect.: the difference that this many rows show four times in five."
     )
     return 0
 
 
-def make_table(comparisons: Sequence[Comparison]) -> Table:
-    table = Table(header_style="bold")
-    left = ("Task", "First", "Second")
-    for heading in (*left, "Rows", "Scores", "Difference", "95 % interval", "p", "Holm", "Detectable"):
-        table.add_column(
-            heading,
-            justify="left" if heading in left else "right",
-            overflow="fold",
-            no_wrap=heading not in left,
-        )
+LINE = "  {:<18} {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"  # fits 80 columns
+
+
+def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Lines: a task with what its arms have in common, below it each pair of arms."""
+    yield LINE.format("", "Scores", "Diff.", "95 % interval", "p", "Holm", "Detect.").rstrip()
     previous = ""
     for each in comparisons:
-        names = [each.first.name(each.factor), each.second.name(each.factor)]
+        found = each.difference
         fixed = [each.first.name(factor) for factor in FACTORS if factor != each.factor]
-        task = f"{each.task} ({', '.join(fixed)})"
-        head = [escape(text) for text in ("" if task == previous else task, *names)]
-        previous = task
-        table.add_row(*head, *describe(each))
-    return table
-
-
-def describe(each: Comparison) -> list[str]:
-    found = each.difference
-    if found is None:
-        return ["", "", f"not compared: {each.refused}", "", "", "", ""]
-    tests = [format_p(found.p_value), format_p(each.adjusted)]
-    return [
-        f"{found.rows:,}",
-        f"{found.first:.3f} {found.second:.3f}",
-        f"{found.value:+.3f}",
-        f"{found.interval[0]:+.3f} to {found.interval[1]:+.3f}",
-        *tests,
-        "" if found.detectable is None else f"{found.detectable:.3f}",
-    ]
+        heading = f"{each.task} ({', '.join(fixed)})" + (f", {found.rows:,} rows" if found else "")
+        if heading != previous:
+            yield heading
+        previous = heading
+        arms = f"{each.first.name(each.factor)}, {each.second.name(each.factor)}"
+        if found is None:
+            yield f"  {arms}: not compared, {each.refused}"
+            continue
+        if len(arms) > 18:
+            yield f"  {arms}"
+            arms = ""
+        yield LINE.format(
+            arms,
+            f"{found.first:.3f} {found.second:.3f}",
+            f"{found.value:+.3f}",
+            f"{found.interval[0]:+.3f} to {found.interval[1]:+.3f}",
+            format_p(found.p_value),
+            format_p(each.adjusted),
+            "" if found.detectable is None else f"{found.detectable:.3f}",
+        ).rstrip()
 
 
 def format_p(value: float | None) -> str:
