@@ -217,21 +217,29 @@ def prepare_requests(plan: Plan, loaded: Sequence[Any], lm: Any, display: Displa
     from gptalt_eval.lmeval.observed import can_stream
 
     several = len({cell.style for cell in plan.cells}) > 1
+    resumed = bool(files.run.get("resumed"))
     if not several and not can_stream(lm.lm):
         return
     requests: dict[str, list[Any]] = {}
     for cell, cell_tasks in zip(plan.cells, loaded, strict=True):
         planned = {task.name: task for task in cell.tasks}
         for name, task in cell_tasks.tasks.items():
-            if several or files.is_missing(cell.label(name)):
+            if several or resumed or files.is_missing(cell.label(name)):
                 digest = hash_data(planned.get(name))
                 requests[cell.label(name)] = evaluation.build_requests(lm, name, task, cell.spec, digest)
-    for name, reason in find_same_prompts(plan, requests, lm).items():
+    refused = find_same_prompts(plan, requests, lm)
+    for name, reason in refused.items():
         display.note(f"{name} is not evaluated: {reason}.")
         files.save_failure({name: reason})
     if can_stream(lm.lm):
-        asked = [request for name, built in requests.items() if files.is_missing(name) for request in built]
-        lm.expect([request for request in asked if request.request_type == "loglikelihood"])
+        scored = [
+            (request, files.is_missing(name))
+            for name, built in requests.items()
+            for request in built
+            if request.request_type == "loglikelihood" and name not in refused
+        ]
+        missing = {request.args for request, is_missing in scored if is_missing}
+        lm.expect([request for request, _ in scored], missing if resumed else None)
 
 
 def find_same_prompts(plan: Plan, requests: Mapping[str, Sequence[Any]], lm: Any) -> dict[str, str]:

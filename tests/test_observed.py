@@ -38,8 +38,9 @@ class Streaming(LM):
     def answer(self, request):
         return -float(len(request.args[1])), False
 
-    def stream_loglikelihood(self, requests):
-        order = list(reversed(range(len(requests))))
+    def stream_loglikelihood(self, requests, known=()):
+        self.laid_out = [request.args for request in requests]
+        order = [place for place in reversed(range(len(requests))) if place not in known]
         for places in (order[begin : begin + 2] for begin in range(0, len(order), 2)):
             self.streamed += [requests[place].args for place in places]
             for place in places:
@@ -115,6 +116,17 @@ def test_answers_computed_ahead_are_kept_and_not_computed_again(lm, tmp_path):
     assert sorted(second_lm.streamed) == sorted(request.args for request in REQUESTS[:4])
 
 
+def test_what_is_missing_of_a_run_is_laid_out_with_all_of_it(lm, tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("loglikelihood", REQUESTS[3].args, (-4.0, False))
+    observed = ObservedLM(lm, Watcher(), answers)
+    observed.expect(REQUESTS, missing={request.args for request in REQUESTS[2:5]})
+    assert [answer for answer, _ in observed.loglikelihood(REQUESTS[2:5])] == [-3, -4, -5]
+    assert lm.laid_out == [request.args for request in REQUESTS]
+    assert sorted(lm.streamed) == [REQUESTS[2].args, REQUESTS[4].args]
+    assert lm.plain == []
+
+
 def test_a_model_that_cannot_stream_expects_nothing(lm):
     lm.choice.engine = None
     observed = ObservedLM(lm, Watcher())
@@ -125,7 +137,7 @@ def test_a_model_that_cannot_stream_expects_nothing(lm):
 
 
 def test_an_interruption_passes_through(lm):
-    def interrupt(requests):
+    def interrupt(requests, known):
         yield [(0, (-1.0, False))]
         raise KeyboardInterrupt
 

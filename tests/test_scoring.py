@@ -1,5 +1,6 @@
 """The tree scorer against lm-eval's own backend, on models of many kinds."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -230,6 +231,103 @@ def test_one_token_too_many_for_the_memory_is_an_error(engine_class, load, monke
     monkeypatch.setattr(model, "forward", fail)
     with pytest.raises(torch.OutOfMemoryError):
         list(engine.score([Query([3, 4, 5], [6])]))
+
+
+def make_queries(seed, count=24):
+    """Texts that begin alike, at several depths."""
+    generator = np.random.default_rng(seed)
+    rows = [[1]]
+    for _ in range(count):
+        row = rows[generator.integers(len(rows))]
+        rows.append(
+            row[: generator.integers(1, len(row) + 1)]
+            + generator.integers(3, VOCABULARY, generator.integers(1, 9)).tolist()
+        )
+    return [Query(row, row[-int(generator.integers(1, len(row) + 1)) :]) for row in rows]
+
+
+def answer_all(engine, queries, known=()):
+    return {
+        each.query: (each.logprob, each.greedy)
+        for batch in engine.score(queries, known=known)
+        for each in batch
+    }
+
+
+@pytest.mark.parametrize("way", ["pieces", "mask"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), budget=st.integers(1, 40), share=st.floats(0, 1))
+def test_what_is_left_after_an_interruption_is_rounded_alike(way, seed, budget, share):
+    """In bfloat16 too: the very numbers."""
+    model = HALF.setdefault("llama", copy.deepcopy(tiny.make_model("llama")).to(torch.bfloat16))
+    queries = make_queries(seed)
+    whole = answer_all(PackedEngine(model, way, budget, budget), queries)
+    known = set(np.flatnonzero(np.random.default_rng(seed).random(len(queries)) < share).tolist())
+    engine = PackedEngine(model, way, budget, budget)
+    assert answer_all(engine, queries, known) == {
+        number: answer for number, answer in whole.items() if number not in known
+    }
+    assert engine.computed <= len(build_tree(queries))
+
+
+HALF = {}
+
+
+@pytest.mark.parametrize("engine_class", [PackedEngine, BranchEngine])
+def test_nothing_is_computed_of_what_is_known(engine_class):
+    model = tiny.make_model("llama")
+    queries = make_queries(0)
+    make = {
+        PackedEngine: lambda: PackedEngine(model, "pieces", 20, 20),
+        BranchEngine: lambda: BranchEngine(model, 20, 20),
+    }
+    engine = make[engine_class]()
+    progress = []
+    assert [*engine.score(queries, progress.append, known=set(range(len(queries))))] == []
+    assert engine.computed == 0 and progress[0].total == progress[0].asked == 0
+    one = make[engine_class]()
+    found = answer_all(one, queries, known=set(range(len(queries))) - {7})
+    assert found.keys() == {7}
+    assert found[7][0] == pytest.approx(answer_all(make[engine_class](), queries)[7][0], abs=1e-4)
+    assert 0 < one.computed < len(build_tree(queries))
+
+
+def test_after_a_kill_only_what_was_open_is_computed():
+    """And the chunks with its ancestors."""
+    model = tiny.make_model("llama")
+    queries = make_queries(3, count=60)
+    first = PackedEngine(model, "pieces", 20, 20)
+    whole, known = {}, set()
+    for batch in first.score(queries):
+        whole |= {each.query: each.logprob for each in batch}
+        if first.computed < len(build_tree(queries)) / 2:
+            known = set(whole)
+    second = PackedEngine(model, "pieces", 20, 20)
+    rest = {query: logprob for query, (logprob, _) in answer_all(second, queries, known).items()}
+    assert rest == {query: logprob for query, logprob in whole.items() if query not in known}
+    assert second.computed < 0.8 * first.computed
+
+
+def test_memory_that_runs_out_after_an_interruption(monkeypatch):
+    model = tiny.make_model("llama")
+    queries = make_queries(1, count=40)
+    whole = answer_all(PackedEngine(model, "pieces", 24, 24), queries)
+    forward, calls = model.forward, []
+
+    def fail_once(*given, **named):
+        calls.append(None)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*given, **named)
+
+    known = set(range(0, len(queries), 3))
+    engine = PackedEngine(model, "pieces", 24, 24)
+    monkeypatch.setattr(model, "forward", fail_once)
+    found = answer_all(engine, queries, known)
+    assert engine.budget <= 12
+    assert found.keys() == whole.keys() - known
+    for number, (logprob, _) in found.items():
+        assert logprob == pytest.approx(whole[number][0], abs=1e-4)
 
 
 def test_flex_attention_gives_the_same_answers():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 from lm_eval.api.model import LM, CacheHook
@@ -56,19 +56,31 @@ class ObservedLM:
         if self.answers is not None:
             self.answers.keep(request_type, arguments, answer)
 
-    def expect(self, requests: Sequence[Any]) -> None:
+    def expect(self, requests: Sequence[Any], missing: Collection[Any] | None = None) -> None:
         """Have log-likelihoods of several tasks computed together; each is given out when it is asked for.
 
         Does nothing where the model scores request by request. With several processes all call this at once.
+
+        Args:
+            requests: of all tasks.
+            missing: where a run is gone on with, the arguments of requests whose tasks are not finished; what
+                is not answered of them is computed as it would have been without the interruption.
         """
         if not can_stream(self.lm):
             return
-        distinct = {
-            request.args: request for request in requests if self.recall("loglikelihood", request) is None
+        distinct = {request.args: request for request in requests}
+        known = {
+            arguments
+            for arguments, request in distinct.items()
+            if self.recall("loglikelihood", request) is not None
+            or (missing is not None and arguments not in missing)
         }
-        self.expected = set(distinct)
+        if missing is None or self.lm.world_size > 1:
+            distinct = {arguments: distinct[arguments] for arguments in distinct if arguments not in known}
         keys = list(distinct)
-        batches = self.lm.stream_loglikelihood(list(distinct.values()))
+        self.expected = distinct.keys() - known
+        places = {place for place, arguments in enumerate(keys) if arguments in known}
+        batches = self.lm.stream_loglikelihood(list(distinct.values()), places)
         self.coming = ([(keys[place], answer) for place, answer in batch] for batch in batches)
         if self.lm.world_size > 1:  # the processes exchange answers now, not each at its own time
             self.pull(keys[-1] if keys else None)

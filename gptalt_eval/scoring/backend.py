@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,21 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self.encoded.clear()
         return answers
 
-    def stream_loglikelihood(self, requests: Sequence[Instance]) -> Iterator[list[tuple[int, Scored]]]:
-        """As ``loglikelihood``, in any order: (place among the requests, answer) as soon as there."""
+    def stream_loglikelihood(
+        self, requests: Sequence[Instance], known: Collection[int] = ()
+    ) -> Iterator[list[tuple[int, Scored]]]:
+        """As ``loglikelihood``, in any order: (place among the requests, answer) as soon as there.
+
+        Args:
+            requests: what is asked.
+            known: places of requests that an earlier, interrupted call with the same requests answered. They
+                are left out, and the others are computed in the same company as then, so that they are
+                rounded alike (but for models whose branches are rows, and for several processes).
+        """
         self.encode_together(requests)
         encoded = [self.encode(*request.args) for request in requests]
         self.encoded.clear()
-        yield from self.stream_tokens(encoded)
+        yield from self.stream_tokens(encoded, known)
 
     def encode_together(self, requests: Sequence[Instance]) -> None:
         """Encode each distinct string of the requests once, in parallel, for ``tok_encode`` to find.
@@ -118,9 +127,13 @@ class TreeLM(HFLM):  # type: ignore[misc]
         answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 
-    def stream_tokens(self, requests: Sequence[Encoded]) -> Iterator[list[tuple[int, Scored]]]:
+    def stream_tokens(
+        self, requests: Sequence[Encoded], known: Collection[int] = ()
+    ) -> Iterator[list[tuple[int, Scored]]]:
         fitting, rest = self.divide_requests(requests)
-        for batch in self.score([self.make_query(requests[place]) for place in fitting]):
+        rest = [place for place in rest if place not in known]
+        queries = [self.make_query(requests[place]) for place in fitting]
+        for batch in self.score(queries, {number for number, place in enumerate(fitting) if place in known}):
             answered = [(fitting[number], scored) for number, scored in batch]
             for place, scored in answered:
                 if requests[place][0] is not None:  # windows of a longer text are not requests of their own
@@ -149,12 +162,12 @@ class TreeLM(HFLM):  # type: ignore[misc]
         whole = context + continuation
         return Query(np.array(whole[-(self.max_length + 1) :][:-1], dtype=np.int64), continuation)
 
-    def score(self, queries: list[Query]) -> Iterator[list[tuple[int, Scored]]]:
+    def score(self, queries: list[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
         """Answers of this process's queries, whichever process computes them."""
         engine = self.choice.engine
         if self.world_size == 1:
             if engine is not None and queries:
-                for batch in engine.score(queries, self.progress):
+                for batch in engine.score(queries, self.progress, known):
                     yield [(answer.query, (answer.logprob, answer.greedy)) for answer in batch]
             return
         if engine is None:

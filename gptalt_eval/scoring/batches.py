@@ -58,6 +58,16 @@ def follow(tree: PrefixTree, chunk: Chunk) -> Ints:
     return seen
 
 
+def find_needed(chunks: Sequence[Chunk], places: Ints) -> list[Chunk]:
+    """Of the chunks, those with one of the places in them, and those with ancestors of what these compute."""
+    starts = [chunk.start for chunk in chunks]
+    needed = set((np.searchsorted(starts, places, side="right") - 1).tolist())
+    for number in range(len(chunks) - 1, -1, -1):
+        if number in needed:
+            needed.update((np.searchsorted(starts, chunks[number].kept, side="right") - 1).tolist())
+    return [chunk for number, chunk in enumerate(chunks) if number in needed]
+
+
 def find_scored(tree: PrefixTree, chunk: Chunk) -> tuple[Ints, Ints, Ints, Ints]:
     """Of a chunk: places that predict something [U]; of each target, its row among them, id, query [S]."""
     low, high = np.searchsorted(tree.positions, (chunk.start, chunk.end))

@@ -8,8 +8,8 @@ BLOOM and MPT.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,14 @@ class BranchEngine(Engine):
         self.seconds = 0.0
 
     def score(
-        self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
+        self,
+        queries: Sequence[Query],
+        progress: Callable[[Progress], None] = lambda _: None,
+        known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
         """Answer queries; each batch's answers as soon as they are complete."""
+        places = [place for place in range(len(queries)) if place not in known]
+        queries = [queries[place] for place in places]
         outline = Outline(queries, self.call)
         before = self.computed
         asked = sum(len(query.inputs) for query in queries)
@@ -60,7 +65,7 @@ class BranchEngine(Engine):
         self.seconds = 0.0
         for figures in self.visit(outline, outline.root, []):
             progress(Progress(self.computed - before, outline.count(), asked, self.seconds))
-            yield tally.add(*figures)
+            yield [replace(answer, query=places[answer.query]) for answer in tally.add(*figures)]
 
     def visit(self, outline: Outline, node: Node, past: Past) -> Iterator[tuple[Ints, Any, Any]]:
         """Compute what lies below a node whose keys and values are given."""

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -96,9 +96,17 @@ class Engine(ABC):
 
     @abstractmethod
     def score(
-        self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
+        self,
+        queries: Sequence[Query],
+        progress: Callable[[Progress], None] = lambda _: None,
+        known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
         """Answer queries, a few at a time, as soon as they are computed.
+
+        Args:
+            queries: what is asked.
+            progress: is told of each step.
+            known: queries that need no answer: an earlier call with the same queries gave it.
 
         Raises:
             torch.OutOfMemoryError: the least that can be computed at once is too much.

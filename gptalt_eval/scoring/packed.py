@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
-from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_scored, follow
+from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_needed, find_scored, follow
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
@@ -35,13 +35,19 @@ class TreeCache(Cache):  # type: ignore[misc]
         self.coming: dict[int, States] = {}
         self.length = 0
         self.keep: torch.Tensor | None = None
+        self.places = np.zeros(0, dtype=np.int64)  # of the tokens whose keys and values are kept
+        self.chosen: torch.Tensor | None = None  # those that this chunk needs; None: all
 
     def begin(self, chunk: Chunk) -> None:
         self.length = len(chunk.kept)
         self.keep = torch.from_numpy(chunk.keep)
+        self.chosen = None
+        if self.length < len(self.places):  # chunks were left out in between
+            self.chosen = torch.from_numpy(np.searchsorted(self.places, chunk.kept))
 
-    def commit(self) -> None:
+    def commit(self, places: Ints) -> None:
         self.kept, self.coming = self.coming, self.kept
+        self.places = places
 
     def update(
         self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
@@ -50,7 +56,10 @@ class TreeCache(Cache):  # type: ignore[misc]
         # in mixed precision the rotated keys have the type of their angles; attention rounds them anyway
         states = (key_states.to(value_states.dtype), value_states)
         if self.length:
-            before = (each[:, :, : self.length] for each in self.kept[layer_idx])
+            before = [each[:, :, : len(self.places)] for each in self.kept[layer_idx]]
+            if self.chosen is not None:
+                chosen = self.chosen.to(key_states.device)
+                before = [each.index_select(2, chosen) for each in before]
             states = tuple(torch.cat(pair, dim=2) for pair in zip(before, states, strict=True))
         assert self.keep is not None
         keep = self.keep.to(key_states.device)
@@ -92,34 +101,62 @@ class PackedEngine(Engine):
         self.compiled = compile_flex(self.device) if way == "flex" else None
 
     def score(
-        self, queries: Sequence[Query], progress: Callable[[Progress], None] = lambda _: None
+        self,
+        queries: Sequence[Query],
+        progress: Callable[[Progress], None] = lambda _: None,
+        known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
         """Answer queries; each chunk's answers as soon as it is computed."""
         tree = build_tree(queries)
         tally = Tally(queries)
         read = np.unique(tree.positions)
         cache = TreeCache()
-        kept = np.zeros(0, dtype=np.int64)
-        start = 0
-        progress(Progress(0, len(tree), tree.asked, 0.0))
-        seconds = 0.0
-        while start < len(tree):
-            chunk = cut_chunk(tree, start, kept, self.limit(read, start))
+        open_places = np.unique(tree.positions[~np.isin(tree.owners, list(known))])
+        waiting = self.plan(tree, read, open_places, 0, cache.places)
+        total = sum(map(len, waiting))
+        asked = sum(len(query.inputs) for number, query in enumerate(queries) if number not in known)
+        done, seconds = 0, 0.0
+        progress(Progress(done, total, asked, seconds))
+        while waiting:
+            chunk = waiting[0]
             began = time.perf_counter()
             try:
                 with torch.no_grad(), self.attending():
                     figures = self.compute(tree, chunk, cache)
             except RuntimeError as error:
                 self.recover(error, len(chunk), parts=len(chunk))
+                waiting = self.plan(tree, read, open_places, chunk.start, chunk.kept)
+                total = done + sum(map(len, waiting))
                 continue
-            cache.commit()
+            cache.commit(follow(tree, chunk))
             if self.device.type == "cpu":
                 return_memory()
-            kept, start = follow(tree, chunk), chunk.end
+            waiting = waiting[1:]
             self.computed += len(chunk)
+            done += len(chunk)
             seconds += time.perf_counter() - began
-            progress(Progress(start, len(tree), tree.asked, seconds))
-            yield tally.add(*figures)
+            progress(Progress(done, total, asked, seconds))
+            yield [answer for answer in tally.add(*figures) if answer.query not in known]
+
+    def plan(self, tree: PrefixTree, read: Ints, open_places: Ints, start: int, kept: Ints) -> list[Chunk]:
+        """The chunks to be computed.
+
+        Where they are cut does not depend on which queries are open: a query that is answered after an
+        interruption goes through the model in the same company, and is rounded alike.
+
+        Args:
+            tree: of all queries.
+            read: places in it whose logits are wanted.
+            open_places: those of them that queries are still waiting for.
+            start: token to begin with.
+            kept: its ancestors, whose keys and values are there.
+        """
+        chunks = []
+        while start < len(tree):
+            chunk = cut_chunk(tree, start, kept, self.limit(read, start))
+            chunks.append(chunk)
+            kept, start = follow(tree, chunk), chunk.end
+        return find_needed(chunks, open_places)
 
     def limit(self, read: Ints, start: int) -> int:
         """Tokens of the next chunk at most; ``read`` are the places in the tree whose logits are wanted."""
