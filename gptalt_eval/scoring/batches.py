@@ -60,7 +60,7 @@ def follow(tree: PrefixTree, chunk: Chunk) -> Ints:
 
 def find_needed(chunks: Sequence[Chunk], places: Ints) -> list[Chunk]:
     """Of the chunks, those with one of the places in them, and those with ancestors of what these compute."""
-    starts = [chunk.start for chunk in chunks]
+    starts = np.array([chunk.start for chunk in chunks])
     needed = set((np.searchsorted(starts, places, side="right") - 1).tolist())
     for number in range(len(chunks) - 1, -1, -1):
         if number in needed:

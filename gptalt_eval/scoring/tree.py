@@ -41,7 +41,6 @@ class PrefixTree:
             predicted.
         targets: [S].
         owners: [S].
-        asked: tokens of all queries together, as a row each.
     """
 
     tokens: Ints
@@ -50,7 +49,6 @@ class PrefixTree:
     positions: Ints
     targets: Ints
     owners: Ints
-    asked: int
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -136,9 +134,8 @@ def walk(root: Node) -> Iterator[tuple[Node, bool]]:
 
 def lay_out(root: Node, rows: Sequence[Ints], queries: Sequence[Query]) -> PrefixTree:
     longest = max((len(row) for row in rows), default=0)
-    path = np.zeros(
-        longest, dtype=np.int64
-    )  # by depth, the index of the token on the way to the current node
+    # by depth, the index of the token on the way to the current node
+    path = np.zeros(longest, dtype=np.int64)
     tokens: list[Ints] = []
     depths: list[Ints] = []
     spans: list[tuple[int, int]] = []
@@ -163,11 +160,9 @@ def lay_out(root: Node, rows: Sequence[Ints], queries: Sequence[Query]) -> Prefi
         for index in node.queries:
             scored.append((path[node.end - len(queries[index].targets) : node.end].copy(), index))
     subtree_end = np.concatenate([np.full(length, ends[i]) for i, (_, length) in enumerate(spans)])
-    positions, targets, owners = gather_scored(scored, queries)
     return PrefixTree(
-        tokens=np.concatenate(tokens), depth=np.concatenate(depths), subtree_end=subtree_end,
-        positions=positions, targets=targets, owners=owners, asked=sum(len(row) for row in rows),
-    )  # fmt: skip
+        np.concatenate(tokens), np.concatenate(depths), subtree_end, *gather_scored(scored, queries)
+    )
 
 
 def gather_scored(scored: Sequence[tuple[Ints, int]], queries: Sequence[Query]) -> tuple[Ints, Ints, Ints]:
