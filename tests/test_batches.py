@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_tree import queries
 
 from gptalt_eval.scoring import batches
-from gptalt_eval.scoring.batches import CausalRow, cut_chunk, cut_pieces, follow, group_rows, see
+from gptalt_eval.scoring.batches import Row, cut_chunk, cut_pieces, follow, group_rows, see
 from gptalt_eval.scoring.tree import Query, build_tree
 
 
@@ -88,7 +88,7 @@ def test_a_short_context_is_repeated_before_its_options():
 
 def test_rows_of_similar_length_are_one_batch():
     lengths = [900, 60, 62, 61, 5, 880, 64]
-    groups = group_rows([CausalRow(np.arange(length), 0) for length in lengths])
+    groups = group_rows([Row(np.arange(length), 0) for length in lengths])
     assert sum(map(len, groups)) == len(lengths)
     assert {60, 61, 62, 64} <= {len(row.tokens) for row in groups[-1]}
     assert len(groups) < 4

@@ -1,13 +1,14 @@
 """The tree's attention pattern, as transformers' models can be made to compute it.
 
-``pieces`` and ``flex`` are attention functions of our own, called by every model that takes its attention
-from transformers' ``AttentionInterface``; ``mask`` hands a dense additive mask to the model's own attention.
+``pieces`` (in a module of its own) and ``flex`` are attention functions of ours, called by every model that
+takes its attention from transformers' ``AttentionInterface``; ``mask`` hands a dense additive mask to the
+model's own attention.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -16,10 +17,13 @@ import torch
 from torch.nn.functional import pad
 from transformers import AttentionInterface
 
-from gptalt_eval.scoring.batches import CausalRow, Chunk, cut_pieces, group_rows, see
+from gptalt_eval.scoring.batches import Chunk, see
 from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
+# keys of a call on a CPU: its kernel takes whole vectors of scores, and those left over one by one, so that
+# 63 keys took twice the time of 64
+LANES = 32
 # what models hand to an attention function that changes nothing here: the pattern already holds it
 HARMLESS = {
     "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal",
@@ -98,116 +102,6 @@ def computing(attention: ChunkAttention) -> Iterator[None]:
         current.reset(token)
 
 
-class PieceAttention:
-    """Attention by causal rows and full blocks, without a mask, merged by their log-sum-exps.
-
-    The merge is that of FlashAttention's split keys (Dao et al. 2022, https://arxiv.org/abs/2205.14135).
-    """
-
-    def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
-        rows, self.blocks = cut_pieces(tree, chunk)
-        whole = [row for row in rows if row.is_causal]
-        rest = [row for row in rows if not row.is_causal]
-        self.batches: list[CausalRows | RowEnds] = [CausalRows(group) for group in group_rows(whole)]
-        self.batches += [RowEnds(group) for group in group_rows(rest)]
-
-    def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-    ) -> torch.Tensor:
-        _, heads, length, _ = query.shape
-        own = [states[:, :, -length:].transpose(1, 2)[0] for states in (query, key, value)]
-        answer = query.new_empty(length, heads, value.shape[-1])
-        sums = torch.empty(heads, length, dtype=torch.float32)
-        for batch in self.batches:
-            part, part_sums = batch.attend(own, heads, scale)
-            answer[batch.answered] = part
-            sums[:, batch.answered] = part_sums
-        for block in self.blocks:
-            at, columns = slice(*block.rows), slice(*block.columns)
-            part, part_sums = attend_full(query[:, :, at], key[:, :, columns], value[:, :, columns], scale)
-            share = torch.sigmoid(part_sums[0] - sums[:, at]).T.unsqueeze(-1)
-            answer[at].lerp_(part[0].transpose(0, 1), share.to(part.dtype))
-            sums[:, at] = torch.logaddexp(sums[:, at], part_sums[0])
-        return answer[None]
-
-
-class CausalRows:
-    """Causal rows of similar length, the shorter ones padded behind their end.
-
-    Attributes:
-        answered: [R] tokens of the chunk whose answers are taken from here.
-    """
-
-    def __init__(self, rows: Sequence[CausalRow]) -> None:
-        tokens, inside = pad_rows([row.tokens for row in rows])
-        self.shape = tokens.shape
-        self.tokens = torch.from_numpy(tokens.ravel())
-        first = np.repeat([row.first for row in rows], [len(row.tokens) for row in rows])
-        self.taken = torch.from_numpy(inside[inside % tokens.shape[1] >= first])
-        self.answered = self.tokens[self.taken]
-
-    def attend(
-        self, own: Sequence[torch.Tensor], heads: int, scale: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """From queries, keys and values [T, heads, D]: answers [R, heads, D] and log-sum-exps [heads, R]."""
-        query, key, value = (repeat_heads(gather(states, self.tokens, self.shape), heads) for states in own)
-        part, sums = attend(query, key, value, scale, causal=True)
-        return take(part, sums, self.taken)
-
-
-class RowEnds:
-    """Rows whose beginnings other rows answer: their last tokens attend to all before them, by a mask.
-
-    Attributes:
-        answered: [R] tokens of the chunk whose answers are taken from here.
-    """
-
-    def __init__(self, rows: Sequence[CausalRow]) -> None:
-        keys, _ = pad_rows([row.tokens for row in rows])
-        ends, taken = pad_rows([row.tokens[row.first :] for row in rows])
-        self.key_shape, self.end_shape = keys.shape, ends.shape
-        self.keys, self.ends = torch.from_numpy(keys.ravel()), torch.from_numpy(ends.ravel())
-        self.taken = torch.from_numpy(taken)
-        self.answered = self.ends[self.taken]
-        places = np.array([row.first for row in rows])[:, None] + np.arange(ends.shape[1])
-        self.visible = torch.from_numpy(np.arange(keys.shape[1]) <= places[:, :, None])
-        self.mask: torch.Tensor | None = None
-
-    def attend(
-        self, own: Sequence[torch.Tensor], heads: int, scale: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As ``CausalRows.attend``; the heads that share keys become rows of one head, so none is copied."""
-        query = gather(own[0], self.ends, self.end_shape)
-        key, value = (gather(states, self.keys, self.key_shape) for states in own[1:])
-        count, groups = key.shape[:2]
-        if self.mask is None:
-            self.mask = make_additive(self.visible, query.dtype).repeat(1, heads // groups, 1)[:, None]
-        folded = query.reshape(count, groups, -1, query.shape[-1])
-        part, sums = attend(folded, key, value, scale, mask=self.mask)
-        unfolded = (count, heads, self.end_shape[1])
-        return take(part.reshape(*unfolded, -1), sums.reshape(unfolded), self.taken)
-
-
-def pad_rows(rows: Sequence[Any]) -> tuple[Any, Any]:
-    """Rows as one array, the shorter ones padded with zeros behind, and where in it, flattened, they are."""
-    lengths = np.array([len(row) for row in rows])
-    taken = np.arange(lengths.max()) < lengths[:, None]
-    padded = np.zeros(taken.shape, dtype=np.int64)
-    padded[taken] = np.concatenate(rows)
-    return padded, np.flatnonzero(taken)
-
-
-def gather(states: torch.Tensor, tokens: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """[rows, heads, length, D] of states [T, heads, D]."""
-    return states.index_select(0, tokens).unflatten(0, shape).transpose(1, 2)
-
-
-def take(part: torch.Tensor, sums: torch.Tensor, taken: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of answers [rows, heads, length, D] and log-sum-exps: [R, heads, D] and [heads, R]."""
-    flat = part.transpose(1, 2).flatten(0, 1)
-    return flat.index_select(0, taken), sums.transpose(0, 1).flatten(1).index_select(1, taken)
-
-
 def attend(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -227,6 +121,22 @@ def attend(
     return attend_plainly(query, key, value, scale, mask)
 
 
+def fill_lanes(keys: int) -> int:
+    """The least number from a number of keys on that leaves none over."""
+    return -(-keys // LANES) * LANES
+
+
+def attend_first(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, count: int, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As ``attend``, to the first ``count`` keys; those behind them fill up the lanes, masked."""
+    filled = min(fill_lanes(count), key.shape[-2])
+    mask = None
+    if filled > count:
+        mask = make_additive(torch.arange(filled, device=key.device) < count, query.dtype)[None, None, None]
+    return attend(query, key[..., :filled, :], value[..., :filled, :], scale, mask=mask)
+
+
 def attend_plainly(query: Any, key: Any, value: Any, scale: float, mask: Any = None) -> tuple[Any, Any]:
     """As ``attend``, all scores written out: other devices' fast kernels keep their sums to themselves."""
     scores = (query @ key.transpose(-1, -2)).float() * scale
@@ -234,23 +144,6 @@ def attend_plainly(query: Any, key: Any, value: Any, scale: float, mask: Any = N
         scores += mask
     sums = scores.logsumexp(-1)
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
-
-
-def attend_full(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """All queries attend to all keys: [1, heads, rows, D], and log-sum-exps [1, heads, rows].
-
-    The heads that share keys are folded into the rows of one, so that no key is copied.
-    """
-    _, heads, rows, size = query.shape
-    part, sums = attend(query.reshape(1, key.shape[1], -1, size), key, value, scale)
-    return part.reshape(1, heads, rows, -1), sums.reshape(1, heads, rows)
-
-
-def repeat_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    repeats = heads // states.shape[1]
-    return states.repeat_interleave(repeats, 1) if repeats > 1 else states
 
 
 def make_additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -82,7 +82,7 @@ def see(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CausalRow:
+class Row:
     """Tokens of a chunk that follow each other in the tree: each sees itself and those before it.
 
     Attributes:
@@ -94,10 +94,9 @@ class CausalRow:
     first: int
 
     @property
-    def is_causal(self) -> bool:
-        """Whether to compute all of it is cheaper than its end alone, under a mask."""
-        length = len(self.tokens)
-        return CAUSAL * length + 3 * COPY < MASKED * (length - self.first)
+    def is_long(self) -> bool:
+        """Whether to compute it by itself, causally, is cheaper than among others, under a mask."""
+        return self.first == 0 and price_causal(len(self.tokens)) < price_masked(len(self.tokens))
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,21 @@ class Block:
 CALL = 10000  # a call of the attention kernel, and what is around it
 ROW = 500  # one more row of a batch
 MERGE = 60  # a query whose answer is put together from one more part
-CAUSAL = 0.6  # of a square whose upper triangle the kernel skips
-MASKED = 2  # a score under a mask, in rows of many lengths
-COPY = 12  # a key and its value in a row of their own; four times that where each head gets them
+CAUSAL = 0.45  # of a square whose upper triangle the kernel skips
+EDGE = 330  # a token of such a row: what the kernel computes above the diagonal
+MASKED = 1.15  # a score under a mask
+COPY = 12  # a key and its value in a row of their own
 
 
-def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[CausalRow], list[Block]]:
+def price_causal(length: int) -> float:
+    return (CAUSAL * length + EDGE) * length
+
+
+def price_masked(length: int) -> float:
+    return (MASKED * length + COPY) * length
+
+
+def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[Row], list[Block]]:
     """Rows and blocks that hold every pair of a chunk's attention pattern once, and no other.
 
     Each query is answered by one row; what it sees beyond is in blocks.
@@ -168,9 +176,9 @@ class PieceCutter:
         self.segment_at = {begin: index for index, begin in enumerate(self.begin)}
         self.unrolled = [True] * len(self.begin)
 
-    def cut(self) -> tuple[list[CausalRow], list[Block]]:
+    def cut(self) -> tuple[list[Row], list[Block]]:
         self.choose()
-        rows: list[CausalRow] = []
+        rows: list[Row] = []
         blocks: list[Block] = []
         waiting = self.list_children(0, self.length)[::-1]
         while waiting:
@@ -179,7 +187,7 @@ class PieceCutter:
             if self.unrolled[index]:
                 rows += self.unroll(index)
                 continue
-            rows.append(CausalRow(np.arange(begin, stop), 0))
+            rows.append(Row(np.arange(begin, stop), 0))
             blocks.append(Block((stop, end), (begin + self.cached, stop + self.cached)))
             waiting += self.list_children(stop, end)[::-1]
         return rows, blocks
@@ -206,17 +214,20 @@ class PieceCutter:
             length = own * count + sum(unrolled[child][2] for child in children)
             scores = sum(unrolled[child][3] for child in children) + own * rest + own * first
             unrolled[index] = (count, first, length, scores)
-            # the first row is causal; the ends of the others see it by a mask
-            whole = ROW * count + CAUSAL * first**2 + MASKED * (scores - first**2)
-            whole += COPY * (length + 3 * first)
+            whole = (
+                ROW * count
+                + min(price_causal(first), price_masked(first))
+                + MASKED * (scores - first**2)
+                + COPY * (length - first)
+            )
             below = sum(cost[child] for child in children)
-            split = ROW + CAUSAL * own * own + 4 * COPY * own + CALL + rest * (own + MERGE) + below
+            split = ROW + min(price_causal(own), price_masked(own)) + CALL + rest * (own + MERGE) + below
             self.unrolled[index] = not children or whole <= split
             cost[index] = min(whole, split) if children else whole
 
-    def unroll(self, top: int) -> list[CausalRow]:
+    def unroll(self, top: int) -> list[Row]:
         """A row for each leaf below a segment; a token's answer is the first row's that holds it."""
-        rows: list[CausalRow] = []
+        rows: list[Row] = []
         path: list[int] = []  # segments from the top to the current one
         answered = 0  # of them, how many an earlier row answers
         for index in range(top, bisect_left(self.begin, self.end[top])):
@@ -226,17 +237,17 @@ class PieceCutter:
             path.append(index)
             if self.stop[index] == self.end[index]:
                 parts = [np.arange(self.begin[step], self.stop[step]) for step in path]
-                rows.append(CausalRow(np.concatenate(parts), sum(map(len, parts[:answered]))))
+                rows.append(Row(np.concatenate(parts), sum(map(len, parts[:answered]))))
                 answered = len(path)
         return rows
 
 
-def group_rows(rows: Sequence[CausalRow]) -> list[list[CausalRow]]:
+def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that are computed as one batch: padding them to the longest must cost less than a call."""
-    groups: list[list[CausalRow]] = []
+    groups: list[list[Row]] = []
     wasted, answered = 0, 0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
-        own = len(row.tokens) - (0 if row.is_causal else row.first)
+        own = len(row.tokens) - row.first
         if groups:
             length = len(groups[-1][0].tokens)
             # a row that answers more than those before it makes these longer too

@@ -14,6 +14,7 @@ from transformers import Cache, DynamicLayer
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_needed, find_scored, follow
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
+from gptalt_eval.scoring.pieces import PieceAttention
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
 Way = Literal["pieces", "flex", "mask"]
@@ -190,7 +191,7 @@ class PackedEngine(Engine):
 
     def make_pattern(self, tree: PrefixTree, chunk: Chunk) -> attention.ChunkAttention | None:
         if self.way == "pieces":
-            return attention.PieceAttention(tree, chunk)
+            return PieceAttention(tree, chunk)
         if self.way == "flex":
             return attention.FlexAttention(tree, chunk, self.device, self.compiled)
         return None

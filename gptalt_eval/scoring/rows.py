@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from transformers import Cache, DynamicLayer
 
-from gptalt_eval.scoring.attention import NAME, Unsupported, attend, computing, use_attention
+from gptalt_eval.scoring.attention import (
+    NAME,
+    Unsupported,
+    attend,
+    attend_first,
+    computing,
+    fill_lanes,
+    use_attention,
+)
 from gptalt_eval.scoring.probe import allow, find_window
 from gptalt_eval.scoring.tree import measure_common
 
@@ -57,7 +65,7 @@ class Batch:
         prompts = [row.prompt for row in rows]
         common = min(measure_common(np.array(min(prompts)), np.array(max(prompts))), len(prompts[-1]) - 1)
         self.expected, past = read_prompt(model, rows[0].prompt, most)
-        room = len(rows[0]) - common + most
+        room = fill_lanes(len(rows[0]) - common + most)
         size = sum(states[0, :, 0].nbytes for pair in past for states in pair)
         self.limit = max(1, min(ROWS, len(rows), KEPT // (size * room)))
         self.cache = RowCache(past, common, self.limit, room)
@@ -124,7 +132,8 @@ class RowCache(Cache):  # type: ignore[misc]
         super().__init__(layer_class_to_replicate=DynamicLayer)
         self.common = common
         self.dtype = past[0][0].dtype
-        self.past = [(keys[:, :, :common], values[:, :, :common]) for keys, values in past]
+        kept = fill_lanes(common)
+        self.past = [(keys[:, :, :kept], values[:, :, :kept]) for keys, values in past]
         # zeros: what is not written yet is masked, but would spoil the sum if it were no number
         self.own = [
             [states.new_zeros(rows, states.shape[1], room, states.shape[3]) for states in pair]
@@ -136,7 +145,7 @@ class RowCache(Cache):  # type: ignore[misc]
         """Tokens at positions [N, Q] come next, of N rows from ``first`` on."""
         self.slots = positions - self.common
         self.rows = slice(first, first + len(positions))
-        reach = int(self.slots.max()) + 1
+        reach = fill_lanes(int(self.slots.max()) + 1)
         hidden = torch.arange(reach, device=positions.device) > self.slots[:, None, :, None]
         self.mask = torch.zeros(hidden.shape, dtype=self.dtype, device=positions.device)
         self.mask.masked_fill_(hidden, torch.finfo(self.dtype).min)
@@ -172,7 +181,7 @@ class RowCache(Cache):  # type: ignore[misc]
         answer, weight = attend(folded, key, value, scale, mask=mask)
         if self.common:
             together = folded.transpose(0, 1).reshape(1, groups, -1, size)
-            part, part_weight = attend(together, *self.past[self.layer], scale)
+            part, part_weight = attend_first(together, *self.past[self.layer], self.common, scale)
             part = part.reshape(groups, count, -1, part.shape[-1]).transpose(0, 1)
             part_weight = part_weight.reshape(groups, count, -1).transpose(0, 1)
             answer = answer.lerp(part, torch.sigmoid(part_weight - weight)[..., None].to(part.dtype))
