@@ -4,7 +4,7 @@
 
 Stock runs at its best batch size of 1, 8 and 32, found on a tenth of the requests; both take turns and
 the medians are shown. Tokens are counted at the model's own door. Errors are root-mean-square differences of
-the log-likelihoods from a float32 run of the tree, which itself is compared with stock's float32 on a sample.
+the log-likelihoods from a float32 run of the tree, which itself is compared with stock's float32.
 Without the release files the requests are random words of the same shapes. Where lighteval or vLLM is
 installed, each scores the requests once too.
 """
@@ -30,7 +30,7 @@ import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
 from others import load_others
-from workloads import GENERATION, WORKLOADS, Request, make_synthetic
+from workloads import GENERATION, WORKLOADS, Question, Request, make_synthetic
 
 from gptalt_eval.environment import describe_hardware
 from gptalt_eval.scoring.backend import add_tree
@@ -38,7 +38,6 @@ from gptalt_eval.smollm2 import fetch
 
 BATCH_SIZES = (1, 8, 32)
 TURNS = 3  # of each, the best of which counts: the machine's speed changes from minute to minute
-SAMPLE = 20_000  # tokens of the requests that are compared in float32
 Scores = list[tuple[float, bool]]
 
 
@@ -168,32 +167,26 @@ def generate(
     }  # fmt: skip
 
 
-def check_float32(requests: list[Request], reference: Any, stock: Any) -> dict[str, Any]:
-    """The tree's float32 against stock's, on a sample of whole questions."""
-    contexts = list(dict.fromkeys(context for context, _ in requests))
-    tokens = sum(len(stock.tok_encode(context + continuation)) for context, continuation in requests)
-    chosen = set(contexts[:: max(1, round(tokens / SAMPLE))])
-    sample = [request for request in requests if request[0] in chosen]
-    encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in sample]
+def check_float32(questions: list[Question], reference: Any, stock: Any) -> dict[str, Any]:
+    """The tree's float32 against stock's: the largest difference, and questions that get another option."""
+    requests = [request for question in questions for request in question]
+    encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in requests]
     stock.batch_size_per_gpu = 8
     ours, theirs = (
         reference._loglikelihood_tokens(encoded),
         stock._loglikelihood_tokens(encoded, disable_tqdm=True),
     )
-    predicted = [choose_options(sample, found) for found in (ours, theirs)]
+    predicted = [choose_options(questions, found) for found in (ours, theirs)]
     return {
-        "fp32_requests": len(sample),
         "fp32_difference": max(abs(one[0] - other[0]) for one, other in zip(ours, theirs, strict=True)),
         "fp32_options_differ": sum(one != other for one, other in zip(*predicted, strict=True)),
     }
 
 
-def choose_options(requests: list[Request], scores: Scores) -> list[str]:
-    """By context, the most likely continuation."""
-    best: dict[str, tuple[float, str]] = {}
-    for (context, continuation), (logprob, _) in zip(requests, scores, strict=True):
-        best[context] = max(best.get(context, (-np.inf, "")), (logprob, continuation))
-    return [continuation for _, continuation in best.values()]
+def choose_options(questions: list[Question], scores: Scores) -> list[int]:
+    """The number of each question's most likely request."""
+    logprobs = iter([logprob for logprob, _ in scores])
+    return [int(np.argmax([next(logprobs) for _ in question])) for question in questions]
 
 
 COLUMNS = {
@@ -203,8 +196,8 @@ COLUMNS = {
     "lighteval_seconds": "lighteval, s", "vllm_seconds": "vLLM, s",
     "stock_rate": "stock, tokens/s", "rate": "ours, tokens/s", "ratio": "ratio",
     "limit": "ratio of tokens", "stock_memory": "stock, MiB", "memory": "ours, MiB",
-    "stock_error": "stock, error", "error": "ours, error", "fp32_requests": "compared in fp32",
-    "fp32_difference": "largest difference", "fp32_options_differ": "other option",
+    "stock_error": "stock, error", "error": "ours, error",
+    "fp32_difference": "largest fp32 difference", "fp32_options_differ": "other option in fp32",
     "same_texts": "same texts",
 }  # fmt: skip
 
@@ -251,9 +244,10 @@ def main() -> None:
     for name, make in WORKLOADS.items():
         if wanted and not name.lower().startswith(wanted):
             continue
-        requests = make(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
+        questions = make(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
+        requests = [request for question in questions for request in question]
         row = compare(name, requests, ours, stock, reference, arguments.repeats)
-        row |= check_float32(requests, reference, stock32)
+        row |= check_float32(questions, reference, stock32)
         for other, score in others.items():
             _, row[f"{other}_seconds"], _ = measure(partial(score, requests), ours.device)
         rows.append(row)

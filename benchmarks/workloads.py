@@ -1,4 +1,4 @@
-"""The benchmark's requests: (context, continuation) pairs made from release files of real benchmarks.
+"""The benchmark's questions, from release files of real benchmarks: each is (context, continuation) pairs.
 
 The prompts have the shape of lm-eval's own tasks. The few-shot examples of a workload are the same for all
 its questions; RACE asks every question of a passage.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Request = tuple[str, str]
+Question = list[Request]  # an option each
 LETTERS = "ABCD"
 SUBJECTS = ("anatomy", "astronomy", "college_biology", "high_school_geography", "marketing")
 
@@ -23,16 +24,16 @@ def read_lines(path: Path) -> Iterator[Any]:
         yield from (json.loads(line) for line in file)
 
 
-def make_race(data: Path, passages: int = 40) -> list[Request]:
+def make_race(data: Path, passages: int = 40) -> list[Question]:
     """Each option of each question: the passage is shared by the questions, these by the options."""
     files = sorted((data / "race/RACE/test/high").glob("*.txt"), key=lambda file: int(file.stem))[:passages]
-    requests = []
+    questions = []
     for file in files:
         row = json.loads(file.read_text(encoding="utf-8"))
         for question, options in zip(row["questions"], row["options"], strict=True):
             context = f"Article: {row['article']}\n\nQuestion: {question}\nAnswer:"
-            requests += [(context, f" {option}") for option in options]
-    return requests
+            questions.append([(context, f" {option}") for option in options])
+    return questions
 
 
 def format_mmlu(row: list[str], answer: bool) -> str:
@@ -41,66 +42,66 @@ def format_mmlu(row: list[str], answer: bool) -> str:
 
 
 def make_mmlu(
-    data: Path, questions: int = 100, shots: int = 5, subjects: tuple[str, ...] = SUBJECTS
-) -> list[Request]:
-    requests = []
+    data: Path, count: int = 100, shots: int = 5, subjects: tuple[str, ...] = SUBJECTS
+) -> list[Question]:
+    questions = []
     for subject in subjects:
         with (data / f"mmlu/dev/{subject}_dev.csv").open(encoding="utf-8", newline="") as file:
             examples = list(csv.reader(file))[:shots]
         with (data / f"mmlu/test/{subject}_test.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))[:questions]
+            rows = list(csv.reader(file))[:count]
         title = subject.replace("_", " ")
         head = f"The following are multiple choice questions (with answers) about {title}.\n\n"
         head += "".join(format_mmlu(row, answer=True) for row in examples)
-        requests += [
-            (head + format_mmlu(row, answer=False), f" {letter}") for row in rows for letter in LETTERS
-        ]
-    return requests
+        contexts = [head + format_mmlu(row, answer=False) for row in rows]
+        questions += [[(context, f" {letter}") for letter in LETTERS] for context in contexts]
+    return questions
 
 
-def make_arc(data: Path, questions: int = 100, shots: int = 25) -> list[Request]:
+def make_arc(data: Path, count: int = 100, shots: int = 25) -> list[Question]:
     head = ""
     for row in list(read_lines(data / "arc/ARC-Challenge-Train.jsonl"))[:shots]:
         options = {option["label"]: option["text"] for option in row["question"]["choices"]}
         head += f"Question: {row['question']['stem']}\nAnswer: {options[row['answerKey']]}\n\n"
-    requests = []
-    for row in list(read_lines(data / "arc/ARC-Challenge-Test.jsonl"))[:questions]:
+    questions = []
+    for row in list(read_lines(data / "arc/ARC-Challenge-Test.jsonl"))[:count]:
         context = f"{head}Question: {row['question']['stem']}\nAnswer:"
-        requests += [(context, f" {option['text']}") for option in row["question"]["choices"]]
-    return requests
+        questions.append([(context, f" {option['text']}") for option in row["question"]["choices"]])
+    return questions
 
 
-def make_hellaswag(data: Path, questions: int = 500) -> list[Request]:
-    rows = list(read_lines(data / "hellaswag/hellaswag_val.jsonl"))[:questions]
-    return [(f"{row['activity_label']}: {row['ctx']}", f" {end}") for row in rows for end in row["endings"]]
+def make_hellaswag(data: Path, count: int = 500) -> list[Question]:
+    rows = list(read_lines(data / "hellaswag/hellaswag_val.jsonl"))[:count]
+    return [[(f"{row['activity_label']}: {row['ctx']}", f" {end}") for end in row["endings"]] for row in rows]
 
 
-def make_piqa(data: Path, questions: int = 500) -> list[Request]:
-    rows = list(read_lines(data / "piqa/valid.jsonl"))[:questions]
-    return [(f"Question: {row['goal']}\nAnswer:", f" {row[key]}") for row in rows for key in ("sol1", "sol2")]
-
-
-def make_boolq(data: Path, questions: int = 100) -> list[Request]:
-    rows = list(read_lines(data / "boolq/dev.jsonl"))[:questions]
-    contexts = [f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:" for row in rows]
-    return [(context, answer) for context in contexts for answer in (" no", " yes")]
-
-
-def make_winogrande(data: Path, questions: int = 300) -> list[Request]:
-    """The options stand in the context; what follows them is the continuation."""
-    requests = []
-    for row in list(read_lines(next((data / "winogrande").rglob("dev.jsonl"))))[:questions]:
-        before, after = row["sentence"].split("_")
-        requests += [(before + row[key], f" {after.strip()}") for key in ("option1", "option2")]
-    return requests
-
-
-def make_openbookqa(data: Path, questions: int = 300) -> list[Request]:
-    rows = list(read_lines(data / "openbookqa/Main/test.jsonl"))[:questions]
+def make_piqa(data: Path, count: int = 500) -> list[Question]:
+    rows = list(read_lines(data / "piqa/valid.jsonl"))[:count]
     return [
-        (row["question"]["stem"], f" {option['text']}")
+        [(f"Question: {row['goal']}\nAnswer:", f" {row[key]}") for key in ("sol1", "sol2")] for row in rows
+    ]
+
+
+def make_boolq(data: Path, count: int = 100) -> list[Question]:
+    rows = list(read_lines(data / "boolq/dev.jsonl"))[:count]
+    contexts = [f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:" for row in rows]
+    return [[(context, " no"), (context, " yes")] for context in contexts]
+
+
+def make_winogrande(data: Path, count: int = 300) -> list[Question]:
+    """The options stand in the context; what follows them is the continuation."""
+    questions = []
+    for row in list(read_lines(next((data / "winogrande").rglob("dev.jsonl"))))[:count]:
+        before, after = row["sentence"].split("_")
+        questions.append([(before + row[key], f" {after.strip()}") for key in ("option1", "option2")])
+    return questions
+
+
+def make_openbookqa(data: Path, count: int = 300) -> list[Question]:
+    rows = list(read_lines(data / "openbookqa/Main/test.jsonl"))[:count]
+    return [
+        [(row["question"]["stem"], f" {option['text']}") for option in row["question"]["choices"]]
         for row in rows
-        for option in row["question"]["choices"]
     ]
 
 
@@ -116,10 +117,10 @@ WORKLOADS = {
 }
 
 
-def make_gsm8k(data: Path, questions: int = 64, shots: int = 5) -> list[tuple[str, dict[str, Any]]]:
+def make_gsm8k(data: Path, count: int = 64, shots: int = 5) -> list[tuple[str, dict[str, Any]]]:
     examples = list(read_lines(data / "gsm8k/train.jsonl"))[:shots]
     head = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in examples)
-    rows = list(read_lines(data / "gsm8k/test.jsonl"))[:questions]
+    rows = list(read_lines(data / "gsm8k/test.jsonl"))[:count]
     return [(f"{head}Question: {row['question']}\nAnswer:", dict(STOP)) for row in rows]
 
 
@@ -141,7 +142,7 @@ SHAPES = {
 
 
 def make_synthetic(name: str) -> list[Any]:
-    """Requests of a workload's shape, of random words."""
+    """Questions, or prompts to generate from, of a workload's shape, of random words."""
     source = random.Random(name)
     words = "the of a to in that it was for on are as with his they at be this from have or by".split()  # noqa: SIM905
     words += [
@@ -153,14 +154,14 @@ def make_synthetic(name: str) -> list[Any]:
     def say(count: int) -> str:
         return " ".join(source.choices(words, k=count))
 
-    prefixes, prefix_words, questions, question_words, options, option_words = SHAPES[name]
+    prefixes, prefix_words, count, question_words, options, option_words = SHAPES[name]
     made: list[Any] = []
     for prefix in (say(prefix_words) for _ in range(prefixes)):
-        for question in (f"{prefix} {say(question_words)}".strip() for _ in range(questions)):
-            if name in GENERATION:
-                made.append((question, dict(STOP)))
-            elif option_words == 1:
-                made += [(question, f" {letter}") for letter in LETTERS[:options]]
-            else:
-                made += [(question, f" {say(option_words)}") for _ in range(options)]
+        contexts = [f"{prefix} {say(question_words)}".strip() for _ in range(count)]
+        if name in GENERATION:
+            made += [(context, dict(STOP)) for context in contexts]
+            continue
+        ends = [letter if option_words == 1 else "" for letter in LETTERS[:options]]
+        asked = [[(context, f" {end or say(option_words)}") for end in ends] for context in contexts]
+        made += asked if options > 1 else [[request for question in asked for request in question]]
     return made

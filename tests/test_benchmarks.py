@@ -20,9 +20,10 @@ def test_real_and_random_workloads_share_alike(shared_data):
     """Random words have about as much in common as the real requests: within a factor of two."""
     import workloads
 
-    def share(requests):
-        contexts = {context for context, _ in requests}
-        return len(requests) / len(contexts), sum(map(len, contexts)) / len(contexts)
+    def share(questions):
+        contexts = {context for question in questions for context, _ in question}
+        requests = sum(map(len, questions))
+        return requests / len(questions), requests / len(contexts), sum(map(len, contexts)) / len(contexts)
 
     for name, make in workloads.WORKLOADS.items():
         real, random = make(shared_data), workloads.make_synthetic(name)
@@ -42,14 +43,24 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
 
     ours = add_tree(HFLM)(**smollm2 | {"dtype": "float32"}, device="cpu")
     stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
-    requests = workloads.make_synthetic("WinoGrande, 300")[:24]
+    questions = workloads.make_synthetic("WinoGrande, 300")[:12]
+    requests = [request for question in questions for request in question]
     row = scoring.compare("test", requests, ours, stock, ours, 1)
     assert row["computed"] == row["unique"] < row["stock_tokens"]
     assert row["stock_error"] < 1e-3
-    checked = scoring.check_float32(requests, ours, stock)
+    checked = scoring.check_float32(questions, ours, stock)
     assert checked["fp32_difference"] < 1e-3
     assert checked["fp32_options_differ"] == 0
     assert "WinoGrande" in scoring.format_table([row | checked | {"workload": "WinoGrande"}])
+
+
+@pytest.mark.torch  # for what the module imports
+def test_options_are_counted_by_question_not_by_context():
+    import scoring
+
+    questions = [[("Ann went", " home"), ("Ben went", " home")], [("It is", " A"), ("It is", " B")]]
+    scores = [(-2.0, False), (-1.0, False), (-1.0, True), (-3.0, False)]
+    assert scoring.choose_options(questions, scores) == [1, 0]
 
 
 @pytest.mark.torch
