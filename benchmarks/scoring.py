@@ -4,7 +4,7 @@
 
 Stock runs at its best batch size of 1, 8 and 32, found on a tenth of the requests; both take turns and
 the medians are shown. Tokens are counted at the model's own door. Errors are root-mean-square differences of
-the log-likelihoods from a float32 run of the tree, which itself is compared with stock's float32.
+the log-likelihoods from a float32 run of the tree, which ``exactness.py`` compares with stock's.
 Without the release files the requests are random words of the same shapes. Where lighteval or vLLM is
 installed, each scores the requests once too.
 """
@@ -30,7 +30,7 @@ import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
 from others import load_others
-from workloads import GENERATION, WORKLOADS, Question, Request, make_synthetic
+from workloads import GENERATION, WORKLOADS, Request, make_questions
 
 from gptalt_eval.environment import describe_hardware
 from gptalt_eval.scoring.backend import add_tree
@@ -167,28 +167,6 @@ def generate(
     }  # fmt: skip
 
 
-def check_float32(questions: list[Question], reference: Any, stock: Any) -> dict[str, Any]:
-    """The tree's float32 against stock's: the largest difference, and questions that get another option."""
-    requests = [request for question in questions for request in question]
-    encoded = [((context, end), *stock._encode_pair(context, end)) for context, end in requests]
-    stock.batch_size_per_gpu = 8
-    ours, theirs = (
-        reference._loglikelihood_tokens(encoded),
-        stock._loglikelihood_tokens(encoded, disable_tqdm=True),
-    )
-    predicted = [choose_options(questions, found) for found in (ours, theirs)]
-    return {
-        "fp32_difference": max(abs(one[0] - other[0]) for one, other in zip(ours, theirs, strict=True)),
-        "fp32_options_differ": sum(one != other for one, other in zip(*predicted, strict=True)),
-    }
-
-
-def choose_options(questions: list[Question], scores: Scores) -> list[int]:
-    """The number of each question's most likely request."""
-    logprobs = iter([logprob for logprob, _ in scores])
-    return [int(np.argmax([next(logprobs) for _ in question])) for question in questions]
-
-
 COLUMNS = {
     "workload": "workload", "stock_tokens": "tokens stock computes", "unique": "distinct tokens",
     "computed": "tokens we compute", "batch_size": "stock's batch size", "stock_seconds": "stock, s",
@@ -197,15 +175,14 @@ COLUMNS = {
     "stock_rate": "stock, tokens/s", "rate": "ours, tokens/s", "ratio": "ratio",
     "limit": "ratio of tokens", "stock_memory": "stock, MiB", "memory": "ours, MiB",
     "stock_error": "stock, error", "error": "ours, error",
-    "fp32_difference": "largest fp32 difference", "fp32_options_differ": "other option in fp32",
     "same_texts": "same texts",
 }  # fmt: skip
 
 
-def format_table(rows: list[dict[str, Any]]) -> str:
+def format_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
     """Rows as Markdown."""
-    keys = [key for key in COLUMNS if any(key in row for row in rows)]
-    lines = ["| " + " | ".join(COLUMNS[key] for key in keys) + " |", "|---" * len(keys) + "|"]
+    keys = [key for key in columns if any(key in row for row in rows)]
+    lines = ["| " + " | ".join(columns[key] for key in keys) + " |", "|---" * len(keys) + "|"]
     lines += ["| " + " | ".join(format_value(row.get(key, "")) for key in keys) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -216,50 +193,56 @@ def format_value(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workloads", default="", help="beginnings of their names, separated by commas")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--dtype", default="bfloat16")
+def make_parser(purpose: str) -> argparse.ArgumentParser:
+    """A parser of what both benchmarks take."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument(
+        "--workloads",
+        type=lambda names: tuple(name.lower() for name in names.split(",")),
+        default=("",),
+        help="beginnings of their names, separated by commas",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    return parser.parse_args()
+    return parser
+
+
+def describe(arguments: argparse.Namespace, dtype: str) -> str:
+    source = "release files" if arguments.data.is_dir() else "random words of the same shapes"
+    versions = {name: version(name) for name in ("torch", "transformers", "lm_eval", "gptalt-eval")}
+    return json.dumps({**versions, "dtype": dtype, "requests": source, **describe_hardware()})
 
 
 def main() -> None:
-    arguments = read_arguments()
+    parser = make_parser(__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", default="bfloat16")
+    arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
-    wanted = tuple(word.lower() for word in arguments.workloads.split(",") if word)
-    source = "release files" if arguments.data.is_dir() else "random words of the same shapes"
-    versions = {name: version(name) for name in ("torch", "transformers", "lm_eval", "gptalt-eval")}
-    print(json.dumps({**versions, "dtype": arguments.dtype, "requests": source, **describe_hardware()}))
+    print(describe(arguments, arguments.dtype))
     model = {**fetch(), "device": arguments.device}
     ours = add_tree(HFLM)(**{**model, "dtype": arguments.dtype})
     stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
     exact = copy.deepcopy(ours.model).float()  # the very weights, rounded as they are, in exact arithmetic
     reference = add_tree(HFLM)(pretrained=exact, tokenizer=ours.tokenizer)
-    stock32 = HFLM(pretrained=exact, tokenizer=ours.tokenizer)
     others = load_others(model["pretrained"], arguments.dtype)
     rows = []
-    for name, make in WORKLOADS.items():
-        if wanted and not name.lower().startswith(wanted):
+    for name in WORKLOADS:
+        if not name.lower().startswith(arguments.workloads):
             continue
-        questions = make(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
-        requests = [request for question in questions for request in question]
+        requests = [request for question in make_questions(name, arguments.data) for request in question]
         row = compare(name, requests, ours, stock, reference, arguments.repeats)
-        row |= check_float32(questions, reference, stock32)
         for other, score in others.items():
             _, row[f"{other}_seconds"], _ = measure(partial(score, requests), ours.device)
         rows.append(row)
         print(json.dumps(row), flush=True)
-    for name, make_prompts in GENERATION.items():
-        if wanted and not name.lower().startswith(wanted):
+    for name in GENERATION:
+        if not name.lower().startswith(arguments.workloads):
             continue
-        prompts = make_prompts(arguments.data) if arguments.data.is_dir() else make_synthetic(name)
-        row = generate(name, prompts, ours, stock, arguments.repeats)
+        row = generate(name, make_questions(name, arguments.data), ours, stock, arguments.repeats)
         rows.append(row)
         print(json.dumps(row), flush=True)
-    print(format_table(rows))
+    print(format_table(rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -141,6 +141,12 @@ SHAPES = {
 }
 
 
+def make_questions(name: str, data: Path) -> list[Any]:
+    """A workload's questions, or prompts to generate from; where the folder of release files is, of these."""
+    makers: dict[str, Any] = {**WORKLOADS, **GENERATION}
+    return makers[name](data) if data.is_dir() else make_synthetic(name)
+
+
 def make_synthetic(name: str) -> list[Any]:
     """Questions, or prompts to generate from, of a workload's shape, of random words."""
     source = random.Random(name)

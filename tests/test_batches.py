@@ -10,6 +10,9 @@ from gptalt_eval.scoring import batches
 from gptalt_eval.scoring.batches import Row, cut_chunk, cut_pieces, follow, group_rows, see
 from gptalt_eval.scoring.tree import Query, build_tree
 
+# what a call costs on processors without and with tiles
+EITHER = pytest.mark.parametrize("call", [2500, 10000])
+
 
 def list_chunks(tree, budget):
     kept, start, chunks = np.zeros(0, dtype=np.int64), 0, []
@@ -50,10 +53,10 @@ def paint(tree, chunk, rows, blocks):
 def test_pieces_hold_every_seen_pair_once_and_no_other(call, asked, budget):
     tree = build_tree(asked)
     with pytest.MonkeyPatch.context() as patch:  # cheap calls are used for rows as short as these
-        for name in ("CALL", "ROW", "MERGE"):
-            patch.setattr(batches, name, call / 10 if name == "MERGE" else call)
+        patch.setattr(batches, "ROW", call)
+        patch.setattr(batches, "MERGE", call / 10)
         for chunk in list_chunks(tree, budget):
-            rows, blocks = cut_pieces(tree, chunk)
+            rows, blocks = cut_pieces(tree, chunk, call)
             painted, seen = paint(tree, chunk, rows, blocks)
             assert (painted == seen).all()
             answered = [token for row in rows for token in row.tokens[row.first :].tolist()]
@@ -66,32 +69,35 @@ def count_scores(rows, blocks):
     return squares + sum(areas)
 
 
-def test_shallow_trees_are_cut_apart_and_long_prefixes_shared():
+@EITHER
+def test_shallow_trees_are_cut_apart_and_long_prefixes_shared(call):
     """40 questions of 60 tokens without a common beginning, then after one of 600: far from a dense mask."""
     apart = build_tree([Query([number + 5] * 60, [0]) for number in range(40)])
     (chunk,) = list_chunks(apart, 2400)
-    assert count_scores(*cut_pieces(apart, chunk)) == 40 * 60 * 60
+    assert count_scores(*cut_pieces(apart, chunk, call)) == 40 * 60 * 60
     shared = build_tree([Query([1] * 600 + [number + 5] * 60, [0]) for number in range(40)])
     (chunk,) = list_chunks(shared, 3000)
-    rows, blocks = cut_pieces(shared, chunk)
+    rows, blocks = cut_pieces(shared, chunk, call)
     assert [(block.rows, block.columns) for block in blocks] == [((600, 3000), (0, 600))]
     assert count_scores(rows, blocks) == 600 * 600 + 2400 * 600 + 40 * 60 * 60
 
 
-def test_a_short_context_is_repeated_before_its_options():
+@EITHER
+def test_a_short_context_is_repeated_before_its_options(call):
     tree = build_tree([Query([1] * 20 + [option] * 15, [0]) for option in (5, 6, 7, 8)])
     (chunk,) = list_chunks(tree, 1000)
-    rows, blocks = cut_pieces(tree, chunk)
+    rows, blocks = cut_pieces(tree, chunk, call)
     assert blocks == []
     assert [(len(row.tokens), row.first) for row in rows] == [(35, 0), (35, 20), (35, 20), (35, 20)]
 
 
-def test_rows_of_similar_length_are_one_batch():
+@EITHER
+def test_rows_of_similar_length_are_one_batch(call):
     lengths = [900, 60, 62, 61, 5, 880, 64]
-    groups = group_rows([Row(np.arange(length), 0) for length in lengths])
+    groups = group_rows([Row(np.arange(length), 0) for length in lengths], call)
     assert sum(map(len, groups)) == len(lengths)
-    assert {60, 61, 62, 64} <= {len(row.tokens) for row in groups[-1]}
-    assert len(groups) < 4
+    assert any({60, 61, 62, 64} <= {len(row.tokens) for row in group} for group in groups)
+    assert len(groups) <= 4
 
 
 def test_a_cut_is_moved_to_where_few_ancestors_are_kept():

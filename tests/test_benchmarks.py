@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def beside_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("workloads", "scoring", "gpu"):
+    for name in ("workloads", "scoring", "exactness", "gpu"):
         sys.modules.pop(name, None)
 
 
@@ -35,6 +35,7 @@ def test_real_and_random_workloads_share_alike(shared_data):
 
 @pytest.mark.torch
 def test_the_scoring_benchmark_counts_and_compares(smollm2):
+    import exactness
     import scoring
     import workloads
     from lm_eval.models.huggingface import HFLM
@@ -48,19 +49,20 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
     row = scoring.compare("test", requests, ours, stock, ours, 1)
     assert row["computed"] == row["unique"] < row["stock_tokens"]
     assert row["stock_error"] < 1e-3
-    checked = scoring.check_float32(questions, ours, stock)
-    assert checked["fp32_difference"] < 1e-3
-    assert checked["fp32_options_differ"] == 0
-    assert "WinoGrande" in scoring.format_table([row | checked | {"workload": "WinoGrande"}])
+    assert "| test |" in scoring.format_table([row], scoring.COLUMNS)
+    checked = exactness.compare("test", questions, ours, stock)
+    assert (checked["requests"], checked["questions"], checked["other"]) == (24, 12, 0)
+    assert 0 < checked["difference"] < 1e-3
+    assert "| test | 24 |" in scoring.format_table([checked], exactness.COLUMNS)
 
 
 @pytest.mark.torch  # for what the module imports
 def test_options_are_counted_by_question_not_by_context():
-    import scoring
+    import exactness
 
     questions = [[("Ann went", " home"), ("Ben went", " home")], [("It is", " A"), ("It is", " B")]]
     scores = [(-2.0, False), (-1.0, False), (-1.0, True), (-3.0, False)]
-    assert scoring.choose_options(questions, scores) == [1, 0]
+    assert exactness.choose_options(questions, scores) == [1, 0]
 
 
 @pytest.mark.torch

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from test_batches import list_chunks
 from test_tree import queries
 
-from gptalt_eval.scoring import batches
-from gptalt_eval.scoring.attention import LANES, make_dense_mask
+from gptalt_eval.scoring import attention, batches, pieces
+from gptalt_eval.scoring.attention import make_dense_mask
 from gptalt_eval.scoring.batches import Row
 from gptalt_eval.scoring.pieces import Layout, LongRow, PieceAttention
 from gptalt_eval.scoring.tree import Query, build_tree
@@ -45,14 +45,15 @@ def test_pieces_attend_to_what_a_token_sees(prices, asked, budget, heads):
     tree = build_tree(asked)
     with pytest.MonkeyPatch.context() as patch:
         call, edge = PRICES[prices]
-        for name, price in (("CALL", call), ("ROW", 0), ("MERGE", call / 100), ("EDGE", edge)):
+        patch.setattr(pieces, "CALL", call)
+        for name, price in (("ROW", 0), ("MERGE", call / 100), ("EDGE", edge)):
             patch.setattr(batches, name, price)
         for chunk in list_chunks(tree, budget):
             states = make_states(chunk, *heads)
-            attention = PieceAttention(tree, chunk)
-            found = attention.attend(*states, 0.5)
+            pattern = PieceAttention(tree, chunk)
+            found = pattern.attend(*states, 0.5)
             assert torch.allclose(found, attend_densely(tree, chunk, *states, 0.5), atol=1e-5)
-            (layout,) = attention.layouts.values()
+            (layout,) = pattern.layouts.values()
             assert isinstance(layout.pieces[0], LongRow) == (edge < 0)
 
 
@@ -66,30 +67,30 @@ def test_long_passages_and_what_hangs_on_them():
     tree = build_tree(asked)
     kinds = set()
     for chunk in list_chunks(tree, 1000):
-        attention = PieceAttention(tree, chunk)
+        pattern = PieceAttention(tree, chunk)
         states = make_states(chunk, 4, 2)
         assert torch.allclose(
-            attention.attend(*states, 0.5), attend_densely(tree, chunk, *states, 0.5), atol=1e-5
+            pattern.attend(*states, 0.5), attend_densely(tree, chunk, *states, 0.5), atol=1e-5
         )
-        (layout,) = attention.layouts.values()
-        kinds |= {type(piece).__name__ for piece in layout.pieces} | (
-            {"Block"} if attention.blocks else set()
-        )
+        (layout,) = pattern.layouts.values()
+        kinds |= {type(piece).__name__ for piece in layout.pieces} | ({"Block"} if pattern.blocks else set())
     assert kinds == {"LongRow", "ShortRows", "Block"}
 
 
 def test_layers_may_differ_in_heads():
     tree = build_tree([Query([1] * 9 + [number] * 5, [0]) for number in (2, 3)])
     (chunk,) = list_chunks(tree, 100)
-    attention = PieceAttention(tree, chunk)
+    pattern = PieceAttention(tree, chunk)
     for heads, groups in ((4, 2), (6, 2), (4, 2), (2, 2)):
         states = make_states(chunk, heads, groups)
         expected = attend_densely(tree, chunk, *states, 0.5)
-        assert torch.allclose(attention.attend(*states, 0.5), expected, atol=1e-5)
-    assert len(attention.layouts) == 3
+        assert torch.allclose(pattern.attend(*states, 0.5), expected, atol=1e-5)
+    assert len(pattern.layouts) == 3
 
 
-def test_keys_fill_the_lanes():
+@pytest.mark.parametrize(("lanes", "keys"), [(16, 48), (32, 64)])
+def test_keys_fill_the_lanes(lanes, keys, monkeypatch):
+    monkeypatch.setattr(attention, "LANES", lanes)
     rows = [Row(np.arange(start, start + length), 0) for start, length in ((0, 40), (40, 35))]
     (piece,) = Layout(rows, 0, 75, 1, 1, torch.float32).pieces
-    assert piece.mask.shape[-1] == 2 * LANES
+    assert piece.mask.shape[-1] == keys

@@ -21,9 +21,14 @@ from gptalt_eval.scoring.batches import Chunk, see
 from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
-# keys of a call on a CPU: its kernel takes whole vectors of scores, and those left over one by one, so that
-# 63 keys took twice the time of 64
-LANES = 32
+# Of the attention kernel on a CPU, measured on two: where the processor multiplies tiles (AMX), scores cost a
+# quarter of what they do elsewhere, beside a call's own price. They are constants, not timed at start-up: cut
+# by timings, no two runs on a machine would round alike.
+TILES = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
+CALL = 10000 if TILES else 2500  # a call of the kernel, and what is around it, in scores
+# keys of a call: the kernel takes whole vectors of scores, and those left over one by one, so that 63 keys
+# took 1.3 to 2 times as long as 64
+LANES = 32 if TILES else 16
 # what models hand to an attention function that changes nothing here: the pattern already holds it
 HARMLESS = {
     "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal",

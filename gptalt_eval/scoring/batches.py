@@ -112,9 +112,7 @@ class Block:
     columns: tuple[int, int]
 
 
-# Costs in units of one score (one query and one key, all heads), measured on a CPU in bf16. They are
-# constants, not timed at start-up: cut by timings, no two runs would round alike.
-CALL = 10000  # a call of the attention kernel, and what is around it
+# Costs in units of one score (one query and one key, all heads), measured on a CPU in bf16.
 ROW = 500  # one more row of a batch
 MERGE = 60  # a query whose answer is put together from one more part
 CAUSAL = 0.45  # of a square whose upper triangle the kernel skips
@@ -131,14 +129,19 @@ def price_masked(length: int) -> float:
     return (MASKED * length + COPY) * length
 
 
-def cut_pieces(tree: PrefixTree, chunk: Chunk) -> tuple[list[Row], list[Block]]:
+def cut_pieces(tree: PrefixTree, chunk: Chunk, call: float) -> tuple[list[Row], list[Block]]:
     """Rows and blocks that hold every pair of a chunk's attention pattern once, and no other.
 
     Each query is answered by one row; what it sees beyond is in blocks.
+
+    Args:
+        tree, chunk: of which.
+        call: cost of a call of the attention kernel, in scores.
     """
     depth = tree.depth[chunk.start : chunk.end]
     cached = len(chunk.kept)
-    rows, blocks = PieceCutter(depth, tree.subtree_end[chunk.start : chunk.end] - chunk.start, cached).cut()
+    end = tree.subtree_end[chunk.start : chunk.end] - chunk.start
+    rows, blocks = PieceCutter(depth, end, cached, call).cut()
     return rows, [*blocks, *cut_cached(depth, cached)]
 
 
@@ -162,14 +165,15 @@ class PieceCutter:
         depth: [T] of the chunk's tokens.
         end: [T] of their subtrees, counted from the chunk's first token; may lie beyond the chunk.
         cached: keys before the chunk's own.
+        call: cost of a call of the attention kernel.
     """
 
-    def __init__(self, depth: Ints, end: Ints, cached: int) -> None:
+    def __init__(self, depth: Ints, end: Ints, cached: int, call: float) -> None:
         length = len(depth)
         end = np.minimum(end, length)
         begins = np.ones(length, dtype=bool)
         begins[1:] = (np.diff(depth) != 1) | (np.diff(end) != 0)
-        self.length, self.cached = length, cached
+        self.length, self.cached, self.call = length, cached, call
         self.begin: list[int] = np.flatnonzero(begins).tolist()
         self.stop = [*self.begin[1:], length]  # where the segment's own tokens end
         self.end: list[int] = end[self.begin].tolist()  # where its subtree ends
@@ -221,7 +225,7 @@ class PieceCutter:
                 + COPY * (length - first)
             )
             below = sum(cost[child] for child in children)
-            split = ROW + min(price_causal(own), price_masked(own)) + CALL + rest * (own + MERGE) + below
+            split = ROW + min(price_causal(own), price_masked(own)) + self.call + rest * (own + MERGE) + below
             self.unrolled[index] = not children or whole <= split
             cost[index] = min(whole, split) if children else whole
 
@@ -242,8 +246,8 @@ class PieceCutter:
         return rows
 
 
-def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that are computed as one batch: padding them to the longest must cost less than a call."""
+def group_rows(rows: Sequence[Row], call: float) -> list[list[Row]]:
+    """Rows that are computed as one batch: padding them to the longest must cost less than a call does."""
     groups: list[list[Row]] = []
     wasted, answered = 0, 0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
@@ -253,7 +257,7 @@ def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
             # a row that answers more than those before it makes these longer too
             grown = max(0, own - answered) * length * len(groups[-1])
             wasted += grown + length * max(own, answered) - len(row.tokens) * own
-        if not groups or wasted > CALL:
+        if not groups or wasted > call:
             groups.append([])
             wasted, answered = 0, 0
         groups[-1].append(row)

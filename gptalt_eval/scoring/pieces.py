@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import softplus
 
-from gptalt_eval.scoring.attention import attend, attend_first, fill_lanes, make_additive
+from gptalt_eval.scoring.attention import CALL, attend, attend_first, fill_lanes, make_additive
 from gptalt_eval.scoring.batches import Block, Chunk, Row, cut_pieces, group_rows
 from gptalt_eval.scoring.tree import Ints, PrefixTree
 
@@ -27,7 +27,7 @@ class PieceAttention:
     """
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
-        self.rows, self.blocks = cut_pieces(tree, chunk)
+        self.rows, self.blocks = cut_pieces(tree, chunk, CALL)
         self.cached = len(chunk.kept)
         self.layouts: dict[Any, Layout] = {}
 
@@ -67,7 +67,7 @@ class Layout:
     def __init__(
         self, rows: Sequence[Row], cached: int, length: int, groups: int, repeats: int, dtype: torch.dtype
     ) -> None:
-        short = group_rows([row for row in rows if not row.is_long])
+        short = group_rows([row for row in rows if not row.is_long], CALL)
         self.pieces: list[LongRow | ShortRows] = [LongRow(row, cached, length) for row in rows if row.is_long]
         self.pieces += [ShortRows(group, cached, length, groups, repeats, dtype) for group in short]
         self.shape = (length, groups, repeats)
