@@ -1,4 +1,4 @@
-"""The tree against stock lm-eval in float32, on every request: log-likelihoods, and options chosen by them.
+"""The tree against stock lm-eval in float32, on every request: log-likelihoods, options, generated texts.
 
     python benchmarks/exactness.py [--workloads piqa,mmlu] [--data FOLDER]
 
@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import transformers
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from scoring import Scores, describe, format_table, make_parser
-from workloads import WORKLOADS, Question, make_questions
+from workloads import GENERATION, WORKLOADS, Question, make_questions
 
 from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.smollm2 import fetch
 
 COLUMNS = {
     "workload": "workload", "requests": "requests", "difference": "largest difference, nats",
-    "questions": "questions", "other": "another option",
+    "questions": "questions", "other": "another option", "texts": "another text",
 }  # fmt: skip
 
 
@@ -48,6 +49,16 @@ def choose_options(questions: list[Question], scores: Scores) -> list[int]:
     return [int(np.argmax([next(logprobs) for _ in question])) for question in questions]
 
 
+def compare_texts(
+    name: str, prompts: list[tuple[str, dict[str, Any]]], ours: Any, stock: Any
+) -> dict[str, Any]:
+    """The row of a generation workload."""
+    asked = [Instance("generate_until", {}, prompt, number) for number, prompt in enumerate(prompts)]
+    found, theirs = (lm.generate_until(asked, disable_tqdm=True) for lm in (ours, stock))
+    other = sum(one != other for one, other in zip(found, theirs, strict=True))
+    return {"workload": name, "requests": len(prompts), "texts": other}
+
+
 def main() -> None:
     arguments = make_parser(__doc__.splitlines()[0]).parse_args()
     transformers.utils.logging.disable_progress_bar()
@@ -55,10 +66,13 @@ def main() -> None:
     ours = add_tree(HFLM)(**fetch(), device=arguments.device, dtype="float32")
     stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer, batch_size=8)
     rows = []
-    for name in WORKLOADS:
+    for name in (*WORKLOADS, *GENERATION):
         if name.lower().startswith(arguments.workloads):
-            rows.append(compare(name, make_questions(name, arguments.data), ours, stock))
-            print(json.dumps(rows[-1]), flush=True)
+            row = (compare_texts if name in GENERATION else compare)(
+                name, make_questions(name, arguments.data), ours, stock
+            )
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     print(format_table(rows, COLUMNS))
 
 

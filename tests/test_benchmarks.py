@@ -54,6 +54,12 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
     assert (checked["requests"], checked["questions"], checked["other"]) == (24, 12, 0)
     assert 0 < checked["difference"] < 1e-3
     assert "| test | 24 |" in scoring.format_table([checked], exactness.COLUMNS)
+    prompts = [(f"{word} went to the", {"until": ["."], "max_gen_toks": 3}) for word in ("Ann", "Ben", "He")]
+    assert exactness.compare_texts("test", prompts, ours, stock) == {
+        "workload": "test",
+        "requests": 3,
+        "texts": 0,
+    }
 
 
 @pytest.mark.torch  # for what the module imports

@@ -346,6 +346,24 @@ def test_flex_attention_gives_the_same_answers():
         assert np.allclose(found[way], found["pieces"], atol=1e-5)
 
 
+def test_flex_attention_is_compiled_once_for_all_chunks_of_a_run():
+    """Chunks of many lengths, with few and many ancestors, are of one shape."""
+    generator = np.random.default_rng(0)
+    queries = [Query(generator.integers(3, VOCABULARY, size).tolist(), [3]) for size in (250, 3, 190, 60, 7)]
+    engine = PackedEngine(tiny.make_model("llama"), "flex", 160, 160)
+    attend, shapes, lengths = engine.compiled, set(), []
+
+    def spy(query, key, value, block_mask, **settings):
+        shapes.add((query.shape, key.shape, value.shape, block_mask.shape))
+        return attend(query, key, value, block_mask=block_mask, **settings)
+
+    engine.compiled = spy
+    for _ in engine.score(queries, lambda progress: lengths.append(progress.computed)):
+        pass
+    assert len(set(np.diff(lengths))) > 1
+    assert len(shapes) == 1
+
+
 VOCABULARY = tiny.VOCABULARY
 
 

@@ -165,18 +165,22 @@ def make_dense_mask(tree: PrefixTree, chunk: Chunk, dtype: torch.dtype, device: 
 
 
 class FlexAttention:
-    """FlexAttention with a block mask (https://arxiv.org/abs/2412.05496); its shapes are a few padded sizes.
+    """FlexAttention with a block mask (https://arxiv.org/abs/2412.05496).
+
+    All chunks of a run are padded to one shape, for each shape is compiled anew. Padding costs no more than
+    its copies: blocks that nobody sees are left out.
 
     Args:
         tree, chunk: what to attend to.
+        budget: tokens that a chunk of this run may have.
         device: of the model's first layer.
         compiled: the compiled kernel, or ``flex_attention`` itself.
     """
 
-    def __init__(self, tree: PrefixTree, chunk: Chunk, device: Any, compiled: Any) -> None:
+    def __init__(self, tree: PrefixTree, chunk: Chunk, budget: int, device: Any, compiled: Any) -> None:
         self.cached, self.length = len(chunk.kept), len(chunk)
-        self.room = round_up(self.cached)
-        self.rows = round_up(self.length)
+        self.room = round_up(int(tree.depth.max()))
+        self.rows = round_up(budget)
         # by slot: the token's place in the order and the end of its subtree; an empty slot is seen by nobody
         order = np.full(self.room + self.rows, np.iinfo(np.int32).max, np.int64)
         end = np.full(self.room + self.rows, -1, np.int64)
@@ -223,5 +227,5 @@ class FlexAttention:
 
 
 def round_up(length: int) -> int:
-    """The least of 0, 128, 256, 512, ... that holds a length."""
-    return 0 if length == 0 else max(128, 1 << (length - 1).bit_length())
+    """The least of 128, 256, 512, ... that holds a length."""
+    return max(128, 1 << (length - 1).bit_length())

@@ -193,7 +193,7 @@ class PackedEngine(Engine):
         if self.way == "pieces":
             return PieceAttention(tree, chunk)
         if self.way == "flex":
-            return attention.FlexAttention(tree, chunk, self.device, self.compiled)
+            return attention.FlexAttention(tree, chunk, self.budget, self.device, self.compiled)
         return None
 
     def place(self, values: Ints) -> torch.Tensor:
@@ -204,4 +204,9 @@ def compile_flex(device: torch.device) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
     # uncompiled it writes out all scores: right on any device, for tests, but slow
-    return torch.compile(flex_attention, dynamic=False) if device.type == "cuda" else flex_attention
+    if device.type != "cuda":
+        return flex_attention
+    # a process that scores several models, or runs of several lengths, meets more shapes than the eight after
+    # which torch would go on uncompiled
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    return torch.compile(flex_attention, dynamic=False)
