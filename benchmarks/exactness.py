@@ -63,7 +63,7 @@ def main() -> None:
     arguments = make_parser(__doc__.splitlines()[0]).parse_args()
     transformers.utils.logging.disable_progress_bar()
     print(describe(arguments, "float32"))
-    ours = add_tree(HFLM)(**fetch(), device=arguments.device, dtype="float32")
+    ours = add_tree(HFLM)(**{**fetch(), "device": arguments.device, "dtype": "float32"})
     stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer, batch_size=8)
     rows = []
     for name in (*WORKLOADS, *GENERATION):

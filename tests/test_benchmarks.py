@@ -1,5 +1,6 @@
 """The benchmarks run, on shapes small enough for a test."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -60,6 +61,26 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
         "requests": 3,
         "texts": 0,
     }
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("script", "more"), [("scoring", ["--repeats", "1"]), ("exactness", [])])
+def test_the_commands_print_a_table(script, more, smollm2, monkeypatch, tmp_path, capsys):
+    import importlib
+
+    import workloads
+
+    some = {
+        "WinoGrande, 300": workloads.make_synthetic("WinoGrande, 300")[:2],
+        "GSM8K 5-shot, 64": [("Ann went", {"until": ["."], "max_gen_toks": 2})],
+    }
+    monkeypatch.setattr(workloads, "make_synthetic", some.__getitem__)
+    arguments = ["--workloads", "winogrande,gsm8k", "--data", str(tmp_path / "none"), *more]
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    importlib.import_module(script).main()
+    first, *_, table = capsys.readouterr().out.strip().split("\n", 3)
+    assert json.loads(first)["requests"] == "random words of the same shapes"
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in some]
 
 
 @pytest.mark.torch  # for what the module imports
