@@ -22,7 +22,7 @@ from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
 # Of the attention kernel on a CPU, the best of those tried on two: where the processor multiplies tiles
-# (AMX), scores cost less beside a call's own price. They are constants, not timed at start-up: cut by timings,
+# (AMX), scores cost less beside a call's own price. Constants, not timed at start-up: cut by timings,
 # no two runs on a machine would round alike.
 TILES = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
 CALL = 10000 if TILES else 2500  # a call of the kernel, and what is around it, in scores
