@@ -68,11 +68,9 @@ def main() -> None:
     rows = []
     for name in (*WORKLOADS, *GENERATION):
         if name.lower().startswith(arguments.workloads):
-            row = (compare_texts if name in GENERATION else compare)(
-                name, make_questions(name, arguments.data), ours, stock
-            )
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+            measure = compare_texts if name in GENERATION else compare
+            rows.append(measure(name, make_questions(name, arguments.data), ours, stock))
+            print(json.dumps(rows[-1]), flush=True)
     print(format_table(rows, COLUMNS))
 
 

@@ -198,7 +198,7 @@ def make_parser(purpose: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument(
         "--workloads",
-        type=lambda names: tuple(name.lower() for name in names.split(",")),
+        type=lambda names: tuple(name.lower() for name in names.split(",") if name) or ("",),
         default=("",),
         help="beginnings of their names, separated by commas",
     )

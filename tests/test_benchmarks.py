@@ -75,7 +75,7 @@ def test_the_commands_print_a_table(script, more, smollm2, monkeypatch, tmp_path
         "GSM8K 5-shot, 64": [("Ann went", {"until": ["."], "max_gen_toks": 2})],
     }
     monkeypatch.setattr(workloads, "make_synthetic", some.__getitem__)
-    arguments = ["--workloads", "winogrande,gsm8k", "--data", str(tmp_path / "none"), *more]
+    arguments = ["--workloads", "winogrande,gsm8k,", "--data", str(tmp_path / "none"), *more]
     monkeypatch.setattr(sys, "argv", [script, *arguments])
     importlib.import_module(script).main()
     first, *_, table = capsys.readouterr().out.strip().split("\n", 3)
