@@ -17,8 +17,8 @@ from lm_eval.models.huggingface import HFLM
 from scoring import Scores, describe, format_table, make_parser
 from workloads import GENERATION, WORKLOADS, Question, make_questions
 
+from gptalt_eval.planning.smollm2 import fetch
 from gptalt_eval.scoring.backend import add_tree
-from gptalt_eval.smollm2 import fetch
 
 COLUMNS = {
     "workload": "workload", "requests": "requests", "difference": "largest difference, nats",

@@ -19,8 +19,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from gptalt_eval.planning.smollm2 import fetch
 from gptalt_eval.scoring.backend import add_tree
-from gptalt_eval.smollm2 import fetch
 
 SEVEN_BILLION = {
     "vocab_size": 32000,

@@ -32,9 +32,9 @@ from lm_eval.models.huggingface import HFLM
 from others import load_others
 from workloads import GENERATION, WORKLOADS, Request, make_questions
 
-from gptalt_eval.environment import describe_hardware
+from gptalt_eval.machine.environment import describe_hardware
+from gptalt_eval.planning.smollm2 import fetch
 from gptalt_eval.scoring.backend import add_tree
-from gptalt_eval.smollm2 import fetch
 
 BATCH_SIZES = (1, 8, 32)
 TURNS = 3  # of each, the best of which counts: the machine's speed changes from minute to minute

@@ -19,11 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.plugins import load_plugins
-from gptalt_eval.taskindex import find_lm_eval_tasks, find_yaml_files, read_lm_eval_tasks
-from gptalt_eval.validate import Validator
+from gptalt_eval.contract.plugins import load_plugins
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.index import find_lm_eval_tasks, find_yaml_files, read_lm_eval_tasks
 from gptalt_eval.validation.findings import gather_distinct
+from gptalt_eval.validation.validator import Validator
 
 HEAVY = ("lm_eval", "torch", "transformers", "datasets")
 REFUSALS = ("Refused",)  # what the factory itself says of a group's members

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gptalt_eval.choices import find_choice, find_text
-from gptalt_eval.data import read_jsonl
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.figures import PAGE_INK, PAGE_LINE, make_svg
-from gptalt_eval.hookspecs import hookimpl
-from gptalt_eval.releases import from_rows, read_json
-from gptalt_eval.types import (
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.replies import find_choice, find_text
+from gptalt_eval.contract.types import (
     Command,
     Dataset,
+    Installed,
     Model,
     Option,
     Owner,
@@ -32,18 +30,22 @@ from gptalt_eval.types import (
     Vote,
     VoteFormat,
 )
+from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
+from gptalt_eval.machine.version import __version__ as __version__
+from gptalt_eval.results.figures import PAGE_INK, PAGE_LINE, make_svg
 
 if TYPE_CHECKING:
-    from gptalt_eval.api import evaluate
-    from gptalt_eval.record import Record
+    from gptalt_eval.contract.record import Record
+    from gptalt_eval.running.api import evaluate
 
-__version__ = "0.1.0"
 __all__ = [
     "PAGE_INK",
     "PAGE_LINE",
     "Command",
     "Dataset",
     "GptaltError",
+    "Installed",
+    "InterruptedRun",
     "Model",
     "Option",
     "Owner",
@@ -69,11 +71,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # `evaluate` pulls in the run's machinery; importing a plugin must not.
     if name == "evaluate":
-        from gptalt_eval.api import evaluate
+        from gptalt_eval.running.api import evaluate
 
         return evaluate
     if name == "Record":
-        from gptalt_eval.record import Record
+        from gptalt_eval.contract.record import Record
 
         return Record
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

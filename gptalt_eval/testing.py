@@ -18,13 +18,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pluggy
 import pytest
 
-from gptalt_eval import __version__, builtin, hookspecs
-from gptalt_eval.hookspecs import hookimpl
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.types import Model, Owner
+from gptalt_eval.commands import subcommands
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.plugins import Plugins, register_core
+from gptalt_eval.contract.types import Model, Owner
+from gptalt_eval.planning import builtin
 
 Likelihood = Callable[[str, str], float]
 Generate = Callable[[str], str]
@@ -104,9 +104,7 @@ def make_plugin_set(*others: object, models: list[Model] | None = None) -> Plugi
         others: plugin modules or objects with ``@hookimpl`` functions.
         models: models to register besides (for a scripted one).
     """
-    plugins = Plugins(pluggy.PluginManager(hookspecs.GROUP))
-    plugins.manager.add_hookspecs(hookspecs)
-    plugins.register(builtin, Owner("builtin", __version__, "gptalt-eval"))
+    plugins = register_core(builtin, subcommands)
     if models:
         plugins.register(GivenModels(models), Owner("given-models"))
     for other in others:

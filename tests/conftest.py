@@ -15,7 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
-pytest_plugins = ["gptalt_eval.testing"]
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -35,7 +34,7 @@ def assert_golden():
 
     To accept a change on purpose: ``GPTALT_UPDATE_GOLDEN=1 make test``, then read the difference.
     """
-    from gptalt_eval.lmeval import evaluation
+    from gptalt_eval.running.lmeval import evaluation
 
     def compare(plan, name):
         with evaluation.quiet(None):
@@ -98,7 +97,7 @@ def no_ambient_settings(monkeypatch):
 
 @functools.cache
 def fetch_smollm2() -> dict:
-    from gptalt_eval.smollm2 import fetch
+    from gptalt_eval.planning.smollm2 import fetch
 
     return dict(fetch())
 

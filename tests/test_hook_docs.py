@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import gptalt_eval
-from gptalt_eval import Owner, cli, hookspecs
-from gptalt_eval.plugins import Plugins
+from gptalt_eval import Owner
+from gptalt_eval.commands import cli
+from gptalt_eval.contract import hookspecs
+from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.testing import make_plugin_set
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +73,7 @@ def test_every_hook_has_an_example():
 def test_every_hook_has_a_test(name):
     here = Path(__file__).name
     sources = [
-        file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py") if file.name != here
+        file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py") if file.name != here
     ]
 
     assert any(name in list_hooks(source) for source in sources), f"no test implements {name}"

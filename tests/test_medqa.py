@@ -7,12 +7,12 @@ import pytest
 from gptalt_eval_plugin_medqa.tasks import replies
 
 import gptalt_eval
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.data import read_jsonl
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.lmeval import evaluation, tasks
-from gptalt_eval.resolve import resolve
-from gptalt_eval.spec import make_spec
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.data.readers import read_jsonl
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.lmeval import evaluation, tasks
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 EDITIONS = ("medqa_en_4", "medqa_en_5", "medqa_zh_hans_4", "medqa_zh_hans_5", "medqa_zh_hant_4")

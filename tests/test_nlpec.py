@@ -6,11 +6,12 @@ import gptalt_eval_plugin_nlpec as nlpec
 import pytest
 
 import gptalt_eval
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.lmeval import evaluation, tasks
-from gptalt_eval.resolve import resolve
-from gptalt_eval.spec import make_spec
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.data.locate import read_located
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.lmeval import evaluation, tasks
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 NAMES = [
@@ -103,6 +104,6 @@ def test_explaincpe_is_complete(shared_data):
 def test_no_shot_of_explaincpe_is_a_test_row(shared_data):
     asked = {doc["question"] for doc in load_docs("explaincpe", shared_data)}
     [task] = plan("explaincpe", shared_data, num_fewshot=3).cells[0].tasks
-    shown = {row["question"]: row for row in task.data.read("train")}
+    shown = {row["question"]: row for row in read_located(task.data, "train")}
     assert task.fewshot_split == "train"
     assert not asked & set(shown)

@@ -64,9 +64,11 @@ def test_the_wheel_carries_what_it_needs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     yamls = {f"gptalt_eval/task_yamls/{path.name}" for path in (ROOT / "task_yamls").glob("*.yaml")}
     assert yamls and yamls <= names
-    samples = {str(path.relative_to(ROOT)) for path in (ROOT / "gptalt_eval" / "samples").rglob("*.jsonl")}
+    samples = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "gptalt_eval" / "data" / "samples").rglob("*.jsonl")
+    }
     assert samples and samples <= names
-    assert {"gptalt_eval/pages/report.html.j2", "gptalt_eval/py.typed"} <= names
+    assert {"gptalt_eval/results/pages/report.html.j2", "gptalt_eval/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "plugins/"))]
 
 

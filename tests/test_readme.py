@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gptalt_eval.cli import gather_commands, make_parser
-from gptalt_eval.spec import read_argv
+from gptalt_eval.commands.cli import gather_commands, make_parser
+from gptalt_eval.contract.spec import read_argv
 from gptalt_eval.testing import make_plugin_set
 
 ROOT = Path(__file__).parents[1]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.resolve import resolve
-from gptalt_eval.spec import make_spec
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.testing import make_plugin_set
 
 TASKS = [

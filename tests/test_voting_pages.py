@@ -104,7 +104,7 @@ class Server:
 START = """
 import sys
 import gptalt_eval_plugin_elo
-from gptalt_eval.cli import dispatch
+from gptalt_eval.commands.cli import dispatch
 from gptalt_eval.testing import make_plugin_set
 sys.exit(dispatch(sys.argv[1:], make_plugin_set(gptalt_eval_plugin_elo)))
 """
@@ -223,7 +223,7 @@ def test_mistakes_are_explained(tmp_path, words, expected):
     import gptalt_eval_plugin_elo
 
     from gptalt_eval import GptaltError
-    from gptalt_eval.cli import dispatch
+    from gptalt_eval.commands.cli import dispatch
     from gptalt_eval.testing import make_plugin_set
 
     write_answers(tmp_path / "a")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from gptalt_eval.errors import GptaltError, did_you_mean
-from gptalt_eval.flags import Parser, add_run_flags
-from gptalt_eval.plugins import Plugins, load_plugins
-from gptalt_eval.types import Command
+from gptalt_eval.commands import subcommands
+from gptalt_eval.commands.flags import Parser, add_run_flags
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.plugins import Plugins, load_plugins
+from gptalt_eval.contract.types import Command
+from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
 EXAMPLES = """\
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=os.environ.get("GPTALT_EVAL_LOG", "WARNING").upper(), format="%(name)s: %(message)s"
     )
     try:
-        return dispatch(words, load_plugins())
+        return dispatch(words, load_plugins(builtin, subcommands))
     except GptaltError as error:
         print(f"gptalt-eval: {error}", file=sys.stderr)
         return error.exit_code
@@ -65,7 +66,7 @@ def dispatch(words: list[str], plugins: Plugins) -> int:
 
 
 def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
-    from gptalt_eval import known_plugins
+    from gptalt_eval.planning import known as known_plugins
 
     provider = known_plugins.find_provider("commands", word)
     if provider:
@@ -90,7 +91,7 @@ def gather_commands(plugins: Plugins) -> dict[str, Command]:
 
 
 def make_parser(commands: dict[str, Command]) -> Parser:
-    from gptalt_eval import __version__
+    from gptalt_eval.machine.version import __version__
 
     parser = Parser(
         prog="gptalt-eval",
@@ -108,7 +109,3 @@ def make_parser(commands: dict[str, Command]) -> Parser:
             subparser.add_argument(*option.names, **option.settings)
         subparser.set_defaults(subparser=subparser)
     return parser
-
-
-def print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

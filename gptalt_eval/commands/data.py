@@ -6,13 +6,13 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.data import SAMPLE, choose_data_dir
-from gptalt_eval.datasurvey import NOT_HERE, SplitSurvey, survey_dataset
-from gptalt_eval.errors import GptaltError, UnknownNameError, did_you_mean
-from gptalt_eval.localdata import add_local_datasets
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.types import Dataset
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
+from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.types import Dataset
+from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.data.survey import NOT_HERE, SplitSurvey, survey_dataset
+from gptalt_eval.planning.catalog import Catalog, add_local_datasets
 
 VERBS = ("ls", "check", "where", "prepare")
 EXIT_OF_FAULTY_DATA = 2
@@ -153,7 +153,7 @@ def run_where(arguments: argparse.Namespace, catalog: Catalog, folder: Path | No
 
 
 def run_prepare(arguments: argparse.Namespace, catalog: Catalog, folder: Path | None) -> int:
-    from gptalt_eval.dataprepare import prepare_dataset
+    from gptalt_eval.data.prepare import prepare_dataset
 
     if not arguments.names or arguments.source is None:
         raise GptaltError(
@@ -182,8 +182,7 @@ def run_prepare(arguments: argparse.Namespace, catalog: Catalog, folder: Path | 
 
 
 def show(arguments: argparse.Namespace, rows: list[dict[str, str]]) -> None:
-    from gptalt_eval.cli import print_json
-    from gptalt_eval.listing import print_rows
+    from gptalt_eval.commands.printing import print_json, print_rows
 
     if arguments.json:
         print_json(rows)

@@ -6,13 +6,15 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gptalt_eval.catalog import Catalog, Owned
-from gptalt_eval.errors import did_you_mean
-from gptalt_eval.plugins import PREFIX, Plugins
+from gptalt_eval.commands.printing import print_rows
+from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.contract.plugins import PREFIX, Plugins
+from gptalt_eval.contract.types import Owned
+from gptalt_eval.planning.catalog import Catalog
 
 
 def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
-    from gptalt_eval.cli import print_json
+    from gptalt_eval.commands.printing import print_json
 
     catalog = Catalog(plugins)
     listers: dict[str, Callable[[Catalog, bool], Iterable[dict[str, str]]]] = {
@@ -36,15 +38,6 @@ def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
     if arguments.kind in ("tasks", "groups") and not arguments.all:
         print(f"\nlm-eval's own run as well: gptalt-eval ls {arguments.kind} --all {arguments.word}".rstrip())
     return 0
-
-
-def print_rows(rows: list[dict[str, str]]) -> None:
-    """Columns, plain enough for grep and fast enough for `ls`."""
-    if not rows:
-        return
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
-    for row in rows:
-        print("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
 
 
 def list_tasks(catalog: Catalog, everything: bool, kinds: tuple[str, ...]) -> Iterable[dict[str, str]]:
@@ -94,7 +87,7 @@ def list_prompt_styles(catalog: Catalog) -> Iterable[dict[str, str]]:
 
 
 def list_plugins(catalog: Catalog) -> Iterable[dict[str, str]]:
-    from gptalt_eval.known_plugins import KNOWN
+    from gptalt_eval.planning.known import KNOWN
 
     for name, owner in catalog.plugins.owners.items():
         yield {
@@ -127,7 +120,7 @@ def count_contributions(catalog: Catalog, owner: Any) -> str:
 
 
 def run_plugins(arguments: argparse.Namespace, plugins: Plugins) -> int:
-    from gptalt_eval.cli import print_json
+    from gptalt_eval.commands.printing import print_json
 
     rows = list(list_plugins(Catalog(plugins)))
     if arguments.json:

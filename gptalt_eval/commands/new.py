@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.known_plugins import KNOWN
-from gptalt_eval.plugins import PREFIX, Plugins
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plugins import PREFIX, Plugins
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.known import KNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -69,9 +69,6 @@ def run_new(arguments: argparse.Namespace, plugins: Plugins) -> int:
     else:
         print(create_task(arguments.name, arguments.into or find_task_folder(Path.cwd()), Catalog(plugins)))
     return 0
-
-
-# ---------------------------------------------------------------------- plugins
 
 
 def create_plugin(name: str, into: Path) -> str:
@@ -131,9 +128,6 @@ def write_example(into: Path = Path("plugins")) -> None:
     write_files(into / EXAMPLE.distribution, render_plugin(EXAMPLE), f"rm -r {into / EXAMPLE.distribution}")
 
 
-# ---------------------------------------------------------------------- tasks
-
-
 def create_task(name: str, into: Path, catalog: Catalog) -> str:
     """Write ``NAME.yaml``, three rows for it to run on, and the first prompt that comes out.
 
@@ -185,12 +179,11 @@ def render_golden(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 def find_task_folder(folder: Path) -> Path:
     """``task_yamls/`` of the checkout of gptalt-eval that ``folder`` lies in, else ``folder`` itself."""
     for parent in (folder, *folder.parents):
-        if (parent / "task_yamls").is_dir() and (parent / "gptalt_eval" / "hookspecs.py").is_file():
+        if (parent / "task_yamls").is_dir() and (
+            parent / "gptalt_eval" / "contract" / "hookspecs.py"
+        ).is_file():
             return parent / "task_yamls"
     return folder
-
-
-# ---------------------------------------------------------------------- both
 
 
 def check_name(noun: str, name: str, pattern: re.Pattern[str], rule: str, joint: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.data import SAMPLE, choose_data_dir
-from gptalt_eval.errors import GptaltError, UnknownNameError, did_you_mean
-from gptalt_eval.localdata import add_local_datasets
-from gptalt_eval.plan import Plan, PlannedTask
-from gptalt_eval.resolve import resolve
-from gptalt_eval.spec import RunSpec
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
+from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.plan import Plan, PlannedTask
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.resolve import resolve
 
 
 def describe_model(catalog: Catalog, name: str) -> str:
@@ -88,7 +88,7 @@ def describe_data(task: PlannedTask) -> dict[str, str]:
 
 
 def render_first_prompt(plan: Plan) -> str:
-    from gptalt_eval.lmeval import evaluation
+    from gptalt_eval.running.lmeval import evaluation
 
     with evaluation.quiet(None):
         request = evaluation.build_first_requests(plan)

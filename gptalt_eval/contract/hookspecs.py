@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from gptalt_eval.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample, VoteFormat
+from gptalt_eval.contract.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample, VoteFormat
 
 if TYPE_CHECKING:
-    from gptalt_eval.plan import Plan
-    from gptalt_eval.record import Record
+    from gptalt_eval.contract.plan import Plan
+    from gptalt_eval.contract.record import Record
 
 GROUP = "gptalt_eval"
 hookspec = pluggy.HookspecMarker(GROUP)

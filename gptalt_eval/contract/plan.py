@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.catalog import Owned
-from gptalt_eval.data import LocatedData
-from gptalt_eval.spec import RunSpec
-from gptalt_eval.types import Model, Owner, PromptStyle
+from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Model, Owned, Owner, PromptStyle
 
 
 @dataclass(frozen=True)

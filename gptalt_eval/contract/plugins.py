@@ -14,14 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pluggy
 
-from gptalt_eval import hookspecs
-from gptalt_eval.errors import did_you_mean, nearest
-from gptalt_eval.types import Command, Dataset, Model, Owner, PromptStyle, ReportSection, VoteFormat
+from gptalt_eval.contract import hookspecs
+from gptalt_eval.contract.errors import did_you_mean, nearest
+from gptalt_eval.contract.types import Command, Dataset, Model, Owner, PromptStyle, ReportSection, VoteFormat
 
 ALLOW_LIST = "GPTALT_EVAL_LOAD_PLUGINS"
 PREFIX = "gptalt-eval-plugin-"
@@ -165,30 +165,38 @@ def report_cure(owner: Owner) -> str:
     )
 
 
-def load_plugins(environ: Mapping[str, str] | None = None) -> Plugins:
+def load_plugins(*core: ModuleType, environ: Mapping[str, str] | None = None) -> Plugins:
     """The core and every installed plugin that the allow-list admits.
 
     Args:
+        core: modules with the core's own contributions.
         environ: the environment; ``GPTALT_EVAL_LOAD_PLUGINS`` is a comma-separated list of plugin
             names (``medqa`` or ``gptalt-eval-plugin-medqa``). Unset: all. Empty: none but the core.
     """
-    from gptalt_eval import __version__, builtin
 
-    plugins = Plugins(pluggy.PluginManager(hookspecs.GROUP))
-    plugins.manager.add_hookspecs(hookspecs)
-    plugins.register(builtin, Owner("builtin", __version__, "gptalt-eval"))
+    plugins = register_core(*core)
     allowed = read_allow_list(os.environ if environ is None else environ)
-    installed: set[str | None] = {"builtin", "gptalt-eval"}
+    installed: set[str | None] = {"gptalt-eval", *plugins.owners}
     for entry_point in importlib.metadata.entry_points(group=hookspecs.GROUP):
         owner = find_owner(entry_point)
         installed |= {owner.plugin, owner.distribution}
-        if owner.plugin == "builtin" and owner.distribution == "gptalt-eval":
-            continue
         if allowed is None or allowed & {owner.plugin, owner.distribution}:
             load_plugin(plugins, entry_point, owner)
     for name in sorted(str(name) for name in (allowed or set()) - installed):
         hint = did_you_mean(name, map(str, installed)) or f"Get it: gptalt-eval install {name}"
         plugins.blame(Owner(name), f"{ALLOW_LIST} names it, and it is not installed.", hint)
+    return plugins
+
+
+def register_core(*core: ModuleType) -> Plugins:
+    """A set of plugins with the core's own modules in it."""
+    from gptalt_eval.machine.version import __version__
+
+    plugins = Plugins(pluggy.PluginManager(hookspecs.GROUP))
+    plugins.manager.add_hookspecs(hookspecs)
+    for module in core:
+        name = module.__name__.rpartition(".")[2]
+        plugins.register(module, Owner(name, __version__, "gptalt-eval"))
     return plugins
 
 
@@ -226,7 +234,7 @@ def find_core_requirement(entry_point: importlib.metadata.EntryPoint) -> str | N
     """A sentence, where the plugin's own metadata rules this version of the core out."""
     from packaging.requirements import Requirement
 
-    from gptalt_eval import __version__
+    from gptalt_eval.machine.version import __version__
 
     if entry_point.dist is None:
         return None

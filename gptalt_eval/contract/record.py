@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.errors import GptaltError, did_you_mean
-from gptalt_eval.storage import write_atomically
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
 
 RUN_FILE = "run.json"
 
@@ -106,16 +105,3 @@ def read_json(file: Path) -> dict[str, Any]:
             f"{file} is damaged ({error}).", "Results of other runs are not touched by this."
         ) from error
     return dict(content)
-
-
-def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
-    """Write ``run.json``; that of an earlier run in the same folder is kept under its time."""
-    target = folder / RUN_FILE
-    if target.is_file():
-        try:
-            earlier = read_json(target).get("started", "")
-        except GptaltError:
-            earlier = "damaged"
-        if earlier != run["started"]:
-            target.replace(folder / f"run_{str(earlier).replace(':', '-')}.json")
-    write_atomically(target, json.dumps(run, indent=2, ensure_ascii=False, default=str))

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from gptalt_eval.errors import GptaltError, did_you_mean
-from gptalt_eval.flags import (
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.settings import (
     DEFAULT_SEEDS,
     SCORERS,
     complete_seeds,

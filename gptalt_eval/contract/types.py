@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import argparse
 
-    from gptalt_eval.plugins import Plugins
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Owned(Generic[T]):
+    """A contribution and who made it."""
+
+    item: T
+    owner: Owner
+
 
 #: Reads the release files of one split: (paths, config) -> rows in the schema of the dataset's hub version.
 RowReader = Callable[[tuple[Path, ...], str | None], Iterator[dict[str, Any]]]
@@ -227,6 +237,18 @@ class VoteFormat:
     convert: Callable[[Mapping[str, Any]], Iterable[Vote | ValueError]]
 
 
+class Installed(Protocol):
+    """The plugins of this process, as a command sees them."""
+
+    owners: dict[str, Owner]
+
+    def contribute(self, hook: str) -> Iterator[tuple[Owner, Any]]:
+        """(owner, thing) of a contributing hook, the core's first."""
+
+    def collect(self, hook: str, **arguments: object) -> Iterator[tuple[Owner, Any]]:
+        """(owner, what the hook returned), of a hook with arguments."""
+
+
 @dataclass(frozen=True)
 class Option:
     """An argument of a plugin's command: the names and keywords of ``argparse.add_argument``."""
@@ -241,5 +263,5 @@ class Command:
 
     name: str
     summary: str
-    run: Callable[[argparse.Namespace, Plugins], int]
+    run: Callable[[argparse.Namespace, Any], int]
     options: tuple[Option, ...] = ()

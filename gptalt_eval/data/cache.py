@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from gptalt_eval.datacheck import hash_files
-from gptalt_eval.storage import cache_dir, write_atomically
-from gptalt_eval.types import Dataset
+from gptalt_eval.contract.types import Dataset
+from gptalt_eval.data.check import hash_files
+from gptalt_eval.machine.storage import cache_dir, write_atomically
 
 WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are looked up
 DIGESTS = "sha256.json"
@@ -37,7 +37,7 @@ def make_key(dataset: Dataset, config: str | None, sha256: str) -> str:
         config: what the reader is told besides the files.
         sha256: of all files that it reads.
     """
-    from gptalt_eval import __version__
+    from gptalt_eval.machine.version import __version__
 
     reader = f"{dataset.read.__module__}.{getattr(dataset.read, '__qualname__', type(dataset.read).__name__)}"
     parts = [__version__, dataset.name, str(config), reader, hash_sources(dataset.read), sha256]

@@ -6,13 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from gptalt_eval.types import Dataset, Split
-
-State = Literal["complete", "partial", "short", "altered", "unchecked"]
-Known = Literal["known", "unknown", "altered"]
-FAULTY = ("short", "altered", "damaged")
+from gptalt_eval.contract.located import Known, Verdict
+from gptalt_eval.contract.types import Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -26,32 +22,6 @@ class Hashes:
 
     together: str
     each: Mapping[Path, str]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What there is to say about the files of one split.
-
-    Attributes:
-        state: ``complete``; ``partial``: part of the release by design; ``short``; ``altered``;
-            ``unchecked``: neither a row count nor a checksum is known.
-        known: whether the files' checksums are those that are listed; ``unknown``: none is listed.
-        expected: how many rows these files should have; None: not stated.
-        reason: a sentence, wherever the rows are not those of the whole release.
-        likely: what the files seem to be instead, or an empty string.
-        part: of a ``partial`` state, which part is here.
-    """
-
-    state: State
-    known: Known
-    expected: int | None = None
-    reason: str = ""
-    likely: str = ""
-    part: str = ""
-
-    @property
-    def is_faulty(self) -> bool:
-        return self.state in FAULTY
 
 
 def hash_files(files: tuple[Path, ...]) -> Hashes:

@@ -17,28 +17,15 @@ from typing import Any
 
 import yaml
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.data import REPLACE
-from gptalt_eval.errors import DataError, GptaltError, RequestErrors, did_you_mean
-from gptalt_eval.releases import read_rows
-from gptalt_eval.types import Dataset, RowReader, Split
+from gptalt_eval.contract.errors import DataError, GptaltError, RequestErrors, did_you_mean
+from gptalt_eval.contract.types import Dataset, RowReader, Split
+from gptalt_eval.data.readers import REPLACE, read_rows
 
 FILE = "datasets.yaml"
 FIELDS = ("hub", "config", "splits", "columns", "licence", "home")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (".jsonl", ".jsonl.gz", ".json", *DELIMITERS)
 Row = dict[str, Any]
-
-
-def add_local_datasets(catalog: Catalog, folder: Path) -> None:
-    """Add what the folder's ``datasets.yaml`` describes, where there is one.
-
-    Raises:
-        DataError, RequestErrors: everything that is wrong with the file.
-    """
-    file = folder / FILE
-    if file.is_file():
-        catalog.add_datasets(read_datasets(file), file)
 
 
 def read_datasets(file: Path) -> list[Dataset]:

@@ -7,79 +7,19 @@ taken from ``--data_dir`` (or ``GPTALT_DATA``) or from the embedded sample inste
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from gptalt_eval import rowcache
-from gptalt_eval.datacheck import Verdict, hash_files, is_summed, judge
-from gptalt_eval.errors import DataError
-from gptalt_eval.progressbar import is_big, show_progress
-from gptalt_eval.types import Dataset, Split
-
-Origin = Literal["folder", "sample", "hub", "files", "code"]
-SAMPLE = "sample"
-
-
-@dataclass(frozen=True)
-class LocatedSplit:
-    """One split, found and counted.
-
-    Attributes:
-        name: the split.
-        files: the files that hold it.
-        rows: how many rows they give.
-        official: how many the official release has for this configuration's dataset; None: not known.
-        sha256: of the files' bytes, one after the other, and of those beside them (labels).
-        verdict: whether these are the published files; None for the sample.
-        key: the name under which the rows are kept in the cache; empty: they are not.
-    """
-
-    name: str
-    files: tuple[Path, ...]
-    rows: int
-    official: int | None
-    sha256: str
-    verdict: Verdict | None = None
-    key: str = ""
-
-
-@dataclass(frozen=True)
-class LocatedData:
-    """The data of one task.
-
-    Attributes:
-        hub: the task's ``dataset_path``.
-        config: the task's ``dataset_name``.
-        origin: ``folder`` (release files), ``sample`` (items of our own), ``hub``, ``files`` (the YAML
-            itself names local files) or ``code`` (the task makes its data).
-        dataset: the registered dataset, where one serves the task.
-        splits: what was found, by split name; empty for hub and code.
-    """
-
-    hub: str
-    config: str | None
-    origin: Origin
-    dataset: Dataset | None = None
-    splits: Mapping[str, LocatedSplit] = field(default_factory=dict)
-
-    @property
-    def is_sample(self) -> bool:
-        return self.origin == SAMPLE
-
-    def read(self, split: str) -> list[dict[str, Any]]:
-        """The rows of one split, in the hub version's schema."""
-        return list(self.iterate(split))
-
-    def iterate(self, split: str) -> Iterator[dict[str, Any]]:
-        """As :meth:`read`, one row at a time; a bar shows how a big file goes on."""
-        located = self.splits[split]
-        rows = iterate_split(self.dataset, self.config, located.files, self.is_sample)
-        return watch(rows, located.files, f"Converting {split}", located.rows)
+from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.located import SAMPLE, LocatedData, LocatedSplit
+from gptalt_eval.contract.types import Dataset, Split
+from gptalt_eval.data import cache as rowcache
+from gptalt_eval.data.check import hash_files, is_summed, judge
+from gptalt_eval.data.progress import is_big, show_progress
+from gptalt_eval.data.readers import REPLACE, read_jsonl
 
 
 def choose_data_dir(flag: str | None) -> Path | str | None:
@@ -215,30 +155,8 @@ def watch(
     return show_progress(rows, text, total) if is_big(files) else rows
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file, one a line; empty lines are skipped.
-
-    Raises:
-        DataError: names the file and the line that is cut off or no JSON object.
-    """
-    with path.open(encoding="utf-8") as stream:
-        yield from parse_jsonl(stream, path)
-
-
-def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
-    """As :func:`read_jsonl`, from lines already open; ``path`` is for messages."""
-    number = 0
-    try:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}, line {number}: a JSON object was expected.", REPLACE)
-                yield row
-    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        where = number if isinstance(error, json.JSONDecodeError) else number + 1
-        raise DataError(f"{path}, line {where}: cut off or damaged ({reason}).", REPLACE) from error
-
-
-REPLACE = "Get the file again from where it was published; 'gptalt-eval show dataset NAME' says where."
+def read_located(data: LocatedData, split: str) -> Iterator[dict[str, Any]]:
+    """The rows of one located split, in the hub version's schema; a bar shows how a big file goes on."""
+    located = data.splits[split]
+    rows = iterate_split(data.dataset, data.config, located.files, data.is_sample)
+    return watch(rows, located.files, f"Converting {split}", located.rows)

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.storage import hash_file
-from gptalt_eval.types import Dataset
-from gptalt_eval.unpacking import Item, open_download
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.types import Dataset
+from gptalt_eval.data.download import Item, open_download
+from gptalt_eval.machine.storage import hash_file
 
 
 @dataclass(frozen=True)

@@ -8,83 +8,12 @@ looks like was taken from the releases themselves.
 from __future__ import annotations
 
 import csv
-import gzip
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.data import REPLACE, parse_jsonl, read_jsonl
-from gptalt_eval.errors import DataError
-from gptalt_eval.types import RowReader
-
-Row = dict[str, Any]
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSON Lines file (plain, gzipped, or under the name of JSON) or of a JSON array."""
-    if path.name.endswith(".jsonl.gz"):
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
-            yield from parse_jsonl(stream, path)
-    elif path.suffix == ".jsonl" or not is_array(path):
-        yield from read_jsonl(path)
-    else:
-        yield from read_json(path)
-
-
-def is_array(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-
-
-def read_json(path: Path) -> Any:
-    """A whole JSON file.
-
-    Raises:
-        DataError: it is cut off or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cut off or damaged ({error}).", REPLACE) from error
-
-
-def from_rows(convert: Callable[[int, Row], Row]) -> RowReader:
-    """A reader that converts row by row; ``convert`` gets the row's index and the row."""
-
-    def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-        index = 0
-        for file in files:
-            for row in read_rows(file):
-                try:
-                    yield convert(index, row)
-                except (KeyError, TypeError, ValueError, IndexError) as error:
-                    text = f"{file}, row {index + 1}: not in the format of the release ({error!r})."
-                    raise DataError(text, REPLACE) from error
-                index += 1
-
-    return read
-
-
-def with_labels(convert: Callable[[Row, str], Row]) -> RowReader:
-    """A reader for releases that keep the labels in a ``NAME-labels.lst`` beside ``NAME.jsonl``."""
-
-    def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-        for file in files:
-            label_file = file.with_name(f"{file.stem}-labels.lst")
-            if not label_file.is_file():
-                raise DataError(f"{label_file} is missing: {file.name} has its labels there.", REPLACE)
-            labels = label_file.read_text(encoding="utf-8").split()
-            count = 0
-            for row in read_rows(file):
-                if count < len(labels):
-                    yield convert(row, labels[count])
-                count += 1
-            if len(labels) != count:
-                text = f"{file.name} has {count:,} rows and {label_file.name} {len(labels):,} labels."
-                raise DataError(text, REPLACE)
-
-    return read
+from gptalt_eval.contract.errors import DataError
+from gptalt_eval.data.readers import REPLACE, Row, from_rows, read_json
 
 
 def convert_boolq(index: int, row: Row) -> Row:

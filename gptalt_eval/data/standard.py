@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from gptalt_eval.releases import (
+from gptalt_eval.contract.types import Dataset, Part, Split
+from gptalt_eval.data.readers import from_rows, with_labels
+from gptalt_eval.data.releases import (
     convert_arc,
     convert_boolq,
     convert_gsm8k,
@@ -18,13 +20,10 @@ from gptalt_eval.releases import (
     convert_sciq,
     convert_triviaqa,
     convert_winogrande,
-    from_rows,
     read_drop,
     read_mmlu,
     read_race,
-    with_labels,
 )
-from gptalt_eval.types import Dataset, Part, Split
 
 SAMPLES = Path(__file__).parent / "samples"
 CHECKSUMS = Path(__file__).with_name("checksums.sha256")

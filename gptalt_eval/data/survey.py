@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gptalt_eval import data
-from gptalt_eval.data import LocatedSplit
-from gptalt_eval.datacheck import FAULTY, Known, State, read_checksums
-from gptalt_eval.errors import DataError
-from gptalt_eval.types import Dataset, Split
+from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.located import FAULTY, Known, LocatedSplit, State
+from gptalt_eval.contract.types import Dataset, Split
+from gptalt_eval.data import locate as data
+from gptalt_eval.data.check import read_checksums
 
 NOT_HERE = "not here"
 FullState = State | Literal["damaged", "not here"]

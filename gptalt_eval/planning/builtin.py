@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gptalt_eval.hookspecs import hookimpl
-from gptalt_eval.types import Command, Dataset, Model, PromptStyle
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.types import Dataset, Model, PromptStyle
 
 
 @hookimpl
 def register_models() -> list[Model]:
-    from gptalt_eval.smollm2 import make_model
+    from gptalt_eval.planning.smollm2 import make_model
 
     return [make_model()]
 
@@ -22,7 +22,7 @@ def register_task_dirs() -> list[Path]:
 
 @hookimpl
 def register_datasets() -> list[Dataset]:
-    from gptalt_eval.standard import list_datasets
+    from gptalt_eval.data.standard import list_datasets
 
     return list_datasets()
 
@@ -40,15 +40,8 @@ def register_prompt_styles() -> list[PromptStyle]:
     ]
 
 
-@hookimpl
-def register_commands() -> list[Command]:
-    from gptalt_eval.commands import list_commands
-
-    return list_commands()
-
-
 def find_task_yamls() -> Path:
     """``task_yamls/``: inside the package in a wheel, beside it in an editable install."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "task_yamls"
     return inside if inside.is_dir() else package.parent / "task_yamls"

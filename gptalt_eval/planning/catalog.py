@@ -5,28 +5,27 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from gptalt_eval import known_plugins, taskindex
-from gptalt_eval.errors import DataError, GptaltError, PluginError, UnknownNameError, did_you_mean, nearest
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.taskindex import TaskEntry
-from gptalt_eval.types import Dataset, Model, Owner, PromptStyle
+from gptalt_eval.contract.errors import (
+    DataError,
+    GptaltError,
+    PluginError,
+    UnknownNameError,
+    did_you_mean,
+    nearest,
+)
+from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.types import Dataset, Model, Owned, Owner, PromptStyle, T
+from gptalt_eval.data.datasets_yaml import FILE, read_datasets
+from gptalt_eval.planning import index as taskindex
+from gptalt_eval.planning import known as known_plugins
+from gptalt_eval.planning.index import TaskEntry
 
-T = TypeVar("T")
 LM_EVAL = Owner("lm-eval", distribution="lm-eval")
-
-
-@dataclass(frozen=True)
-class Owned(Generic[T]):
-    """A contribution and who made it."""
-
-    item: T
-    owner: Owner
 
 
 class Catalog:
@@ -269,3 +268,14 @@ def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:
                 found.append(TaskEntry(child[kind], kind))
             found.extend(list_children(child))
     return found
+
+
+def add_local_datasets(catalog: Catalog, folder: Path) -> None:
+    """Add what the folder's ``datasets.yaml`` describes, where there is one.
+
+    Raises:
+        DataError, RequestErrors: everything that is wrong with the file.
+    """
+    file = folder / FILE
+    if file.is_file():
+        catalog.add_datasets(read_datasets(file), file)

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import data as data_module
-from gptalt_eval import taskindex
-from gptalt_eval.catalog import LM_EVAL, Catalog, Owned
-from gptalt_eval.data import LocatedData
-from gptalt_eval.errors import DataError, GptaltError
-from gptalt_eval.hub import can_reach_hub, is_in_hub_cache
-from gptalt_eval.plan import Cell, PlannedTask
-from gptalt_eval.spec import RunSpec
-from gptalt_eval.taskindex import Function, TaskEntry
-from gptalt_eval.types import Owner, PromptStyle
+from gptalt_eval.contract.errors import DataError, GptaltError
+from gptalt_eval.contract.located import SAMPLE, LocatedData
+from gptalt_eval.contract.plan import Cell, PlannedTask
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Owned, Owner, PromptStyle
+from gptalt_eval.data import locate as data_module
+from gptalt_eval.data.readers import REPLACE
+from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
+from gptalt_eval.planning import index as taskindex
+from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+from gptalt_eval.planning.index import Function, TaskEntry
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 NOWHERE = "nowhere"
@@ -201,7 +202,7 @@ class TaskFinder:
             if key not in self.located:
                 self.located[key] = data_module.locate(owned.item, name, splits, self.data_dir)
             return self.located[key]
-        if self.data_dir == data_module.SAMPLE:
+        if self.data_dir == SAMPLE:
             raise DataError(
                 f"There is no embedded sample of {hub}.",
                 "Give --data_dir a folder, or leave it out to use the hub.",
@@ -261,9 +262,7 @@ class TaskFinder:
         where = "the embedded sample" if data.is_sample else str(self.data_dir)
         looked = " or ".join(split.files).replace("{config}", data.config or "") if split else "no such split"
         if name in data.splits:
-            raise DataError(
-                f"{data.dataset.title}: '{name}' in {where} is empty ({looked}).", data_module.REPLACE
-            )
+            raise DataError(f"{data.dataset.title}: '{name}' in {where} is empty ({looked}).", REPLACE)
         raise DataError(
             f"{data.dataset.title}: no '{name}' in {where} (looked for {looked}).",
             f"It is published at {data.dataset.home}; or try --data_dir sample.",

@@ -8,7 +8,6 @@ with lm-eval's own index). The names of an installed lm-eval are kept in the use
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -20,8 +19,8 @@ from typing import Any, Literal
 
 import yaml
 
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.storage import cache_dir, write_atomically
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.storage import cache_dir, write_atomically
 
 Kind = Literal["task", "group", "tag"]
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
@@ -140,7 +139,7 @@ def find_lm_eval_tasks() -> Path:
 
 def read_lm_eval_tasks() -> dict[str, TaskEntry]:
     """lm-eval's own names, from the cache where this version was read before."""
-    from gptalt_eval import __version__
+    from gptalt_eval.machine.version import __version__
 
     folder = find_lm_eval_tasks()
     version = importlib.metadata.version("lm_eval")

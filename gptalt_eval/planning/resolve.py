@@ -12,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gptalt_eval import data as data_module
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.errors import GptaltError, RequestErrors
-from gptalt_eval.localdata import add_local_datasets
-from gptalt_eval.models import check_chat_template, check_weights, merge_model_args
-from gptalt_eval.plan import Cell, Plan, label
-from gptalt_eval.spec import RunSpec
-from gptalt_eval.taskfinder import NOWHERE, TaskFinder
-from gptalt_eval.types import Model, PromptStyle
+from gptalt_eval.contract.errors import GptaltError, RequestErrors
+from gptalt_eval.contract.plan import Cell, Plan, label
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Model, PromptStyle
+from gptalt_eval.data import locate as data_module
+from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.expand import NOWHERE, TaskFinder
+from gptalt_eval.planning.weights import check_chat_template, check_weights, merge_model_args
 
 T = TypeVar("T")
 

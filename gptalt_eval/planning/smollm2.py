@@ -23,10 +23,10 @@ from typing import Any
 from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.hub import can_reach_hub, is_in_hub_cache
-from gptalt_eval.storage import cache_dir, hash_file, write_atomically
-from gptalt_eval.types import Model
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.types import Model
+from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
+from gptalt_eval.machine.storage import cache_dir, hash_file, write_atomically
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHUNK = 1 << 20

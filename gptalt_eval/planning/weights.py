@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.errors import GptaltError, UnknownNameError
-from gptalt_eval.hub import can_reach_hub, is_in_hub_cache
-from gptalt_eval.spec import RunSpec
-from gptalt_eval.types import Model
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Model
+from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
 
 HF_BACKENDS = ("hf", "hf-auto", "huggingface", "hf-multimodal")
 GGUF_MAGIC = b"GGUF"
@@ -25,16 +24,6 @@ def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
     if spec.trust_remote_code:
         args["trust_remote_code"] = True
     return args
-
-
-def name_run_folder(model: Model, args: Mapping[str, Any]) -> str:
-    """The folder's name for this model's results, as lm-eval makes it from ``pretrained``."""
-    named = (
-        model.name
-        if model.backend != model.name
-        else args.get("peft") or args.get("pretrained") or model.name
-    )
-    return re.sub(r'["<>:/|\\?*\[\]]+', "__", str(named))
 
 
 def check_weights(model: Model, spec: RunSpec) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval.record import Record
-from gptalt_eval.stats import is_share, normal_interval, wilson_interval
+from gptalt_eval.contract.record import Record
+from gptalt_eval.results.stats import is_share, normal_interval, wilson_interval
 
 NO_METRICS = ("alias", "name", "sample_len", "sample_count", " ")
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval.analyse import Score, list_headlines, list_scores
-from gptalt_eval.compare import (
+from gptalt_eval.contract.record import Record
+from gptalt_eval.results.analyse import Score, list_headlines, list_scores
+from gptalt_eval.results.arms import (
     Arm,
     Rows,
     choose_metric,
@@ -18,10 +19,9 @@ from gptalt_eval.compare import (
     name_models,
     walk_arms,
 )
-from gptalt_eval.figures import Line, Point, draw_curves, draw_dumbbells
-from gptalt_eval.record import Record
-from gptalt_eval.sampleview import ShownSample, view_sample
-from gptalt_eval.stats import adjust_holm, compare_pairs
+from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
+from gptalt_eval.results.sampleview import ShownSample, view_sample
+from gptalt_eval.results.stats import adjust_holm, compare_pairs
 
 SIGNIFICANT = 0.05
 SHOWN_ROWS = 40  # of a task, on which arms disagree

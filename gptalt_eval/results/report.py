@@ -12,14 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.analyse import Score, list_headlines, list_scores
-from gptalt_eval.compare import find_style
-from gptalt_eval.overview import make_overview
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.record import Record
-from gptalt_eval.sampleview import ShownSample, view_sample
-from gptalt_eval.storage import write_atomically
-from gptalt_eval.types import ReportSection
+from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.types import ReportSection
+from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.results.analyse import Score, list_headlines, list_scores
+from gptalt_eval.results.arms import find_style
+from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.sampleview import ShownSample, view_sample
 
 SHOWN_SAMPLES = 20
 
@@ -52,7 +52,7 @@ def render_report(records: Sequence[Record], plugins: Plugins) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("gptalt_eval", "pages"),
+        loader=PackageLoader("gptalt_eval.results", "pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

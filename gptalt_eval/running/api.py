@@ -9,16 +9,17 @@ from typing import Any
 
 from rich.console import Console
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.display import Terminal
-from gptalt_eval.execute import execute
-from gptalt_eval.plan import Plan
-from gptalt_eval.plugins import Plugins, load_plugins
-from gptalt_eval.record import RUN_FILE, Record, load_record
-from gptalt_eval.report import write_report
-from gptalt_eval.resolve import resolve
-from gptalt_eval.runfiles import choose_folder
-from gptalt_eval.spec import RunSpec, dump_spec, make_spec
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.plugins import Plugins, load_plugins
+from gptalt_eval.contract.record import RUN_FILE, Record, load_record
+from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
+from gptalt_eval.planning import builtin
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.results.report import write_report
+from gptalt_eval.running.execute import execute
+from gptalt_eval.running.runfiles import choose_folder
+from gptalt_eval.running.terminal import Terminal
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
         InterruptedRun: it ended early; what was finished is saved.
     """
     spec = make_spec({"model": model, "tasks": tasks, **settings})
-    plugins = plugins or load_plugins()
+    plugins = plugins or load_plugins(builtin)
     earlier = find_earlier(plan_run(spec, plugins)) if resume else None
     if earlier and not earlier.run["missing"]:
         return earlier

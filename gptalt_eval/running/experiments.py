@@ -11,17 +11,17 @@ from typing import Any
 
 from rich.console import Console
 
-from gptalt_eval.api import plan_run
-from gptalt_eval.display import Terminal
-from gptalt_eval.errors import GptaltError, InterruptedRun, RequestErrors
-from gptalt_eval.execute import execute
-from gptalt_eval.plan import Plan
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.record import RUN_FILE, Record, load_record, read_json
-from gptalt_eval.report import write_report
-from gptalt_eval.runfiles import RunFiles, choose_folder, choose_output
-from gptalt_eval.spec import RunSpec, dump_spec
-from gptalt_eval.storage import write_atomically
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun, RequestErrors
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.record import RUN_FILE, Record, load_record, read_json
+from gptalt_eval.contract.spec import RunSpec, dump_spec
+from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.results.report import write_report
+from gptalt_eval.running.api import plan_run
+from gptalt_eval.running.execute import execute
+from gptalt_eval.running.runfiles import RunFiles, choose_folder, choose_output
+from gptalt_eval.running.terminal import Terminal
 
 EXPERIMENT_FILE = "experiment.json"
 

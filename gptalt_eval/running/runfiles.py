@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import environment
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.models import name_run_folder
-from gptalt_eval.plan import Plan, PlannedTask
-from gptalt_eval.record import Record, read_json, write_run_file
-from gptalt_eval.spec import RunSpec, dump_spec, format_command
-from gptalt_eval.storage import write_atomically
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Plan, PlannedTask
+from gptalt_eval.contract.record import RUN_FILE, Record, read_json
+from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
+from gptalt_eval.contract.types import Model
+from gptalt_eval.machine import environment
+from gptalt_eval.machine.storage import write_atomically
+
+
+def is_about(error: OSError, folder: Path) -> bool:
+    # without a number it is no error of the system: transformers says so of weights that it cannot read
+    return error.errno is not None and str(error.filename or folder).startswith(str(folder))
+
+
+def name_run_folder(model: Model, args: Mapping[str, Any]) -> str:
+    """The folder's name for this model's results, as lm-eval makes it from ``pretrained``."""
+    named = (
+        model.name
+        if model.backend != model.name
+        else args.get("peft") or args.get("pretrained") or model.name
+    )
+    return re.sub(r'["<>:/|\\?*\[\]]+', "__", str(named))
+
+
+def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write ``run.json``; that of an earlier run in the same folder is kept under its time."""
+    target = folder / RUN_FILE
+    if target.is_file():
+        try:
+            earlier = read_json(target).get("started", "")
+        except GptaltError:
+            earlier = "damaged"
+        if earlier != run["started"]:
+            target.replace(folder / f"run_{str(earlier).replace(':', '-')}.json")
+    write_atomically(target, json.dumps(run, indent=2, ensure_ascii=False, default=str))
 
 
 class RunFiles:
@@ -164,7 +194,11 @@ def describe_data(task: PlannedTask, partial: str) -> dict[str, Any]:
         described |= {"title": data.dataset.title, "licence": data.dataset.licence, "home": data.dataset.home}
     if data.is_sample:
         described["licence"] = "that of the plugin that brings the sample"
-        if data.dataset and data.dataset.sample and data.dataset.sample.is_relative_to(Path(__file__).parent):
+        if (
+            data.dataset
+            and data.dataset.sample
+            and data.dataset.sample.is_relative_to(Path(__file__).parents[1])
+        ):
             described["licence"] = "Apache-2.0 (written for gptalt-eval)"
     described["splits"] = {
         name: {

@@ -16,12 +16,11 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from transformers import PreTrainedModel
 
 from gptalt_eval.scoring.attention import Unsupported
+from gptalt_eval.scoring.batch import Batch, Row
 from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.probe import describe
-from gptalt_eval.scoring.rows import Batch, Row
 
 __all__ = ["Unsupported", "explain_unsupported", "generate_until"]
-
 # settings that leave a greedy answer as it is, with the value they must have; None: with any
 NEUTRAL = {
     "do_sample": False, "num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0,

@@ -25,7 +25,6 @@ from gptalt_eval.scoring.tree import Ints
 CACHED = 1 << 20  # logits that are read at a time on a CPU: they stay in its cache
 WIDTH = 256  # of the parts among which the highest logit is looked for
 WIDE = 2048  # words of a slice, or a multiple: the products of others ran at two thirds of the rate
-
 Figures = tuple[torch.Tensor, torch.Tensor]  # [S] each: log-probabilities, and whether the likeliest
 
 

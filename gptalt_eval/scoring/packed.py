@@ -12,8 +12,9 @@ import torch
 from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
-from gptalt_eval.scoring.batches import Chunk, cut_chunk, find_needed, find_scored, follow
+from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_needed, find_scored, follow
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
+from gptalt_eval.scoring.flex import FlexAttention, compile_flex
 from gptalt_eval.scoring.pieces import PieceAttention
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
 
@@ -193,20 +194,8 @@ class PackedEngine(Engine):
         if self.way == "pieces":
             return PieceAttention(tree, chunk)
         if self.way == "flex":
-            return attention.FlexAttention(tree, chunk, self.budget, self.device, self.compiled)
+            return FlexAttention(tree, chunk, self.budget, self.device, self.compiled)
         return None
 
     def place(self, values: Ints) -> torch.Tensor:
         return torch.from_numpy(values)[None].to(self.device)
-
-
-def compile_flex(device: torch.device) -> Any:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    # uncompiled it writes out all scores: right on any device, for tests, but slow
-    if device.type != "cuda":
-        return flex_attention
-    # a process that scores several models, or runs of several lengths, meets more shapes than the eight after
-    # which torch would go on uncompiled
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    return torch.compile(flex_attention, dynamic=False)

@@ -13,7 +13,8 @@ import torch
 from torch.nn.functional import softplus
 
 from gptalt_eval.scoring.attention import CALL, attend, attend_first, fill_lanes, make_additive
-from gptalt_eval.scoring.batches import Block, Chunk, Row, cut_pieces, group_rows
+from gptalt_eval.scoring.chunks import Chunk
+from gptalt_eval.scoring.cuts import Block, Row, cut_pieces, group_rows
 from gptalt_eval.scoring.tree import Ints, PrefixTree
 
 States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # queries, keys and values, as ``Layout`` takes them

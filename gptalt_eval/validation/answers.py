@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval.errors import did_you_mean
+from gptalt_eval.contract.errors import did_you_mean
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.scene import Scene
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gptalt_eval.errors import did_you_mean
-from gptalt_eval.taskindex import Function
+from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.scene import Scene
 

@@ -62,7 +62,7 @@ def describe(finding: Finding) -> dict[str, Any]:
 
 def make_sarif(reports: Sequence[Report]) -> dict[str, Any]:
     """A SARIF 2.1.0 log (OASIS, 2020) with one run."""
-    from gptalt_eval import __version__
+    from gptalt_eval.machine.version import __version__
 
     findings = gather_distinct(reports)
     used = sorted({finding.rule for finding in findings})

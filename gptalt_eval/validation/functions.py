@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.errors import did_you_mean
-from gptalt_eval.taskindex import Function
+from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.yamlmap import Steps
 

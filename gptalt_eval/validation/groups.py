@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.catalog import Catalog, list_children
-from gptalt_eval.errors import GptaltError, did_you_mean
-from gptalt_eval.taskindex import TaskEntry, load_task_yaml, read_task_folder
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.planning.catalog import Catalog, list_children
+from gptalt_eval.planning.index import TaskEntry, load_task_yaml, read_task_folder
 from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.yamlmap import Steps
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gptalt_eval.errors import did_you_mean, nearest
-from gptalt_eval.taskindex import Function
+from gptalt_eval.contract.errors import did_you_mean, nearest
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.sources import OPEN, Signature

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from gptalt_eval.taskindex import Function
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Place
 from gptalt_eval.validation.yamlmap import Definition
 

@@ -10,11 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import data
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.errors import GptaltError, did_you_mean
-from gptalt_eval.taskfinder import LOCAL_BUILDERS
-from gptalt_eval.types import Dataset
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.types import Dataset
+from gptalt_eval.data import locate as data
+from gptalt_eval.data.readers import read_jsonl
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.expand import LOCAL_BUILDERS
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
 
@@ -68,7 +70,7 @@ def find_rows(scene: Scene, catalog: Catalog, data_dir: Path | str | None) -> Ro
         return None
     if rows is None or not rows.are_ready:
         rows = read_fixture(scene) or rows
-    if rows is None and data_dir != data.SAMPLE:
+    if rows is None and data_dir != SAMPLE:
         dataset = find_dataset(catalog, config)
         rows = read_sample(scene, dataset) if dataset else None
     return rows
@@ -87,7 +89,7 @@ def find_real_rows(scene: Scene, catalog: Catalog, data_dir: Path | str | None) 
     dataset = find_dataset(catalog, config)
     if dataset is None:
         return None
-    if data_dir == data.SAMPLE:
+    if data_dir == SAMPLE:
         return read_sample(scene, dataset)
     return read_release(scene, dataset, Path(data_dir)) if data_dir else None
 
@@ -140,7 +142,7 @@ def read_fixture(scene: Scene) -> Rows | None:
     if not file.is_file():
         return None
     try:
-        rows = list(data.read_jsonl(file))
+        rows = list(read_jsonl(file))
     except GptaltError as error:
         scene.findings.add("data-unreadable", error.what, Place(file))
         return None
@@ -155,9 +157,6 @@ def split_fixture(
     fewshot = [row for row in rows if source and row.get("split") == source]
     named = [row for row in rows if evaluated and row.get("split") == evaluated]
     return named or [row for row in rows if row not in fewshot] or rows, fewshot
-
-
-# ---------------------------------------------------------------- data files that the YAML itself names
 
 
 def read_data_files(scene: Scene, builder: str) -> Rows | None:
@@ -234,7 +233,7 @@ def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
         if start == "[" or field:
             yield from read_array(path, field)
         else:
-            yield from data.read_jsonl(path)
+            yield from read_jsonl(path)
 
 
 def read_array(path: Path, field: Any) -> Iterator[Row]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptalt_eval.errors import did_you_mean
-from gptalt_eval.taskindex import Function
+from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Findings, Level
 from gptalt_eval.validation.sources import OPEN, Module, Signature, Sources
 from gptalt_eval.validation.vocabulary import Vocabulary

@@ -6,17 +6,12 @@ source as text. The checks live in :mod:`gptalt_eval.validation`.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gptalt_eval.catalog import Catalog
-from gptalt_eval.data import choose_data_dir
-from gptalt_eval.errors import GptaltError, UnknownNameError, did_you_mean
-from gptalt_eval.localdata import add_local_datasets
-from gptalt_eval.plugins import Plugins
-from gptalt_eval.taskindex import TaskEntry, find_yaml_files
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.index import TaskEntry, find_yaml_files
 from gptalt_eval.validation.fields import (
     check_choice_of_names,
     check_field_names,
@@ -24,7 +19,6 @@ from gptalt_eval.validation.fields import (
     check_kinds,
 )
 from gptalt_eval.validation.findings import Findings, Report
-from gptalt_eval.validation.formats import format_text, make_json, make_sarif
 from gptalt_eval.validation.functions import check_functions
 from gptalt_eval.validation.groups import Neighbourhood, check_group
 from gptalt_eval.validation.metrics import check_filters, check_metrics
@@ -42,8 +36,6 @@ from gptalt_eval.validation.splits import (
 )
 from gptalt_eval.validation.vocabulary import load_vocabulary
 from gptalt_eval.validation.yamlmap import YamlReader
-
-EXIT_OF_FAULTY_FILES = 2
 
 
 class Validator:
@@ -149,20 +141,3 @@ def list_definitions(entry: TaskEntry, catalog: Catalog) -> list[Path]:
         return [entry.file]
     members = [catalog.find_task(name).item for name in entry.members]
     return [member.file for member in members if member.file is not None]
-
-
-def run_validate(arguments: argparse.Namespace, plugins: Plugins) -> int:
-    """Print what was found. Returns 2 where there are errors, else 0."""
-    if arguments.json and arguments.sarif:
-        raise GptaltError("--json and --sarif exclude each other.", "Give one of them.")
-    data_dir = choose_data_dir(arguments.data_dir)
-    catalog = Catalog(plugins)
-    if isinstance(data_dir, Path):
-        add_local_datasets(catalog, data_dir)
-    reports = validate_files(arguments.targets, catalog, data_dir)
-    if arguments.json or arguments.sarif:
-        value = make_sarif(reports) if arguments.sarif else make_json(reports)
-        print(json.dumps(value, indent=2, ensure_ascii=False))
-    else:
-        print(format_text(reports))
-    return EXIT_OF_FAULTY_FILES if any(report.count("error") for report in reports) else 0

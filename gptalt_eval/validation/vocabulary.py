@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.storage import cache_dir, write_atomically
-from gptalt_eval.taskindex import find_lm_eval_tasks
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.storage import cache_dir, write_atomically
+from gptalt_eval.planning.index import find_lm_eval_tasks
 from gptalt_eval.validation.sources import OPEN, Signature, read_module, sign_class, sign_function
 
 #: Settings of generation that backends other than transformers take (vLLM, OpenAI), and lm-eval's own.

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from gptalt_eval.errors import did_you_mean
-from gptalt_eval.taskindex import Function
+from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Findings, Place
 
 Steps = tuple[str | int, ...]

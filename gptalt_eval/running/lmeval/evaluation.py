@@ -17,15 +17,15 @@ from lm_eval.api.model import LM
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 from tqdm.std import tqdm
 
-from gptalt_eval.environment import run_git
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.lmeval.model import ModelFacts
-from gptalt_eval.lmeval.observed import ObservedLM
-from gptalt_eval.lmeval.tasks import LoadedTasks, load_tasks
-from gptalt_eval.plan import Cell, Plan
-from gptalt_eval.spec import RunSpec
-from gptalt_eval.storage import cache_dir
-from gptalt_eval.types import Sample
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Cell, Plan
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Sample
+from gptalt_eval.machine.environment import run_git
+from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.running.lmeval.model import ModelFacts
+from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
 
 def count_items(task: Any, name: str, spec: RunSpec) -> int:

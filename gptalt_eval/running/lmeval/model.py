@@ -10,9 +10,8 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from gptalt_eval.errors import GptaltError
-from gptalt_eval.models import merge_model_args
-from gptalt_eval.plan import Plan
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Plan
 
 
 def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
@@ -26,7 +25,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
         GptaltError: a chat template was asked for and there is none.
     """
     model, spec = plan.model.item, plan.spec
-    args = {**fetched, **merge_model_args(model, spec)}
+    args = {**fetched, **plan.model_args}
     if model.create is not None:
         return model.create(args)
     from lm_eval.api.registry import get_model

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from lm_eval.api.model import LM, CacheHook
 
-from gptalt_eval.lmeval.answers import Answers
+from gptalt_eval.running.lmeval.answers import Answers
 
 REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 

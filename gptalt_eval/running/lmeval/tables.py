@@ -11,10 +11,11 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from gptalt_eval import rowcache
-from gptalt_eval.data import LocatedData
-from gptalt_eval.plan import Plan
-from gptalt_eval.progressbar import is_big
+from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.data import cache as rowcache
+from gptalt_eval.data.locate import read_located
+from gptalt_eval.data.progress import is_big
 
 BATCH = 1000  # rows that are held as Python objects at once
 log = logging.getLogger(__name__)
@@ -33,14 +34,14 @@ def load_rows(data: LocatedData, name: str) -> datasets.Dataset:
     """The rows of one located split, from the cache where they are kept there."""
     split = data.splits[name]
     if not split.key:
-        return convert_rows(data.iterate(name))
+        return convert_rows(read_located(data, name))
     folder = rowcache.find_folder(split.key)
     if folder is not None:
         kept = open_folder(folder)
         if kept is not None and len(kept) == split.rows:
             return kept
         rowcache.drop_folder(split.key)
-    rows = convert_rows(data.iterate(name))
+    rows = convert_rows(read_located(data, name))
     try:
         with rowcache.keep_folder(split.key) as target:
             rows.save_to_disk(str(target))

@@ -15,11 +15,11 @@ import numpy as np
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import env, set_torch_seed
 
-from gptalt_eval.data import LocatedData
-from gptalt_eval.errors import DataError
-from gptalt_eval.lmeval.rows import load_rows
-from gptalt_eval.plan import Cell, Plan
-from gptalt_eval.spec import RunSpec
+from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.plan import Cell, Plan
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.running.lmeval.tables import load_rows
 
 
 @dataclass(frozen=True)

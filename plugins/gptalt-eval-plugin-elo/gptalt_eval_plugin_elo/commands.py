@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gptalt_eval import GptaltError, Option, VoteFormat
 
 if TYPE_CHECKING:
-    from gptalt_eval.plugins import Plugins
+    from gptalt_eval import Installed as Plugins
     from gptalt_eval_plugin_elo.agreement import Agreement
     from gptalt_eval_plugin_elo.evaluation import Evaluation
     from gptalt_eval_plugin_elo.importing import Counts

@@ -12,7 +12,7 @@ from gptalt_eval import GptaltError, Option
 from gptalt_eval_plugin_elo.answers import FILE, LANGUAGES, QUESTIONS
 
 if TYPE_CHECKING:
-    from gptalt_eval.plugins import Plugins
+    from gptalt_eval import Installed as Plugins
     from gptalt_eval_plugin_elo.voting.store import Annotator, Store
 
 FOLDER = "answers"

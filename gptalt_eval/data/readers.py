@@ -1,0 +1,108 @@
+"""What a reader of releases is made of."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.types import RowReader
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file, one a line; empty lines are skipped.
+
+    Raises:
+        DataError: names the file and the line that is cut off or no JSON object.
+    """
+    with path.open(encoding="utf-8") as stream:
+        yield from parse_jsonl(stream, path)
+
+
+def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
+    """As :func:`read_jsonl`, from lines already open; ``path`` is for messages."""
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}, line {number}: a JSON object was expected.", REPLACE)
+                yield row
+    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        where = number if isinstance(error, json.JSONDecodeError) else number + 1
+        raise DataError(f"{path}, line {where}: cut off or damaged ({reason}).", REPLACE) from error
+
+
+REPLACE = "Get the file again from where it was published; 'gptalt-eval show dataset NAME' says where."
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a JSON Lines file (plain, gzipped, or under the name of JSON) or of a JSON array."""
+    if path.name.endswith(".jsonl.gz"):
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            yield from parse_jsonl(stream, path)
+    elif path.suffix == ".jsonl" or not is_array(path):
+        yield from read_jsonl(path)
+    else:
+        yield from read_json(path)
+
+
+def is_array(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+
+
+def read_json(path: Path) -> Any:
+    """A whole JSON file.
+
+    Raises:
+        DataError: it is cut off or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cut off or damaged ({error}).", REPLACE) from error
+
+
+def from_rows(convert: Callable[[int, Row], Row]) -> RowReader:
+    """A reader that converts row by row; ``convert`` gets the row's index and the row."""
+
+    def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
+        index = 0
+        for file in files:
+            for row in read_rows(file):
+                try:
+                    yield convert(index, row)
+                except (KeyError, TypeError, ValueError, IndexError) as error:
+                    text = f"{file}, row {index + 1}: not in the format of the release ({error!r})."
+                    raise DataError(text, REPLACE) from error
+                index += 1
+
+    return read
+
+
+def with_labels(convert: Callable[[Row, str], Row]) -> RowReader:
+    """A reader for releases that keep the labels in a ``NAME-labels.lst`` beside ``NAME.jsonl``."""
+
+    def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
+        for file in files:
+            label_file = file.with_name(f"{file.stem}-labels.lst")
+            if not label_file.is_file():
+                raise DataError(f"{label_file} is missing: {file.name} has its labels there.", REPLACE)
+            labels = label_file.read_text(encoding="utf-8").split()
+            count = 0
+            for row in read_rows(file):
+                if count < len(labels):
+                    yield convert(row, labels[count])
+                count += 1
+            if len(labels) != count:
+                text = f"{file.name} has {count:,} rows and {label_file.name} {len(labels):,} labels."
+                raise DataError(text, REPLACE)
+
+    return read

@@ -1,0 +1,250 @@
+"""The command line as a user meets it: messages, exit codes, and that nothing is a traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gptalt_eval.commands import cli
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.types import Command, Option
+from gptalt_eval.testing import make_plugin_set, make_scripted_model
+
+
+@pytest.fixture
+def gptalt_eval(tmp_path, monkeypatch):
+    """Runs the program in an empty folder; returns (exit code, what it printed, what it complained of)."""
+
+    def call(*words, **environ):
+        outcome = subprocess.run(
+            [sys.executable, "-m", "gptalt_eval", *map(str, words)],
+            capture_output=True, text=True, cwd=tmp_path, env={**__import__("os").environ, "HF_HUB_OFFLINE": "1", **environ},
+        )  # fmt: skip
+        assert "Traceback" not in outcome.stderr, outcome.stderr
+        return outcome.returncode, outcome.stdout, outcome.stderr
+
+    return call
+
+
+@pytest.fixture
+def broken_cache(tmp_path):
+    folder = tmp_path / "cache" / "smollm2"
+    folder.mkdir(parents=True)
+    (folder / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF cut off")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def truncated(tmp_path):
+    folder = tmp_path / "data" / "boolq"
+    folder.mkdir(parents=True)
+    (folder / "dev.jsonl").write_text(
+        '{"question": "q", "title": "t", "answer": true, "passage": "p"}\n{"question": "q", "ti'
+    )
+    return tmp_path / "data"
+
+
+PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("--model", "smollm2", "--tasks", "hellaswga", "--data_dir", "sample"),
+            "There is no task 'hellaswga'.\nDid you mean 'hellaswag'",
+        ),
+        (
+            ("--model", "chatgml", "--tasks", "piqa", "--data_dir", "sample"),
+            "There is no model 'chatgml'.\nDid you mean 'chatglm'",
+        ),
+        (
+            ("--model", "smollm2", "--tasks", "medqa_zh"),
+            "Task 'medqa_zh' comes with gptalt-eval-plugin-medqa.\nGet it: gptalt-eval install medqa",
+        ),
+        (
+            ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "/nowhere"),
+            "--data_dir: there is no folder /nowhere.",
+        ),
+        ((*PIQA, "--num_fewshot", "-1"), "--num_fewshot -1: it cannot be negative."),
+        ((*PIQA, "--output_path", "/dev/null/x"), "--output_path /dev/null/x: nothing can be written there"),
+        ((*PIQA, "--nun_fewshot", "1"), "There is no option --nun_fewshot.\nDid you mean '--num_fewshot'"),
+        ((*PIQA, "--model_args", "dtype"), "expected key=value"),
+        (("--tasks", "piqa"), "No model was named."),
+        (("--model", "hf", "--tasks", "piqa", "--data_dir", "sample"), "Add --model_args pretrained="),
+        (
+            (
+                "--model",
+                "hf",
+                "--model_args",
+                "pretrained=./nowhere",
+                "--tasks",
+                "piqa",
+                "--data_dir",
+                "sample",
+            ),
+            "There is no model folder ./nowhere",
+        ),
+        (("lss",), "There is no command 'lss'.\nDid you mean 'ls'"),
+        (("elo",), "Command 'elo' comes with gptalt-eval-plugin-elo.\nGet it: gptalt-eval install elo"),
+        (("show", "task", "piqua"), "Did you mean 'piqa'"),
+        (("show", "dataset", "piqua"), "Did you mean 'piqa'"),
+        (("report", "runs/none"), "There is no run folder runs/none"),
+        (("rerun", "runs/none"), "There is no run folder runs/none"),
+    ],
+)
+def test_mistakes_end_with_two_and_one_message(gptalt_eval, words, expected):
+    code, printed, complaint = gptalt_eval(*words)
+    assert code == 2
+    assert complaint.startswith("gptalt-eval: ") and expected in complaint
+    assert printed == ""
+
+
+def test_a_truncated_file(gptalt_eval, truncated):
+    code, _, complaint = gptalt_eval("--model", "smollm2", "--tasks", "boolq", "--data_dir", truncated)
+    assert code == 2 and "dev.jsonl, line 2: cut off or damaged" in complaint
+
+
+def test_a_corrupt_gguf(gptalt_eval, broken_cache):
+    code, _, complaint = gptalt_eval(*PIQA, GPTALT_CACHE=str(broken_cache))
+    assert code == 2 and "was damaged" in complaint and "Run the same command again" in complaint
+    assert not list(broken_cache.rglob("*.gguf"))
+
+
+def test_a_gguf_of_the_users_own(gptalt_eval, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF\x03\0\0\0 and no more")
+    words = (
+        "--model",
+        "hf",
+        "--model_args",
+        f"pretrained={tmp_path},gguf_file=model.gguf",
+        "--tasks",
+        "piqa",
+        "--data_dir",
+        "sample",
+    )
+    code, _, complaint = gptalt_eval(*words)
+    assert code == 2 and "model.gguf is damaged or cut off" in complaint
+
+
+def test_help_and_version(gptalt_eval):
+    assert "examples:" in gptalt_eval()[1]
+    assert gptalt_eval("--version")[1].startswith("gptalt-eval 0.")
+    assert "--data_dir" in gptalt_eval("run", "--help")[1]
+
+
+def test_ls_filters_and_prints_json(gptalt_eval):
+    assert gptalt_eval("ls", "tasks", "race")[1].splitlines()[0].split() == ["race", "task", "lm-eval"]
+    rows = json.loads(gptalt_eval("ls", "datasets", "piqa", "--json")[1])
+    assert rows[0]["licence"] == "AFL 3.0"
+    assert len(json.loads(gptalt_eval("ls", "tasks", "--all", "--json")[1])) > 10_000
+    assert "Did you mean 'piqa'" in gptalt_eval("ls", "tasks", "piqua")[1]
+
+
+def test_show_task_renders_the_first_prompt(gptalt_eval):
+    printed = gptalt_eval("show", "task", "arc_easy", "--num_fewshot", "1")[1]
+    assert (
+        printed.count("Question:") == 2 and "Continuations compared:" in printed and "CC BY-SA 4.0" in printed
+    )
+    assert "57" in gptalt_eval("show", "task", "mmlu")[1]
+
+
+def test_plugins_lists_what_is_installed_and_what_can_be(gptalt_eval):
+    printed = gptalt_eval("plugins")[1]
+    assert "builtin" in printed and "medqa" in printed and "available" in printed
+
+
+def test_install_names_the_package(monkeypatch, capsys):
+    commands = []
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda command, **_: (
+            commands.append(command) or subprocess.CompletedProcess(command, len(commands) - 1)
+        ),
+    )
+    assert cli.main(["install", "medqa"]) == 0
+    assert commands[0] == [sys.executable, "-m", "pip", "install", "gptalt-eval-plugin-medqa"]
+    assert cli.main(["install", "gptalt-eval-plugin-mdeqa"]) == 2
+    assert "Did you mean" not in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ in this process, with the scripted model
+
+
+class Greeter:
+    @hookimpl
+    def register_commands(self):
+        def greet(arguments, plugins):
+            print(f"hello {arguments.whom}")
+            return 7
+
+        return [Command("greet", "say hello", greet, (Option(("--whom",), {"default": "you"}),))]
+
+
+def call(*words, extra=()):
+    return cli.dispatch(list(words), make_plugin_set(*extra, models=[make_scripted_model()]))
+
+
+def test_a_plugins_command(capsys):
+    assert call("greet", "--whom", "us", extra=[Greeter()]) == 7
+    assert capsys.readouterr().out == "hello us\n"
+
+
+def test_a_whole_run_and_its_report_and_its_repetition(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call("--model", "scripted", "--tasks", "piqa,race", "--data_dir", "sample", "--limit", "4") == 0
+    printed = capsys.readouterr().out
+    assert "piqa" in printed and "0." in printed and "report.html" in printed
+    [run] = (tmp_path / "runs").glob("*/scripted")
+    assert list(run.glob("samples_piqa_*.jsonl")), "without --output_path samples are always saved"
+    assert call("rerun", str(run)) == 0
+    runs = sorted((tmp_path / "runs").glob("*/scripted"))
+    results = [json.loads(next(folder.glob("results_*.json")).read_text())["results"] for folder in runs]
+    assert results[0] == results[-1]
+    assert call("report", str(run), "--output", str(tmp_path / "both.html")) == 0
+    assert "scripted" in (tmp_path / "both.html").read_text()
+
+
+def test_show_config_prints_the_result(tmp_path, capsys):
+    assert (
+        call(
+            "--model",
+            "scripted",
+            "--tasks",
+            "piqa",
+            "--data_dir",
+            "sample",
+            "--limit",
+            "1",
+            "--show_config",
+            "--output_path",
+            str(tmp_path),
+        )
+        == 0
+    )
+    assert '"higher_is_better"' in capsys.readouterr().out
+
+
+def test_two_plugins_with_one_command(capsys):
+    class Other(Greeter):
+        pass
+
+    plugins = make_plugin_set(Greeter(), Other())
+    commands = cli.gather_commands(plugins)
+    assert "greet" in commands
+    assert [
+        problem
+        for problem in plugins.problems
+        if problem.plugin == "Other" and "also claimed by Greeter" in problem.what
+    ]
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "dispatch", interrupt)
+    assert cli.main(["ls"]) == 130
+    assert "stopped" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.planning import index
+from gptalt_eval.planning.index import Function, load_task_yaml, read_task_folder
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return read_task_folder(folder)
+
+
+def test_tasks_groups_tags(tmp_path):
+    entries = write(
+        tmp_path,
+        a="task: a\ntag: [x, y]\n",
+        b='"task": "b"\n"tag": x\n',
+        c="group: c\ntask:\n  - a\n  - b\n",
+        d="tag:\n  - y\n  # a remark\n  - z\ntask: d\n",
+    )
+    assert {name: entry.kind for name, entry in entries.items()} == {
+        "a": "task", "b": "task", "c": "group", "d": "task", "x": "tag", "y": "tag", "z": "tag",
+    }  # fmt: skip
+    assert entries["x"].members == ("a", "b")
+    assert entries["y"].members == ("a", "d")
+    assert entries["c"].file == tmp_path / "c.yaml"
+
+
+def test_what_a_file_includes_counts_and_its_own_lines_win(tmp_path):
+    (tmp_path / "base_yaml").write_text("tag: inherited\ntask: base\n")
+    entries = write(tmp_path, a="include: base_yaml\ntask: a\n", b="include: base_yaml\ntask: b\ntag: own\n")
+    assert entries["inherited"].members == ("a",)
+    assert entries["own"].members == ("b",)
+    assert "base" not in entries
+
+
+def test_the_first_of_two_equal_names_counts(tmp_path):
+    entries = write(tmp_path, a="task: same\n", b="task: same\n")
+    assert entries["same"].file.name == "a.yaml"
+
+
+def test_broken_files_define_nothing_and_stop_nothing(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00task: x")
+    entries = write(
+        tmp_path,
+        good="task: good\n",
+        lost="include: nowhere\ntask: lost\n",
+        odd="task: [\n",
+        loop="include: loop.yaml\ntask: loop\n",
+    )
+    assert "good" in entries
+    assert "lost" not in entries
+
+
+TOP_LEVEL_KEYS = st.sampled_from([b"task", b"group", b"tag", b"class", b"include"])
+
+
+@example(b"include:!")
+@example(b"include: a\0b")
+@example(b"tag: 2020-13-45")
+@given(st.binary(max_size=200) | st.tuples(TOP_LEVEL_KEYS, st.binary(max_size=20)).map(b":".join))
+def test_no_bytes_make_it_raise(tmp_path_factory, content):
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "x.yaml").write_bytes(content)
+    read_task_folder(folder)
+
+
+def test_the_index_is_lm_evals_own():
+    from lm_eval.tasks import TaskManager
+
+    ours = read_task_folder(index.find_lm_eval_tasks())
+    theirs = TaskManager().task_index
+    kinds = {"TASK": "task", "PY_TASK": "task", "GROUP": "group", "TAG": "tag"}
+    assert {name: entry.kind for name, entry in ours.items()} == {
+        name: kinds[e.kind.name] for name, e in theirs.items()
+    }
+    assert {name: entry.file for name, entry in ours.items()} == {
+        name: e.yaml_path for name, e in theirs.items()
+    }
+    tags = {name: set(entry.members) for name, entry in ours.items() if entry.kind == "tag"}
+    assert tags == {name: e.tags for name, e in theirs.items() if e.kind.name == "TAG"}
+    assert len(ours) > 10_000
+
+
+def test_the_index_of_lm_eval_is_kept(cache):
+    first = index.read_lm_eval_tasks()
+    [kept] = cache.glob("lm_eval-*.json")
+    assert index.read_lm_eval_tasks() == first
+    kept.write_text("{ broken")
+    assert index.read_lm_eval_tasks() == first
+    assert json.loads(kept.read_text())["entries"]
+
+
+def test_a_kept_index_of_another_place_is_not_used(cache, tmp_path, monkeypatch):
+    index.read_lm_eval_tasks()
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "only.yaml").write_text("task: only\n")
+    monkeypatch.setattr(index, "find_lm_eval_tasks", lambda: tmp_path / "tasks")
+    assert list(index.read_lm_eval_tasks()) == ["only"]
+
+
+def test_loading_merges_includes_and_leaves_functions_alone(tmp_path):
+    (tmp_path / "base").write_text(
+        "dataset_path: x\nnum_fewshot: 1\ntask_list: [a]\ndoc_to_text: !function utils.text\n"
+    )
+    (tmp_path / "t.yaml").write_text("include: base\ntask: t\nnum_fewshot: 2\n")
+    config = load_task_yaml(tmp_path / "t.yaml")
+    assert config["num_fewshot"] == 2
+    assert config["dataset_path"] == "x"
+    assert config["doc_to_text"] == Function("utils.text", (tmp_path / "base").resolve())
+    assert "task_list" not in config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("task: [", "not valid YAML"),
+        ("- a", "no mapping"),
+        ("include: nowhere\n", "cannot be read"),
+        ("include: t.yaml\n", "includes itself"),
+    ],
+)
+def test_files_that_cannot_be_loaded(tmp_path, text, expected):
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(GptaltError, match=expected):
+        load_task_yaml(tmp_path / "t.yaml")

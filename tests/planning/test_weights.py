@@ -1,0 +1,126 @@
+import json
+import struct
+
+import pytest
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.contract.types import Model
+from gptalt_eval.planning.weights import (
+    check_chat_template,
+    check_gguf,
+    check_weights,
+    has_chat_template,
+    merge_model_args,
+)
+from gptalt_eval.running.runfiles import name_run_folder
+
+HF = Model("hf", "", "", "")
+
+
+def spec(**settings):
+    return make_spec({"model": "hf", "tasks": "piqa", **settings})
+
+
+def refuse(**settings):
+    with pytest.raises(GptaltError) as caught:
+        check_weights(HF, spec(**settings))
+    return str(caught.value)
+
+
+def test_hf_without_weights_says_what_to_add():
+    assert "pretrained=" in refuse()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    (tmp_path / "chatglm-6b").mkdir()
+    assert f"Did you mean '{tmp_path / 'chatglm-6b'}'" in refuse(
+        model_args={"pretrained": str(tmp_path / "chatglm-b6")}
+    )
+
+
+def test_a_folder_without_a_model(tmp_path):
+    assert "no config.json" in refuse(model_args={"pretrained": str(tmp_path)})
+
+
+def test_a_hub_id_that_cannot_be_had(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", "/nowhere")
+    text = refuse(model_args={"pretrained": "org/name"})
+    assert "'org/name' are not on this disk" in text and "HF_ENDPOINT" in text
+
+
+def test_the_users_arguments_win():
+    model = Model("m", "", "", "", args={"pretrained": "a", "dtype": "float16"})
+    merged = merge_model_args(model, spec(model_args={"dtype": "float32"}, trust_remote_code=True))
+    assert merged == {"pretrained": "a", "dtype": "float32", "trust_remote_code": True}
+
+
+def make_gguf(path):
+    from gguf import GGUFWriter
+    from numpy import zeros
+
+    writer = GGUFWriter(path, "llama")
+    writer.add_tensor("weights", zeros((64, 64), dtype="float32"))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_whole_gguf_passes(tmp_path):
+    check_gguf(make_gguf(tmp_path / "m.gguf"))
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8, 100, -100])
+def test_a_cut_off_gguf_is_found(tmp_path, kept):
+    path = make_gguf(tmp_path / "m.gguf")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(GptaltError, match=r"m\.gguf"):
+        check_gguf(path)
+
+
+def test_something_else_is_no_gguf(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"PK\x03\x04" + b"\0" * 100)
+    with pytest.raises(GptaltError, match="is not a GGUF file"):
+        check_gguf(path)
+    path.write_bytes(b"GGUF" + struct.pack("<I", 99) + b"\0" * 100)
+    with pytest.raises(GptaltError, match="is not a GGUF file"):
+        check_gguf(path)
+
+
+def test_a_gguf_beside_it_is_named(tmp_path):
+    make_gguf(tmp_path / "model.Q4_1.gguf")
+    with pytest.raises(GptaltError, match=r"model\.Q4_1\.gguf"):
+        check_gguf(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"tokenizer_config.json": {}}, False),
+        ({"tokenizer_config.json": {"chat_template": "{{ x }}"}}, True),
+        ({"tokenizer_config.json": {}, "chat_template.jinja": "x"}, True),
+        ({}, None),
+    ],
+)
+def test_whether_a_folders_tokenizer_has_a_template(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    settings = spec(model_args={"pretrained": str(tmp_path)}, apply_chat_template=True)
+    assert has_chat_template(HF, settings) is expected
+    if expected is False:
+        with pytest.raises(GptaltError, match="has no chat template"):
+            check_chat_template(HF, settings)
+    else:
+        check_chat_template(HF, settings)
+
+
+def test_the_folder_of_results_is_named_as_lm_eval_names_it():
+    from lm_eval.utils import sanitize_model_name
+
+    for pretrained in ("gpt2", "org/name", "./a b/c:d", "a//b"):
+        assert name_run_folder(HF, {"pretrained": pretrained}) == sanitize_model_name(pretrained)
+    assert name_run_folder(Model("smollm2", "", "", ""), {"pretrained": "/cache/x"}) == "smollm2"

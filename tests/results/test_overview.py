@@ -1,0 +1,211 @@
+"""The report of an experiment: its table, figures, subjects, and the rows on which arms disagree."""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from gptalt_eval.contract.record import load_record
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.contract.types import Model
+from gptalt_eval.results.analyse import Score
+from gptalt_eval.results.arms import Arm, Row
+from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
+from gptalt_eval.results.overview import count_subjects, make_overview, rank_column
+from gptalt_eval.results.report import render_report
+from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
+
+HOSTILE = "<script>document.title='owned'</script>$x^2$ _模型"
+
+
+def make_model(name, likelihood=hash_likelihood):
+    made = make_scripted_model(likelihood, name=name)
+    return Model(
+        name, made.summary, made.licence, made.home, create=made.create, system_instruction="Be kind."
+    )
+
+
+def knows(prompt, answer):
+    """Longer answers are likelier: another opinion than the hash's."""
+    return float(len(answer))
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    root = tmp_path_factory.mktemp("grid")
+    plugins = make_plugin_set(models=[make_model("hash"), make_model("long 长", knows)])
+    spec = make_spec(
+        {
+            "model": "hash,long 长", "tasks": "arc_easy,sciq,mmlu_stem", "num_fewshot": "0,1,2", "prompt_style": "standard,system",
+            "data_dir": "sample", "output_path": str(root), "log_samples": True,
+        }
+    )  # fmt: skip
+    records, _ = run_experiment(spec, plugins, Console(quiet=True))
+    return records, plugins
+
+
+def test_every_arm_and_task_has_its_place(experiment):
+    records, _ = experiment
+    overview = make_overview(records)
+    assert len(overview.arms) == 12
+    assert sorted(overview.tasks) == ["arc_easy", "mmlu_stem", "sciq"]
+    for arm, entries in zip(overview.arms, overview.entries, strict=True):
+        record = next(record for record in records if record.model == arm.model)
+        [results] = [
+            results
+            for results in record.results
+            if results["config"]["prompt_style"] == arm.prompt_style and results["config"]["num_fewshot"] == arm.num_fewshot
+        ]  # fmt: skip
+        for task, entry in zip(overview.tasks, entries, strict=True):
+            assert entry.score.value == results["results"][task]["acc,none"]
+    for column in zip(*overview.entries, strict=True):
+        best = [entry for entry in column if entry.is_best]
+        highest = max(entry.score.value for entry in column)
+        assert len(best) == sum(entry.score.value == highest for entry in column)
+        assert all(entry.score.value == highest and not entry.is_tied for entry in best)
+
+
+def test_one_arm_has_no_overview(tmp_path):
+    plugins = make_plugin_set(models=[make_model("hash")])
+    spec = make_spec(
+        {"model": "hash", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
+    )
+    records, _ = run_experiment(spec, plugins, Console(quiet=True))
+    assert make_overview(records) is None
+
+
+def make_score(value, items=1000, higher=True):
+    interval = (value - 0.03, value + 0.03)
+    return Score("toy", "toy", 0, 0, "acc", "none", value, interval, items, items, higher, False, 0)
+
+
+def make_rows(right, rows=1000):
+    return {number: Row(f"d{number}", "p", {"acc": float(number < right)}) for number in range(rows)}
+
+
+def test_ties_are_tested_on_the_same_rows():
+    arms = [Arm(name, "standard", 0) for name in "abc"]
+    scores = {arm: [make_score(right / 1000)] for arm, right in zip(arms, (700, 698, 650), strict=True)}
+    rows = {arm: make_rows(right) for arm, right in zip(arms, (700, 698, 650), strict=True)}
+    ranked = rank_column(scores, rows)
+    assert [ranked[arm].is_best for arm in arms] == [True, False, False]
+    # 2 rows apart is nothing; 50 rows, all in one direction, is much, though the intervals overlap
+    assert [ranked[arm].is_tied for arm in arms] == [False, True, False]
+    ranked = rank_column(scores, {})
+    assert [ranked[arm].is_tied for arm in arms] == [False, True, True]
+
+
+def test_lower_may_be_better():
+    arms = [Arm(name, "standard", 0) for name in "ab"]
+    scores = {arm: [make_score(value, higher=False)] for arm, value in zip(arms, (0.9, 0.2), strict=True)}
+    assert rank_column(scores, {})[arms[1]].is_best
+
+
+def test_subjects_by_hand():
+    arms = [Arm("a", "standard", 0), Arm("b", "standard", 0)]
+    subjects = ["内科"] * 3 + ["surgery"] * 2
+    rows = {
+        arm: {number: Row("", "", {"acc": float(number % step == 0)}, subject) for number, subject in enumerate(subjects)}
+        for arm, step in zip(arms, (1, 2), strict=True)
+    }  # fmt: skip
+    assert count_subjects(rows, arms) == [("内科", 3, [1, 2 / 3]), ("surgery", 2, [1, 1 / 2])]
+
+
+def test_rows_that_arms_disagree_on(experiment):
+    records, _ = experiment
+    overview = make_overview(records)
+    contrasts = overview.contrasts["arc_easy"]
+    assert 5 < len(contrasts) <= 40
+    for row in contrasts:
+        assert {True, False} <= set(row.verdicts)
+        assert len(row.verdicts) == len(row.answers) == 12
+    place = [arm.model for arm in overview.arms].index("long 长")
+    lines = {line["doc_id"]: line for line in records[1].read_samples(0, "arc_easy")}
+    for row in contrasts:
+        assert row.verdicts[place] == bool(lines[row.number]["acc"])
+        options = [arguments["arg_1"].strip() for arguments in lines[row.number]["arguments"].values()]
+        assert row.answers[place] == max(options, key=len)
+
+
+LINES = [
+    Line(HOSTILE, [Point(0, 0.2, 0.1, 0.3), Point(3, 0.4, 0.3, 0.5)]),
+    Line("b", [Point(0, 0.5, 0.4, 0.6)]),
+]
+
+
+def test_figures_are_svg_with_text_as_text():
+    curves = draw_curves("题目 $x$", LINES)
+    pairs = [
+        (HOSTILE, Point(0, 0.2, 0.1, 0.3), Point(0, 0.4, 0.3, 0.5)),
+        ("b", *[Point(0, 0.2, 0.1, 0.3)] * 2),
+    ]
+    dumbbells = draw_dumbbells("b", ("standard", "system"), pairs)
+    for svg in (curves, dumbbells):
+        root = ET.fromstring(svg)
+        assert root.tag.endswith("svg")
+        assert not {"width", "height"} & set(root.attrib)
+        texts = ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert HOSTILE in texts
+        assert "<script" not in svg
+        assert "var(--ink)" in svg and "#010203" not in svg
+    assert "题目 $x$" in curves
+
+
+def test_figures_are_the_same_each_time():
+    assert draw_curves("a", LINES) == draw_curves("a", LINES)
+
+
+def test_the_page(experiment):
+    records, plugins = experiment
+    page = render_report(records, plugins)
+    assert page.count("<figure") == 3 * 2  # each task by shots, and its two styles
+    assert "Where arms disagree" in page
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page.replace('xmlns:xlink="http://', "")
+    )
+    assert "long 长" in page
+
+
+def test_the_page_escapes_what_comes_from_models_and_data(experiment, tmp_path):
+    records, plugins = experiment
+    folder = tmp_path / "x"
+    shutil.copytree(records[0].folder, folder)
+    run = (folder / "run.json").read_text(encoding="utf-8")
+    (folder / "run.json").write_text(run.replace('"name": "hash"', '"name": "<img src=x>"'), encoding="utf-8")
+    for file in folder.glob("samples_arc_easy_*"):
+        file.write_text(
+            file.read_text(encoding="utf-8").replace("Question:", "<b>Question:"), encoding="utf-8"
+        )
+    page = render_report([load_record(folder)], plugins)
+    assert "<img" not in page and "<b>" not in page
+    assert "&lt;img src=x&gt;" in page and "&lt;b&gt;Question:" in page
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
+def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
+    records, plugins = experiment
+    page = render_report(records, plugins)
+    probe = """<script>
+      const block = document.querySelector(".contrasts"); block.open = true;
+      const all = block.querySelectorAll("[data-verdicts]").length;
+      const pick = block.querySelector(".right-in"); pick.value = "0"; pick.onchange();
+      const right = [...block.querySelectorAll("[data-verdicts]")].filter(item => !item.hidden);
+      const honest = right.every(item => item.dataset.verdicts[0] === "1");
+      document.title = [document.documentElement.scrollWidth, innerWidth, all, right.length, honest].join(" ");
+    </script>"""
+    file = tmp_path / "probe.html"
+    file.write_text(page.replace("</body>", probe + "</body>"), encoding="utf-8")
+    dom = browser.open(file, size, scheme, "--dump-dom")
+    wide, window, every, right, honest = re.search(
+        r"<title>(\d+) (\d+) (\d+) (\d+) (\w+)</title>", dom
+    ).groups()
+    assert int(wide) <= int(window), "the page scrolls sideways"
+    assert 0 < int(right) < int(every)
+    assert honest == "true"
+    picture = tmp_path / "report.png"
+    file.write_text(page, encoding="utf-8")
+    browser.open(file, size, scheme, f"--screenshot={picture}")
+    assert picture.stat().st_size > 20_000

@@ -1,0 +1,460 @@
+"""Models x prompt styles x shots in one folder: cells, refusals, failures, and going on after a stop."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+import gptalt_eval
+from gptalt_eval.commands import cli
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.record import find_runs, load_record
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.contract.types import Model, PromptStyle
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
+
+
+class Styles:
+    @hookimpl
+    def register_prompt_styles(self):
+        return [
+            PromptStyle("chat", "the chat template alone", chat=True),
+            PromptStyle("think", "asks for steps", instruction="Think step by step."),
+            PromptStyle("again", "as standard"),
+        ]
+
+
+def make_model(name="scripted", system="Be kind.", **rules):
+    made = make_scripted_model(name=name, **rules)
+    return Model(name, made.summary, made.licence, made.home, create=made.create, system_instruction=system)
+
+
+def make_plugins(*models):
+    return make_plugin_set(Styles(), models=list(models) or [make_model()])
+
+
+def evaluate(tmp_path, plugins=None, **settings):
+    given = {"data_dir": "sample", "output_path": str(tmp_path), "log_samples": True, "limit": 5, **settings}
+    return gptalt_eval.evaluate(
+        "scripted",
+        settings.pop("tasks", "arc_easy"),
+        plugins=plugins or make_plugins(),
+        **{k: v for k, v in given.items() if k != "tasks"},
+    )
+
+
+def read_prompts(record, index, task="arc_easy"):
+    return [row["arguments"]["gen_args_0"]["arg_0"] for row in record.read_samples(index, task)]
+
+
+def test_styles_are_cells(tmp_path):
+    record = evaluate(tmp_path, prompt_style=["standard", "system", "think"], num_fewshot=[0, 2])
+    cells = [(cell["prompt_style"], cell["num_fewshot"]) for cell in record.run["cells"]]
+    assert cells == [(style, shots) for style in ("standard", "system", "think") for shots in (0, 2)]
+    assert [cell["results"] for cell in record.run["cells"]] == [file.name for file in record.files]
+    plain, system, think = (read_prompts(record, index)[0] for index in (0, 2, 4))
+    assert system == f"<system>Be kind.<user>{plain}<assistant>"
+    assert think == f"Think step by step.\n\n{plain}"
+    assert record.results[2]["config"]["prompt_style"] == "system"
+    assert record.results[2]["system_instruction"] == "Be kind."
+    assert "prompt_style" not in evaluate(tmp_path / "plain").results[0]["config"]
+
+
+def test_labels_name_style_and_shots(tmp_path):
+    record = evaluate(tmp_path, prompt_style=["standard", "system"], num_fewshot=[0, 1])
+    assert record.run["done"] == [
+        f"arc_easy ({style}, {shots}-shot)" for style in ("standard", "system") for shots in (0, 1)
+    ]
+
+
+def test_a_style_with_the_same_prompts_is_refused(tmp_path):
+    record = evaluate(tmp_path, prompt_style=["standard", "again"])
+    assert record.run["failed"] == {"arc_easy (again)": "its prompts are those of the style 'standard'"}
+    assert record.run["status"] == "incomplete"
+    assert len(record.results) == 1
+
+
+def test_a_template_that_drops_the_system_message_is_refused(tmp_path, monkeypatch):
+    import gptalt_eval.testing as testing
+
+    made = testing.make_scripted_lm
+
+    def make_deaf(*rules):
+        lm = made(*rules)
+        plain = type(lm).apply_chat_template
+        type(lm).apply_chat_template = lambda self, turns, **named: plain(
+            self, [turn for turn in turns if turn["role"] != "system"], **named
+        )
+        return lm
+
+    monkeypatch.setattr(testing, "make_scripted_lm", make_deaf)
+    record = evaluate(tmp_path, prompt_style=["standard", "system"])
+    assert record.run["failed"] == {"arc_easy (system)": "the model's chat template drops the system message"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"prompt_style": "sytem"}, "There is no prompt style 'sytem'.\nDid you mean 'system'?"),
+        (
+            {"prompt_style": "system", "apply_chat_template": True},
+            "--prompt_style decides on the chat template",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_style(settings, expected):
+    spec = make_spec({"model": "scripted", "tasks": "arc_easy", "data_dir": "sample", **settings})
+    with pytest.raises(GptaltError) as caught:
+        resolve(spec, Catalog(make_plugins()))
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_model_without_a_template_has_no_system_style():
+    model = Model("scripted", "", "", "", create=lambda args: None, chat_template=False)
+    spec = make_spec(
+        {"model": "scripted", "tasks": "arc_easy", "data_dir": "sample", "prompt_style": "system"}
+    )
+    with pytest.raises(GptaltError, match="'scripted' has no chat template"):
+        resolve(spec, Catalog(make_plugins(model)))
+
+
+def write_task(folder, name="mine", **fields):
+    folder.mkdir(exist_ok=True)
+    rows = [{"question": f"{number} + 1 =", "answer": str(number + 1)} for number in range(6)]
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = {
+        "task": name, "dataset_path": "json", "output_type": "multiple_choice", "test_split": "test", "training_split": "train",
+        "dataset_kwargs": {"data_files": {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}},
+        "doc_to_text": "{{question}}", "doc_to_choice": ["1", "2", "3", "4", "5", "6"], "doc_to_target": "{{answer|int - 1}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}], **fields,
+    }  # fmt: skip
+    (folder / f"{name}.yaml").write_text(json.dumps(task))
+    return str(folder / f"{name}.yaml")
+
+
+def test_the_flag_wins_over_a_tasks_own_zero(tmp_path):
+    file = write_task(tmp_path / "task", num_fewshot=0)
+    record = evaluate(tmp_path / "out", tasks=file, num_fewshot=2, data_dir=None)
+    assert record.results[0]["n-shot"]["mine"] == 2
+    assert read_prompts(record, 0, "mine")[0].count("+ 1 =") == 3
+    assert "lm-eval would keep to it; here --num_fewshot wins" in " ".join(record.notes)
+    own = evaluate(tmp_path / "own", tasks=file, data_dir=None)
+    assert own.results[0]["n-shot"]["mine"] == 0
+    assert own.notes == ()
+
+
+@pytest.mark.parametrize("field", [{"metadata": {"version": 1, "fewshot": False}}])
+def test_a_task_that_takes_no_examples_says_so(field, tmp_path):
+    file = write_task(tmp_path / "task", **field)
+    with pytest.raises(GptaltError, match="mine: it takes no examples"):
+        evaluate(tmp_path / "out", tasks=file, num_fewshot=2, data_dir=None)
+    record = evaluate(tmp_path / "both", tasks=file, num_fewshot=[0, 2], data_dir=None)
+    assert record.run["done"] == ["mine (0-shot)"]
+    assert list(record.run["failed"]) == ["mine (2-shot)"]
+
+
+def test_what_lacks_its_examples_is_marked_and_the_rest_goes_on(tmp_path, shared_data):
+    record = evaluate(
+        tmp_path, tasks=["hellaswag", "arc_easy"], num_fewshot=[0, 2], data_dir=str(shared_data)
+    )
+    assert record.run["done"] == ["hellaswag (0-shot)", "arc_easy (0-shot)", "arc_easy (2-shot)"]
+    [(name, reason)] = record.run["failed"].items()
+    assert name == "hellaswag (2-shot)"
+    assert "no 'train' in" in reason
+    with pytest.raises(GptaltError, match="no 'train' in"):  # where nothing would be left, nothing is begun
+        evaluate(tmp_path / "alone", tasks=["hellaswag"], num_fewshot=[2], data_dir=str(shared_data))
+
+
+def fail_on(word):
+    def likelihood(prompt, answer):
+        if word in prompt:
+            raise ValueError(f"no {word}, please")
+        return hash_likelihood(prompt, answer)
+
+    return likelihood
+
+
+def test_a_task_that_fails_is_marked_and_the_rest_goes_on(tmp_path):
+    plugins = make_plugins(make_model(likelihood=fail_on("Question:")))
+    record = evaluate(tmp_path, plugins, tasks=["arc_easy", "hellaswag"])
+    assert record.run["done"] == ["hellaswag"]
+    assert record.run["failed"] == {"arc_easy": "ValueError: no Question:, please"}
+    assert "Traceback" in (record.folder / "errors.log").read_text()
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "This run is incomplete." in page
+    assert "Not evaluated: arc_easy: ValueError: no Question:, please" in page
+    with pytest.raises(ValueError, match="no Question"):  # alone, it is a bug's own traceback
+        evaluate(tmp_path / "alone", plugins, tasks=["arc_easy"])
+
+
+def run(tmp_path, *models, **settings):
+    given = {
+        "model": ",".join(model.name for model in models),
+        "tasks": "arc_easy,hellaswag",
+        "data_dir": "sample",
+        "limit": 5,
+    }
+    spec = make_spec({**given, "output_path": str(tmp_path), **settings})
+    return run_experiment(spec, make_plugins(*models), Console(quiet=True))
+
+
+def test_models_are_runs_in_one_folder(tmp_path):
+    records, root = run(
+        tmp_path / "grid", make_model("one"), make_model("two", likelihood=lambda *_: 0.0), num_fewshot="0,1"
+    )
+    assert root == tmp_path / "grid"
+    assert [record.model for record in records] == ["one", "two"]
+    assert [folder.name for folder in find_runs(root)] == ["one", "two"]
+    assert all(len(record.run["done"]) == 4 for record in records)
+    assert (root / "report.html").is_file()
+
+
+def count_calls(calls):
+    def likelihood(prompt, answer):
+        calls.append((prompt, answer))
+        return hash_likelihood(prompt, answer)
+
+    return likelihood
+
+
+def stop_at(number, calls):
+    def likelihood(prompt, answer):
+        calls.append((prompt, answer))
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return hash_likelihood(prompt, answer)
+
+    return likelihood
+
+
+def read_scores(root):
+    return {
+        (folder.name, index, task): scores
+        for folder in find_runs(root)
+        for index, results in enumerate(load_record(folder).results)
+        for task, scores in results["results"].items()
+    }
+
+
+def test_a_stopped_experiment_goes_on_where_it_was(tmp_path):
+    settings = {"num_fewshot": "0,1", "prompt_style": "standard,system"}
+    whole, once = tmp_path / "whole", []
+    run(whole, make_model("one", likelihood=count_calls(once)), make_model("two"), **settings)
+    first, second = [], []
+    with pytest.raises(InterruptedRun, match=r"resume .*stopped"):
+        run(
+            tmp_path / "stopped",
+            make_model("one", likelihood=stop_at(50, first)),
+            make_model("two"),
+            **settings,
+        )
+    done = load_record(tmp_path / "stopped" / "one").run["done"]
+    assert 0 < len(done) < 8
+    run(
+        tmp_path / "stopped", make_model("one", likelihood=count_calls(second)), make_model("two"), **settings
+    )
+    assert read_scores(tmp_path / "stopped") == read_scores(whole)
+    assert len(second) < len(once)
+    assert len(second) >= len(once) - 50
+    record = load_record(tmp_path / "stopped" / "one")
+    assert record.run["status"] == "complete"
+    assert len(record.run["done"]) == 8
+    assert len(record.run["resumed"]) == 1
+    third = []
+    run(tmp_path / "stopped", make_model("one", likelihood=count_calls(third)), make_model("two"), **settings)
+    assert third == []  # what is finished is not done again
+
+
+def test_groups_are_whole_after_going_on(tmp_path):
+    """The members' results of the first part enter the group's score of the second."""
+    calls = []
+    settings = {"tasks": "mmlu_stem", "limit": 1, "num_fewshot": "0"}
+    run(tmp_path / "whole", make_model("one"), **settings)
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "stopped", make_model("one", likelihood=stop_at(30, calls)), **settings)
+    run(tmp_path / "stopped", make_model("one"), **settings)
+    assert read_scores(tmp_path / "stopped") == read_scores(tmp_path / "whole")
+
+
+def test_another_experiment_in_the_folder_is_refused(tmp_path):
+    run(tmp_path, make_model("one"))
+    with pytest.raises(GptaltError, match=r"holds another experiment \(it differs in limit\)"):
+        run(tmp_path, make_model("one"), limit=3)
+
+
+def test_a_model_that_cannot_be_loaded_is_marked(tmp_path):
+    def fail(args):
+        raise OSError("no such weights")
+
+    broken = Model("broken", "", "", "", create=fail)
+    records, root = run(tmp_path, broken, make_model("two"))
+    assert [record.model for record in records] == ["two"]
+    assert set(load_record(root / "broken").run["failed"].values()) == {"OSError: no such weights"}
+
+
+def test_what_is_wrong_with_any_model_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(GptaltError, match="There is no model 'tow'"):
+        spec = make_spec(
+            {"model": "one,tow", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
+        )
+        run_experiment(spec, make_plugins(make_model("one")), Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_data_is_not_gone_on_with(tmp_path):
+    file = write_task(tmp_path / "task")
+    data = tmp_path / "data"
+    (data / "arc").mkdir(parents=True)
+    row = {
+        "id": "1",
+        "question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]},
+        "answerKey": "A",
+    }
+    release = data / "arc/ARC-Easy-Test.jsonl"
+    release.write_text("\n".join(json.dumps(row | {"id": str(number)}) for number in range(2376)))
+    settings = {"tasks": f"arc_easy,{file}", "data_dir": str(data), "allow_partial_data": True}
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "out", make_model("one", likelihood=stop_at(14, [])), **settings)
+    release.write_text("\n".join(json.dumps(row | {"id": f"x{number}"}) for number in range(2376)))
+    with pytest.raises(GptaltError, match="arc_easy: its data has changed since"):
+        run(tmp_path / "out", make_model("one"), **settings)
+
+
+def test_resume_of_a_single_run(tmp_path, monkeypatch, capsys):
+    calls = []
+    evaluate(
+        tmp_path / "whole",
+        make_plugins(make_model(likelihood=count_calls(calls))),
+        tasks=["arc_easy", "hellaswag"],
+    )
+    whole = len(calls)
+    plugins = make_plugins(make_model(likelihood=stop_at(25, [])))
+    with pytest.raises(InterruptedRun, match="gptalt-eval resume"):
+        evaluate(tmp_path / "out", plugins, tasks=["arc_easy", "hellaswag"])
+    again = []
+    monkeypatch.setattr(
+        cli, "load_plugins", lambda *core: make_plugins(make_model(likelihood=count_calls(again)))
+    )
+    assert cli.main(["resume", str(tmp_path / "out")]) == 0
+    assert len(again) == whole - 24, "the answers before the interruption are not asked for again"
+    assert load_record(tmp_path / "out" / "scripted").run["done"] == ["arc_easy", "hellaswag"]
+    assert cli.main(["resume", str(tmp_path / "out")]) == 0
+    assert "nothing is missing" in capsys.readouterr().out
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "load_plugins", lambda *core: make_plugins(make_model("one"), make_model("two")))
+    words = [
+        "--model",
+        "one,two",
+        "--tasks",
+        "arc_easy",
+        "--num_fewshot",
+        "0,1",
+        "--prompt_style",
+        "standard,system",
+    ]
+    assert cli.main([*words, "--data_dir", "sample", "--output_path", str(tmp_path / "a")]) == 0
+    printed = capsys.readouterr().out
+    assert f"Compare: gptalt-eval compare {tmp_path / 'a'}" in printed
+    assert re.search(r"Task +┃ Prompt +┃ Shots", printed)
+    assert re.search(r"arc_easy +│ system +│ +1 │ acc", printed)
+    assert cli.main(["compare", str(tmp_path / "a"), "--by", "prompt_style"]) == 0
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        f"model: [one, two]\ntasks: [arc_easy]\nnum_fewshot: [0, 1]\nprompt_style: [standard, system]\ndata_dir: sample\n"
+        f"output_path: {tmp_path / 'b'}\n"
+    )
+    assert cli.main(["grid", str(file)]) == 0
+    assert read_scores(tmp_path / "b") == read_scores(tmp_path / "a")
+
+
+KILLED = """
+import os, sys
+from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
+from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.contract.spec import make_spec
+from rich.console import Console
+
+calls = []
+def likelihood(prompt, answer):
+    calls.append(prompt)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    return hash_likelihood(prompt, answer)
+
+spec = make_spec({"model": "scripted", "tasks": "arc_easy,hellaswag,piqa", "num_fewshot": "0,1", "data_dir": "sample",
+                  "limit": 5, "output_path": sys.argv[1]})
+run_experiment(spec, make_plugin_set(models=[make_scripted_model(likelihood)]), Console(quiet=True))
+print(len(calls))
+"""
+
+
+def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path):
+    def call(folder, stop):
+        words = [sys.executable, "-c", KILLED, str(folder), str(stop)]
+        return subprocess.run(words, capture_output=True, text=True, env=os.environ, check=False)
+
+    whole = call(tmp_path / "whole", -1)
+    assert call(tmp_path / "killed", 60).returncode == -signal.SIGKILL
+    done = load_record(tmp_path / "killed" / "scripted").run["done"]
+    assert 0 < len(done) < 6
+    rest = call(tmp_path / "killed", -1)
+    assert rest.returncode == 0, rest.stderr
+    assert read_scores(tmp_path / "killed") == read_scores(tmp_path / "whole")
+    assert int(rest.stdout) == int(whole.stdout) - 59, "no answer is asked for twice"
+    assert not list(tmp_path.rglob("answers.jsonl"))
+
+
+def test_styles_are_listed(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "load_plugins", make_plugins)
+    assert cli.main(["ls", "styles"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["standard", "gptalt-eval", "the", "task's", "text", "alone"]
+    assert [line.split()[0] for line in lines] == ["standard", "system", "chat", "think", "again"]
+
+
+def test_names_of_the_medicine_plugins_say_where_they_come_from():
+    """What the plugins bring is what the core says of them where they are not installed."""
+    import gptalt_eval_plugin_medqa as medqa
+    import gptalt_eval_plugin_nlpec as nlpec
+
+    from gptalt_eval.planning.known import KNOWN
+
+    for name, module in (("medqa", medqa), ("nlpec", nlpec)):
+        brought = Catalog(make_plugin_set(module)).tasks.keys() - Catalog(make_plugin_set()).tasks.keys()
+        assert brought - {"pubmedqa"} == set(KNOWN[name].tasks)
+
+
+def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, monkeypatch):
+    """Even where the run was killed before its first task was finished."""
+    given = {"tasks": ["arc_easy"], "output_path": str(tmp_path), "data_dir": "sample"}
+    with pytest.raises(InterruptedRun):
+        run_experiment(
+            make_spec({**given, "model": "one"}),
+            make_plugins(make_model("one", likelihood=stop_at(3, []))),
+            Console(quiet=True),
+        )
+    [folder] = [file.parent for file in tmp_path.rglob("run.json")]
+    assert (folder / "answers.jsonl").read_text().count("\n") == 2
+    saved = json.loads((folder / "run.json").read_text())
+    saved["model"]["fingerprint"] = "0" * 64
+    (folder / "run.json").write_text(json.dumps(saved))
+    calls = []
+    run_experiment(
+        make_spec({**given, "model": "one"}),
+        make_plugins(make_model("one", likelihood=count_calls(calls))),
+        Console(quiet=True),
+    )
+    assert calls == []
+    assert "The weights of 'one' are not those" in load_record(folder).run["failed"]["arc_easy"]

@@ -1,0 +1,198 @@
+"""Answers that are computed ahead, found when they are asked for, and kept."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from gptalt_eval.running.lmeval.answers import Answers
+from gptalt_eval.running.lmeval.observed import ObservedLM
+
+
+class Watcher:
+    def __init__(self):
+        self.asks, self.answers, self.tokens = 0, 0, []
+
+    def asked(self, requests):
+        self.asks += requests
+
+    def answered(self, requests):
+        self.answers += requests
+
+    def computed(self, tokens, total, asked, seconds):
+        self.tokens.append((tokens, total, asked, seconds))
+
+
+class Streaming(LM):
+    """Scores in batches of two, the last requests first, as a tree may."""
+
+    def __init__(self):
+        super().__init__()
+        self.choice = SimpleNamespace(engine=object())
+        self.streamed, self.plain = [], []
+
+    def answer(self, request):
+        return -float(len(request.args[1])), False
+
+    def stream_loglikelihood(self, requests, known=()):
+        self.laid_out = [request.args for request in requests]
+        order = [place for place in reversed(range(len(requests))) if place not in known]
+        for places in (order[begin : begin + 2] for begin in range(0, len(order), 2)):
+            self.streamed += [requests[place].args for place in places]
+            for place in places:
+                self.cache_hook.add_partial(
+                    "loglikelihood", requests[place].args, self.answer(requests[place])
+                )
+            yield [(place, self.answer(requests[place])) for place in places]
+
+    def loglikelihood(self, requests):
+        self.plain += [request.args for request in requests]
+        answers = [self.answer(request) for request in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", request.args, answer)
+        return answers
+
+    def loglikelihood_rolling(self, requests):
+        raise AssertionError("not asked here")
+
+    def generate_until(self, requests):
+        raise AssertionError("not asked here")
+
+
+def make_requests(*ends):
+    return [Instance("loglikelihood", {}, ("context", end), number) for number, end in enumerate(ends)]
+
+
+REQUESTS = make_requests("a", "bb", "ccc", "dddd", "eeeee", "ffffff")
+
+
+@pytest.fixture
+def lm():
+    return Streaming()
+
+
+def test_expected_answers_are_found_and_computed_only_as_far_as_needed(lm):
+    watcher = Watcher()
+    observed = ObservedLM(lm, watcher)
+    observed.expect(REQUESTS)
+    assert observed.loglikelihood(REQUESTS[4:]) == [(-5.0, False), (-6.0, False)]
+    assert len(lm.streamed) == 2
+    assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
+    assert len(lm.streamed) == 6
+    assert lm.plain == []
+    assert (watcher.asks, watcher.answers) == (3, 3)
+
+
+def test_a_request_that_nobody_expected_is_asked_plainly(lm):
+    watcher = Watcher()
+    observed = ObservedLM(lm, watcher)
+    observed.expect(REQUESTS[:2])
+    asked = [*REQUESTS[:2], *make_requests("surprise")]
+    assert [answer for answer, _ in observed.loglikelihood(asked)] == [-1, -2, -8]
+    assert lm.plain == [("context", "surprise")]
+    assert (watcher.asks, watcher.answers) == (3, 3)
+
+
+def test_identical_requests_are_computed_once(lm):
+    observed = ObservedLM(lm, Watcher())
+    observed.expect([*REQUESTS, *REQUESTS])
+    assert len(observed.loglikelihood([*REQUESTS, *REQUESTS])) == 12
+    assert len(lm.streamed) == 6
+
+
+def test_answers_computed_ahead_are_kept_and_not_computed_again(lm, tmp_path):
+    """As after a stop: the second run starts with what the first had streamed."""
+    first = ObservedLM(lm, Watcher(), Answers(tmp_path / "answers.jsonl"))
+    first.expect(REQUESTS)
+    first.loglikelihood(REQUESTS[4:])
+    second_lm = Streaming()
+    second = ObservedLM(second_lm, Watcher(), Answers(tmp_path / "answers.jsonl"))
+    second.expect(REQUESTS)
+    assert [answer for answer, _ in second.loglikelihood(REQUESTS)] == [-1, -2, -3, -4, -5, -6]
+    assert sorted(second_lm.streamed) == sorted(request.args for request in REQUESTS[:4])
+
+
+def test_what_is_missing_of_a_run_is_laid_out_with_all_of_it(lm, tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("loglikelihood", REQUESTS[3].args, (-4.0, False))
+    observed = ObservedLM(lm, Watcher(), answers)
+    observed.expect(REQUESTS, missing={request.args for request in REQUESTS[2:5]})
+    assert [answer for answer, _ in observed.loglikelihood(REQUESTS[2:5])] == [-3, -4, -5]
+    assert lm.laid_out == [request.args for request in REQUESTS]
+    assert sorted(lm.streamed) == [REQUESTS[2].args, REQUESTS[4].args]
+    assert lm.plain == []
+
+
+def test_a_model_that_cannot_stream_expects_nothing(lm):
+    lm.choice.engine = None
+    observed = ObservedLM(lm, Watcher())
+    observed.expect(REQUESTS)
+    observed.loglikelihood(REQUESTS)
+    assert lm.streamed == []
+    assert len(lm.plain) == 6
+
+
+def test_an_interruption_passes_through(lm):
+    def interrupt(requests, known):
+        yield [(0, (-1.0, False))]
+        raise KeyboardInterrupt
+
+    lm.stream_loglikelihood = interrupt
+    observed = ObservedLM(lm, Watcher())
+    observed.expect(REQUESTS)
+    assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
+    with pytest.raises(KeyboardInterrupt):
+        observed.loglikelihood(REQUESTS[1:])
+
+
+# ------------------------------------------------------------------ the file of answers
+
+
+def test_answers_come_back_as_they_were(tmp_path):
+    path = tmp_path / "below" / "answers.jsonl"
+    answers = Answers(path)
+    answers.keep("loglikelihood", ("a", "b"), (-0.1, True))
+    answers.keep("loglikelihood", ("a", "c"), (np.float32(-1.5), np.bool_(False)))
+    answers.keep("loglikelihood_rolling", ("a",), float("-inf"))
+    answers.keep("generate_until", ("a", {"until": ["\n"]}), "Line\none, \u2028 line 2, \ud800")
+    answers.keep("loglikelihood", ("a", "b"), (-0.1, True))
+    answers.close()
+    assert len(path.read_bytes().split(b"\n")) == 5, "a line each, and once"
+    again = Answers(path)
+    assert again.recall("loglikelihood", ("a", "b")) == (-0.1, True)
+    assert again.recall("loglikelihood", ("a", "c")) == (-1.5, False)
+    assert again.recall("loglikelihood_rolling", ("a",)) == float("-inf")
+    assert again.recall("generate_until", ("a", {"until": ["\n"]})) == "Line\none, \u2028 line 2, \ud800"
+    assert again.recall("loglikelihood", ("a", "d")) is None
+    again.delete()
+    assert not path.exists()
+
+
+def test_what_is_drawn_at_random_or_shows_a_picture_is_not_kept(tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    for arguments in [("a", {"do_sample": True}), ("a", {"until": []}, {"visual": [object()]})]:
+        answers.keep("generate_until", arguments, "text")
+        assert answers.recall("generate_until", arguments) is None
+    assert (tmp_path / "answers.jsonl").read_text() == ""
+
+
+@given(cut=st.integers(0, 400), broken=st.binary(max_size=40).filter(lambda text: b"\n" not in text))
+def test_a_kill_costs_the_line_that_was_being_written(tmp_path_factory, cut, broken):
+    path = tmp_path_factory.mktemp("answers") / "answers.jsonl"
+    answers = Answers(path)
+    for number in range(4):
+        answers.keep("loglikelihood", ("a", str(number)), (float(number), True))
+    answers.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut] + broken)
+    found = Answers(path)
+    known = [found.recall("loglikelihood", ("a", str(number))) for number in range(4)]
+    complete = whole[:cut].count(b"\n")
+    assert known[:complete] == [(float(number), True) for number in range(complete)]
+    found.keep("loglikelihood", ("b", ""), (7.0, False))
+    found.close()
+    assert Answers(path).recall("loglikelihood", ("b", "")) == (7.0, False)

@@ -1,0 +1,109 @@
+"""The prefix tree against the plain meaning of a prefix."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import TOKENS, queries
+
+from gptalt_eval.scoring.chunks import see
+from gptalt_eval.scoring.tree import Query, build_tree, divide, measure_common
+
+
+def list_prefixes(rows):
+    return {tuple(row[: end + 1]) for row in rows for end in range(len(row))}
+
+
+def read_path(tree, index):
+    """The tokens from the root to a token of the tree, by the rule that token i sees j when j <= i < end[j]."""
+    everything = np.arange(len(tree))
+    return tuple(tree.tokens[see(tree, np.array([index]), everything)[0]].tolist())
+
+
+@given(queries())
+def test_each_distinct_prefix_is_one_token(asked):
+    tree = build_tree(asked)
+    paths = [read_path(tree, index) for index in range(len(tree))]
+    assert sorted(paths) == sorted(list_prefixes([query.inputs for query in asked]))
+
+
+@given(queries())
+def test_depth_is_the_number_of_ancestors(asked):
+    tree = build_tree(asked)
+    assert tree.depth.tolist() == [len(read_path(tree, index)) - 1 for index in range(len(tree))]
+
+
+@given(queries())
+def test_every_target_is_read_after_the_tokens_before_it(asked):
+    tree = build_tree(asked)
+    assert (np.diff(tree.positions) >= 0).all()
+    read = {index: [] for index in range(len(asked))}
+    for position, target, owner in zip(tree.positions, tree.targets, tree.owners, strict=True):
+        read[owner].append((read_path(tree, position), target))
+    for index, query in enumerate(asked):
+        before = len(query.inputs) - len(query.targets)
+        wanted = [(tuple(query.inputs[: before + 1 + k]), target) for k, target in enumerate(query.targets)]
+        assert read[index] == wanted
+
+
+@given(queries())
+def test_siblings_stand_in_the_order_of_the_first_query_that_needs_them(asked):
+    tree = build_tree(asked)
+    first_need = {}
+    for index, query in enumerate(asked):
+        for prefix in list_prefixes([query.inputs]):
+            first_need.setdefault(prefix, index)
+    paths = [read_path(tree, index) for index in range(len(tree))]
+    by_parent = {}
+    for path in paths:
+        by_parent.setdefault(path[:-1], []).append(first_need[path])
+    assert all(needs == sorted(needs) for needs in by_parent.values())
+
+
+def test_no_queries_are_an_empty_tree():
+    assert len(build_tree([])) == 0
+
+
+@pytest.mark.parametrize(("inputs", "targets"), [([], []), ([], [1]), ([1], []), ([1], [1, 2])])
+def test_a_query_must_read_as_many_tokens_as_it_scores(inputs, targets):
+    with pytest.raises(ValueError, match=f"{len(targets)} tokens to score after {len(inputs)} read"):
+        build_tree([Query(inputs, targets)])
+
+
+def test_ids_beyond_one_byte_are_told_apart():
+    rows = [[1], [256], [65536], [1, 256], [1, 1]]
+    assert len(build_tree([Query(row, [0]) for row in rows])) == 5
+
+
+@given(st.lists(TOKENS), st.lists(TOKENS))
+def test_common_length(one, other):
+    length = measure_common(np.array(one, dtype=np.int64), np.array(other, dtype=np.int64))
+    assert one[:length] == other[:length]
+    assert length == min(len(one), len(other)) or one[length] != other[length]
+
+
+@given(queries(), st.integers(1, 4))
+def test_division_gives_each_query_to_one_process(asked, parts):
+    divided = divide(build_tree(asked), asked, parts)
+    assert len(divided) == parts
+    assert sorted(index for part in divided for index in part) == list(range(len(asked)))
+
+
+def test_division_is_by_tokens_and_at_shallow_places():
+    """Two subjects of 40 questions after a long prefix each, one question of the first three times as long."""
+    rows = [
+        [subject] * 300 + [number + 5] * (150 if number == 0 else 50)
+        for subject in (1, 2)
+        for number in range(40)
+    ]
+    asked = [Query(row, [0]) for row in rows]
+    for parts in (2, 4):
+        sizes = [
+            len(build_tree([asked[i] for i in part])) for part in divide(build_tree(asked), asked, parts)
+        ]
+        assert max(sizes) < 1.35 * min(sizes)
+    first, second = divide(build_tree(asked), asked, 2)
+    assert set(first) == set(range(40))
+    assert sum(len(build_tree([asked[i] for i in part])) for part in (first, second)) == len(
+        build_tree(asked)
+    )
