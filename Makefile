@@ -3,10 +3,11 @@
 # make test   the whole test suite
 # make lint   ruff and mypy
 # make bench  speed, against stock lm-eval, in one run
+# make changelog  the change notes of the next release
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo vote test lint bench clean
+.PHONY: demo vote test lint bench changelog clean
 
 # installed once, and again when what is to be installed changes
 .venv/installed: pyproject.toml constraints.txt
@@ -49,6 +50,9 @@ lint: .venv/installed
 
 bench: .venv/installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+changelog: .venv/installed
+	@$(BIN)/towncrier build --draft
 
 clean:
 	rm -rf .venv build dist
