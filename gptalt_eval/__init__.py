@@ -12,8 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gptalt_eval.contract.errors import GptaltError, InterruptedRun
+from gptalt_eval.contract.errors import (
+    DataError,
+    GptaltError,
+    InterruptedRun,
+    PluginError,
+    RequestErrors,
+    UnknownNameError,
+)
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
+from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.replies import find_choice, find_text
 from gptalt_eval.contract.types import (
     Command,
@@ -23,6 +32,7 @@ from gptalt_eval.contract.types import (
     Option,
     Owner,
     Part,
+    Problem,
     PromptStyle,
     ReportSection,
     Sample,
@@ -35,13 +45,14 @@ from gptalt_eval.machine.version import __version__ as __version__
 from gptalt_eval.results.figures import PAGE_INK, PAGE_LINE, make_svg
 
 if TYPE_CHECKING:
-    from gptalt_eval.contract.record import Record
     from gptalt_eval.running.api import evaluate
 
 __all__ = [
     "PAGE_INK",
     "PAGE_LINE",
+    "Cell",
     "Command",
+    "DataError",
     "Dataset",
     "GptaltError",
     "Installed",
@@ -50,11 +61,17 @@ __all__ = [
     "Option",
     "Owner",
     "Part",
+    "Plan",
+    "PlannedTask",
+    "PluginError",
+    "Problem",
     "PromptStyle",
     "Record",
     "ReportSection",
+    "RequestErrors",
     "Sample",
     "Split",
+    "UnknownNameError",
     "Vote",
     "VoteFormat",
     "evaluate",
@@ -74,8 +91,4 @@ def __getattr__(name: str) -> object:
         from gptalt_eval.running.api import evaluate
 
         return evaluate
-    if name == "Record":
-        from gptalt_eval.contract.record import Record
-
-        return Record
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

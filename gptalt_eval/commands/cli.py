@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from gptalt_eval.commands import subcommands
 from gptalt_eval.commands.flags import Parser, add_run_flags
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.plugins import Plugins, load_plugins
-from gptalt_eval.contract.types import Command
+from gptalt_eval.contract.plugins import load_plugins
+from gptalt_eval.contract.types import Command, Installed
 from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def dispatch(words: list[str], plugins: Plugins) -> int:
+def dispatch(words: list[str], plugins: Installed) -> int:
     commands = gather_commands(plugins)
     if not words:
         words = ["--help"]
@@ -78,7 +78,7 @@ def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
     return GptaltError(f"There is no command '{word}'.", hint)
 
 
-def gather_commands(plugins: Plugins) -> dict[str, Command]:
+def gather_commands(plugins: Installed) -> dict[str, Command]:
     commands: dict[str, Command] = {}
     owners: dict[str, str] = {}
     for owner, command in plugins.contribute("register_commands"):

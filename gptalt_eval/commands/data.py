@@ -8,8 +8,7 @@ from pathlib import Path
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.located import SAMPLE
-from gptalt_eval.contract.plugins import Plugins
-from gptalt_eval.contract.types import Dataset
+from gptalt_eval.contract.types import Dataset, Installed
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import NOT_HERE, SplitSurvey, survey_dataset
 from gptalt_eval.planning.catalog import Catalog, add_local_datasets
@@ -18,7 +17,7 @@ VERBS = ("ls", "check", "where", "prepare")
 EXIT_OF_FAULTY_DATA = 2
 
 
-def run_data(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_data(arguments: argparse.Namespace, plugins: Installed) -> int:
     verbs = {"ls": run_ls, "check": run_check, "where": run_where, "prepare": run_prepare}
     if arguments.verb not in verbs:
         hint = did_you_mean(arguments.verb, VERBS) or f"There are: {', '.join(VERBS)}."

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.plugins import PREFIX, Plugins
+from gptalt_eval.contract.plugins import PREFIX
+from gptalt_eval.contract.types import Installed
 
 
-def run_install(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_install(arguments: argparse.Namespace, plugins: Installed) -> int:
     packages = [name if name.startswith(PREFIX) else PREFIX + name for name in arguments.names]
     command = [sys.executable, "-m", "pip", "install", *packages]
     print(" ".join(["pip", *command[3:]]))

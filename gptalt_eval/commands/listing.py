@@ -8,12 +8,12 @@ from typing import Any
 
 from gptalt_eval.commands.printing import print_rows
 from gptalt_eval.contract.errors import did_you_mean
-from gptalt_eval.contract.plugins import PREFIX, Plugins
-from gptalt_eval.contract.types import Owned
+from gptalt_eval.contract.plugins import PREFIX
+from gptalt_eval.contract.types import Installed, Owned
 from gptalt_eval.planning.catalog import Catalog
 
 
-def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands.printing import print_json
 
     catalog = Catalog(plugins)
@@ -119,7 +119,7 @@ def count_contributions(catalog: Catalog, owner: Any) -> str:
     return ", ".join(f"{number} {noun}" for noun, number in counts.items() if number)
 
 
-def run_plugins(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands.printing import print_json
 
     rows = list(list_plugins(Catalog(plugins)))

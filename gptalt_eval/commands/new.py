@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plugins import PREFIX, Plugins
+from gptalt_eval.contract.plugins import PREFIX
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.known import KNOWN
 
@@ -63,7 +64,7 @@ EXAMPLE = PluginNames(
 )
 
 
-def run_new(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_new(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.kind == "plugin":
         print(create_plugin(arguments.name, arguments.into or Path()))
     else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 
-from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.types import Installed
 
 
 def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def warn(plugins: Plugins, said: int = 0) -> int:
+def warn(plugins: Installed, said: int = 0) -> int:
     """Say what is wrong with plugins, beyond the first ``said`` problems; returns how many there are."""
     for problem in plugins.problems[said:]:
         print(f"gptalt-eval: {problem}\n", file=sys.stderr)

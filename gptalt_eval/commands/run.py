@@ -8,19 +8,19 @@ from typing import Any
 
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Installed
 
 
-def run_run(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
     spec = read_request(arguments)
     if "," in spec.model:
         return run_experiment_and_print(spec, plugins)
     return evaluate_and_print(spec, plugins)
 
 
-def evaluate_and_print(spec: Any, plugins: Plugins, earlier: Record | None = None) -> int:
+def evaluate_and_print(spec: Any, plugins: Installed, earlier: Record | None = None) -> int:
     from rich.console import Console
 
     from gptalt_eval.running.api import run
@@ -32,7 +32,7 @@ def evaluate_and_print(spec: Any, plugins: Plugins, earlier: Record | None = Non
     return 1 if record.failed else 0
 
 
-def run_experiment_and_print(spec: Any, plugins: Plugins) -> int:
+def run_experiment_and_print(spec: Any, plugins: Installed) -> int:
     from rich.console import Console
 
     from gptalt_eval.running.experiments import run_experiment
@@ -66,7 +66,7 @@ def print_records(records: list[Record], folder: Path, spec: Any) -> None:
         print(f"Compare: gptalt-eval compare {folder}")
 
 
-def run_grid(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_grid(arguments: argparse.Namespace, plugins: Installed) -> int:
     arguments.config = vars(arguments).pop("experiment", None) or arguments.config
     return run_experiment_and_print(read_request(arguments), plugins)
 
@@ -79,7 +79,7 @@ def read_request(arguments: argparse.Namespace) -> RunSpec:
     return read_argv(arguments)
 
 
-def run_resume(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
     from gptalt_eval.running.experiments import read_experiment
 
@@ -93,7 +93,7 @@ def run_resume(arguments: argparse.Namespace, plugins: Plugins) -> int:
     return evaluate_and_print(make_spec(record.run["settings"]), plugins, record)
 
 
-def run_rerun(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
 
     return evaluate_and_print(make_spec(find_one_run(Path(arguments.run)).run["settings"]), plugins)
@@ -112,7 +112,7 @@ def find_one_run(path: Path) -> Record:
     return record
 
 
-def run_report(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_report(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.record import find_runs, load_record
     from gptalt_eval.results.report import write_report
 

@@ -9,8 +9,7 @@ from gptalt_eval.commands.install import run_install
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.run import run_grid, run_report, run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
-from gptalt_eval.contract.plugins import Plugins
-from gptalt_eval.contract.types import Command, Option
+from gptalt_eval.contract.types import Command, Installed, Option
 from gptalt_eval.planning.catalog import Catalog
 
 
@@ -100,13 +99,13 @@ def list_commands() -> list[Command]:
     ]
 
 
-def run_compare(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import compare
 
     return compare.run_compare(arguments)
 
 
-def run_show(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_show(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
     catalog = Catalog(plugins)
@@ -119,7 +118,7 @@ def run_show(arguments: argparse.Namespace, plugins: Plugins) -> int:
     return 0
 
 
-def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import listing
 
     printed = listing.run_ls(arguments, plugins)
@@ -127,7 +126,7 @@ def run_ls(arguments: argparse.Namespace, plugins: Plugins) -> int:
     return printed
 
 
-def run_plugins(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import listing
 
     printed = listing.run_plugins(arguments, plugins)
@@ -136,19 +135,19 @@ def run_plugins(arguments: argparse.Namespace, plugins: Plugins) -> int:
     return printed
 
 
-def run_validate(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import validate
 
     return validate.run_validate(arguments, plugins)
 
 
-def run_new(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_new(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import new as scaffold
 
     return scaffold.run_new(arguments, plugins)
 
 
-def run_data(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_data(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import data as datacommand
 
     return datacommand.run_data(arguments, plugins)

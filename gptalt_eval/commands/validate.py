@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog, add_local_datasets
 from gptalt_eval.validation.formats import format_text, make_json, make_sarif
@@ -16,7 +16,7 @@ from gptalt_eval.validation.validator import validate_files
 EXIT_OF_FAULTY_FILES = 2
 
 
-def run_validate(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:
     """Print what was found. Returns 2 where there are errors, else 0."""
     if arguments.json and arguments.sarif:
         raise GptaltError("--json and --sarif exclude each other.", "Give one of them.")

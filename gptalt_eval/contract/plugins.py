@@ -21,7 +21,16 @@ import pluggy
 
 from gptalt_eval.contract import hookspecs
 from gptalt_eval.contract.errors import did_you_mean, nearest
-from gptalt_eval.contract.types import Command, Dataset, Model, Owner, PromptStyle, ReportSection, VoteFormat
+from gptalt_eval.contract.types import (
+    Command,
+    Dataset,
+    Model,
+    Owner,
+    Problem,
+    PromptStyle,
+    ReportSection,
+    VoteFormat,
+)
 
 ALLOW_LIST = "GPTALT_EVAL_LOAD_PLUGINS"
 PREFIX = "gptalt-eval-plugin-"
@@ -38,18 +47,6 @@ KINDS: Mapping[str, type] = MappingProxyType(
     }
 )
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a plugin, and the cure."""
-
-    plugin: str
-    what: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"Plugin '{self.plugin}': {self.what}\n{self.cure}"
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -174,10 +174,17 @@ class Dataset:
 class Sample:
     """One scored item, as observers see it while a run goes on.
 
+    The first six attributes tell items apart: one row is scored once for each filter of its task, in each
+    cell (number of shots, prompt style) of a run.
+
     Attributes:
         task: the task's name.
         doc_id: the row's index in its split.
-        metrics: metric -> value for this row.
+        filter: lm-eval's filter that made the response of the model's answer; ``none`` for a task without.
+        num_fewshot: how many examples stand before the question.
+        prompt_style: the style's name; None: what the request itself says.
+        model: the model's name.
+        metrics: metric -> value for this row and filter.
         prompt: the text the model was given.
         response: the model's filtered answers, one an option, as lm-eval logs them.
         target: the gold answer as lm-eval logs it.
@@ -185,6 +192,10 @@ class Sample:
 
     task: str
     doc_id: int
+    filter: str
+    num_fewshot: int
+    prompt_style: str | None
+    model: str
     metrics: Mapping[str, Any]
     prompt: str
     response: tuple[Any, ...]
@@ -237,16 +248,40 @@ class VoteFormat:
     convert: Callable[[Mapping[str, Any]], Iterable[Vote | ValueError]]
 
 
-class Installed(Protocol):
-    """The plugins of this process, as a command sees them."""
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a plugin, and the cure."""
 
-    owners: dict[str, Owner]
+    plugin: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"Plugin '{self.plugin}': {self.what}\n{self.cure}"
+
+
+class Installed(Protocol):
+    """The plugins of this process, as the core and every command see them."""
+
+    @property
+    def owners(self) -> Mapping[str, Owner]:
+        """Plugin name -> owner, in the order in which they were loaded; the core is first."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was found wrong with plugins so far."""
 
     def contribute(self, hook: str) -> Iterator[tuple[Owner, Any]]:
         """(owner, thing) of a contributing hook, the core's first."""
 
     def collect(self, hook: str, **arguments: object) -> Iterator[tuple[Owner, Any]]:
         """(owner, what the hook returned), of a hook with arguments."""
+
+    def observe(self, hook: str, **arguments: object) -> None:
+        """Call an observing hook of every plugin."""
+
+    def blame(self, owner: Owner, what: str, cure: str) -> None:
+        """Add a problem of that plugin, once."""
 
 
 @dataclass(frozen=True)
@@ -263,5 +298,5 @@ class Command:
 
     name: str
     summary: str
-    run: Callable[[argparse.Namespace, Any], int]
+    run: Callable[[argparse.Namespace, Installed], int]
     options: tuple[Option, ...] = ()

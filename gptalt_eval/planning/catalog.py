@@ -18,8 +18,7 @@ from gptalt_eval.contract.errors import (
     did_you_mean,
     nearest,
 )
-from gptalt_eval.contract.plugins import Plugins
-from gptalt_eval.contract.types import Dataset, Model, Owned, Owner, PromptStyle, T
+from gptalt_eval.contract.types import Dataset, Installed, Model, Owned, Owner, PromptStyle, T
 from gptalt_eval.data.datasets_yaml import FILE, read_datasets
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning import known as known_plugins
@@ -36,7 +35,7 @@ class Catalog:
         include_paths: further folders of task YAMLs (``--include_path``); they win over other tasks.
     """
 
-    def __init__(self, plugins: Plugins, include_paths: Iterable[Path] = ()) -> None:
+    def __init__(self, plugins: Installed, include_paths: Iterable[Path] = ()) -> None:
         self.plugins = plugins
         self.include_paths = tuple(include_paths)
         self._clashes: dict[tuple[str, str], tuple[Owner, ...]] = {}

@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.record import Record
-from gptalt_eval.contract.types import ReportSection
+from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.arms import find_style
@@ -42,13 +41,13 @@ class RunView:
     sections: Sequence[ReportSection]
 
 
-def write_report(records: Sequence[Record], target: Path, plugins: Plugins) -> Path:
+def write_report(records: Sequence[Record], target: Path, plugins: Installed) -> Path:
     """Write the page; returns where it lies."""
     write_atomically(target, render_report(records, plugins))
     return target
 
 
-def render_report(records: Sequence[Record], plugins: Plugins) -> str:
+def render_report(records: Sequence[Record], plugins: Installed) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -65,7 +64,7 @@ def render_report(records: Sequence[Record], plugins: Plugins) -> str:
     )
 
 
-def view_run(record: Record, plugins: Plugins) -> RunView:
+def view_run(record: Record, plugins: Installed) -> RunView:
     scores = list_scores(record)
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given

@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.plugins import Plugins, load_plugins
+from gptalt_eval.contract.plugins import load_plugins
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
@@ -26,7 +27,7 @@ def evaluate(
     model: str,
     tasks: str | Sequence[str],
     *,
-    plugins: Plugins | None = None,
+    plugins: Installed | None = None,
     resume: bool = False,
     **settings: Any,
 ) -> Record:
@@ -65,7 +66,7 @@ def find_earlier(plan: Plan) -> Record | None:
     return record if record.run.get("settings") == settings else None
 
 
-def run(spec: RunSpec, plugins: Plugins, console: Console, earlier: Record | None = None) -> Record:
+def run(spec: RunSpec, plugins: Installed, console: Console, earlier: Record | None = None) -> Record:
     """Resolve, execute and report one request; ``earlier`` is an interrupted run of it."""
     plan = plan_run(spec, plugins)
     record = execute(plan, plugins, Terminal(console), earlier)
@@ -74,5 +75,5 @@ def run(spec: RunSpec, plugins: Plugins, console: Console, earlier: Record | Non
     return record
 
 
-def plan_run(spec: RunSpec, plugins: Plugins) -> Plan:
+def plan_run(spec: RunSpec, plugins: Installed) -> Plan:
     return resolve(spec, Catalog(plugins, [Path(spec.include_path)] if spec.include_path else []))

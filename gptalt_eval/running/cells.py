@@ -13,13 +13,13 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan, PlannedTask
-from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import environment
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.runfiles import RunFiles, is_about
 
 
-def evaluate_cells(plan: Plan, plugins: Plugins, display: Display, files: RunFiles) -> None:
+def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunFiles) -> None:
     from gptalt_eval.running.lmeval import evaluation, model, tasks
     from gptalt_eval.running.lmeval import tables as rows
     from gptalt_eval.running.lmeval.observed import ObservedLM
@@ -175,7 +175,7 @@ def evaluate_cell(
     loaded: Any,
     lm: Any,
     facts: Any,
-    plugins: Plugins,
+    plugins: Installed,
     display: Display,
     files: RunFiles,
 ) -> None:
@@ -204,8 +204,10 @@ def evaluate_cell(
         samples = result.pop("samples")[name]
         hashes[name] = evaluation.hash_samples(samples)
         lines = [evaluation.dump_sample(sample) for sample in samples] if plan.spec.saves_samples else []
+        style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
-            plugins.observe("sample_scored", sample=evaluation.view_sample(name, sample))
+            seen = evaluation.make_sample(name, sample, plan.model.item.name, style, shots)
+            plugins.observe("sample_scored", sample=seen)
         finished[name] = result
         described["total_evaluation_time_seconds"] = str(time.time() - started)
         combined = evaluation.combine(finished, loaded) | described | {"task_hashes": dict(hashes)}

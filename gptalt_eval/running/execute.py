@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.record import Record, load_record
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.runfiles import RunFiles, is_about
 
 
-def execute(plan: Plan, plugins: Plugins, display: Display, earlier: Record | None = None) -> Record:
+def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | None = None) -> Record:
     """Run a plan.
 
     Args:

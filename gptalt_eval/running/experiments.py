@@ -13,9 +13,9 @@ from rich.console import Console
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun, RequestErrors
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record, read_json
 from gptalt_eval.contract.spec import RunSpec, dump_spec
+from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.api import plan_run
@@ -26,7 +26,7 @@ from gptalt_eval.running.terminal import Terminal
 EXPERIMENT_FILE = "experiment.json"
 
 
-def run_experiment(spec: RunSpec, plugins: Plugins, console: Console) -> tuple[list[Record], Path]:
+def run_experiment(spec: RunSpec, plugins: Installed, console: Console) -> tuple[list[Record], Path]:
     """Run a request for each of its models, and report them together.
 
     What is finished in the folder, of the same request, is kept. A model that cannot be loaded is marked with
@@ -53,7 +53,7 @@ def run_experiment(spec: RunSpec, plugins: Plugins, console: Console) -> tuple[l
     return records, root
 
 
-def plan_models(spec: RunSpec, plugins: Plugins) -> list[Plan]:
+def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
     """A plan for each model; what is wrong with any of them is said before anything runs."""
     plans: list[Plan] = []
     faults: list[GptaltError] = []
@@ -70,7 +70,7 @@ def plan_models(spec: RunSpec, plugins: Plugins) -> list[Plan]:
     return plans
 
 
-def run_model(plan: Plan, plugins: Plugins, console: Console, root: Path) -> Record:
+def run_model(plan: Plan, plugins: Installed, console: Console, root: Path) -> Record:
     folder = choose_folder(plan)[1]
     earlier = load_record(folder) if (folder / RUN_FILE).is_file() else None
     if earlier and not earlier.run["missing"]:

@@ -215,12 +215,19 @@ def dump_sample(sample: Mapping[str, Any]) -> str:
     return json.dumps(line, default=handle_non_serializable, ensure_ascii=False)
 
 
-def view_sample(task: str, sample: Mapping[str, Any]) -> Sample:
-    """A logged sample as observers see it."""
-    metrics = {name: sample.get(name) for name in sample["metrics"]}
-    prompt = str(sample["arguments"][0][0]) if sample["arguments"] else ""
+def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | None, shots: int) -> Sample:
+    """A logged sample as observers see it. A task with several filters logs an item once for each."""
     return Sample(
-        task, sample["doc_id"], metrics, prompt, tuple(sample["filtered_resps"]), str(sample["target"])
+        task=task,
+        doc_id=sample["doc_id"],
+        filter=sample["filter"],
+        num_fewshot=shots,
+        prompt_style=style,
+        model=model,
+        metrics={name: sample.get(name) for name in sample["metrics"]},
+        prompt=str(sample["arguments"][0][0]) if sample["arguments"] else "",
+        response=tuple(sample["filtered_resps"]),
+        target=str(sample["target"]),
     )
 
 

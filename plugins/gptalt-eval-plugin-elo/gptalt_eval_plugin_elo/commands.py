@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gptalt_eval import GptaltError, Option, VoteFormat
 
 if TYPE_CHECKING:
-    from gptalt_eval import Installed as Plugins
+    from gptalt_eval import Installed
     from gptalt_eval_plugin_elo.agreement import Agreement
     from gptalt_eval_plugin_elo.evaluation import Evaluation
     from gptalt_eval_plugin_elo.importing import Counts
@@ -63,7 +63,7 @@ ELO = (
 )
 
 
-def run_votes(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_votes(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.verb == "import":
         return run_import(arguments, plugins)
     if arguments.verb == "agreement":
@@ -73,7 +73,7 @@ def run_votes(arguments: argparse.Namespace, plugins: Plugins) -> int:
     )
 
 
-def run_import(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -192,7 +192,7 @@ def print_agreement(found: Sequence[Agreement]) -> None:
     print("kappa: Cohen's, of two judges. alpha: Krippendorff's, nominal.")
 
 
-def run_elo(arguments: argparse.Namespace, _: Plugins) -> int:
+def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.agreement import measure_agreement
     from gptalt_eval_plugin_elo.evaluation import evaluate
     from gptalt_eval_plugin_elo.importing import VOTES, read_votes

@@ -12,7 +12,7 @@ from gptalt_eval import GptaltError, Option
 from gptalt_eval_plugin_elo.answers import FILE, LANGUAGES, QUESTIONS
 
 if TYPE_CHECKING:
-    from gptalt_eval import Installed as Plugins
+    from gptalt_eval import Installed
     from gptalt_eval_plugin_elo.voting.store import Annotator, Store
 
 FOLDER = "answers"
@@ -55,7 +55,7 @@ VOTE = (
 )  # fmt: skip
 
 
-def run_answers(arguments: argparse.Namespace, plugins: Plugins) -> int:
+def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.answers import ask, limit_questions, read_questions, write_answers
 
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]
@@ -82,7 +82,7 @@ def run_answers(arguments: argparse.Namespace, plugins: Plugins) -> int:
     return 0
 
 
-def run_vote(arguments: argparse.Namespace, _: Plugins) -> int:
+def run_vote(arguments: argparse.Namespace, _: Installed) -> int:
     if arguments.verb == "serve":
         return serve(arguments)
     if arguments.verb == "export":
