@@ -1,1 +1,1 @@
-""""""
+"""What rooms and plugins exchange: errors, requests, plans, records, hooks."""

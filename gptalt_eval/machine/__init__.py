@@ -1,1 +1,1 @@
-""""""
+"""This computer: cache folder, atomic writes, hub access, versions."""

@@ -1,1 +1,1 @@
-""""""
+"""From a request to a plan: finds every name, dataset and model."""

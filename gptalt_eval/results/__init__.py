@@ -1,1 +1,1 @@
-""""""
+"""From records to scores, tests, figures and reports."""

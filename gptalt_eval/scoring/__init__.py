@@ -1,1 +1,1 @@
-"""The default backend: each distinct token of a run's requests is computed once."""
+"""The prefix tree of all requests: each distinct token is computed once."""

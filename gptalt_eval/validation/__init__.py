@@ -1,1 +1,1 @@
-"""The checks behind ``gptalt-eval validate``: a room per subject, none of which runs a task's code."""
+"""Checks of task YAMLs. No code of a task is run."""
