@@ -9,14 +9,23 @@ BIN := .venv/bin
 
 .PHONY: demo vote test lint bench changelog clean
 
-# installed once, and again when what is to be installed changes
-.venv/installed: pyproject.toml constraints.txt
+# the example is there to copy from
+PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# installed once, and again when what is to be installed changes: for users, and with what developers need
+.venv/plain: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (once; torch is large) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(PIP) -e . $(addprefix -e ./,$(PLUGINS))
 	@touch $@
 
-demo: .venv/installed
+.venv/installed: .venv/plain
+	@echo "Installing what the tests need ..."
+	@$(PIP) -e ".[dev]" -e ./plugins/gptalt-eval-plugin-example
+	@touch $@
+
+demo: .venv/plain
 	@$(BIN)/gptalt-eval --model smollm2 --tasks gptalt_demo --data_dir sample --batch_size 8 --gen_kwargs max_gen_toks=64
 	@echo
 	@echo "Open the report in a browser. Then try:"
@@ -26,19 +35,12 @@ demo: .venv/installed
 	@echo "  $(BIN)/gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
 	@echo "  make vote                                        judge two variants' answers yourself, blind"
 
-# apart from .venv, whose tests want it without plugins
-.venv/vote/installed: .venv/installed plugins/gptalt-eval-plugin-elo/pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --upgrade --target .venv/vote ./plugins/gptalt-eval-plugin-elo
-	@touch $@
+ASK := $(BIN)/gptalt-eval answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
 
-VOTE := PYTHONPATH=.venv/vote $(BIN)/gptalt-eval
-ASK := $(VOTE) answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
-
-vote: .venv/vote/installed
+vote: .venv/plain
 	@$(ASK) --gen_kwargs max_gen_toks=128
 	@$(ASK) --gen_kwargs max_gen_toks=128,do_sample=true,temperature=1 --name smollm2-sampled
-	@$(VOTE) vote serve --answers runs/vote --annotators you
+	@$(BIN)/gptalt-eval vote serve --answers runs/vote --annotators you
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -15,6 +15,7 @@ In your ``conftest.py``::
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from gptalt_eval.commands import subcommands
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.plugins import Plugins, register_core
 from gptalt_eval.contract.types import Model, Owner
 from gptalt_eval.planning import builtin
@@ -134,3 +136,24 @@ def scripted_model() -> Callable[..., Model]:
 def make_plugins() -> Callable[..., Plugins]:
     """Makes a set of plugins: ``make_plugins(my_plugin, models=[...])``."""
     return make_plugin_set
+
+
+@pytest.fixture
+def assert_golden(request: pytest.FixtureRequest) -> Callable[[Plan, str], None]:
+    """Compares the first prompt of a plan with ``golden/NAME.txt`` beside the test, which somebody read.
+
+    To accept a change on purpose: ``GPTALT_UPDATE_GOLDEN=1 pytest``, then read the difference.
+    """
+    from gptalt_eval.running.lmeval import evaluation
+
+    def compare(plan: Plan, name: str) -> None:
+        with evaluation.quiet(None):
+            prompt, continuations = evaluation.build_first_requests(plan)
+        found = "\n".join([prompt, "=== continuations", *map(repr, continuations)]) + "\n"
+        file = request.path.parent / "golden" / f"{name}.txt"
+        if os.environ.get("GPTALT_UPDATE_GOLDEN"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(found, encoding="utf-8")
+        assert found == file.read_text(encoding="utf-8")
+
+    return compare

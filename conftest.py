@@ -1,3 +1,5 @@
+"""For every test of this checkout, the core's and the plugins'. What authors of plugins use is in gptalt_eval/testing.py."""
+
 from __future__ import annotations
 
 import functools
@@ -15,7 +17,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parent
+PLUGINS = ROOT / "plugins"
 SHARED = ROOT.parent / "shared"
 
 
@@ -26,27 +29,6 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder shared/data with real release files is not beside the checkout")
     return folder
-
-
-@pytest.fixture
-def assert_golden():
-    """Compares the first prompt of a plan with the file that was read and accepted.
-
-    To accept a change on purpose: ``GPTALT_UPDATE_GOLDEN=1 make test``, then read the difference.
-    """
-    from gptalt_eval.running.lmeval import evaluation
-
-    def compare(plan, name):
-        with evaluation.quiet(None):
-            prompt, continuations = evaluation.build_first_requests(plan)
-        found = "\n".join([prompt, "=== continuations", *map(repr, continuations)]) + "\n"
-        file = Path(__file__).parent / "golden" / f"{name}.txt"
-        if os.environ.get("GPTALT_UPDATE_GOLDEN"):
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(found, encoding="utf-8")
-        assert found == file.read_text(encoding="utf-8")
-
-    return compare
 
 
 class Browser:
@@ -90,9 +72,12 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_ambient_settings(monkeypatch):
-    for name in ("GPTALT_DATA", "GPTALT_EVAL_LOAD_PLUGINS", "LMEVAL_LOG_LEVEL"):
+def no_ambient_settings(request, monkeypatch):
+    """Of what is installed, a plugin's tests load that plugin and the core's tests load nothing."""
+    for name in ("GPTALT_DATA", "LMEVAL_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
+    own = request.path.relative_to(PLUGINS).parts[0] if request.path.is_relative_to(PLUGINS) else ""
+    monkeypatch.setenv("GPTALT_EVAL_LOAD_PLUGINS", own)
 
 
 @functools.cache

@@ -16,13 +16,11 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.voting.texts import TEXTS
 
-ROOT = Path(__file__).parents[1]
 RICH = (
     "# Steps\n\n1. Cut the **onion**\n2. Heat `oil`\n\n```python\n"
     "print('a rather long line of code, which is wider than a telephone is, and so must scroll by itself')\n```\n\n"
@@ -61,15 +59,14 @@ class Server:
     def __init__(self, answers, *words, port=None):
         self.port = port or find_port()
         self.command = [
-            sys.executable, "-c", START, "vote", "serve", "--answers", str(answers), "--port", str(self.port), *words,
+            sys.executable, "-m", "gptalt_eval", "vote", "serve", "--answers", str(answers), "--port", str(self.port), *words,
         ]  # fmt: skip
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
-            self.command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "plugins/gptalt-eval-plugin-elo")},
-        )  # fmt: skip
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         self.said = []
         while not self.said or "Ctrl-C" not in self.said[-1]:
             line = self.process.stdout.readline()
@@ -98,16 +95,6 @@ class Server:
 
     def export(self):
         return [json.loads(line) for line in self.fetch(self.organiser + "/votes.jsonl").splitlines()]
-
-
-#: the plugin as if it were installed
-START = """
-import sys
-import gptalt_eval_plugin_elo
-from gptalt_eval.commands.cli import dispatch
-from gptalt_eval.testing import make_plugin_set
-sys.exit(dispatch(sys.argv[1:], make_plugin_set(gptalt_eval_plugin_elo)))
-"""
 
 
 def find_port():
