@@ -92,7 +92,7 @@ def drops_system_message(lm: ObservedLM, text: str) -> bool:
     return text.strip() not in lm.apply_chat_template(turns)
 
 
-def build_first_requests(plan: Plan) -> tuple[str, list[str]] | None:
+def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
     """The prompt of a plan's first item and the continuations that are compared after it (none: generation).
 
     Continuations of a task whose options stand in the prompt (WinoGrande) are given as whole texts.
