@@ -35,9 +35,9 @@ def test_commands_are_understood(name):
         elif words[0] == "gptalt-eval":
             words = words[1:] if not words[1].startswith("-") else ["run", *words[1:]]
             namespace = parser.parse_args(words)
-            if namespace.command != "run":
+            if namespace.chosen.name != "run":
                 continue
-            del namespace.command, namespace.subparser
+            del namespace.chosen, namespace.subparser
             assert read_argv(namespace).find_faults() == []
 
 

@@ -6,16 +6,22 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from gptalt_eval.commands import subcommands
-from gptalt_eval.commands.flags import Parser, add_run_flags
+from gptalt_eval.commands.flags import add_run_flags
+from gptalt_eval.commands.parser import Parser, add_commands
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.plugins import load_plugins
 from gptalt_eval.contract.types import Command, Installed
 from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
+#: commands of earlier versions, and what does the same now
+MOVED: Mapping[str, str] = MappingProxyType(
+    {"data ls": "gptalt-eval ls datasets", "data where": "gptalt-eval show dataset NAME"}
+)
 EXAMPLES = """\
 examples:
   gptalt-eval --model smollm2 --tasks piqa --data_dir sample
@@ -56,18 +62,32 @@ def dispatch(words: list[str], plugins: Installed) -> int:
         words.insert(0, "run")  # bare flags mean `run`, as in lm-eval
     if not words[0].startswith("-") and words[0] not in commands:
         raise unknown_command(words[0], commands)
+    if " ".join(words[:2]) in MOVED:
+        raise point_to_new(" ".join(words[:2]))
     parser = make_parser(commands)
     namespace, rest = parser.parse_known_args(words)
-    command = commands[namespace.command]
     if rest:
-        subparser: argparse.ArgumentParser = namespace.subparser
-        subparser.error(f"unrecognized arguments: {' '.join(rest)}")
+        namespace.subparser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return run_command(namespace.chosen, namespace, plugins)
+
+
+def run_command(command: Command, namespace: argparse.Namespace, plugins: Installed) -> int:
+    if command.run is None:
+        program = namespace.subparser.prog
+        names = ", ".join(inner.name for inner in command.commands)
+        raise GptaltError(f"'{program}' needs one of its commands: {names}.", f"See: {program} --help")
     return command.run(namespace, plugins)
+
+
+def point_to_new(old: str) -> GptaltError:
+    return GptaltError(f"'{old}' is another command now.", f"Type: {MOVED[old]}")
 
 
 def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
     from gptalt_eval.planning import known as known_plugins
 
+    if word in MOVED:
+        return point_to_new(word)
     provider = known_plugins.find_provider("commands", word)
     if provider:
         return GptaltError(
@@ -100,12 +120,7 @@ def make_parser(commands: dict[str, Command]) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gptalt-eval {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for command in commands.values():
-        subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
-        if command.name in ("run", "grid"):
-            add_run_flags(subparser)
-        for option in command.options:
-            subparser.add_argument(*option.names, **option.settings)
-        subparser.set_defaults(subparser=subparser)
+    added = add_commands(parser, commands.values())
+    for name in ("run", "grid"):
+        add_run_flags(added[name])
     return parser

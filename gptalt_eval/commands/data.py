@@ -1,4 +1,4 @@
-"""``gptalt-eval data``: what there is, whether it is whole, where it belongs, and putting it there."""
+"""``gptalt-eval data``: whether release files are whole, and putting a download in its place."""
 
 from __future__ import annotations
 
@@ -13,40 +13,31 @@ from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import NOT_HERE, SplitSurvey, survey_dataset
 from gptalt_eval.planning.catalog import Catalog, add_local_datasets
 
-VERBS = ("ls", "check", "where", "prepare")
 EXIT_OF_FAULTY_DATA = 2
 
 
-def run_data(arguments: argparse.Namespace, plugins: Installed) -> int:
-    verbs = {"ls": run_ls, "check": run_check, "where": run_where, "prepare": run_prepare}
-    if arguments.verb not in verbs:
-        hint = did_you_mean(arguments.verb, VERBS) or f"There are: {', '.join(VERBS)}."
-        raise GptaltError(f"'data {arguments.verb}': there is no such thing to do.", hint)
-    if arguments.source is not None and arguments.verb != "prepare":
-        raise GptaltError("--from belongs to 'data prepare'.", "gptalt-eval data prepare NAME --from PATH")
-    folder = choose_folder(arguments)
-    catalog = Catalog(plugins)
-    if folder is not None:
-        add_local_datasets(catalog, folder)
-    return verbs[arguments.verb](arguments, catalog, folder)
-
-
-def choose_folder(arguments: argparse.Namespace) -> Path | None:
-    """The data folder. Only ``check`` and ``prepare`` need one; ``prepare`` makes it.
-
-    Raises:
-        GptaltError: one is needed and none is named, or there is none of that name.
-    """
-    if arguments.verb == "prepare" and arguments.data_dir not in (None, SAMPLE):
-        return Path(arguments.data_dir).expanduser()
+def run_check(arguments: argparse.Namespace, plugins: Installed) -> int:
     folder = choose_data_dir(arguments.data_dir)
-    if isinstance(folder, Path):
-        return folder
-    if arguments.verb in ("check", "prepare"):
-        raise GptaltError(
-            f"'data {arguments.verb}' needs a data folder.", "Give --data_dir FOLDER, or set GPTALT_DATA."
-        )
-    return None
+    if not isinstance(folder, Path):
+        raise need_folder("check")
+    found = [
+        survey
+        for dataset in find_datasets(make_catalog(plugins, folder), arguments.names)
+        for survey in survey_dataset(dataset, folder)
+    ]
+    return show_surveys(arguments, found)
+
+
+def need_folder(command: str) -> GptaltError:
+    return GptaltError(
+        f"'data {command}' needs a data folder.", "Give --data_dir FOLDER, or set GPTALT_DATA."
+    )
+
+
+def make_catalog(plugins: Installed, folder: Path) -> Catalog:
+    catalog = Catalog(plugins)
+    add_local_datasets(catalog, folder)
+    return catalog
 
 
 def find_datasets(catalog: Catalog, names: list[str]) -> list[Dataset]:
@@ -59,45 +50,8 @@ def find_datasets(catalog: Catalog, names: list[str]) -> list[Dataset]:
         if name not in catalog.datasets:
             begin = [known for known in catalog.datasets if known.startswith(name)]
             hint = did_you_mean(name, catalog.datasets) or (f"There are {', '.join(begin)}." if begin else "")
-            raise UnknownNameError(f"There is no dataset '{name}'.", hint or "See: gptalt-eval data ls")
+            raise UnknownNameError(f"There is no dataset '{name}'.", hint or "See: gptalt-eval ls datasets")
     return [catalog.datasets[name].item for name in names or catalog.datasets]
-
-
-def run_ls(arguments: argparse.Namespace, catalog: Catalog, folder: Path | None) -> int:
-    word = " ".join(arguments.names).lower()
-    rows = []
-    for name, owned in catalog.datasets.items():
-        dataset = owned.item
-        here = [
-            split.name
-            for split in dataset.splits
-            if folder and any(find_anywhere(folder, p) for p in split.files)
-        ]
-        row = {
-            "name": name,
-            "title": dataset.title,
-            "licence": dataset.licence,
-            "here": ", ".join(here),
-            "from": str(owned.owner),
-        }
-        if word in " ".join(row.values()).lower():
-            rows.append(row)
-    show(arguments, rows)
-    return 0
-
-
-def find_anywhere(folder: Path, pattern: str) -> list[Path]:
-    return list(folder.glob(pattern.replace("{config}", "*")))
-
-
-def run_check(arguments: argparse.Namespace, catalog: Catalog, folder: Path | None) -> int:
-    assert folder is not None
-    found = [
-        survey
-        for dataset in find_datasets(catalog, arguments.names)
-        for survey in survey_dataset(dataset, folder)
-    ]
-    return show_surveys(arguments, found)
 
 
 def show_surveys(arguments: argparse.Namespace, surveys: list[SplitSurvey]) -> int:
@@ -108,7 +62,7 @@ def show_surveys(arguments: argparse.Namespace, surveys: list[SplitSurvey]) -> i
             for reason in survey.reasons:
                 print(f"\n{'Fault' if survey.is_faulty else 'Note'}: {reason}", end="")
         is_faulty = any(survey.is_faulty for survey in surveys)
-        print("\nWhere to get them again: gptalt-eval data where NAME" if is_faulty else "")
+        print("\nWhere to get them again: gptalt-eval show dataset NAME" if is_faulty else "")
     return EXIT_OF_FAULTY_DATA if any(survey.is_faulty for survey in surveys) else 0
 
 
@@ -130,37 +84,11 @@ def describe_survey(survey: SplitSurvey) -> dict[str, str]:
     }
 
 
-def run_where(arguments: argparse.Namespace, catalog: Catalog, folder: Path | None) -> int:
-    if not arguments.names:
-        raise GptaltError("'data where' needs a name.", "See: gptalt-eval data ls")
-    rows = []
-    datasets = find_datasets(catalog, arguments.names)
-    for dataset in datasets:
-        for split in dataset.splits:
-            for pattern in split.files:
-                count = len(find_anywhere(folder, pattern)) if folder else 0
-                found = f"found ({count:,} files)" if count > 1 else "found" if count else "not found"
-                shown = pattern.replace("{config}", "*")
-                rows.append({
-                    "dataset": dataset.name, "split": split.name, "found": found if folder else "",
-                    "path": str(folder / shown) if folder else shown, "published": dataset.home,
-                })  # fmt: skip
-    show(arguments, rows)
-    if not arguments.json:
-        print("\nPut a download in its place: gptalt-eval data prepare NAME --from PATH --data_dir FOLDER")
-    return 0
-
-
-def run_prepare(arguments: argparse.Namespace, catalog: Catalog, folder: Path | None) -> int:
+def run_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.data.prepare import prepare_dataset
 
-    if not arguments.names or arguments.source is None:
-        raise GptaltError(
-            "'data prepare' needs a name and what was downloaded.",
-            "gptalt-eval data prepare NAME --from PATH",
-        )
-    assert folder is not None
-    datasets = find_datasets(catalog, arguments.names)
+    folder = choose_target(arguments.data_dir)
+    datasets = find_datasets(make_catalog(plugins, folder), arguments.names)
     placed = [
         item
         for dataset in datasets
@@ -178,6 +106,16 @@ def run_prepare(arguments: argparse.Namespace, catalog: Catalog, folder: Path | 
     if missing and not arguments.json:
         print(f"Still missing: {', '.join(missing)}.")
     return code
+
+
+def choose_target(flag: str | None) -> Path:
+    """The data folder, which need not be there yet."""
+    if flag not in (None, SAMPLE):
+        return Path(flag).expanduser()
+    folder = choose_data_dir(flag)
+    if not isinstance(folder, Path):
+        raise need_folder("prepare")
+    return folder
 
 
 def show(arguments: argparse.Namespace, rows: list[dict[str, str]]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.settings import (
     SCORERS,
     parse_samples,
@@ -14,18 +13,6 @@ from gptalt_eval.contract.settings import (
     parse_shots,
     split_names,
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are GptaltErrors that name the nearest flag."""
-
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments:"):
-            unknown = message.split(": ", 1)[1].split()
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            hint = did_you_mean(unknown[0].split("=")[0], flags) or f"See: {self.prog} --help"
-            raise GptaltError(f"There is no option {unknown[0]}.", hint)
-        raise GptaltError(f"{message[:1].upper()}{message[1:]}.", f"See: {self.prog} --help")
 
 
 class Names(argparse.Action):

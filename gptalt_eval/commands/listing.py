@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from gptalt_eval.commands.printing import print_rows
-from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.plugins import PREFIX
-from gptalt_eval.contract.types import Installed, Owned
-from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.contract.types import Installed, Owned, Split
+from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.data.survey import found_by
+from gptalt_eval.planning.catalog import Catalog, add_local_datasets
 
 
 def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands.printing import print_json
 
+    if arguments.all and arguments.kind not in ("tasks", "groups"):
+        raise GptaltError(f"--all has no meaning for {arguments.kind}.", "It goes with tasks and groups.")
+    if arguments.data_dir and arguments.kind != "datasets":
+        raise GptaltError(f"--data_dir has no meaning for {arguments.kind}.", "It goes with datasets.")
     catalog = Catalog(plugins)
-    listers: dict[str, Callable[[Catalog, bool], Iterable[dict[str, str]]]] = {
-        "tasks": lambda c, everything: list_tasks(c, everything, ("task", "group", "tag")),
-        "groups": lambda c, everything: list_tasks(c, everything, ("group", "tag")),
-        "models": lambda c, _: list_models(c),
-        "datasets": lambda c, _: list_datasets(c),
-        "styles": lambda c, _: list_prompt_styles(c),
-        "plugins": lambda c, _: list_plugins(c),
+    listers: dict[str, Callable[[], Iterable[dict[str, str]]]] = {
+        "tasks": lambda: list_tasks(catalog, arguments.all, ("task", "group", "tag")),
+        "groups": lambda: list_tasks(catalog, arguments.all, ("group", "tag")),
+        "models": lambda: list_models(catalog),
+        "datasets": lambda: list_datasets(catalog, choose_data_dir(arguments.data_dir)),
+        "styles": lambda: list_prompt_styles(catalog),
+        "plugins": lambda: list_plugins(catalog),
     }
-    rows = list(listers[arguments.kind](catalog, arguments.all))
+    rows = list(listers[arguments.kind]())
     word = arguments.word.lower()
     shown = [row for row in rows if word in " ".join(row.values()).lower()]
     if arguments.json:
@@ -68,17 +75,28 @@ def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
     }
 
 
-def list_datasets(catalog: Catalog) -> Iterable[dict[str, str]]:
+def list_datasets(catalog: Catalog, folder: Path | str | None) -> Iterable[dict[str, str]]:
+    """Every dataset and, of a folder, which of its splits are here."""
+    if isinstance(folder, Path):
+        add_local_datasets(catalog, folder)
     for name, owned in sorted(catalog.datasets.items()):
         dataset = owned.item
         rows = ", ".join(f"{split.name} {split.rows:,}" for split in dataset.splits if split.rows)
-        yield {
+        row = {
             "name": name,
             "title": dataset.title,
             "licence": dataset.licence,
             "from": str(owned.owner),
             "rows": rows,
         }
+        if isinstance(folder, Path):
+            here = [split.name for split in dataset.splits if is_here(split, folder)]
+            row["here"] = ", ".join(here) or "nothing"
+        yield row
+
+
+def is_here(split: Split, folder: Path) -> bool:
+    return any(found_by(folder, pattern) for pattern in split.files)
 
 
 def list_prompt_styles(catalog: Catalog) -> Iterable[dict[str, str]]:

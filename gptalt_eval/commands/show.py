@@ -8,6 +8,7 @@ from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_m
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.plan import Plan, PlannedTask
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Split
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog, add_local_datasets
 from gptalt_eval.planning.resolve import resolve
@@ -49,10 +50,22 @@ def describe_dataset(catalog: Catalog, name: str, data_dir: str | None) -> str:
         + (f" ({', '.join(str(config) for config in dataset.configs)})" if dataset.configs else ""),
         "Sample": "embedded, of our own writing" if dataset.sample else "none",
     }
-    for split in dataset.splits:
-        rows = f"{split.rows:,} rows" if split.rows else "rows not stated"
-        facts[split.name] = f"{rows}; below --data_dir: {' or '.join(split.files)}"
+    facts |= {split.name: describe_split(split, folder) for split in dataset.splits}
     return format_facts(facts)
+
+
+def describe_split(split: Split, folder: Path | str | None) -> str:
+    """How many rows a split has and, of a folder, which of its files are there."""
+    rows = f"{split.rows:,} rows" if split.rows else "rows not stated"
+    if not isinstance(folder, Path):
+        return f"{rows}; below --data_dir: {' or '.join(split.files)}"
+    places = []
+    for pattern in split.files:
+        shown = pattern.replace("{config}", "*")
+        count = len(list(folder.glob(shown)))
+        found = f"found ({count:,} files)" if count > 1 else "found" if count else "not found"
+        places.append(f"{folder / shown}: {found}")
+    return f"{rows}; {', or '.join(places)}"
 
 
 def describe_task(catalog: Catalog, name: str, data_dir: str | None, shots: int | None) -> str:

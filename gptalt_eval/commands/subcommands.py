@@ -35,14 +35,17 @@ NEW = (
     Option(("name",), {"metavar": "NAME"}),
     Option(("--into",), {"metavar": "FOLDER", "type": Path, "help": "where to write it"}),
 )
-DATA = (
-    Option(("verb",), {"metavar": "ls|check|where|prepare", "help": "what to do"}),
-    Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "datasets; for ls, a word"}),
+DATA_DIR = Option(
+    ("--data_dir",), {"metavar": "FOLDER", "help": "where release files are (default: $GPTALT_DATA)"}
+)
+CHECK = (Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "datasets; none: all"}), DATA_DIR, JSON)
+PREPARE = (
+    Option(("names",), {"nargs": "+", "metavar": "NAME", "help": "datasets"}),
     Option(
         ("--from",),
-        {"dest": "source", "metavar": "PATH", "type": Path, "help": "for prepare: what you downloaded"},
+        {"dest": "source", "metavar": "PATH", "type": Path, "required": True, "help": "what you downloaded"},
     ),
-    Option(("--data_dir",), {"metavar": "FOLDER", "help": "where release files are (default: $GPTALT_DATA)"}),
+    DATA_DIR,
     JSON,
 )
 LS = (
@@ -50,10 +53,11 @@ LS = (
     WORD,
     JSON,
     Option(("--all",), {"action": "store_true", "help": "with the 14,000 names of lm-eval's own"}),
+    Option(("--data_dir",), {"metavar": "FOLDER", "help": "of datasets, say what is in this folder"}),
 )
-SHOW = (
-    Option(("kind",), {"choices": ("task", "model", "dataset")}),
-    Option(("name",)),
+NAME = Option(("name",), {"metavar": "NAME"})
+SHOW_TASK = (
+    NAME,
     Option(("--data_dir",), {"metavar": "FOLDER|sample", "help": "where the shown prompt's row comes from"}),
     Option(("--num_fewshot",), {"type": int, "metavar": "N", "help": "examples in the shown prompt"}),
 )
@@ -81,7 +85,7 @@ def list_commands() -> list[Command]:
     return [
         Command("run", "evaluate a model on tasks (also without the word 'run')", run_run),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
-        Command("show", "all about one task, model or dataset", run_show, SHOW),
+        Command("show", "all about one task, model or dataset", commands=list_show_commands()),
         Command(
             "plugins", "what is installed, what each brings, what is wrong with it", run_plugins, (JSON,)
         ),
@@ -95,8 +99,25 @@ def list_commands() -> list[Command]:
         Command("rerun", "repeat a run with the settings that it recorded", run_rerun, RERUN),
         Command("validate", "find what is wrong with task YAMLs, line by line", run_validate, VALIDATE),
         Command("new", "start a plugin or a task from a template that runs", run_new, NEW),
-        Command("data", "list and check release files, put a download in its place", run_data, DATA),
+        Command("data", "check release files, put a download in its place", commands=list_data_commands()),
     ]
+
+
+def list_show_commands() -> tuple[Command, ...]:
+    return (
+        Command("task", "where a task comes from, and its first prompt", show_task, SHOW_TASK),
+        Command("model", "a model's licence, size and arguments", show_model, (NAME,)),
+        Command(
+            "dataset", "each file of a dataset, and where it is published", show_dataset, (NAME, DATA_DIR)
+        ),
+    )
+
+
+def list_data_commands() -> tuple[Command, ...]:
+    return (
+        Command("check", "rows, SHA-256 and state of every split", run_data_check, CHECK),
+        Command("prepare", "put what you downloaded where it belongs", run_data_prepare, PREPARE),
+    )
 
 
 def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -105,16 +126,24 @@ def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
     return compare.run_compare(arguments)
 
 
-def run_show(arguments: argparse.Namespace, plugins: Installed) -> int:
+def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
-    catalog = Catalog(plugins)
-    if arguments.kind == "task":
-        print(show.describe_task(catalog, arguments.name, arguments.data_dir, arguments.num_fewshot))
-    elif arguments.kind == "model":
-        print(show.describe_model(catalog, arguments.name))
-    else:
-        print(show.describe_dataset(catalog, arguments.name, arguments.data_dir))
+    print(show.describe_task(Catalog(plugins), arguments.name, arguments.data_dir, arguments.num_fewshot))
+    return 0
+
+
+def show_model(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands import show
+
+    print(show.describe_model(Catalog(plugins), arguments.name))
+    return 0
+
+
+def show_dataset(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands import show
+
+    print(show.describe_dataset(Catalog(plugins), arguments.name, arguments.data_dir))
     return 0
 
 
@@ -147,7 +176,13 @@ def run_new(arguments: argparse.Namespace, plugins: Installed) -> int:
     return scaffold.run_new(arguments, plugins)
 
 
-def run_data(arguments: argparse.Namespace, plugins: Installed) -> int:
-    from gptalt_eval.commands import data as datacommand
+def run_data_check(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands import data
 
-    return datacommand.run_data(arguments, plugins)
+    return data.run_check(arguments, plugins)
+
+
+def run_data_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands import data
+
+    return data.run_prepare(arguments, plugins)

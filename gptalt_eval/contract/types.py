@@ -294,9 +294,26 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: ``gptalt-eval <name> ...``; ``run`` returns the exit code."""
+    """A subcommand: ``gptalt-eval <name> ...``. It does something itself, has commands of its own, or both.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for ``--help``.
+        run: gets the parsed arguments and the plugins, and returns the exit code; None: one of ``commands``
+            has to be named.
+        options: its arguments. Those that ``commands`` have too may stand before the inner command's name.
+        commands: its own subcommands (``votes import``).
+
+    Raises:
+        ValueError: there is nothing to run.
+    """
 
     name: str
     summary: str
-    run: Callable[[argparse.Namespace, Installed], int]
+    run: Callable[[argparse.Namespace, Installed], int] | None = None
     options: tuple[Option, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.run is None and not self.commands:
+            raise ValueError(f"the command '{self.name}' has neither 'run' nor 'commands'")

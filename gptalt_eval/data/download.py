@@ -98,7 +98,7 @@ def refuse_outside(name: str, source: Path) -> None:
     windows = PureWindowsPath(name)  # splits at both slashes
     if ".." in windows.parts or windows.drive or windows.root:
         text = f"{source}: its member {name!r} would leave the folder. Nothing was unpacked."
-        raise GptaltError(text, "Get the release from where it is published: gptalt-eval data where NAME")
+        raise GptaltError(text, "Get the release from where it is published: gptalt-eval show dataset NAME")
 
 
 def list_forms(path: str, parts: tuple[str, ...], opener: Callable[[], IO[bytes]]) -> list[Item]:

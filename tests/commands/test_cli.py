@@ -92,6 +92,12 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
         (("show", "dataset", "piqua"), "Did you mean 'piqa'"),
         (("report", "runs/none"), "There is no run folder runs/none"),
         (("rerun", "runs/none"), "There is no run folder runs/none"),
+        (("ls", "taks"), "kind: there is no 'taks'.\nDid you mean 'tasks'"),
+        (("ls", "models", "--all"), "--all has no meaning for models."),
+        (("ls", "tasks", "--data_dir", "x"), "--data_dir has no meaning for tasks."),
+        (("show",), "'gptalt-eval show' needs one of its commands: task, model, dataset."),
+        (("show", "modle", "x"), "There is no command 'show modle'.\nDid you mean 'model'"),
+        (("show", "model", "hf", "--num_fewshot", "1"), "There is no option --num_fewshot"),
     ],
 )
 def test_mistakes_end_with_two_and_one_message(gptalt_eval, words, expected):

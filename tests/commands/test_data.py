@@ -1,4 +1,4 @@
-"""``gptalt-eval data``: list, check, say where, put in place."""
+"""``gptalt-eval data``: check, put in place; and what ``ls`` and ``show`` say of a data folder."""
 
 import gzip
 import io
@@ -29,10 +29,11 @@ PASSAGE = json.dumps(
 
 @pytest.fixture
 def call(capsys):
-    """Runs ``gptalt-eval data ...`` in this process: (exit code, what it printed)."""
+    """Runs ``gptalt-eval data ...`` (or ls, show) in this process: (exit code, what it printed)."""
 
     def call(*words):
-        code = cli.dispatch(["data", *map(str, words)], make_plugin_set())
+        outer = [] if words[0] in ("ls", "show") else ["data"]
+        code = cli.dispatch([*outer, *map(str, words)], make_plugin_set())
         return code, capsys.readouterr().out
 
     return call
@@ -141,22 +142,43 @@ def test_a_dataset_of_the_folders_own_file(tmp_path, call):
     assert (
         code == 0 and " ".join(printed.splitlines()[1].split()) == "capitals test c.csv 1 unknown unchecked"
     )
-    assert str(tmp_path / "datasets.yaml") in call("ls", "capitals", "--data_dir", tmp_path)[1]
+    assert str(tmp_path / "datasets.yaml") in call("ls", "datasets", "capitals", "--data_dir", tmp_path)[1]
 
 
-# ------------------------------------------------------------------ ls, where, and what is wrong with a request
+# ------------------------------------------------------------------ ls, show, and what is wrong with a request
 
 
-def test_ls_and_where(tmp_path, call, monkeypatch):
+def test_ls_says_what_is_in_the_folder(tmp_path, call, monkeypatch):
     write(tmp_path, {"gsm8k/test.jsonl": GSM8K})
-    assert "GSM8K" in call("ls", "gsm")[1] and "BoolQ" not in call("ls", "gsm")[1]
-    assert call("ls", "nonsense")[1] == "Nothing of that name.\n"
-    rows = json.loads(call("where", "gsm8k", "--json", "--data_dir", tmp_path)[1])
-    assert [(row["split"], row["found"]) for row in rows] == [("train", "not found"), ("test", "found")]
-    assert rows[0]["published"] == "github.com/openai/grade-school-math"
+    assert "GSM8K" in call("ls", "datasets", "gsm")[1] and "BoolQ" not in call("ls", "datasets", "gsm")[1]
+    assert "here" not in json.loads(call("ls", "datasets", "--json")[1])[0]
+    rows = json.loads(call("ls", "datasets", "--json", "--data_dir", tmp_path)[1])
+    assert {row["name"]: row["here"] for row in rows if row["here"] != "nothing"} == {"gsm8k": "test"}
     monkeypatch.setenv("GPTALT_DATA", str(tmp_path))
-    [row] = json.loads(call("ls", "gsm8k", "--json")[1])
+    [row] = json.loads(call("ls", "datasets", "gsm8k", "--json")[1])
     assert row["here"] == "test"
+
+
+def test_show_says_where_each_file_belongs(tmp_path, call):
+    assert "below --data_dir: gsm8k/train.jsonl" in call("show", "dataset", "gsm8k")[1]
+    write(tmp_path, {"gsm8k/test.jsonl": GSM8K, "mmlu/dev/a_dev.csv": b"", "mmlu/dev/b_dev.csv": b""})
+    printed = call("show", "dataset", "gsm8k", "--data_dir", tmp_path)[1]
+    assert f"{tmp_path}/gsm8k/test.jsonl: found\n" in printed
+    assert f"{tmp_path}/gsm8k/train.jsonl: not found\n" in printed
+    assert "github.com/openai/grade-school-math" in printed
+    assert "mmlu/dev/*_dev.csv: found (2 files)" in call("show", "dataset", "mmlu", "--data_dir", tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("ls",), "Type: gptalt-eval ls datasets"),
+        (("where", "piqa"), "Type: gptalt-eval show dataset NAME"),
+    ],
+)
+def test_what_was_a_command_of_data_says_what_to_type(words, expected):
+    with pytest.raises(GptaltError, match=expected):
+        cli.dispatch(["data", *words], make_plugin_set())
 
 
 @pytest.mark.parametrize(
@@ -168,10 +190,10 @@ def test_ls_and_where(tmp_path, call, monkeypatch):
         (("check", "--data_dir", "/nowhere"), "there is no folder /nowhere"),
         (("check", "piqua", "--data_dir", "."), "Did you mean 'piqa'"),
         (("check", "race", "--data_dir", "."), "There are race_high, race_middle"),
-        (("check", "--from", "x", "--data_dir", "."), "--from belongs to 'data prepare'"),
-        (("where",), "needs a name"),
-        (("prepare", "--data_dir", "."), "needs a name and what was downloaded"),
-        (("prepare", "piqa", "--data_dir", "."), "needs a name and what was downloaded"),
+        (("check", "--from", "x", "--data_dir", "."), "There is no option --from"),
+        (("prepare", "--data_dir", "."), "arguments are required: NAME, --from"),
+        (("prepare", "piqa", "--data_dir", "."), "arguments are required: --from"),
+        (("prepare", "piqa", "--from", "x"), "Give --data_dir FOLDER, or set GPTALT_DATA"),
         (("prepare", "piqa", "--from", "/nowhere", "--data_dir", "."), "--from: there is no /nowhere"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval.commands.flags import Parser, add_run_flags
+from gptalt_eval.commands.flags import add_run_flags
+from gptalt_eval.commands.parser import Parser
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.settings import complete_seeds, parse_settings, parse_value, split_outside_brackets
 from gptalt_eval.contract.spec import make_spec, read_argv

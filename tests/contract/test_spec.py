@@ -12,7 +12,7 @@ def parse(*words):
     namespace = make_parser({command.name: command for command in list_commands()}).parse_args(
         ["run", *words]
     )
-    for name in ("command", "subparser"):
+    for name in ("chosen", "subparser"):
         delattr(namespace, name)
     return read_argv(namespace)
 

@@ -18,16 +18,11 @@ if TYPE_CHECKING:
     from gptalt_eval_plugin_elo.importing import Counts
 
 FOLDER = "votes"
-VERBS = ("import", "agreement")
 RULES = ("survey", "majority", "all")
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
 SEED = Option(("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "of shuffling and bootstrap"})
-VOTES = (
-    Option(("verb",), {"metavar": "import|agreement", "help": "what to do"}),
-    Option(
-        ("files",),
-        {"nargs": "*", "type": Path, "metavar": "FILE", "help": "to import; or the folder of votes"},
-    ),
+IMPORT = (
+    Option(("files",), {"nargs": "+", "type": Path, "metavar": "FILE", "help": "votes, as JSON or CSV"}),
     Option(
         ("--into",),
         {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER", "help": f"default: {FOLDER}"},
@@ -36,6 +31,13 @@ VOTES = (
     Option(
         ("--columns",),
         {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,model_b=right,winner=choice"},
+    ),
+    JSON,
+)
+AGREEMENT = (
+    Option(
+        ("votes",),
+        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
     ),
     SEED,
     JSON,
@@ -63,24 +65,12 @@ ELO = (
 )
 
 
-def run_votes(arguments: argparse.Namespace, plugins: Installed) -> int:
-    if arguments.verb == "import":
-        return run_import(arguments, plugins)
-    if arguments.verb == "agreement":
-        return run_agreement(arguments)
-    raise GptaltError(
-        f"'votes {arguments.verb}': there is no such thing to do.", f"There are: {', '.join(VERBS)}."
-    )
-
-
 def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
 
-    if not arguments.files:
-        raise GptaltError("No file of votes is named.", "gptalt-eval votes import FILE...")
     console = Console(stderr=True)
     formats: list[VoteFormat] = []
     for _, given in plugins.collect("register_vote_formats"):
@@ -151,16 +141,11 @@ def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> 
         print(f"What is no vote, with file, line and reason: {rejected}")
 
 
-def run_agreement(arguments: argparse.Namespace) -> int:
+def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.agreement import measure_agreement
     from gptalt_eval_plugin_elo.importing import read_votes
 
-    if len(arguments.files) > 1:
-        raise GptaltError(
-            "Agreement is measured on one folder of votes.", "Import them into one: --into FOLDER"
-        )
-    folder = arguments.files[0] if arguments.files else arguments.into
-    found = measure_agreement(list(read_votes(folder)), arguments.seed)
+    found = measure_agreement(list(read_votes(arguments.votes or Path(FOLDER))), arguments.seed)
     if arguments.json:
         print(json.dumps([asdict(each) for each in found], ensure_ascii=False))
     else:

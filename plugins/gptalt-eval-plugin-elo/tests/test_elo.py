@@ -1,6 +1,5 @@
 """Agreement, ratings and win rates against hand-made cases and independent computations."""
 
-import argparse
 import itertools
 import json
 import random
@@ -28,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval import GptaltError, Owner, Vote, read_jsonl
+from gptalt_eval.commands.cli import dispatch
 from gptalt_eval.testing import make_plugin_set
 
 SCALE = Scale()
@@ -413,15 +413,9 @@ def call(monkeypatch, tmp_path, capsys):
     plugins = make_plugin_set()
     plugins.register(plugin, Owner("elo"))
     monkeypatch.chdir(tmp_path)
-    commands = {
-        command.name: command for _, given in plugins.collect("register_commands") for command in given
-    }
 
-    def run(name, *words):
-        parser = argparse.ArgumentParser()
-        for option in commands[name].options:
-            parser.add_argument(*option.names, **option.settings)
-        assert commands[name].run(parser.parse_args(words), plugins) == 0
+    def run(*words):
+        assert dispatch(list(words), plugins) == 0
         return capsys.readouterr().out
 
     return run
@@ -455,8 +449,8 @@ def test_the_published_table_needs_no_votes(call):
     ("words", "said"),
     [
         (("elo",), "There are no votes in votes"),
-        (("votes", "import"), "No file of votes is named"),
-        (("votes", "imprt", "x"), "no such thing to do"),
+        (("votes", "import"), "arguments are required: FILE"),
+        (("votes", "imprt", "x"), "There is no command 'votes imprt'.\nDid you mean 'import'"),
         (("votes", "import", "none.jsonl"), "cannot be read"),
         (("elo", "--orders", "0"), "must be above 0"),
     ],

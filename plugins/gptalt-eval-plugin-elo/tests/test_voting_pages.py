@@ -203,7 +203,7 @@ def test_what_is_no_vote_is_refused(serve, fields):
         (["serve", "--annotators", "anna", "--port", "99999"], r"99999: nobody can listen there .*\n.*--port 8766"),
         (["serve", "--annotators", "anna", "--host", "256.1.1.1"], r"256.1.1.1, port .* nobody can listen there"),
         (["export"], r"There is no file .*votes.sqlite.\n.*vote serve makes one"),
-        (["publish"], r"'vote publish': there is no such thing to do.\n.*serve, export"),
+        (["publish"], r"There is no command 'vote publish'.\n.*serve, export"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(tmp_path, words, expected):

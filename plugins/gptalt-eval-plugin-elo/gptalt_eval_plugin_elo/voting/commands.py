@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 FOLDER = "answers"
 DATABASE = "votes.sqlite"
-VERBS = ("serve", "export")
 ANSWERS = (
     Option(("--models", "--model", "-M"), {"required": True, "metavar": "NAME,...", "help": "who answers"}),
     Option(("--questions",), {"type": Path, "default": QUESTIONS, "metavar": "FILE",
@@ -41,15 +40,17 @@ ANSWERS = (
 PASSED_ON = (
     "model_args", "gen_kwargs", "system_instruction", "device", "batch_size", "seed", "trust_remote_code",
 )  # fmt: skip
-VOTE = (
-    Option(("verb",), {"metavar": "serve|export", "help": "the voting page; or the votes, as JSON lines"}),
+EXPORT = (
     Option(("--answers",), {"type": Path, "default": Path(FOLDER), "metavar": "ANSWERS",
                             "help": f"folder or {FILE}; default: {FOLDER}"}),
+    Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} beside them"}),
+)  # fmt: skip
+SERVE = (
+    *EXPORT,
     Option(("--annotators",), {"metavar": "NAME,...", "help": "who votes; each gets a link"}),
     Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "of each comparison (1)"}),
     Option(("--twice",), {"type": float, "default": 0.2, "metavar": "SHARE",
                           "help": "of the comparisons that one more judges, for agreement (0.2)"}),
-    Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} beside them"}),
     Option(("--host",), {"default": "127.0.0.1", "help": "to listen on (127.0.0.1: this machine alone)"}),
     Option(("--port",), {"type": int, "default": 8765, "help": "to listen on (8765)"}),
 )  # fmt: skip
@@ -82,23 +83,13 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     return 0
 
 
-def run_vote(arguments: argparse.Namespace, _: Installed) -> int:
-    if arguments.verb == "serve":
-        return serve(arguments)
-    if arguments.verb == "export":
-        return export(arguments)
-    raise GptaltError(
-        f"'vote {arguments.verb}': there is no such thing to do.", f"There are: {', '.join(VERBS)}."
-    )
-
-
 def find_database(arguments: argparse.Namespace) -> Path:
     answers: Path = arguments.answers
     folder = answers if answers.is_dir() else answers.parent
     return Path(arguments.database or folder / DATABASE)
 
 
-def export(arguments: argparse.Namespace) -> int:
+def run_export(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.voting.store import Store
 
     path = find_database(arguments)
@@ -108,7 +99,7 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def serve(arguments: argparse.Namespace) -> int:
+def run_serve(arguments: argparse.Namespace, _: Installed) -> int:
     import uvicorn
 
     from gptalt_eval_plugin_elo.answers import read_answers
