@@ -300,7 +300,7 @@ def test_another_file_is_left_alone(tmp_path):
     assert text.read_text().startswith("mine")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="other rights")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other file permissions")
 def test_links_are_for_the_owners_eyes(store):
     assert store.path.stat().st_mode & 0o077 == 0
 
