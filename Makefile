@@ -2,12 +2,13 @@
 # make vote   two variants of the demo's model answer nine questions; vote which answer is better
 # make test   the whole test suite
 # make lint   ruff and mypy
+# make mutants  which faults put into the source no test notices: make mutants OF="stats compare --all"
 # make bench  speed, against stock lm-eval, in one run
 # make changelog  the change notes of the next release
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo vote test lint bench changelog clean
+.PHONY: demo vote test lint mutants bench changelog clean
 
 # the example is there to copy from
 PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
@@ -49,6 +50,9 @@ lint: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+mutants: .venv/installed
+	@$(BIN)/python tests/mutation/measure.py $(OF)
 
 bench: .venv/installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
