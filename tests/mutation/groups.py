@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CORE = "gptalt_eval"
+ELO_TESTS = "plugins/gptalt-eval-plugin-elo/tests"
 ELO = "plugins/gptalt-eval-plugin-elo/gptalt_eval_plugin_elo"
 
 
@@ -44,5 +45,46 @@ GROUPS = {
     ),
     "replies": Group((f"{CORE}/contract/replies.py",), ("tests/contract/test_replies.py",)),
     "tree": Group((f"{CORE}/scoring/tree.py",), ("tests/scoring/test_tree.py",)),
-    "answers": Group((f"{CORE}/running/lmeval/answers.py",), ("tests/running/test_answers.py",), LM_EVAL),
+    "answers": Group((f"{CORE}/running/lmeval/answers.py",), ("tests/running/test_observed.py",), LM_EVAL),
+    "cuts": Group(
+        (f"{CORE}/scoring/chunks.py", f"{CORE}/scoring/cuts.py"),
+        ("tests/scoring/test_chunks.py", "tests/scoring/test_pieces.py"),
+        (*LM_EVAL, "torch"),
+    ),
+    "spec": Group(
+        (f"{CORE}/contract/spec.py", f"{CORE}/contract/errors.py"),
+        ("tests/contract/test_spec.py", "tests/contract/test_errors.py"),
+    ),
+    "flags": Group(
+        (f"{CORE}/commands/flags.py", f"{CORE}/contract/settings.py"),
+        ("tests/commands/test_flags.py", "tests/contract/test_spec.py"),
+    ),
+    "expand": Group(
+        (f"{CORE}/planning/expand.py",),
+        ("tests/planning/test_resolve.py", "tests/planning/test_index.py", "tests/planning/test_catalog.py"),
+    ),
+    "data": Group(
+        tuple(
+            f"{CORE}/data/{name}.py"
+            for name in ("locate", "check", "readers", "releases", "datasets_yaml", "standard")
+        ),
+        ("tests/data",),
+        LM_EVAL,
+    ),
+    "validation": Group(
+        tuple(
+            f"{CORE}/validation/{name}.py"
+            for name in ("metrics", "answers", "prompts", "rows", "groups", "splits")
+        ),
+        ("tests/validation",),
+    ),
+    "record": Group((f"{CORE}/contract/record.py",), ("tests/contract/test_record.py",)),
+    "runfiles": Group(
+        (f"{CORE}/running/runfiles.py",),
+        ("tests/contract/test_record.py", "tests/running/test_execute.py"),
+        LM_EVAL,
+    ),
+    "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_elo.py",), STATS),
+    "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_elo.py",), STATS),
+    "importing": Group((f"{ELO}/importing.py", f"{ELO}/formats.py"), (f"{ELO_TESTS}/test_votes.py",), STATS),
 }

@@ -6,10 +6,21 @@ import pytest
 
 import gptalt_eval
 from gptalt_eval.commands import cli
+from gptalt_eval.commands.compare import format_p, format_table
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import load_record
-from gptalt_eval.results.compare import compare_runs
-from gptalt_eval.results.stats import mcnemar_exact
+from gptalt_eval.results.arms import (
+    Arm,
+    Row,
+    choose_metric,
+    find_style,
+    find_subject,
+    list_common,
+    read_rows,
+    walk_arms,
+)
+from gptalt_eval.results.compare import Comparison, compare_runs
+from gptalt_eval.results.stats import Difference, compare_pairs, mcnemar_exact
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 
@@ -107,25 +118,165 @@ def test_scores_that_are_no_shares_have_no_test(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "expected", "hint"),
     [
-        ({"factor": "model"}, "No two arms differ in model and in nothing else.\nEvaluate a second one:"),
-        ({"metric": "ac"}, "toy has no metric 'ac'.\nDid you mean 'acc'?"),
+        ({}, "No two arms differ and in nothing else.", "Evaluate a second one: --num_fewshot 0,3"),
+        ({"factor": "model"}, "No two arms differ in model and in nothing else.", "Evaluate a second one: --num_fewshot 0,3"),
     ],
-)
-def test_what_is_wrong_with_a_comparison(settings, expected, tmp_path):
-    record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO, ("standard", 3): THREE})
+)  # fmt: skip
+def test_nothing_to_compare(settings, expected, hint, tmp_path):
+    record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO})
     with pytest.raises(GptaltError) as caught:
         compare_runs([record], **settings)
-    assert str(caught.value).startswith(expected)
+    assert caught.value.what == expected and caught.value.hint.startswith(hint)
 
 
 def test_a_run_without_samples(tmp_path):
     record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO})
     for file in record.folder.glob("samples_*"):
         file.unlink()
-    with pytest.raises(GptaltError, match="hold no samples"):
+    with pytest.raises(GptaltError) as caught:
         compare_runs([record])
+    assert caught.value.what == "These runs hold no samples to compare."
+    assert "--log_samples" in caught.value.hint
+
+
+def test_the_seed_reaches_the_bootstrap_and_has_a_default(tmp_path):
+    record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO, ("standard", 3): THREE})
+    values = [index / 10 for index in range(10)]
+    other = write_run(tmp_path / "b", "b", {("standard", 0): ZERO, ("standard", 3): values})
+    for seed in (0, 3):
+        [found] = compare_runs([other], seed=seed)
+        assert found.difference == compare_pairs(ZERO, values, seed)
+        assert found.difference.interval != compare_pairs(ZERO, values, seed + 1).interval
+    assert compare_runs([record]) == compare_runs([record], seed=0)
+    assert compare_runs([other]) == compare_runs([other], seed=0)
+
+
+def test_some_prompts_that_are_the_same_do_not_hinder(tmp_path):
+    record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO, ("system", 0): THREE})
+    for file in record.folder.glob("samples_*"):
+        first, *rest = file.read_text().splitlines()
+        file.write_text("\n".join([json.dumps(json.loads(first) | {"prompt_hash": "same"}), *rest]))
+    [found] = compare_runs([record])
+    assert (found.refused, found.difference.rows) == ("", 10)
+
+
+def test_one_that_is_refused_is_not_counted_among_the_tests(tmp_path):
+    """Two styles with the same prompts and two models: Holm's correction is over the one test that was made."""
+    records = [
+        write_run(tmp_path / "a", "a", {("standard", 0): ZERO, ("system", 0): ZERO}, prompt="{row}"),
+        write_run(tmp_path / "b", "b", {("standard", 0): THREE}, prompt="{row}"),
+    ]
+    refused, tested = compare_runs(records)
+    assert (refused.factor, refused.difference, refused.adjusted) == ("prompt_style", None, None)
+    assert tested.adjusted == tested.difference.p_value == pytest.approx(mcnemar_exact(1, 5))
+
+
+def make_sample(row, filter_name="none", **changes):
+    sample = {
+        "doc_id": row,
+        "doc_hash": f"d{row}",
+        "prompt_hash": f"p{row}",
+        "filter": filter_name,
+        "metrics": ["acc", "bleu"],
+    }
+    return {**sample, "acc": row % 2, "bleu": ["a", "b"], "doc": {"topic": "zoology"}, **changes}
+
+
+def test_rows_are_those_of_the_first_filter_and_their_scores_numbers():
+    rows = read_rows(
+        [make_sample(0), make_sample(0, "other", acc=5), make_sample(1), make_sample(7, "other")]
+    )
+    assert rows == {
+        0: Row("d0", "p0", {"acc": 0.0}, "zoology"),
+        1: Row("d1", "p1", {"acc": 1.0}, "zoology"),
+    }
+    assert type(rows[1].scores["acc"]) is float
+    missing = make_sample(2, metrics=["acc", "gone"])
+    del missing["doc"]
+    assert (
+        read_rows([missing]) == {2: Row("d2", "p2", {"acc": 0.0})} == {2: Row("d2", "p2", {"acc": 0.0}, "")}
+    )
+    assert read_rows([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("document", "subject"),
+    [
+        ({"subject": "anatomy", "topic": "bones"}, "anatomy"),
+        ({"subject": "", "subject_name": "Surgery"}, "Surgery"),
+        ({"meta_info": "step1"}, "step1"),
+        ({"category": 3}, "3"),
+        ({"topic": "生理学"}, "生理学"),
+        ({"question": "Why?"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_row_is_about(document, subject):
+    assert find_subject(document) == subject
+
+
+@pytest.mark.parametrize(
+    ("results", "style"),
+    [
+        ({"config": {"prompt_style": "system"}, "chat_template": "{{ x }}"}, "system"),
+        ({"config": {"prompt_style": None}, "chat_template": "{{ x }}"}, "chat template"),
+        ({"config": {}, "chat_template": ""}, "standard"),
+        ({}, "standard"),
+    ],
+)
+def test_how_prompts_were_written(results, style):
+    assert find_style(results) == style
+
+
+def test_arms_are_walked_with_their_shots(tmp_path):
+    record = write_run(tmp_path / "a", "a", {("standard", 3): ZERO, ("system", None): THREE})
+    (record.folder / record.files[1].name).write_text(
+        json.dumps(dict(record.results[1]) | {"n-shot": {"x": 2, "y": None}})
+    )
+    record = load_record(record.folder)
+    assert [(index, task, arm) for _, index, task, arm in walk_arms([record])] == [
+        (0, "toy", Arm("a", "standard", 3)),
+        (1, "x", Arm("a", "system", 2)),
+        (1, "y", Arm("a", "system", 0)),
+    ]
+    for file in record.files:
+        file.write_text("{}")  # as of a run of which nothing is finished
+    assert list(walk_arms([load_record(record.folder)])) == []
+
+
+def test_arms_are_named_by_what_differs():
+    arm = Arm("gpt2", "system", 3)
+    names = {factor: arm.name(factor) for factor in ("model", "prompt_style", "num_fewshot")}
+    assert names == {"model": "gpt2", "prompt_style": "system", "num_fewshot": "3-shot"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "metric", "expected"),
+    [
+        ({"acc": 1.0, "f1": 0.5}, None, "acc"),
+        ({"acc": 1.0, "f1": 0.5}, "f1", "f1"),
+        ({"acc": 1.0, "f1": 0.5}, "ac", "toy has no metric 'ac'.\nDid you mean 'acc'?"),
+        ({"acc": 1.0, "f1": 0.5}, "perplexity", "toy has no metric 'perplexity'.\nThere are: acc, f1."),
+        ({}, None, "toy: no metric of its rows is a number."),
+        ({}, "acc", "toy: no metric of its rows is a number."),
+    ],
+)
+def test_the_metric_that_is_compared(scores, metric, expected):
+    rows = {4: Row("d", "p", scores)}
+    if expected in scores:
+        assert choose_metric("toy", rows, metric) == expected
+    else:
+        with pytest.raises(GptaltError) as caught:
+            choose_metric("toy", rows, metric)
+        assert str(caught.value) == expected
+
+
+def test_common_rows_have_the_same_number_and_the_same_document():
+    one = {number: Row(f"d{number}", "p", {}) for number in (1, 2, 3)}
+    other = {2: Row("d2", "q", {}), 3: Row("changed", "p", {}), 4: Row("d4", "p", {})}
+    assert list_common(one, other) == list_common(other, one) == [2]
 
 
 def test_the_command(tmp_path, capsys):
@@ -138,9 +289,55 @@ def test_the_command(tmp_path, capsys):
     assert line.split()[:5] == ["0-shot,", "3-shot", "0.300", "0.700", "+0.400"]
     assert line.split()[8:10] == ["<0.001", "<0.001"]
     assert max(map(len, printed.splitlines())) <= 80
+    explained = printed.partition("\n\n")[2].splitlines()
+    assert [line.split(":")[0] for line in explained] == ["Diff.", "p", "Detect."]
     assert cli.main(["compare", str(tmp_path), "--by", "num_fewshot", "--json"]) == 0
     [read] = json.loads(capsys.readouterr().out)
     assert read["difference"]["only_second"] == 150
+
+
+def make_comparison(factor, first, second, difference=None, **changes):
+    return Comparison("toy", "acc", factor, first, second, difference, **changes)
+
+
+def test_the_table_to_the_letter():
+    base = Arm("a", "standard", 0)
+    tested = Difference(1234, 0.5, 0.25, (-0.3125, -0.0625), 400, 92, 0.0004, 0.04321)
+    untested = Difference(7, 0.5, 0.625, (0.0, 0.25), None, None, None, None)
+    comparisons = [
+        make_comparison("num_fewshot", base, Arm("a", "standard", 3), tested, adjusted=0.0123),
+        make_comparison(
+            "num_fewshot", Arm("a", "standard", 3), Arm("a", "standard", 25), tested, adjusted=1.0
+        ),
+        make_comparison(
+            "prompt_style", base, Arm("a", "abcdefg", 0), untested
+        ),  # a pair of names of 17 characters
+        make_comparison("prompt_style", base, Arm("a", "abcdefgh", 0), untested),
+        make_comparison("prompt_style", base, Arm("a", "abcdefghi", 0), untested),
+        make_comparison("model", base, Arm("b", "standard", 0), refused="they have no row in common"),
+    ]
+    assert list(format_table(comparisons)) == [
+        "                          Scores  Diff.    95 % interval      p   Holm Detect.",
+        "toy (a, standard), 1,234 rows",
+        "  0-shot, 3-shot     0.500 0.250 -0.250 -0.312 to -0.062 <0.001  0.012   0.043",
+        "  3-shot, 25-shot    0.500 0.250 -0.250 -0.312 to -0.062 <0.001  1.000   0.043",
+        "toy (a, 0-shot), 7 rows",
+        "  standard, abcdefg  0.500 0.625 +0.125 +0.000 to +0.250",
+        "  standard, abcdefgh 0.500 0.625 +0.125 +0.000 to +0.250",
+        "  standard, abcdefghi",
+        "                     0.500 0.625 +0.125 +0.000 to +0.250",
+        "toy (standard, 0-shot)",
+        "  a, b: not compared, they have no row in common",
+    ]
+    assert list(format_table([])) == list(format_table(comparisons))[:1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (0.0, "<0.001"), (0.00099, "<0.001"), (0.001, "0.001"), (0.4, "0.400"), (1.0, "1.000")],
+)
+def test_p_values_are_written_with_three_digits(value, text):
+    assert format_p(value) == text
 
 
 def test_a_real_run_is_compared(tmp_path):

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptalt_eval.results.stats import (
@@ -50,15 +50,30 @@ def test_wilson_is_symmetric_and_narrows(case):
 
 @pytest.mark.parametrize(("score", "items"), [(0.5, 0), (-0.1, 10), (1.1, 10)])
 def test_wilson_refuses_nonsense(score, items):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=f"^a share of {score} of {items} items has no interval$"):
         wilson_interval(score, items)
 
 
-def test_is_share():
-    assert is_share(0.35, 20)
-    assert not is_share(0.36, 20)
-    assert not is_share(1.2, 5)
-    assert not is_share(0.5, 0)
+@given(st.floats(0, 1), st.integers(1, 10_000))
+@example(1e-300, 7)
+@example(1e-20, 3)
+@example(1 - 1e-16, 9)
+def test_wilson_stays_inside_whatever_the_share(score, items):
+    low, high = wilson_interval(score, items)
+    assert 0 <= low < high <= 1
+
+
+@pytest.mark.parametrize(
+    ("score", "items", "expected"),
+    [
+        (0, 5, True), (1, 5, True), (1, 1, True), (0, 1, True), (0.35, 20, True), (1 / 3, 3, True), (0.3333333, 3, True),
+        (0.36, 20, False), (0.34, 20, False), (0.33333, 3, False), (1.2, 5, False), (-0.2, 5, False), (2, 5, False),
+        (0.5, 0, False), (0, 0, False), (0.5, 1, False),
+    ],
+)  # fmt: skip
+def test_is_share(score, items, expected):
+    """A whole number of right ones, or not: just above one and just below, none, all, and beyond all."""
+    assert is_share(score, items) is expected
 
 
 def test_normal_interval():
@@ -71,6 +86,7 @@ def test_mcnemar_by_hand():
     assert mcnemar_exact(6, 1) == mcnemar_exact(1, 6)
     assert mcnemar_exact(0, 0) == mcnemar_exact(4, 4) == 1
     assert mcnemar_exact(0, 5) == pytest.approx(2 / 32)
+    assert type(mcnemar_exact(0, 5)) is float
 
 
 def test_holm_by_hand():
@@ -96,6 +112,9 @@ def test_a_comparison_by_hand():
     assert (found.rows, found.first, found.second) == (100, 0.5, 0.65)
     assert (found.only_first, found.only_second) == (5, 20)
     assert found.p_value == pytest.approx(mcnemar_exact(5, 20))
+    assert found.value == pytest.approx(0.15)
+    # Connor's formula for 100 rows of which 5 + 20 disagree, solved with a pocket calculator
+    assert found.detectable == pytest.approx(0.138434, abs=1e-5)
     # the rows' differences have mean 0.15 and variance 0.25 - 0.15^2
     error = ((0.25 - 0.15**2) / 100) ** 0.5
     assert found.interval == pytest.approx((0.15 - 1.96 * error, 0.15 + 1.96 * error), abs=0.012)
@@ -128,6 +147,21 @@ def test_the_bootstrap_is_that_of_scipy():
     assert high == pytest.approx(expected.confidence_interval.high, abs=0.01)
 
 
+def test_intervals_are_the_same_today_and_tomorrow():
+    """The seed and the number of resamples are part of what is reported."""
+    values = [0, 1, 0, -1, 1, 1, 0, 0.5, 0, 1]
+    assert bootstrap_mean(values) == bootstrap_mean(values, seed=0, resamples=10_000)
+    first, second = [0.0] * len(values), values
+    assert compare_pairs(first, second).interval == bootstrap_mean(values, 0)
+    assert compare_pairs(first, second, 7).interval == bootstrap_mean(values, 7)
+    some = [number / 100 for number in range(100)]
+    assert bootstrap_mean(some, 7) != bootstrap_mean(some, 0)
+    assert bootstrap_mean(some, resamples=1)[0] == bootstrap_mean(some, resamples=1)[1], (
+        "one resample has no width"
+    )
+    assert {type(edge) for edge in bootstrap_mean(values)} == {float}
+
+
 def test_what_can_be_detected():
     # Connor's formula the other way round gives the rows back
     for rows, disagreeing in ((200, 40), (1273, 300), (5000, 500)):
@@ -136,6 +170,21 @@ def test_what_can_be_detected():
         assert needed == pytest.approx(rows, rel=1e-6)
     assert find_detectable(5000, 1250) < find_detectable(1000, 250) < find_detectable(100, 25)
     assert find_detectable(10, 2) is None
+    assert find_detectable(100, 0) is None, (
+        "that no row disagrees does not show that the smallest difference is found"
+    )
+
+
+@pytest.mark.parametrize("rows", [8, 20, 100, 1273])
+def test_there_is_a_bound_as_soon_as_all_disagreeing_rows_on_one_side_would_be_found(rows):
+    for disagreeing in range(min(rows, 30) + 1):
+        share = disagreeing / rows
+        needed = (Z95 * share**0.5 + Z80 * (share - share**2) ** 0.5) ** 2
+        found = find_detectable(rows, disagreeing)
+        if disagreeing and rows * share**2 >= needed:
+            assert 0 < found <= share
+        else:
+            assert found is None
 
 
 def test_the_power_is_what_is_said():
@@ -151,7 +200,6 @@ def test_the_power_is_what_is_said():
 
 
 def test_pairs_must_be_pairs():
-    with pytest.raises(ValueError, match="0 and 0 rows"):
-        compare_pairs([], [])
-    with pytest.raises(ValueError, match="1 and 2 rows"):
-        compare_pairs([1], [1, 0])
+    for first, second in (([], []), ([], [1]), ([1], []), ([1], [1, 0])):
+        with pytest.raises(ValueError, match=f"^{len(first)} and {len(second)} rows cannot be paired$"):
+            compare_pairs(first, second)
