@@ -54,12 +54,17 @@ def find_choice(reply: str, options: Mapping[str, str]) -> str | None:
     text = normalise(reply)
     stated = [*find_stated_texts(text, options)]
     kinds: dict[str, list[str]] = {"boxed": [], "leading": [], "marked": [], "closing": []}
+    begun: list[str] = []  # "(A) or (C)" begins with both
     for match in re.finditer(rf"(?<![A-Za-z0-9])[{''.join(options)}](?![A-Za-z0-9])", text, re.IGNORECASE):
         kind, joined = judge_letter(text, match), is_joined(text, match, options)
+        letter = match[0].upper()
         if kind == "stated":
-            stated.append((match.start(), "" if joined else match[0].upper()))
-        elif kind and not (kind == "leading" and joined):
-            kinds[kind].append(match[0].upper())
+            stated.append((match.start(), "" if joined else letter))
+        elif kind == "leading" and joined:
+            begun.append(letter)
+        else:
+            kinds.get(kind, []).extend([*begun, letter])
+            begun = []
     if stated:
         return max(stated)[1] or None
     for letters in kinds.values():
@@ -87,7 +92,7 @@ def judge_letter(text: str, match: re.Match[str]) -> str:
     if (
         match.start() <= NEAR
         and BEGINS.match(before)
-        and (ends or re.match(rf"{CLOSING}\s*[.:),;、\n*\]】」]", after))
+        and (ends or re.match(rf"{CLOSING}\s*[.:),;、。\n*\]】」]", after))
     ):
         return "leading"
     for opening, closing in (BRACKETED, STRESSED):

@@ -126,3 +126,223 @@ def test_what_is_stated_last_is_found_after_any_text(letter, before, after):
 @given(reply=st.text(alphabet="ABCDEabc()【】选答案是不 .:\n*小时12", max_size=60))
 def test_any_reply_gives_one_of_the_letters_or_none(reply):
     assert find_choice(reply, CHINESE) in {None, *CHINESE}
+
+
+# ---------------------------------------------------------------- every word of the patterns, in both languages
+
+IS = (
+    "is", "was", "would be", "should be", "must be", "be", ":", "=", "应该是", "應該是", "应该选", "應該選", "应是", "應是",
+    "应为", "應為", "应选", "應選", "是", "为", "為", "选", "選",
+)  # fmt: skip
+RIGHT = ("correct", "right", "best", "most likely", "most appropriate")
+RIGHT_CHINESE = ("正确", "正確", "对的", "對的")
+VERBS = ("choose", "pick", "select", "go with")
+VERBS_CHINESE = ("选择", "選擇", "选", "選")
+
+# each reply chooses B, and says so in this way only
+STATED = [
+    *(f"To my mind the answer {word} B then" for word in IS if word.isascii()),
+    *(f"本题答案{word}B吧" for word in IS if not word.isascii()),
+    *(f"To my mind the {kind} is B then" for kind in ("option", "choice", "letter", "one")),
+    *(f"所以{kind}是B呢" for kind in ("选项", "選項", "正确的", "正確的")),
+    *(f"So I {verb} B here" for verb in VERBS),
+    *(f"所以{verb}B,如上" for verb in VERBS_CHINESE),
+    *(f"So I {verb}: B here" for verb in VERBS),
+    *(f"The answer {to} is B then" for to in ("here", "to this question", "to the question")),
+    *(f"So I choose the {right} option B here" for right in RIGHT),
+    *(f"So I choose {right} B here" for right in RIGHT),
+    *(f"所以选择{right}选项B,如上" for right in RIGHT_CHINESE),
+    *(f"所以选择{kind}B,如上" for kind in ("选项", "選項")),
+    *(f"So I choose {kind} B here" for kind in ("option", "choice", "letter")),
+    *(f"Of these B is the {right} one" for right in RIGHT),
+    *(f"Of these B is {right} here" for right in RIGHT),
+    *(f"其中B{right}呢" for right in RIGHT_CHINESE),
+    *(f"其中B{what}正确呢" for what in ("项", "項", "选项", "選項", "是", "为", "為", "项是", "選項為")),
+    "The answer B then",
+    "The answer: B then",
+    "THE ANSWER IS B THEN",
+    "The answer is:B then",
+    "The answer is \"B\" then",
+    "The answer is “B” then",
+    "The answer is 'B' then",
+    "The answer is `B` then",
+    "The answer is __B__ then",
+    "The answer is $B$ then",
+    "The answer is **(B)** then",
+    "The answer is <B> then",
+    "The answer is {B} then",
+    "The answer is [B] then",
+    "答案是〔B〕呢",
+    "答案是『B』呢",
+    "答案是「B」呢",
+    "The answer is\nB then",
+    "The answer is b) then",
+    "The answer is b",
+    "Not A, but the answer is B then",
+    "所以选B项,如上",
+    "所以选B項,如上",
+    "所以选B因为好",
+    "所以选B是对",
+]  # fmt: skip
+BEGUN = [
+    *(f"{kind} B, as I said" for kind in ("Option", "Choice", "Letter", "option", "选项", "選項")),
+    *(f"B{mark} as I said" for mark in (".", ":", ")", ",", ";", "、", "*", "]", "】", "」", " .", "\n")),
+    *(f"b{mark} as I said" for mark in (")", "]", ".", ":", ",", "。", "】", "」")),
+    "B。因为见效快",
+    "b) I think so",
+    "(B) I think so",
+    "**B** I think so",
+    "**Option B**",
+    "(Option (B))",
+    " \n B \n",
+    "B)",
+    "B。",
+    "> B, I think".removeprefix("> "),
+]
+MARKED = [
+    *(
+        f"I like {opening}B{closing} more"
+        for opening, closing in ("()", "[]", "（）", "【】", "〔〕", "「」", "『』")
+    ),
+    "I like ( B ) more",
+    "I like **B** more",
+    "I like ** B ** more",
+    "I like **B.** more",
+    "I like **B: that one** more",
+    "I like **B) that one** more",
+    "I like **B . that one** more",
+]
+BOXED = [
+    f"So A) or C) it is not: {boxed} here"
+    for boxed in (r"\boxed{B}", r"\boxed {B}", r"\boxed{ (B) }", r"\boxed{\text{B}}", r"\boxed{\textbf{B}}", r"\boxed{\text {(B)}}")
+]  # fmt: skip
+CLOSED = [
+    "It thins the blood.\nB",
+    "It thins the blood.\n(B)",
+    "It thins the blood.\n **B** ",
+    "It thins the blood.\nb",
+    "它止血。\n「B」。",
+]
+
+
+@pytest.mark.parametrize("reply", [*STATED, *BEGUN, *MARKED, *BOXED, *CLOSED])
+def test_each_way_to_choose_b(reply):
+    assert find_choice(reply, CHINESE) == "B"
+    assert find_choice(f"{reply}", ENGLISH) == "B"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        # B is not chosen, and nothing else is
+        *(f"I would {no} {verb} B here" for no in ("not", "never") for verb in VERBS),
+        *(f"I don't {verb} B here" for verb in VERBS),
+        *(f"I decided not to {verb} B here" for verb in VERBS),
+        *(f"这题{no}{verb}B,如上" for no in "不非别別勿" for verb in ("选", "選")),
+        # two at once
+        *(f"The answer is A{joined}C then" for joined in (" and ", " or ", ", ", "/", " & ", " + ", " AND ", " and option ")),
+        *(f"本题答案是A{joined}C呢" for joined in "、，和与與或及"),
+        *(f"**A**{joined}**C** it is" for joined in (" and ", " or ")),
+        *(f"A{joined}C" for joined in (" and ", " or ", "、", "和", "/")),
+        "The answer is B/C.",
+        "The answer is (A) or (C) then",
+        "(A) or (C)",
+        "**A**, **B** or **C** it is",
+        # a letter that is a word, or stands in one
+        "The answer is a drug",
+        "A patient would die",
+        "I like a and b too",
+        "e coli grows here",
+        "Because it bleeds:\nA patient would die",
+        "The answer is AB then",
+        "The answer is B12 then",
+        "所以选B超吧",
+        "所以选择C反应蛋白,如上",
+        "Of these b is correct here",
+        "I like (b) more",
+        "I like (B more",
+        "I like B) more",
+        "It thins the blood. B",
+        "It thins the blood.\nand B",
+        "I like B",
+        "A" * 40 + " " + "x" * 40 + " B) more",
+    ],
+)  # fmt: skip
+def test_no_option_is_chosen(reply):
+    options = {letter: f"option {letter} in full" for letter in "ABCDE"}
+    assert find_choice(reply, options) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        # what is stated goes before what stands in a box, that before what comes first, and so on
+        ("Answer: B, not \\boxed{C}", "B"),
+        ("A) is it. No: \\boxed{C}", "C"),
+        ("C. It is not (D)", "C"),
+        ("I like (D) more.\nC", "D"),
+        # the last of what is stated counts
+        ("The answer is B. I mean: the answer is D then", "D"),
+        ("答案是B。不,答案是D呢", "D"),
+        ("The answer is warfarin. No, the answer is B then", "B"),
+        ("The answer is B. No, the answer is warfarin then", "D"),
+        ("Vitamin A and (C) it is", "C"),
+        ("A or B? I like (C) more", "C"),
+        # two that stand alike cancel each other
+        ("I like (B) and also (C) more", None),
+        ("\\boxed{B} or maybe \\boxed{C}", None),
+        ("I like (B), really (B) more", "B"),
+        # what follows far away is not joined
+        ("The answer is B, which stands far from all that is said or C", "B"),
+        ("<think>The answer is A.</think>No: the answer is B then", "B"),
+        ("<think>a</think>The answer is A.</think>I like (C) more", "C"),
+    ],
+)
+def test_which_letter_counts(reply, letter):
+    assert find_choice(reply, ENGLISH) == letter
+
+
+def test_a_letter_counts_as_first_within_sixty_characters():
+    assert find_choice("'" * 60 + "B) it is", {"A": "", "B": ""}) == "B"
+    assert find_choice("'" * 61 + "B) it is", {"A": "", "B": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "letter"),
+    [
+        ("I would give aspirin with clopidogrel today", ENGLISH, "C"),
+        ("We do not choose warfarin; aspirin it is", ENGLISH, None),
+        ("We do not choose warfarin; we choose aspirin", ENGLISH, "B"),
+        ("I choose aspirin with clopidogrel, not aspirin", ENGLISH, "C"),
+        ("I choose heparin. No, I choose warfarin today", ENGLISH, "D"),
+        ("Heparin. Or was it warfarin?", ENGLISH, "E"),
+        ("heparin，对的。华法林(warfarin)不行", ENGLISH, "E"),
+        ("Aspirin with clopidogrel: yes. Heparin: no", ENGLISH, "C"),
+        ("Give heparinoids and warfarin", ENGLISH, "D"),
+        ("Give preheparin", ENGLISH, None),
+        ("Give HEPARIN today", ENGLISH, "E"),
+        ("I choose HEPARIN today", ENGLISH, "E"),
+        ("应在12小时内上报", CHINESE, "B"),
+        ("应在2小时上报", CHINESE, "A"),
+        ("应在112小时内上报", CHINESE, None),
+        ("缺乏的是维生素B12吗", CHINESE, "E"),
+        ("缺乏的是维生素B123", CHINESE, None),
+        ("选B超检查,如上", CHINESE, "D"),
+        ("24小时。而不是2小时", CHINESE, "C"),
+        ("24小时,而不是2小时", CHINESE, "C"),
+        ("24小时、2小时都行", CHINESE, "C"),
+        ("24小时 2小时都行", CHINESE, None),
+        # an option without a text, or with one letter, is not found by it
+        ("I do not know", {"A": "", "B": "o"}, None),
+        ("I choose o today", {"A": "x", "B": "o"}, "B"),
+        ("one two", {"A": "one", "B": "two", "C": ""}, None),
+        ("It is two", {"A": "one", "B": "two", "C": ""}, "B"),
+    ],
+)
+def test_options_by_their_text(reply, options, letter):
+    assert find_text(reply, options) == letter
+
+
+@pytest.mark.parametrize("reply", ["One might say yes, another no.", "Nothing, noone", "Yesterday", "yes no"])
+def test_a_word_within_or_beside_others_decides_nothing(reply):
+    assert find_text(reply, DECISIONS) is None
