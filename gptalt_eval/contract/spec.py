@@ -181,7 +181,7 @@ def make_spec(values: Mapping[str, Any]) -> RunSpec:
 
 def convert_value(key: str, value: Any) -> Any:
     if value is None:
-        return next(item.default for item in dataclasses.fields(RunSpec) if item.name == key)
+        return getattr(RunSpec(), key)
     if key == "model":
         return ",".join(split_names(value)) if isinstance(value, list) else value
     if key in ("tasks", "prompt_style"):

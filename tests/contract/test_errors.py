@@ -1,4 +1,4 @@
-from gptalt_eval.contract.errors import GptaltError, RequestErrors, did_you_mean, nearest
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun, RequestErrors, did_you_mean, nearest
 
 KNOWN = ["hellaswag", "piqa", "chatglm", "chatglm2", "Vicuna"]
 
@@ -25,3 +25,38 @@ def test_several_errors_are_numbered():
     text = str(RequestErrors([GptaltError("One."), GptaltError("Two.", "Mend it.")]))
     assert text.startswith("2 things to mend")
     assert "1. One." in text and "2. Two.\nMend it." in text
+
+
+def test_what_and_hint_are_not_exchanged():
+    error = GptaltError("It broke.", "Type this.")
+    assert (error.what, error.hint, error.exit_code) == ("It broke.", "Type this.", 2)
+    assert GptaltError("It broke.").hint == ""
+
+
+def test_several_errors_keep_each_its_own():
+    errors = [GptaltError("One."), GptaltError("Two.", "Mend it.")]
+    found = RequestErrors(errors)
+    assert found.errors == tuple(errors)
+    assert str(found).partition(":")[2] == "\n\n1. One.\n\n2. Two.\nMend it."
+
+
+def test_an_interruption_ends_as_shells_expect():
+    by_user, by_disk = InterruptedRun("Stopped.", "Go on.", True), InterruptedRun("Full.", "Free it.", False)
+    assert (by_user.exit_code, by_user.by_user, str(by_user)) == (130, True, "Stopped.\nGo on.")
+    assert (by_disk.exit_code, by_disk.by_user, str(by_disk)) == (2, False, "Full.\nFree it.")
+
+
+def test_names_that_are_near():
+    assert len(nearest("task_1", [f"task_{number}" for number in range(2, 9)])) == 3
+    assert nearest("task_1", ["task_2", "task_2", "TASK_1"], 2) == ["TASK_1", "task_2"]
+    assert nearest("piqa", ["PIQA", "piqa"]) == ["PIQA", "piqa"]
+    assert nearest("hellaswag", ["hellaswog", "piqa", "he"]) == ["hellaswog"]
+    assert nearest("abcd", ["abxy"]) == [], "half of the letters are not enough"
+
+
+def test_the_suggestion_is_a_question():
+    assert did_you_mean("piqua", ["piqa", "race"]) == "Did you mean 'piqa'?"
+    assert did_you_mean("task_1", ["task_2", "task_3"]) in (
+        "Did you mean 'task_2' or 'task_3'?",
+        "Did you mean 'task_3' or 'task_2'?",
+    )

@@ -128,3 +128,161 @@ def test_the_formatted_command_makes_the_same_request(values):
     assert dump_spec(again).keys() == dump_spec(spec).keys()
     assert again.tasks == spec.tasks and again.system_instruction == spec.system_instruction
     assert dict(again.model_args) == dict(spec.model_args)
+
+
+def test_nothing_is_allowed_that_was_not_asked_for():
+    spec = make_spec({})
+    assert spec == RunSpec()
+    flags = (
+        "allow_partial_data",
+        "trust_remote_code",
+        "confirm_run_unsafe_code",
+        "predict_only",
+        "log_samples",
+    )
+    assert [getattr(spec, name) for name in flags] == [False] * len(flags)
+    assert (spec.scorer, spec.batch_size, spec.seed) == ("tree", "1", (0, 1234, 1234, 1234))
+
+
+@pytest.mark.parametrize(
+    ("settings", "saves"),
+    [
+        ({}, True),
+        ({"output_path": "x"}, False),
+        ({"output_path": "x", "log_samples": True}, True),
+        ({"output_path": "x", "predict_only": True}, True),
+        ({"output_path": "x", "prompt_style": "system"}, False),
+        ({"output_path": "x", "prompt_style": "system,standard"}, True),
+        ({"output_path": "x", "num_fewshot": 3}, False),
+        ({"output_path": "x", "num_fewshot": "0,3"}, True),
+    ],
+)
+def test_when_samples_are_saved(settings, saves):
+    assert make_spec(settings).saves_samples is saves
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "hint"),
+    [
+        ({"model": None}, "No model was named.", "--model smollm2"),
+        ({"tasks": []}, "No tasks were named.", "--tasks piqa"),
+        ({"num_fewshot": [3, -1]}, "--num_fewshot 3,-1: it cannot be negative.", "0 or more"),
+        ({"limit": 0}, "--limit 0: nothing would run.", "a fraction below 1"),
+        ({"limit": -0.5}, "--limit -0.5: nothing would run.", "a fraction below 1"),
+        ({"limit": 3, "samples": {"t": [1]}}, "--limit and --samples exclude each other.", "Leave one out"),
+        ({"fewshot_as_multiturn": True}, "--fewshot_as_multiturn has no meaning without a chat template.", "--apply_chat_template"),
+        ({"prompt_style": "x", "apply_chat_template": True}, "--prompt_style decides on the chat template", "Leave out"),
+        ({"prompt_style": "x", "system_instruction": "Be brief."}, "--prompt_style decides on the chat template", "Leave out"),
+        ({"scorer": "tre"}, "--scorer tre: there is no such scorer.", "Did you mean 'tree'?"),
+        ({"scorer": "qqqq"}, "--scorer qqqq: there is no such scorer.", "There are: tree, stock."),
+        *(({"batch_size": text}, f"--batch_size {text}: not a batch size.", "'auto:N'") for text in ("0", "-1", "auto:x", "x", "", "auto2")),
+    ],
+)  # fmt: skip
+def test_each_fault_by_itself(settings, what, hint):
+    """One fault, its line first and its hint after it."""
+    [fault] = make_spec({"model": "m", "tasks": "t", **settings}).find_faults()
+    assert fault.what.startswith(what) and hint in fault.hint
+    assert str(fault) == f"{fault.what}\n{fault.hint}"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_fewshot": 0}, {"limit": 1}, {"limit": 0.01}, {"samples": {"t": [0]}}, {"fewshot_as_multiturn": True, "apply_chat_template": True},
+        {"fewshot_as_multiturn": False}, {"prompt_style": "x"}, {"system_instruction": "x", "apply_chat_template": True},
+        {"scorer": "stock"}, {"batch_size": 1}, {"batch_size": "auto"}, {"batch_size": "auto:3"}, {"batch_size": 64},
+    ],
+)  # fmt: skip
+def test_what_is_no_fault(settings):
+    assert make_spec({"model": "m", "tasks": "t", **settings}).find_faults() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"model": ["a", "b,c"]}, {"model": "a,b,c"}),
+        ({"model": "a,b"}, {"model": "a,b"}),
+        ({"tasks": ["a", "b,c"]}, {"tasks": ("a", "b", "c")}),
+        ({"num_fewshot": "0, 3"}, {"num_fewshot": (0, 3)}),
+        ({"num_fewshot": [1]}, {"num_fewshot": (1,)}),
+        ({"seed": 5}, {"seed": (5, 5, 5, 5)}),
+        ({"seed": [1, 2, 3]}, {"seed": (1, 2, 3, 1234)}),
+        ({"seed": "1,2,3,none"}, {"seed": (1, 2, 3, None)}),
+        ({"samples": '{"t": ["1"]}'}, {"samples": {"t": [1]}}),
+        ({"batch_size": 8}, {"batch_size": "8"}),
+        (
+            {"gen_kwargs": "max_gen_toks=64,do_sample=true"},
+            {"gen_kwargs": {"max_gen_toks": 64, "do_sample": True}},
+        ),
+        ({"metadata": "a=1"}, {"metadata": {"a": 1}}),
+        ({"model_args": {"dtype": "float32"}}, {"model_args": {"dtype": "float32"}}),
+        ({"gen_kwargs": None, "seed": None, "limit": None}, {}),
+    ],
+)
+def test_plain_values_become_the_types_of_a_request(settings, expected):
+    spec = make_spec(settings)
+    found = {key: getattr(spec, key) for key in expected}
+    assert found == expected and {key: type(value) for key, value in found.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
+    assert make_spec({**dump_spec(spec)}) == spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"tsks": "piqa"}, "There is no setting 'tsks'.\nDid you mean 'tasks'?"),
+        ({"num_fewshot": "x"}, "num_fewshot: 'x' cannot be used: 'x' is not a number of examples."),
+        (
+            {"seed": [1, 2]},
+            "seed: [1, 2] cannot be used: give one seed, or four: Python, numpy, torch, few-shot.",
+        ),
+        ({"gen_kwargs": "a"}, "gen_kwargs: 'a' cannot be used: expected key=value, found 'a'."),
+        ({"gen_kwargs": 3}, "gen_kwargs: 3 cannot be used: 'int' object is not iterable."),
+    ],
+)
+def test_settings_that_cannot_be_used(settings, expected):
+    with pytest.raises(GptaltError) as caught:
+        make_spec(settings)
+    assert str(caught.value) == expected
+
+
+def test_the_command_line_of_a_request():
+    spec = make_spec(
+        {
+            "model": "hf", "tasks": "a,b", "model_args": {"pretrained": "x y", "dtype": "中"}, "limit": 5.0, "log_samples": True,
+            "system_instruction": "It's", "num_fewshot": "0,3", "max_batch_size": 64,
+        }
+    )  # fmt: skip
+    assert format_command(spec) == (
+        'gptalt-eval --model hf --tasks a,b --model_args \'{"pretrained": "x y", "dtype": "中"}\' --num_fewshot 0,3 '
+        "--max_batch_size 64 --limit 5 --log_samples --system_instruction 'It'\"'\"'s'"
+    )
+    assert format_command(RunSpec(limit=0.25), "my program") == "'my program' --limit 0.25"
+
+
+def test_where_a_config_file_is_wrong(tmp_path):
+    file = tmp_path / "run.yaml"
+    with pytest.raises(GptaltError) as caught:
+        parse("--config", str(file))
+    assert str(caught.value) == f"--config: {file} cannot be read: No such file or directory."
+    for text, expected in (
+        ("- piqa", "holds no settings.\nWrite one 'flag: value' a line."),
+        ("", "holds no settings.\nWrite one 'flag: value' a line."),
+        ("a: [", "is not valid YAML: while parsing a flow node expected the node content"),
+    ):
+        file.write_text(text)
+        with pytest.raises(GptaltError) as caught:
+            parse("--config", str(file))
+        assert str(caught.value).startswith(f"--config: {file} {expected}")
+    file.write_bytes(b"model: \xff\xfe")
+    with pytest.raises(GptaltError, match="is not valid YAML: 'utf-8' codec"):
+        parse("--config", str(file))
+
+
+def test_false_and_nothing_on_the_command_line_do_not_hide_the_config(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("model: m\ntasks: t\nlog_samples: true\nlimit: 3\ntrust_remote_code: true")
+    spec = parse("--config", str(file))
+    assert (spec.log_samples, spec.limit, spec.trust_remote_code) == (True, 3, True)
+    assert parse("--config", str(file), "--limit", "0").limit == 0
