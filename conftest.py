@@ -18,7 +18,6 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no fail
 settings.load_profile("patient")
 
 ROOT = Path(__file__).parent
-PLUGINS = ROOT / "plugins"
 SHARED = ROOT.parent / "shared"
 
 
@@ -76,8 +75,8 @@ def no_ambient_settings(request, monkeypatch):
     """Of what is installed, a plugin's tests load that plugin and the core's tests load nothing."""
     for name in ("GPTALT_DATA", "LMEVAL_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
-    own = request.path.relative_to(PLUGINS).parts[0] if request.path.is_relative_to(PLUGINS) else ""
-    monkeypatch.setenv("GPTALT_EVAL_LOAD_PLUGINS", own)
+    own = [part for part in request.path.parts if part.startswith("gptalt-eval-plugin-")]
+    monkeypatch.setenv("GPTALT_EVAL_LOAD_PLUGINS", ",".join(own))
 
 
 @functools.cache

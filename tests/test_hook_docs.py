@@ -71,7 +71,7 @@ def test_every_hook_has_an_example():
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_has_a_test(name):
-    tests = {*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")} - {Path(__file__)}
+    tests = {*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/**/test_*.py")} - {Path(__file__)}
     sources = [file.read_text(encoding="utf-8") for file in tests]
 
     assert any(name in list_hooks(source) for source in sources), f"no test implements {name}"

@@ -248,6 +248,8 @@ class Catalog:
         hint = did_you_mean(name, [*known, *elsewhere]) or f"See what there is: gptalt-eval ls {kind}"
         if close and close[0] in elsewhere and close[0] not in known:
             hint += f"\n'{close[0]}' comes with a plugin. Get it: gptalt-eval install {elsewhere[close[0]]}"
+        if kind == "models":
+            hint += "\nAny transformers model runs too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
         if self.plugins.problems:
             aside = ", ".join(sorted({problem.plugin for problem in self.plugins.problems}))
             hint += f"\nIf it comes from a plugin that has a problem ({aside}), see: gptalt-eval plugins"

@@ -1,15 +1,22 @@
-"""Plugins that this project publishes: a name of one that is not installed can say where it comes from."""
+"""Plugins of this project: a name of one that is not installed can say where it comes from.
+
+What they bring is in ``known.json``, which ``plugins/list_known.py`` writes from the plugins themselves.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+
+FILE = Path(__file__).with_name("known.json")
 
 
 @dataclass(frozen=True)
 class KnownPlugin:
-    """A published plugin.
+    """A plugin of this project.
 
     Attributes:
         summary: one line.
@@ -24,87 +31,16 @@ class KnownPlugin:
     commands: tuple[str, ...] = ()
 
 
-KNOWN: Mapping[str, KnownPlugin] = MappingProxyType(
-    {
-        "example": KnownPlugin(
-            "the smallest useful plugin, to copy from", ("capitals",), ("shortest-option",)
-        ),
-        "models": KnownPlugin(
-            "the open stand-ins for GPT of 2023, with their chat templates",
-            models=(
-                "alpaca",
-                "alpaca-lora",
-                "baichuan",
-                "belle",
-                "bloomz",
-                "cerebras-gpt",
-                "chatglm",
-                "chatglm2",
-                "chatglm3",
-                "dolly",
-                "falcon",
-                "gpt4all",
-                "guanaco",
-                "h2ogpt",
-                "koala",
-                "llama",
-                "llama2",
-                "moss",
-                "mpt",
-                "oasst",
-                "pythia",
-                "redpajama",
-                "rwkv",
-                "stablelm",
-                "vicuna",
-                "wizardlm",
-            ),
-        ),
-        "medqa": KnownPlugin(
-            "medicine and science in English, simplified and traditional Chinese",
-            tasks=(
-                "medqa",
-                "medqa_en",
-                "medqa_zh",
-                "medqa_en_4",
-                "medqa_en_5",
-                "medqa_zh_hans_4",
-                "medqa_zh_hans_5",
-                "medqa_zh_hant_4",
-                "medqa_gen",
-                "medqa_en_4_gen",
-                "medqa_en_5_gen",
-                "medqa_zh_hans_4_gen",
-                "medqa_zh_hans_5_gen",
-                "medqa_zh_hant_4_gen",
-                "medmcqa_gen",
-                "pubmedqa_gen",
-                "sciq_gen",
-                "gptalt_science",
-                "gptalt_science_gen",
-            ),
-        ),
-        "nlpec": KnownPlugin(
-            "the Chinese pharmacist examination",
-            tasks=(
-                "nlpec",
-                "nlpec_zh",
-                "nlpec_en",
-                "nlpec_zh_gen",
-                "nlpec_en_gen",
-                "nlpec_zh_evidence",
-                "nlpec_en_evidence",
-                "explaincpe",
-                "explaincpe_gen",
-            ),
-        ),
-        "scienceqa": KnownPlugin("ScienceQA with its pictures", tasks=("scienceqa", "scienceqa_img")),
-        "elo": KnownPlugin(
-            "human votes: import, agreement, Elo, the voting page",
-            commands=("votes", "vote", "elo", "answers"),
-        ),
+def read_known(file: Path = FILE) -> dict[str, KnownPlugin]:
+    """Plugin name -> what it brings."""
+    plugins = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        name: KnownPlugin(brings.pop("summary"), **{kind: tuple(names) for kind, names in brings.items()})
+        for name, brings in plugins.items()
     }
-)
+
+
+KNOWN: Mapping[str, KnownPlugin] = MappingProxyType(read_known())
 
 
 def find_provider(kind: str, name: str) -> str | None:

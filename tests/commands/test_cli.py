@@ -56,8 +56,16 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
             "There is no task 'hellaswga'.\nDid you mean 'hellaswag'",
         ),
         (
-            ("--model", "chatgml", "--tasks", "piqa", "--data_dir", "sample"),
-            "There is no model 'chatgml'.\nDid you mean 'chatglm'",
+            ("--model", "smolm2", "--tasks", "piqa", "--data_dir", "sample"),
+            "There is no model 'smolm2'.\nDid you mean 'smollm2'",
+        ),
+        (
+            ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
+            "There is no model 'chatglm'.\nSee what there is: gptalt-eval ls models",
+        ),
+        (
+            ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
+            "Get it: gptalt-eval install medqa",
         ),
         (
             ("--model", "smollm2", "--tasks", "medqa_zh"),

@@ -60,8 +60,13 @@ def test_unknown_tasks(catalog, name, expected):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("chatgml", "Did you mean 'chatglm'"),
-        ("chatglm", "Model 'chatglm' comes with gptalt-eval-plugin-models."),
+        ("shortest-opton", "Did you mean 'shortest-option'?\n'shortest-option' comes with a plugin."),
+        ("shortest-option", "Model 'shortest-option' comes with gptalt-eval-plugin-example."),
+        (
+            "chatglm",
+            "There is no model 'chatglm'.\nSee what there is: gptalt-eval ls models\n"
+            "Any transformers model runs too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
+        ),
         ("smolm2", "Did you mean 'smollm2'"),
         ("./nowhere", "There is no model folder"),
     ],

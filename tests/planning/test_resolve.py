@@ -63,7 +63,7 @@ def test_named_rows_are_counted(plugins):
 def test_everything_wrong_is_said_at_once(plugins):
     text = refuse(
         plugins,
-        model="chatgml",
+        model="smolm2",
         tasks="hellaswga,medqa_zh,piqa",
         data_dir="/nowhere",
         num_fewshot=-1,
@@ -71,7 +71,7 @@ def test_everything_wrong_is_said_at_once(plugins):
     )
     for expected in (
         "--num_fewshot -1",
-        "chatglm",
+        "smollm2",
         "hellaswag",
         "install medqa",
         "/nowhere",

@@ -424,18 +424,6 @@ def test_styles_are_listed(capsys, monkeypatch):
     assert [line.split()[0] for line in lines] == ["standard", "system", "chat", "think", "again"]
 
 
-def test_names_of_the_medicine_plugins_say_where_they_come_from():
-    """What the plugins bring is what the core says of them where they are not installed."""
-    import gptalt_eval_plugin_medqa as medqa
-    import gptalt_eval_plugin_nlpec as nlpec
-
-    from gptalt_eval.planning.known import KNOWN
-
-    for name, module in (("medqa", medqa), ("nlpec", nlpec)):
-        brought = Catalog(make_plugin_set(module)).tasks.keys() - Catalog(make_plugin_set()).tasks.keys()
-        assert brought - {"pubmedqa"} == set(KNOWN[name].tasks)
-
-
 def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, monkeypatch):
     """Even where the run was killed before its first task was finished."""
     given = {"tasks": ["arc_easy"], "output_path": str(tmp_path), "data_dir": "sample"}
