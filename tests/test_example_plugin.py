@@ -168,7 +168,7 @@ def test_release_files_are_read(tmp_path, monkeypatch):
     with pytest.raises(gptalt_eval.GptaltError, match=r"test\.jsonl, line 11: [^\n]*\nGet the file again"):
         gptalt_eval.evaluate("shortest-option", "capitals", plugins=make_plugin_set(plugin), **settings)
 
-    assert record.run["data"]["capitals"]["splits"]["test"]["official_rows"] == 20
+    assert record.run.data["capitals"].splits["test"].official_rows == 20
     assert record.notes == ()
     assert score_by_hand().items() <= record.results[0]["results"]["capitals"].items()
 

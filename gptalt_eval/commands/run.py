@@ -87,16 +87,16 @@ def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     if settings is not None:
         return run_experiment_and_print(make_spec({**settings, "output_path": str(arguments.run)}), plugins)
     record = find_one_run(arguments.run)
-    if not record.run.get("missing"):
+    if not record.run.missing:
         print(f"{record.folder} is finished: nothing is missing.")
         return 0
-    return evaluate_and_print(make_spec(record.run["settings"]), plugins, record)
+    return evaluate_and_print(make_spec(record.run.settings), plugins, record)
 
 
 def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
 
-    return evaluate_and_print(make_spec(find_one_run(Path(arguments.run)).run["settings"]), plugins)
+    return evaluate_and_print(make_spec(find_one_run(Path(arguments.run)).run.settings), plugins)
 
 
 def find_one_run(path: Path) -> Record:
@@ -107,7 +107,7 @@ def find_one_run(path: Path) -> Record:
     if len(folders) > 1:
         raise GptaltError(f"{path} holds {len(folders)} runs.", f"Name one: {folders[0]}")
     record = load_record(folders[0])
-    if "settings" not in record.run:
+    if not record.run.settings:
         raise GptaltError(f"{folders[0]} was not written by gptalt-eval: its settings are not recorded.")
     return record
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.run import Run
+from gptalt_eval.contract.typed import build
 
 RUN_FILE = "run.json"
+DAMAGED = "Results of other runs are not touched by this."
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,33 @@ class Record:
 
     Attributes:
         folder: where it lies.
-        run: what ``run.json`` says (empty for a folder that plain lm-eval wrote).
+        run: what ``run.json`` says; all defaults for a folder that plain lm-eval wrote.
         results: lm-eval's results, one for each number of shots.
         files: the file of each of these.
     """
 
     folder: Path
-    run: Mapping[str, Any]
+    run: Run
     results: tuple[Mapping[str, Any], ...]
     files: tuple[Path, ...]
 
     @property
     def model(self) -> str:
-        named = self.run.get("model", {}).get("name") or (
-            self.results[0].get("model_name") if self.results else ""
-        )
+        named = self.run.model.name or (self.results[0].get("model_name") if self.results else "")
         return str(named or self.folder.name)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(self.run.get("notes", ()))
+        return self.run.notes
 
     @property
     def failed(self) -> Mapping[str, str]:
         """What could not be evaluated, by label, and why."""
-        return dict(self.run.get("failed", {}))
+        return self.run.failed
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.run.get("status", "complete") == "complete")
+        return self.run.status == "complete"
 
     def read_samples(self, result: int, task: str) -> Iterator[dict[str, Any]]:
         """The logged items of a task in the ``result``-th result; none where they were not saved."""
@@ -89,19 +90,36 @@ def load_record(folder: Path) -> Record:
         GptaltError: it holds no run, or one of its files is damaged.
     """
     run_file = folder / RUN_FILE
-    run = read_json(run_file) if run_file.is_file() else {}
-    names = run.get("results") or sorted(file.name for file in folder.glob("*results_*.json"))
+    run = read_run(run_file) if run_file.is_file() else None
+    names = (run and run.results) or sorted(file.name for file in folder.glob("*results_*.json"))
     files = tuple(folder / name for name in names if (folder / name).is_file())
-    if not files and not run:
+    if not files and run is None:
         raise GptaltError(f"{folder} holds no run.")
-    return Record(folder, run, tuple(read_json(file) for file in files), files)
+    return Record(folder, run or Run(), tuple(read_json(file) for file in files), files)
+
+
+def read_run(file: Path) -> Run:
+    """What a ``run.json`` says.
+
+    Raises:
+        GptaltError: it is damaged, or something else.
+    """
+    try:
+        return build(Run, read_json(file))
+    except ValueError as error:
+        raise GptaltError(f"{file} is damaged ({error}).", DAMAGED) from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        GptaltError: it cannot be read, or holds something else.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise GptaltError(
-            f"{file} is damaged ({error}).", "Results of other runs are not touched by this."
-        ) from error
-    return dict(content)
+        raise GptaltError(f"{file} is damaged ({error}).", DAMAGED) from error
+    if not isinstance(content, dict):
+        raise GptaltError(f"{file} is damaged (it holds no JSON object).", DAMAGED)
+    return content

@@ -20,7 +20,7 @@ from gptalt_eval.results.arms import (
     walk_arms,
 )
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
-from gptalt_eval.results.sampleview import ShownSample, view_sample
+from gptalt_eval.results.items import ShownItem, view_item
 from gptalt_eval.results.stats import adjust_holm, compare_pairs
 
 SIGNIFICANT = 0.05
@@ -251,7 +251,7 @@ def find_contrasts(
     lines = gather_lines(task, records, arms, chosen)
     contrasts = []
     for number in sorted(chosen):
-        shown = [view_sample(found[number]) if number in found else None for found in lines]
+        shown = [view_item(found[number]) if number in found else None for found in lines]
         first = next(sample for sample in shown if sample)
         answers = [describe_answer(sample) if sample else "" for sample in shown]
         contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[number], answers))
@@ -271,6 +271,6 @@ def gather_lines(
     return found
 
 
-def describe_answer(sample: ShownSample) -> str:
+def describe_answer(sample: ShownItem) -> str:
     """What an arm chose or said."""
     return sample.options[sample.chosen].strip() if sample.options else sample.answer

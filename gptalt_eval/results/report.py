@@ -17,8 +17,8 @@ from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.arms import find_style
+from gptalt_eval.results.items import ShownItem, view_item
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.sampleview import ShownSample, view_sample
 
 SHOWN_SAMPLES = 20
 
@@ -37,7 +37,7 @@ class RunView:
     prompts: Mapping[str, str]
     headlines: Sequence[Score]
     scores: Sequence[Score]
-    samples: Sequence[tuple[str, Sequence[ShownSample]]]
+    samples: Sequence[tuple[str, Sequence[ShownItem]]]
     sections: Sequence[ReportSection]
 
 
@@ -86,13 +86,13 @@ def describe_prompt(results: Mapping[str, Any]) -> str:
 
 def view_samples(
     record: Record, scores: Sequence[Score], styles: Sequence[str]
-) -> list[tuple[str, Sequence[ShownSample]]]:
+) -> list[tuple[str, Sequence[ShownItem]]]:
     """The first items of each task, with what the model made of them."""
-    views: list[tuple[str, Sequence[ShownSample]]] = []
+    views: list[tuple[str, Sequence[ShownItem]]] = []
     for result, task in dict.fromkeys((score.result, score.task) for score in scores if not score.is_group):
         logged = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))
         first_filter = logged[0]["filter"] if logged else ""
-        shown = [view_sample(line) for line in logged if line["filter"] == first_filter][:SHOWN_SAMPLES]
+        shown = [view_item(line) for line in logged if line["filter"] == first_filter][:SHOWN_SAMPLES]
         if shown:
             shots = record.results[result].get("n-shot", {}).get(task)
             style = styles[result] if len(set(styles)) > 1 else ""

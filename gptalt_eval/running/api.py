@@ -51,7 +51,7 @@ def evaluate(
     spec = make_spec({"model": model, "tasks": tasks, **settings})
     plugins = plugins or load_plugins(builtin)
     earlier = find_earlier(plan_run(spec, plugins)) if resume else None
-    if earlier and not earlier.run["missing"]:
+    if earlier and not earlier.run.missing:
         return earlier
     return run(spec, plugins, Console(stderr=True), earlier)
 
@@ -63,7 +63,7 @@ def find_earlier(plan: Plan) -> Record | None:
         return None
     record = load_record(folder)
     settings = json.loads(json.dumps(dump_spec(plan.spec), default=str))
-    return record if record.run.get("settings") == settings else None
+    return record if record.run.settings == settings else None
 
 
 def run(spec: RunSpec, plugins: Installed, console: Console, earlier: Record | None = None) -> Record:

@@ -46,7 +46,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
             from gptalt_eval.running.cells import evaluate_cells
 
             evaluate_cells(plan, plugins, display, files)
-            files.save_end("incomplete" if files.run["failed"] else "complete")
+            files.save_end("incomplete" if files.run.failed else "complete")
         except BaseException as error:
             early = end_early(files, error)
             if early is None:
@@ -89,7 +89,7 @@ def end_early(files: RunFiles, error: BaseException) -> InterruptedRun | None:
 
 def explain_end(files: RunFiles, reason: str, by_user: bool) -> InterruptedRun:
     """What is saved, what is missing, and how to go on."""
-    done, missing = files.run["done"], files.run["missing"]
+    done, missing = files.run.done, files.run.missing
     saved = f"{len(done)} of {len(done) + len(missing)} tasks are saved in {files.folder}"
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
     hint = f"Go on with what is missing: gptalt-eval resume {files.folder}"

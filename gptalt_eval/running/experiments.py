@@ -73,7 +73,7 @@ def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
 def run_model(plan: Plan, plugins: Installed, console: Console, root: Path) -> Record:
     folder = choose_folder(plan)[1]
     earlier = load_record(folder) if (folder / RUN_FILE).is_file() else None
-    if earlier and not earlier.run["missing"]:
+    if earlier and not earlier.run.missing:
         console.print(f"{plan.model.item.name}: finished before, in {folder}", highlight=False)
         return earlier
     try:
@@ -84,7 +84,7 @@ def run_model(plan: Plan, plugins: Installed, console: Console, root: Path) -> R
     except Exception as error:
         files = RunFiles(plan, main=True, earlier=load_record(folder))
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        files.save_failure(dict.fromkeys(files.run["missing"], reason))
+        files.save_failure(dict.fromkeys(files.run.missing, reason))
         files.save_end("incomplete")
         console.print(f"[red]{plan.model.item.name} failed:[/] {reason}", highlight=False)
         return load_record(folder)

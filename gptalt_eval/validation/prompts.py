@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean, nearest
-from gptalt_eval.validation.answers import Item, check_choices, check_joins, check_prompts, check_targets
+from gptalt_eval.validation.items import Item, check_choices, check_joins, check_prompts, check_targets
 from gptalt_eval.validation.rendering import Fault, Renderer, RenderError, is_function, place_in_template
 from gptalt_eval.validation.rows import Rows
 from gptalt_eval.validation.scene import Scene

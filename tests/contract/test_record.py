@@ -3,7 +3,9 @@ import json
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import find_runs, load_record
+from gptalt_eval.contract.record import find_runs, load_record, read_run
+from gptalt_eval.contract.run import Run, RunCell, RunData, RunModel, RunScoring, RunSplit
+from gptalt_eval.contract.types import Owner
 from gptalt_eval.running.runfiles import write_run_file
 
 
@@ -35,7 +37,7 @@ def test_a_run_is_read_back(tmp_path):
 def test_what_plain_lm_eval_wrote_is_read_as_well(tmp_path):
     (make_run(tmp_path / "a") / "run.json").unlink()
     record = load_record(tmp_path / "a")
-    assert record.model == "m" and record.run == {} and record.is_complete
+    assert record.model == "m" and record.run == Run() and record.is_complete
 
 
 def test_runs_are_found_below_an_output_path(tmp_path):
@@ -64,11 +66,67 @@ def test_damaged_files_are_named(tmp_path):
 
 
 def test_an_earlier_runs_file_is_kept(tmp_path):
-    write_run_file(tmp_path, {"started": "2026-01-01T00:00:00", "status": "running"})
-    write_run_file(tmp_path, {"started": "2026-01-01T00:00:00", "status": "complete"})
+    write_run_file(tmp_path, Run(started="2026-01-01T00:00:00", status="running"))
+    write_run_file(tmp_path, Run(started="2026-01-01T00:00:00", status="complete"))
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
-    write_run_file(tmp_path, {"started": "2026-02-02T00:00:00", "status": "running"})
+    write_run_file(tmp_path, Run(started="2026-02-02T00:00:00", status="running"))
     assert json.loads((tmp_path / "run_2026-01-01T00-00-00.json").read_text())["status"] == "complete"
     (tmp_path / "run.json").write_text("{ cut")
-    write_run_file(tmp_path, {"started": "2026-03-03T00:00:00"})
+    write_run_file(tmp_path, Run(started="2026-03-03T00:00:00"))
     assert (tmp_path / "run_damaged.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "finished"}, "status is 'finished', expected one of 'running', 'complete'"),
+        ({"missing": "piqa"}, "missing is 'piqa', expected a list"),
+        ({"missing": [3]}, "missing[0] is 3, expected str"),
+        ({"model": {"name": ["m"]}}, "model.name is ['m'], expected str"),
+        ({"model": {"parameters": True}}, "model.parameters is True, expected int"),
+        (
+            {"data": {"piqa": {"splits": {"test": {"rows": "5"}}, "origin": "hub"}}},
+            "data.piqa.splits.test.rows is '5'",
+        ),
+        ({"data": {"piqa": {}}}, "data.piqa.origin is missing"),
+        ({"failed": ["piqa"]}, "failed is ['piqa'], expected an object"),
+        ({"seconds": "9"}, "seconds is '9', expected float"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(tmp_path, changes, said):
+    folder = make_run(tmp_path / "a", **changes)
+    with pytest.raises(GptaltError) as caught:
+        load_record(folder)
+    assert caught.value.what.startswith(f"{folder / 'run.json'} is damaged ({said}")
+
+
+def test_what_a_later_version_adds_is_ignored(tmp_path):
+    record = load_record(make_run(tmp_path / "a", mood="good", model={"name": "m", "colour": "red"}))
+    assert record.model == "m"
+
+
+def test_a_file_that_holds_no_object_is_damaged(tmp_path):
+    folder = make_run(tmp_path / "a")
+    (folder / "run.json").write_text("[1]")
+    with pytest.raises(GptaltError, match="it holds no JSON object"):
+        load_record(folder)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    run = Run(
+        status="interrupted",
+        started="2026-01-01T00:00:00",
+        settings={"model": "m", "model_args": {"dtype": None}, "limit": 2.0},
+        model=RunModel(
+            "m", Owner("p", "1", "gptalt-eval-plugin-p"), {"a": "1"}, parameters=3, load_seconds=0.5
+        ),
+        data={"piqa": RunData("folder", "piqa", None, splits={"test": RunSplit(5, None, "ab", 1)})},
+        seeds=(0, None, 1, 2),
+        cells=(RunCell("system", 3, "results_t.json"), RunCell()),
+        done=("piqa",),
+        missing=("race",),
+        failed={"boolq": "no rows"},
+        scoring=RunScoring("tree"),
+    )
+    write_run_file(tmp_path, run)
+    assert read_run(tmp_path / "run.json") == run

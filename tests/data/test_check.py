@@ -169,11 +169,11 @@ def test_what_is_allowed_is_marked_everywhere(gsm8k, plugins):
     spec |= {"allow_partial_data": True, "output_path": str(gsm8k / "out")}
     record = run(make_spec(spec), plugins, Console(quiet=True))
     reason = "GSM8K test: gsm8k/test.jsonl is altered (3 rows, SHA-256 "
-    described = record.run["data"]["gsm8k"]
-    assert described["partial"] is True and described["reason"].startswith(reason)
+    described = record.run.data["gsm8k"]
+    assert described.partial and described.reason.startswith(reason)
     assert record.notes[0].startswith(reason)
     assert record.results[0]["gptalt_partial_data"]["gsm8k"].startswith(reason)
-    assert record.run["settings"]["allow_partial_data"] is True
+    assert record.run.settings["allow_partial_data"] is True
     assert "gsm8k/test.jsonl is altered" in (record.folder / "report.html").read_text(encoding="utf-8")
     screen = io.StringIO()
     Console(file=screen, width=200).print(make_table(record))
@@ -189,7 +189,7 @@ def test_what_is_whole_is_not_marked(gsm8k, plugins):
         "allow_partial_data": True,
     }
     record = run(make_spec({**spec, "output_path": str(gsm8k / "out")}), plugins, Console(quiet=True))
-    assert "partial" not in record.run["data"]["gsm8k"] and "gptalt_partial_data" not in record.results[0]
+    assert not record.run.data["gsm8k"].partial and "gptalt_partial_data" not in record.results[0]
 
 
 def test_a_split_that_is_not_used_is_not_asked_about(gsm8k, plugins):

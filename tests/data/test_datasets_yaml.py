@@ -51,13 +51,13 @@ def test_a_task_of_lm_evals_runs_on_local_files(plugins, folder, tmp_path):
         "scripted", "copa", plugins=plugins, data_dir=str(folder), num_fewshot=2, output_path=str(tmp_path / "out")
     )  # fmt: skip
     assert record.results[0]["results"]["copa"]["sample_len"] == 6
-    described = record.run["data"]["copa"]
-    assert (described["title"], described["licence"], described["origin"]) == (
+    described = record.run.data["copa"]
+    assert (described.title, described.licence, described.origin) == (
         "copa",
         "BSD-2-Clause",
         "folder",
     )
-    assert "partial" not in described
+    assert not described.partial
 
 
 def test_the_file_owns_its_datasets(plugins, folder):

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -8,8 +9,8 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import Record, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import ReportSection
+from gptalt_eval.results.items import view_item
 from gptalt_eval.results.report import render_report
-from gptalt_eval.results.sampleview import view_sample
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
@@ -70,7 +71,7 @@ def test_text_of_models_and_data_is_escaped(record, plugins, tmp_path):
 
 def test_samples_of_each_kind(record):
     def first(task):
-        return view_sample(next(record.read_samples(0, task)))
+        return view_item(next(record.read_samples(0, task)))
 
     piqa = first("piqa")
     assert len(piqa.options) == 2 and piqa.chosen in (0, 1) and piqa.is_right is not None
@@ -89,7 +90,7 @@ def test_a_run_of_plain_lm_eval_is_reported(record, plugins):
 def test_an_unfinished_run_says_so(record, plugins):
     unfinished = Record(
         record.folder,
-        {**record.run, "status": "interrupted", "missing": ["race"]},
+        replace(record.run, status="interrupted", missing=("race",)),
         record.results,
         record.files,
     )

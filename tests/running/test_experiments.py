@@ -58,9 +58,9 @@ def read_prompts(record, index, task="arc_easy"):
 
 def test_styles_are_cells(tmp_path):
     record = evaluate(tmp_path, prompt_style=["standard", "system", "think"], num_fewshot=[0, 2])
-    cells = [(cell["prompt_style"], cell["num_fewshot"]) for cell in record.run["cells"]]
+    cells = [(cell.prompt_style, cell.num_fewshot) for cell in record.run.cells]
     assert cells == [(style, shots) for style in ("standard", "system", "think") for shots in (0, 2)]
-    assert [cell["results"] for cell in record.run["cells"]] == [file.name for file in record.files]
+    assert [cell.results for cell in record.run.cells] == [file.name for file in record.files]
     plain, system, think = (read_prompts(record, index)[0] for index in (0, 2, 4))
     assert system == f"<system>Be kind.<user>{plain}<assistant>"
     assert think == f"Think step by step.\n\n{plain}"
@@ -71,15 +71,15 @@ def test_styles_are_cells(tmp_path):
 
 def test_labels_name_style_and_shots(tmp_path):
     record = evaluate(tmp_path, prompt_style=["standard", "system"], num_fewshot=[0, 1])
-    assert record.run["done"] == [
+    assert list(record.run.done) == [
         f"arc_easy ({style}, {shots}-shot)" for style in ("standard", "system") for shots in (0, 1)
     ]
 
 
 def test_a_style_with_the_same_prompts_is_refused(tmp_path):
     record = evaluate(tmp_path, prompt_style=["standard", "again"])
-    assert record.run["failed"] == {"arc_easy (again)": "its prompts are those of the style 'standard'"}
-    assert record.run["status"] == "incomplete"
+    assert record.run.failed == {"arc_easy (again)": "its prompts are those of the style 'standard'"}
+    assert record.run.status == "incomplete"
     assert len(record.results) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_template_that_drops_the_system_message_is_refused(tmp_path, monkeypat
 
     monkeypatch.setattr(testing, "make_scripted_lm", make_deaf)
     record = evaluate(tmp_path, prompt_style=["standard", "system"])
-    assert record.run["failed"] == {"arc_easy (system)": "the model's chat template drops the system message"}
+    assert record.run.failed == {"arc_easy (system)": "the model's chat template drops the system message"}
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_a_task_that_takes_no_examples_says_so(field, tmp_path):
     with pytest.raises(GptaltError, match="mine: it takes no examples"):
         evaluate(tmp_path / "out", tasks=file, num_fewshot=2, data_dir=None)
     record = evaluate(tmp_path / "both", tasks=file, num_fewshot=[0, 2], data_dir=None)
-    assert record.run["done"] == ["mine (0-shot)"]
-    assert list(record.run["failed"]) == ["mine (2-shot)"]
+    assert record.run.done == ("mine (0-shot)",)
+    assert list(record.run.failed) == ["mine (2-shot)"]
 
 
 def test_what_lacks_its_examples_is_marked_and_the_rest_goes_on(tmp_path, shared_data):
     record = evaluate(
         tmp_path, tasks=["hellaswag", "arc_easy"], num_fewshot=[0, 2], data_dir=str(shared_data)
     )
-    assert record.run["done"] == ["hellaswag (0-shot)", "arc_easy (0-shot)", "arc_easy (2-shot)"]
-    [(name, reason)] = record.run["failed"].items()
+    assert list(record.run.done) == ["hellaswag (0-shot)", "arc_easy (0-shot)", "arc_easy (2-shot)"]
+    [(name, reason)] = record.run.failed.items()
     assert name == "hellaswag (2-shot)"
     assert "no 'train' in" in reason
     with pytest.raises(GptaltError, match="no 'train' in"):  # where nothing would be left, nothing is begun
@@ -187,8 +187,8 @@ def fail_on(word):
 def test_a_task_that_fails_is_marked_and_the_rest_goes_on(tmp_path):
     plugins = make_plugins(make_model(likelihood=fail_on("Question:")))
     record = evaluate(tmp_path, plugins, tasks=["arc_easy", "hellaswag"])
-    assert record.run["done"] == ["hellaswag"]
-    assert record.run["failed"] == {"arc_easy": "ValueError: no Question:, please"}
+    assert record.run.done == ("hellaswag",)
+    assert record.run.failed == {"arc_easy": "ValueError: no Question:, please"}
     assert "Traceback" in (record.folder / "errors.log").read_text()
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     assert "This run is incomplete." in page
@@ -215,7 +215,7 @@ def test_models_are_runs_in_one_folder(tmp_path):
     assert root == tmp_path / "grid"
     assert [record.model for record in records] == ["one", "two"]
     assert [folder.name for folder in find_runs(root)] == ["one", "two"]
-    assert all(len(record.run["done"]) == 4 for record in records)
+    assert all(len(record.run.done) == 4 for record in records)
     assert (root / "report.html").is_file()
 
 
@@ -258,7 +258,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(tmp_path):
             make_model("two"),
             **settings,
         )
-    done = load_record(tmp_path / "stopped" / "one").run["done"]
+    done = load_record(tmp_path / "stopped" / "one").run.done
     assert 0 < len(done) < 8
     run(
         tmp_path / "stopped", make_model("one", likelihood=count_calls(second)), make_model("two"), **settings
@@ -267,9 +267,9 @@ def test_a_stopped_experiment_goes_on_where_it_was(tmp_path):
     assert len(second) < len(once)
     assert len(second) >= len(once) - 50
     record = load_record(tmp_path / "stopped" / "one")
-    assert record.run["status"] == "complete"
-    assert len(record.run["done"]) == 8
-    assert len(record.run["resumed"]) == 1
+    assert record.run.status == "complete"
+    assert len(record.run.done) == 8
+    assert len(record.run.resumed) == 1
     third = []
     run(tmp_path / "stopped", make_model("one", likelihood=count_calls(third)), make_model("two"), **settings)
     assert third == []  # what is finished is not done again
@@ -299,7 +299,7 @@ def test_a_model_that_cannot_be_loaded_is_marked(tmp_path):
     broken = Model("broken", "", "", "", create=fail)
     records, root = run(tmp_path, broken, make_model("two"))
     assert [record.model for record in records] == ["two"]
-    assert set(load_record(root / "broken").run["failed"].values()) == {"OSError: no such weights"}
+    assert set(load_record(root / "broken").run.failed.values()) == {"OSError: no such weights"}
 
 
 def test_what_is_wrong_with_any_model_is_said_before_anything_runs(tmp_path):
@@ -347,7 +347,7 @@ def test_resume_of_a_single_run(tmp_path, monkeypatch, capsys):
     )
     assert cli.main(["resume", str(tmp_path / "out")]) == 0
     assert len(again) == whole - 24, "the answers before the interruption are not asked for again"
-    assert load_record(tmp_path / "out" / "scripted").run["done"] == ["arc_easy", "hellaswag"]
+    assert list(load_record(tmp_path / "out" / "scripted").run.done) == ["arc_easy", "hellaswag"]
     assert cli.main(["resume", str(tmp_path / "out")]) == 0
     assert "nothing is missing" in capsys.readouterr().out
 
@@ -407,7 +407,7 @@ def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path):
 
     whole = call(tmp_path / "whole", -1)
     assert call(tmp_path / "killed", 60).returncode == -signal.SIGKILL
-    done = load_record(tmp_path / "killed" / "scripted").run["done"]
+    done = load_record(tmp_path / "killed" / "scripted").run.done
     assert 0 < len(done) < 6
     rest = call(tmp_path / "killed", -1)
     assert rest.returncode == 0, rest.stderr
@@ -445,4 +445,4 @@ def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, monkeypatch):
         Console(quiet=True),
     )
     assert calls == []
-    assert "The weights of 'one' are not those" in load_record(folder).run["failed"]["arc_easy"]
+    assert "The weights of 'one' are not those" in load_record(folder).run.failed["arc_easy"]

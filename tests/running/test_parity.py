@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.data.locate import read_located
 from gptalt_eval.running.api import plan_run, run
@@ -141,11 +142,11 @@ def test_the_real_model_on_real_rows(shared_data, smollm2, tmp_path):
     lm = HFLM(**smollm2 | {"dtype": "float32"}, device="cpu", batch_size=1)
     stock = run_stock(plan, lm, tmp_path, 2, gen_kwargs=settings["gen_kwargs"])
     assert_equal(record, stock)
-    assert record.run["model"]["parameters"] == 134_515_008
-    assert "scoring" not in record.run
+    assert record.run.model.parameters == 134_515_008
+    assert record.run.scoring is None
 
     tree, _ = run_ours(plugins, tmp_path / "tree", **exact, **settings)
-    assert tree.run["scoring"] == {"way": "pieces", "reason": ""}
+    assert tree.run.scoring == RunScoring("pieces")
     for task in stock["samples"]:
         left, right = list(tree.read_samples(0, task)), as_saved(stock["samples"][task])
         for ours, theirs in zip(left, right, strict=True):

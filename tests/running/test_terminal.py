@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import Run, RunModel
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.results.table import make_table
 from gptalt_eval.running.api import run
@@ -59,7 +60,7 @@ def test_kept_answers_are_announced(shown, tmp_path):
 
 def test_brackets_in_names_are_no_markup(tmp_path):
     results = {"results": {"[red]x[/]": {"alias": "[red]x[/]", "acc,none": 0.5, "sample_len": 2}}}
-    record = Record(tmp_path, {"model": {"name": "[bold]m[/]"}}, (results,), (tmp_path / "results_t.json",))
+    record = Record(tmp_path, Run(model=RunModel("[bold]m[/]")), (results,), (tmp_path / "results_t.json",))
     screen = io.StringIO()
     Console(file=screen, width=120).print(make_table(record))
     assert "[red]x[/]" in screen.getvalue() and "[bold]m[/]" in screen.getvalue()

@@ -188,7 +188,7 @@ def test_real_rows_are_used_where_the_data_is_there(tmp_path, catalog):
      ("Answer:\n", "B", False), ("คำตอบ", "ใช่", False)],
 )  # fmt: skip
 def test_scripts_without_spaces_may_join(left, right, is_joined):
-    from gptalt_eval.validation.answers import runs_together
+    from gptalt_eval.validation.items import runs_together
 
     assert runs_together(left, "", right) is is_joined
 

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from lm_eval import evaluator, evaluator_utils
+from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 from tqdm.std import tqdm
@@ -26,6 +27,8 @@ from gptalt_eval.machine.storage import cache_dir
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
+
+Requests = list[Instance]
 
 
 def count_items(task: Any, name: str, spec: RunSpec) -> int:
@@ -60,12 +63,8 @@ def evaluate_task(
     return result
 
 
-def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> list[Any]:
-    """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks.
-
-    Returns:
-        lm-eval ``Instance`` objects.
-    """
+def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> Requests:
+    """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks."""
     template = spec.apply_chat_template
     caching = spec.cache_requests or ""
     with separate_request_cache(data_hash):

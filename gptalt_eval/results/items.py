@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ShownSample:
+class ShownItem:
     """One item as the page shows it.
 
     Attributes:
@@ -32,14 +32,14 @@ class ShownSample:
     metrics: Mapping[str, Any]
 
 
-def view_sample(line: Mapping[str, Any]) -> ShownSample:
+def view_item(line: Mapping[str, Any]) -> ShownItem:
     requests = [list(arguments.values()) for arguments in line["arguments"].values()]
     is_choice = len(requests) > 1 or (requests and isinstance(requests[0][-1], str))
     metrics = {name: line.get(name) for name in line.get("metrics", [])}
     options = tuple(str(request[-1]) for request in requests) if is_choice else ()
     if len(set(options)) == 1 and len(options) > 1:  # the options stand in the prompt, as in WinoGrande
         options = tuple(str(request[0]) for request in requests)
-    return ShownSample(
+    return ShownItem(
         number=line["doc_id"],
         is_right=find_verdict(metrics),
         prompt=str(requests[0][0]) if requests else "",
