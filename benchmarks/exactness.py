@@ -22,7 +22,7 @@ from gptalt_eval.scoring.backend import add_tree
 
 COLUMNS = {
     "workload": "workload", "requests": "requests", "difference": "largest difference, nats",
-    "questions": "questions", "other": "another option", "texts": "another text",
+    "questions": "questions", "other": "different option", "texts": "different text",
 }  # fmt: skip
 
 
