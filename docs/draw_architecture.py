@@ -43,9 +43,8 @@ def list_files() -> Iterator[tuple[str, Path]]:
     """(room, file) for every Python file of the package and the plugins."""
     for file in sorted(PACKAGE.rglob("*.py")):
         yield file.relative_to(PACKAGE).with_suffix("").parts[0], file
-    for file in sorted((ROOT / PLUGINS).rglob("*.py")):
-        if "tests" not in file.parts:
-            yield PLUGINS, file
+    for file in sorted((ROOT / PLUGINS).glob("*/gptalt_eval_plugin_*/**/*.py")):
+        yield PLUGINS, file
 
 
 def list_imports(file: Path) -> Iterator[str]:
