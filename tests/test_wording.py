@@ -135,7 +135,7 @@ def test_strings_docstrings_and_comments_are_read_across_lines():
 def test_puzzles_are_found_and_what_reads_alike_is_not(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     page = tmp_path / "page.md"
-    page.write_text("The run goes\non with it; the file is no task.\n\n速度快 48 倍。\n", encoding="utf-8")
+    page.write_text("The job goes\non with it; the file is no task.\n\n速度快 48 倍。\n", encoding="utf-8")
     assert [puzzle.split(":")[1] for puzzle in list_puzzles(page)] == ["1", "1", "4"]
     page.write_text(
         "There is no task. It is no longer there. He recommends a price list.\n", encoding="utf-8"
