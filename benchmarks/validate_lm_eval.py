@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from gptalt_eval.contract.plugins import load_plugins
+from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.index import find_lm_eval_tasks, find_yaml_files, read_lm_eval_tasks
 from gptalt_eval.validation.findings import gather_distinct
@@ -33,7 +34,7 @@ STRUCTURE = ("tag", "group", "task_list")  # what lm-eval's factory takes out be
 def validate_all(files):
     """The reports, the seconds of each file, and the seconds of all."""
     start = time.perf_counter()
-    validator = Validator(Catalog(load_plugins()))
+    validator = Validator(Catalog(load_plugins(builtin)))
     reports, seconds = [], []
     for file in files:
         before = time.perf_counter()

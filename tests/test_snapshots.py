@@ -17,7 +17,7 @@ TASKS = [
 @pytest.mark.parametrize("name", TASKS)
 def test_the_first_prompt(name, shots, assert_golden):
     spec = make_spec({"model": "dummy", "tasks": name, "data_dir": "sample", "num_fewshot": shots})
-    assert_golden(resolve(spec, Catalog(make_plugin_set())), f"{name}-{shots}shot")
+    assert_golden(resolve(spec, make_plugin_set()), f"{name}-{shots}shot")
 
 
 def test_every_listed_task_has_one():

@@ -11,7 +11,7 @@ from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.types import Dataset, Installed
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import NOT_HERE, SplitSurvey, survey_dataset
-from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.catalog import Catalog
 
 EXIT_OF_FAULTY_DATA = 2
 
@@ -22,7 +22,7 @@ def run_check(arguments: argparse.Namespace, plugins: Installed) -> int:
         raise need_folder("check")
     found = [
         survey
-        for dataset in find_datasets(make_catalog(plugins, folder), arguments.names)
+        for dataset in find_datasets(Catalog(plugins, data_dir=folder), arguments.names)
         for survey in survey_dataset(dataset, folder)
     ]
     return show_surveys(arguments, found)
@@ -32,12 +32,6 @@ def need_folder(command: str) -> GptaltError:
     return GptaltError(
         f"'data {command}' needs a data folder.", "Give --data_dir FOLDER, or set GPTALT_DATA."
     )
-
-
-def make_catalog(plugins: Installed, folder: Path) -> Catalog:
-    catalog = Catalog(plugins)
-    add_local_datasets(catalog, folder)
-    return catalog
 
 
 def find_datasets(catalog: Catalog, names: list[str]) -> list[Dataset]:
@@ -88,7 +82,7 @@ def run_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.data.prepare import prepare_dataset
 
     folder = choose_target(arguments.data_dir)
-    datasets = find_datasets(make_catalog(plugins, folder), arguments.names)
+    datasets = find_datasets(Catalog(plugins, data_dir=folder), arguments.names)
     placed = [
         item
         for dataset in datasets

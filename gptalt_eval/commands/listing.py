@@ -13,7 +13,7 @@ from gptalt_eval.contract.plugins import PREFIX
 from gptalt_eval.contract.types import Installed, Owned, Split
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import found_by
-from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.catalog import Catalog
 
 
 def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -23,12 +23,13 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
         raise GptaltError(f"--all has no meaning for {arguments.kind}.", "It goes with tasks and groups.")
     if arguments.data_dir and arguments.kind != "datasets":
         raise GptaltError(f"--data_dir has no meaning for {arguments.kind}.", "It goes with datasets.")
-    catalog = Catalog(plugins)
+    folder = choose_data_dir(arguments.data_dir) if arguments.kind == "datasets" else None
+    catalog = Catalog(plugins, data_dir=folder)
     listers: dict[str, Callable[[], Iterable[dict[str, str]]]] = {
         "tasks": lambda: list_tasks(catalog, arguments.all, ("task", "group", "tag")),
         "groups": lambda: list_tasks(catalog, arguments.all, ("group", "tag")),
         "models": lambda: list_models(catalog),
-        "datasets": lambda: list_datasets(catalog, choose_data_dir(arguments.data_dir)),
+        "datasets": lambda: list_datasets(catalog),
         "styles": lambda: list_prompt_styles(catalog),
         "plugins": lambda: list_plugins(catalog),
     }
@@ -75,10 +76,9 @@ def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
     }
 
 
-def list_datasets(catalog: Catalog, folder: Path | str | None) -> Iterable[dict[str, str]]:
-    """Every dataset and, of a folder, which of its splits are here."""
-    if isinstance(folder, Path):
-        add_local_datasets(catalog, folder)
+def list_datasets(catalog: Catalog) -> Iterable[dict[str, str]]:
+    """Every dataset and, of a data folder, which of its splits are here."""
+    folder = catalog.data_dir
     for name, owned in sorted(catalog.datasets.items()):
         dataset = owned.item
         rows = ", ".join(f"{split.name} {split.rows:,}" for split in dataset.splits if split.rows)

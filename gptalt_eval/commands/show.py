@@ -8,9 +8,9 @@ from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_m
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.plan import Plan, PlannedTask
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Split
+from gptalt_eval.contract.types import Installed, Split
 from gptalt_eval.data.locate import choose_data_dir
-from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 
 
@@ -32,10 +32,7 @@ def describe_model(catalog: Catalog, name: str) -> str:
     return format_facts(facts)
 
 
-def describe_dataset(catalog: Catalog, name: str, data_dir: str | None) -> str:
-    folder = choose_data_dir(data_dir)
-    if isinstance(folder, Path):
-        add_local_datasets(catalog, folder)
+def describe_dataset(catalog: Catalog, name: str) -> str:
     if name not in catalog.datasets:
         hint = did_you_mean(name, catalog.datasets) or "See: gptalt-eval ls datasets"
         raise UnknownNameError(f"There is no dataset '{name}'.", hint)
@@ -50,7 +47,7 @@ def describe_dataset(catalog: Catalog, name: str, data_dir: str | None) -> str:
         + (f" ({', '.join(str(config) for config in dataset.configs)})" if dataset.configs else ""),
         "Sample": "embedded, of our own writing" if dataset.sample else "none",
     }
-    facts |= {split.name: describe_split(split, folder) for split in dataset.splits}
+    facts |= {split.name: describe_split(split, catalog.data_dir) for split in dataset.splits}
     return format_facts(facts)
 
 
@@ -68,14 +65,14 @@ def describe_split(split: Split, folder: Path | str | None) -> str:
     return f"{rows}; {', or '.join(places)}"
 
 
-def describe_task(catalog: Catalog, name: str, data_dir: str | None, shots: int | None) -> str:
+def describe_task(plugins: Installed, name: str, data_dir: str | None, shots: int | None) -> str:
     """Where a task comes from, and its first prompt as a model gets it."""
-    owned = catalog.find_task(name)
+    owned = Catalog(plugins).find_task(name)
     spec = RunSpec(
         model="dummy", tasks=(name,), data_dir=data_dir or (None if choose_data_dir(None) else SAMPLE),
         num_fewshot=() if shots is None else (shots,),
     )  # fmt: skip
-    plan = resolve(spec, catalog)
+    plan = resolve(spec, plugins)
     tasks = plan.cells[0].tasks
     facts = {
         "Task": f"{name} ({owned.item.kind})",

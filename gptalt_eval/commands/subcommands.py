@@ -129,7 +129,7 @@ def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
 def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
-    print(show.describe_task(Catalog(plugins), arguments.name, arguments.data_dir, arguments.num_fewshot))
+    print(show.describe_task(plugins, arguments.name, arguments.data_dir, arguments.num_fewshot))
     return 0
 
 
@@ -142,8 +142,10 @@ def show_model(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 def show_dataset(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
+    from gptalt_eval.data.locate import choose_data_dir
 
-    print(show.describe_dataset(Catalog(plugins), arguments.name, arguments.data_dir))
+    catalog = Catalog(plugins, data_dir=choose_data_dir(arguments.data_dir))
+    print(show.describe_dataset(catalog, arguments.name))
     return 0
 
 

@@ -33,13 +33,17 @@ class Catalog:
     Args:
         plugins: the plugins of this process.
         include_paths: further folders of task YAMLs (``--include_path``); they win over other tasks.
+        data_dir: where rows come from, as ``choose_data_dir`` gives it; a folder's ``datasets.yaml`` adds
+            datasets of the user's own.
     """
 
-    def __init__(self, plugins: Installed, include_paths: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, plugins: Installed, include_paths: Iterable[Path] = (), data_dir: Path | str | None = None
+    ) -> None:
         self.plugins = plugins
         self.include_paths = tuple(include_paths)
+        self.data_dir = data_dir
         self._clashes: dict[tuple[str, str], tuple[Owner, ...]] = {}
-        self._local: dict[str, Owned[Dataset]] = {}
 
     # ------------------------------------------------------------------ what there is
 
@@ -51,14 +55,23 @@ class Catalog:
     def prompt_styles(self) -> Mapping[str, Owned[PromptStyle]]:
         return self._gather("prompt style", "register_prompt_styles")
 
-    @property
-    def datasets(self) -> Mapping[str, Owned[Dataset]]:
-        """Those that a data folder's own file describes come first: they win where two serve one task."""
-        return {**self._local, **self._registered_datasets}
-
     @cached_property
-    def _registered_datasets(self) -> Mapping[str, Owned[Dataset]]:
-        return self._gather("dataset", "register_datasets")
+    def datasets(self) -> Mapping[str, Owned[Dataset]]:
+        """Those that a data folder's own file describes come first: they win where two serve one task.
+
+        Raises:
+            DataError, RequestErrors: everything that is wrong with that file.
+        """
+        registered = self._gather("dataset", "register_datasets")
+        file = self.data_dir / FILE if isinstance(self.data_dir, Path) else None
+        local: dict[str, Owned[Dataset]] = {}
+        for dataset in read_datasets(file) if file and file.is_file() else ():
+            taken = registered.get(dataset.name)
+            if taken is not None:
+                text = f"{file}: the dataset '{dataset.name}' is also one of {taken.owner}."
+                raise DataError(text, f"Give it another name, such as 'my_{dataset.name}'.")
+            local[dataset.name] = Owned(dataset, Owner(str(file)))
+        return local | registered
 
     @cached_property
     def tasks(self) -> Mapping[str, Owned[TaskEntry]]:
@@ -169,19 +182,6 @@ class Catalog:
         """The dataset that serves a task's ``dataset_path`` and ``dataset_name``, or None."""
         return next((owned for owned in self.datasets.values() if owned.item.serves(hub, config)), None)
 
-    def add_datasets(self, datasets: Iterable[Dataset], file: Path) -> None:
-        """Add the datasets that a file describes.
-
-        Raises:
-            DataError: a name of theirs is taken.
-        """
-        for dataset in datasets:
-            taken = self._registered_datasets.get(dataset.name)
-            if taken is not None:
-                text = f"{file}: the dataset '{dataset.name}' is also one of {taken.owner}."
-                raise DataError(text, f"Give it another name, such as 'my_{dataset.name}'.")
-            self._local[dataset.name] = Owned(dataset, Owner(str(file)))
-
     # ------------------------------------------------------------------ inside
 
     def _gather(self, noun: str, hook: str) -> dict[str, Owned[Any]]:
@@ -269,14 +269,3 @@ def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:
                 found.append(TaskEntry(child[kind], kind))
             found.extend(list_children(child))
     return found
-
-
-def add_local_datasets(catalog: Catalog, folder: Path) -> None:
-    """Add what the folder's ``datasets.yaml`` describes, where there is one.
-
-    Raises:
-        DataError, RequestErrors: everything that is wrong with the file.
-    """
-    file = folder / FILE
-    if file.is_file():
-        catalog.add_datasets(read_datasets(file), file)

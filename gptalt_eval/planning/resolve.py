@@ -15,10 +15,11 @@ from typing import TypeVar
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.plan import Cell, Plan, label
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Model, PromptStyle
-from gptalt_eval.data import locate as data_module
-from gptalt_eval.planning.catalog import Catalog, add_local_datasets
-from gptalt_eval.planning.expand import NOWHERE, TaskFinder
+from gptalt_eval.contract.types import Installed, Model, PromptStyle
+from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.expand import TaskFinder
+from gptalt_eval.planning.task_data import NOWHERE
 from gptalt_eval.planning.weights import check_chat_template, check_weights, merge_model_args
 
 T = TypeVar("T")
@@ -47,27 +48,24 @@ class Faults:
             raise RequestErrors(distinct)
 
 
-def resolve(spec: RunSpec, catalog: Catalog) -> Plan:
+def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     """Find everything that a request names.
 
     Raises:
         GptaltError: the one thing that is wrong, or RequestErrors with all of them.
     """
     faults = Faults(spec.find_faults())
+    catalog = make_catalog(spec, plugins, faults)
     model = faults.attempt(lambda: catalog.find_model(spec.model)) if spec.model else None
     if model is not None:
         found = model
         faults.attempt(lambda: check_weights(found.item, spec))
-    found_dir = faults.attempt(lambda: [data_module.choose_data_dir(spec.data_dir)])
-    if found_dir and isinstance(found_dir[0], Path):
-        folder = found_dir[0]
-        faults.attempt(lambda: add_local_datasets(catalog, folder))
     faults.attempt(lambda: check_paths(spec))
     styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
     variants = lay_styles(spec, model.item if model else None, [style for style in styles if style])
     for _, variant in variants if model else ():
         faults.attempt(partial(check_chat_template, found.item, variant))
-    finder = TaskFinder(catalog, spec, found_dir[0] if found_dir else NOWHERE)
+    finder = TaskFinder(catalog, spec)
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
     faults.raise_any()
@@ -81,6 +79,15 @@ def resolve(spec: RunSpec, catalog: Catalog) -> Plan:
     args = merge_model_args(model.item, spec)
     notes = tuple(write_notes(cells))
     return Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), notes, lacking)
+
+
+def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:
+    """The names that a request can use; without data where what it says of data is wrong."""
+    folders = [Path(spec.include_path)] if spec.include_path else []
+    chosen = faults.attempt(lambda: Catalog(plugins, folders, choose_data_dir(spec.data_dir)))
+    if chosen is None or faults.attempt(lambda: chosen.datasets) is None:
+        return Catalog(plugins, folders, NOWHERE)
+    return chosen
 
 
 def lay_styles(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,6 @@ from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning import builtin
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.execute import execute
@@ -76,4 +74,4 @@ def run(spec: RunSpec, plugins: Installed, console: Console, earlier: Record | N
 
 
 def plan_run(spec: RunSpec, plugins: Installed) -> Plan:
-    return resolve(spec, Catalog(plugins, [Path(spec.include_path)] if spec.include_path else []))
+    return resolve(spec, plugins)

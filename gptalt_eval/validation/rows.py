@@ -16,7 +16,7 @@ from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data import locate as data
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.expand import LOCAL_BUILDERS
+from gptalt_eval.planning.task_data import LOCAL_BUILDERS
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
 
@@ -59,24 +59,24 @@ def find_fewshot_split(config: Mapping[str, Any]) -> str | None:
     return split if isinstance(split, str) else None
 
 
-def find_rows(scene: Scene, catalog: Catalog, data_dir: Path | str | None) -> Rows | None:
-    """Rows for a task: from its own data files or ``data_dir``, else its fixture, else the sample."""
+def find_rows(scene: Scene, catalog: Catalog) -> Rows | None:
+    """Rows for a task: its own data files' or the data folder's, else its fixture's, else the sample's."""
     config = scene.config
     try:
-        rows = find_real_rows(scene, catalog, data_dir)
+        rows = find_real_rows(scene, catalog)
     except (GptaltError, OSError) as error:
         what = error.what if isinstance(error, GptaltError) else str(error)
         scene.report("data-unreadable", what, "dataset_path")
         return None
     if rows is None or not rows.are_ready:
         rows = read_fixture(scene) or rows
-    if rows is None and data_dir != SAMPLE:
+    if rows is None and catalog.data_dir != SAMPLE:
         dataset = find_dataset(catalog, config)
         rows = read_sample(scene, dataset) if dataset else None
     return rows
 
 
-def find_real_rows(scene: Scene, catalog: Catalog, data_dir: Path | str | None) -> Rows | None:
+def find_real_rows(scene: Scene, catalog: Catalog) -> Rows | None:
     config, hub = scene.config, scene.config.get("dataset_path")
     if not isinstance(hub, str) or config.get("custom_dataset") or config.get("class"):
         return None
@@ -89,9 +89,9 @@ def find_real_rows(scene: Scene, catalog: Catalog, data_dir: Path | str | None) 
     dataset = find_dataset(catalog, config)
     if dataset is None:
         return None
-    if data_dir == SAMPLE:
+    if catalog.data_dir == SAMPLE:
         return read_sample(scene, dataset)
-    return read_release(scene, dataset, Path(data_dir)) if data_dir else None
+    return read_release(scene, dataset, Path(catalog.data_dir)) if catalog.data_dir else None
 
 
 def find_dataset(catalog: Catalog, config: Mapping[str, Any]) -> Dataset | None:

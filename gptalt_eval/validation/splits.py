@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.types import Dataset
-from gptalt_eval.planning.expand import LOCAL_BUILDERS
+from gptalt_eval.planning.task_data import LOCAL_BUILDERS
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.rows import Rows, check_split_names, find_eval_split, find_fewshot_split
 from gptalt_eval.validation.scene import Scene

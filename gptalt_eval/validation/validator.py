@@ -43,12 +43,10 @@ class Validator:
 
     Args:
         catalog: where names and datasets are looked up.
-        data_dir: a folder of release files, the word ``sample``, or None.
     """
 
-    def __init__(self, catalog: Catalog, data_dir: Path | str | None = None) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.data_dir = data_dir
         self.vocabulary = load_vocabulary()
         self.reader = YamlReader()
         self.sources = Sources()
@@ -90,28 +88,25 @@ class Validator:
             scene.report("missing-field", "'task' is missing: the name under which it is run.")
         check_needs(scene)
         check_splits(scene, find_dataset(self.catalog, scene.config))
-        rows = find_rows(scene, self.catalog, self.data_dir)
+        rows = find_rows(scene, self.catalog)
         check_templates(scene, self.renderer, rows)
         if rows is not None:
             check_overlap(scene, rows)
         note_absent_data(scene, rows)
 
 
-def validate_files(
-    targets: Sequence[str], catalog: Catalog, data_dir: Path | str | None = None
-) -> list[Report]:
+def validate_files(targets: Sequence[str], catalog: Catalog) -> list[Report]:
     """Check task files.
 
     Args:
         targets: YAML files, folders of them, or names of tasks, groups and tags.
         catalog: where names are looked up.
-        data_dir: a folder of release files, the word ``sample``, or None.
 
     Raises:
         GptaltError: a target that does not exist. What is wrong inside the files is reported instead.
     """
     files = list(dict.fromkeys(file for target in targets for file in find_files(target, catalog)))
-    validator = Validator(catalog, data_dir)
+    validator = Validator(catalog)
     return [validator.check(file) for file in files]
 
 

@@ -14,7 +14,6 @@ from gptalt_eval.contract.types import Part, Split
 from gptalt_eval.data import locate as data
 from gptalt_eval.data import standard
 from gptalt_eval.data.check import hash_files, judge, read_checksums
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.results.table import make_table
 from gptalt_eval.running.api import run
@@ -25,7 +24,7 @@ HELLASWAG = "hellaswag/hellaswag_val.jsonl"
 def plan(plugins, folder, tasks, **settings):
     return resolve(
         make_spec({"model": "scripted", "tasks": tasks, "data_dir": str(folder), **settings}),
-        Catalog(plugins),
+        plugins,
     )
 
 

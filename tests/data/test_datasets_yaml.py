@@ -13,7 +13,7 @@ from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.data import datasets_yaml
 from gptalt_eval.data.datasets_yaml import FILE, is_integer, read_any, read_datasets
-from gptalt_eval.planning.catalog import Catalog, add_local_datasets
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 
 COPA = """\
@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 def plan(plugins, folder, **settings):
     spec = make_spec({"model": "scripted", "tasks": "copa", "data_dir": str(folder), **settings})
-    return resolve(spec, Catalog(plugins))
+    return resolve(spec, plugins)
 
 
 def test_a_task_of_lm_evals_runs_on_local_files(plugins, folder, tmp_path):
@@ -61,8 +61,7 @@ def test_a_task_of_lm_evals_runs_on_local_files(plugins, folder, tmp_path):
 
 
 def test_the_file_owns_its_datasets(plugins, folder):
-    catalog = Catalog(plugins)
-    add_local_datasets(catalog, folder)
+    catalog = Catalog(plugins, data_dir=folder)
     owned = catalog.find_dataset("aps/super_glue", "copa")
     assert str(owned.owner) == str(folder / FILE)
     assert catalog.find_dataset("aps/super_glue", "boolq").item.name == "boolq"
@@ -70,16 +69,12 @@ def test_the_file_owns_its_datasets(plugins, folder):
 
 def test_the_file_wins_over_a_registered_dataset(plugins, folder):
     (folder / FILE).write_text("mine: {hub: baber/piqa, splits: {validation: p.jsonl}}\n")
-    catalog = Catalog(plugins)
-    add_local_datasets(catalog, folder)
+    catalog = Catalog(plugins, data_dir=folder)
     assert catalog.find_dataset("baber/piqa", None).item.name == "mine"
 
 
 def test_a_folder_without_the_file(plugins, tmp_path):
-    catalog = Catalog(plugins)
-    before = dict(catalog.datasets)
-    add_local_datasets(catalog, tmp_path)
-    assert catalog.datasets == before
+    assert Catalog(plugins, data_dir=tmp_path).datasets.keys() == Catalog(plugins).datasets.keys()
 
 
 MISTAKES = {

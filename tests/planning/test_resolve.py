@@ -4,17 +4,13 @@ import pytest
 
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.expand import choose_fewshot_split, effective_shots
 from gptalt_eval.planning.resolve import drop_nested, resolve
+from gptalt_eval.planning.task_data import choose_fewshot_split, effective_shots
 
 
 def plan(plugins, **settings):
     spec = make_spec({"model": "scripted", "data_dir": "sample", **settings})
-    include = [spec.include_path] if spec.include_path else []
-    from pathlib import Path
-
-    return resolve(spec, Catalog(plugins, map(Path, include)))
+    return resolve(spec, plugins)
 
 
 def refuse(plugins, **settings):

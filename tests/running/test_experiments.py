@@ -17,7 +17,6 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model, PromptStyle
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.experiments import run_experiment
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
@@ -114,7 +113,7 @@ def test_a_template_that_drops_the_system_message_is_refused(tmp_path, monkeypat
 def test_what_is_wrong_with_a_style(settings, expected):
     spec = make_spec({"model": "scripted", "tasks": "arc_easy", "data_dir": "sample", **settings})
     with pytest.raises(GptaltError) as caught:
-        resolve(spec, Catalog(make_plugins()))
+        resolve(spec, make_plugins())
     assert str(caught.value).startswith(expected)
 
 
@@ -124,7 +123,7 @@ def test_a_model_without_a_template_has_no_system_style():
         {"model": "scripted", "tasks": "arc_easy", "data_dir": "sample", "prompt_style": "system"}
     )
     with pytest.raises(GptaltError, match="'scripted' has no chat template"):
-        resolve(spec, Catalog(make_plugins(model)))
+        resolve(spec, make_plugins(model))
 
 
 def write_task(folder, name="mine", **fields):

@@ -103,7 +103,10 @@ def test_our_own_tasks_have_no_errors(catalog):
     "name", ["piqa", "boolq", "arc_easy", "race", "mmlu_anatomy", "gsm8k", "triviaqa", "mmlu"]
 )
 def test_lm_evals_own_tasks_have_no_errors_on_the_sample(name, catalog):
-    assert [report.count("error") for report in validate_files([name], catalog, "sample")] == [0]
+    assert [
+        report.count("error")
+        for report in validate_files([name], Catalog(load_plugins(builtin), data_dir="sample"))
+    ] == [0]
 
 
 # --------------------------------------------------------------------------------------- messages
@@ -178,7 +181,7 @@ def test_real_rows_are_used_where_the_data_is_there(tmp_path, catalog):
     file.write_text(text.replace("{{question}}", "{{gaol}}"))
     dataset = catalog.datasets["piqa"].item
     file.write_text(file.read_text().replace("baber/piqa", dataset.hub))
-    report = Validator(catalog, tmp_path).check(file)
+    report = Validator(Catalog(load_plugins(builtin), data_dir=tmp_path)).check(file)
     assert "'goal'" in next(f.message for f in report.findings if f.rule == "undefined-column")
 
 
@@ -241,7 +244,7 @@ def test_nothing_heavy_is_imported():
     code = (
         "import sys; from gptalt_eval.contract.plugins import load_plugins; from gptalt_eval.planning.catalog import Catalog\n"
         "from gptalt_eval.planning import builtin; from gptalt_eval.validation.validator import validate_files\n"
-        "validate_files(['tests/broken_tasks', 'race'], Catalog(load_plugins(builtin)), 'sample')\n"
+        "validate_files(['tests/broken_tasks', 'race'], Catalog(load_plugins(builtin), data_dir='sample'))\n"
         "print([m for m in ('lm_eval', 'torch', 'transformers', 'datasets') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -9,7 +9,6 @@ import gptalt_eval
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.data.locate import read_located
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.lmeval import evaluation, tasks
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
@@ -28,7 +27,7 @@ RELEASED = {
 def plan(names, data_dir="sample", **settings):
     plugins = make_plugin_set(nlpec, models=[make_scripted_model()])
     spec = make_spec({"model": "scripted", "tasks": names, "data_dir": str(data_dir), **settings})
-    return resolve(spec, Catalog(plugins))
+    return resolve(spec, plugins)
 
 
 def load_docs(name, data_dir):
