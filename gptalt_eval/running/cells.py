@@ -17,7 +17,7 @@ from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import environment
 from gptalt_eval.running.display import Display
-from gptalt_eval.running.lmeval import evaluation, model, tables, tasks
+from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.model import ModelFacts
@@ -60,7 +60,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         tables.prepare_big_files(plan)
         lm, facts = load_model(plan, display, files)
     shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
-    with evaluation.quiet(shown), tasks.compile_once():
+    with evaluation.quiet(shown), seams.compile_once():
         answers = open_answers(files, lm, facts.fingerprint)
         if answers and plan.spec.use_cache:
             display.note(f"Answers are kept in {answers.path}, for this very model only.")

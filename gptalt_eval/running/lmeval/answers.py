@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.model import hash_args
+from gptalt_eval.running.lmeval import seams
 
 
 class Answers:
@@ -60,6 +60,6 @@ def make_key(request_type: str, arguments: Any) -> str | None:
     if request_type == "generate_until" and dict(arguments[1]).get("do_sample"):
         return None
     try:
-        return str(hash_args(request_type, arguments))
+        return seams.hash_request(request_type, arguments)
     except TypeError:
         return None

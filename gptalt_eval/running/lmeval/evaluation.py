@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
-import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from lm_eval import evaluator, evaluator_utils
+from lm_eval import evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
-from tqdm.std import tqdm
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Cell, Plan
@@ -24,6 +22,7 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
 from gptalt_eval.machine.environment import run_git
 from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
@@ -36,7 +35,7 @@ def count_items(task: Any, name: str, spec: RunSpec) -> int:
     if spec.samples and name in spec.samples:
         return len(spec.samples[name])
     available = len(task.eval_docs)
-    wanted = evaluator_utils.get_sample_size(task, None if spec.samples else spec.limit)
+    wanted = seams.count_limited(task, None if spec.samples else spec.limit)
     return available if wanted is None else min(available, wanted)
 
 
@@ -45,8 +44,8 @@ def evaluate_task(
 ) -> dict[str, Any] | None:
     """Evaluate one task; lm-eval's result for it, samples included. None on all processes but the first."""
     requests = spec.cache_requests or ""
-    with separate_request_cache(data_hash):
-        result: dict[str, Any] | None = evaluator.evaluate(
+    with seams.keep_requests_in(find_request_cache(data_hash)):
+        result: dict[str, Any] | None = evaluate(
             lm=lm,
             task_dict={"tasks": {name: task}},
             limit=None if spec.samples else spec.limit,
@@ -67,9 +66,10 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_has
     """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks."""
     template = spec.apply_chat_template
     caching = spec.cache_requests or ""
-    with separate_request_cache(data_hash):
-        task.build_all_requests(
-            limit=evaluator_utils.get_sample_size(task, None if spec.samples else spec.limit),
+    with seams.keep_requests_in(find_request_cache(data_hash)):
+        requests = seams.build_requests(
+            task,
+            limit=seams.count_limited(task, None if spec.samples else spec.limit),
             samples=spec.samples.get(name) if spec.samples else None,
             rank=lm.rank,
             world_size=lm.world_size,
@@ -81,8 +81,8 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_has
             chat_template=lm.apply_chat_template if template else None,
             tokenizer_name=lm.tokenizer_name if template else "",
         )
-    task.build_all_requests = lambda **_: None  # built twice, few-shot examples would be drawn anew
-    return list(task.instances)
+    seams.keep_requests(task)
+    return requests
 
 
 def drops_system_message(lm: ObservedLM, text: str) -> bool:
@@ -98,8 +98,10 @@ def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
     """
     loaded = load_tasks(plan, plan.cells[0])
     task = next(iter(loaded.tasks.values()))
-    task.build_all_requests(limit=1, system_instruction=plan.cells[0].spec.system_instruction)
-    requests = [instance.args for instance in task.instances]
+    instruction = plan.cells[0].spec.system_instruction
+    requests = [
+        request.args for request in seams.build_requests(task, limit=1, system_instruction=instruction)
+    ]
     if task.OUTPUT_TYPE == "generate_until":
         return str(requests[0][0]), []
     prompts = list(dict.fromkeys(str(request[0]) for request in requests))
@@ -112,14 +114,9 @@ def choose_multiturn(spec: RunSpec) -> bool:
     return bool(spec.apply_chat_template) if spec.fewshot_as_multiturn is None else spec.fewshot_as_multiturn
 
 
-@contextlib.contextmanager
-def separate_request_cache(data_hash: str) -> Iterator[None]:
-    """lm-eval's ``--cache_requests`` is keyed by the task's name: keep prompts of other data apart."""
-    from lm_eval.caching import cache
-
-    folder = cache_dir() / "requests" / data_hash[:16]
-    with mock.patch.object(cache, "PATH", str(folder)):
-        yield
+def find_request_cache(data_hash: str) -> Path:
+    """Where ``--cache_requests`` keeps prompts: lm-eval tells them apart by their task, not by their data."""
+    return cache_dir() / "requests" / data_hash[:16]
 
 
 def delete_request_cache() -> None:
@@ -136,28 +133,16 @@ def combine(results: Mapping[str, Mapping[str, Any]], loaded: LoadedTasks) -> di
         for name, group in loaded.groups.items()
         if all(task.task_name in results for task in group.get_all_tasks())
     }
-    gathered = evaluator_utils.EvalAcc(groups=complete)
-    for name, result in results.items():
-        gathered.metrics[name] = result["results"][name]
-        gathered.configs[name] = result["configs"][name]
-        gathered.versions[name] = result["versions"][name]
-        gathered.num_fewshot[name] = result["n-shot"][name]
-        gathered.higher_is_better[name] = result["higher_is_better"][name]
-        gathered.n_samples[name] = result["n-samples"][name]
-    combined: dict[str, Any] = evaluator_utils.aggregate_groups(gathered)._to_eval_results()
-    return combined
+    return seams.combine_results(results, complete)
 
 
 def take_result(combined: Mapping[str, Any], name: str) -> dict[str, Any]:
     """One task's part of a combined result, as ``combine`` takes it."""
-    parts = ("results", "configs", "versions", "n-shot", "higher_is_better", "n-samples")
-    return {part: {name: combined[part][name]} for part in parts}
+    return {part: {name: combined[part][name]} for part in seams.PARTS}
 
 
 def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: float) -> dict[str, Any]:
     """What lm-eval's command line adds to a result: configuration, versions, tokenizer, template."""
-    from lm_eval.loggers.utils import add_tokenizer_info
-
     spec = cell.spec
     template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
     described: dict[str, Any] = {
@@ -187,20 +172,24 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
         "model_source": plan.model.item.backend,
         "model_name": plan.model.item.name,
         "system_instruction": spec.system_instruction,
-        "system_instruction_sha": hash_string(spec.system_instruction) if spec.system_instruction else None,
+        "system_instruction_sha": hash_text(spec.system_instruction) if spec.system_instruction else None,
         "fewshot_as_multiturn": choose_multiturn(spec),
         "chat_template": template,
-        "chat_template_sha": hash_string(template) if template else None,
+        "chat_template_sha": hash_text(template) if template else None,
     }
-    add_tokenizer_info(described, lm)
+    seams.add_tokenizer(described, lm)
     return described
+
+
+def hash_text(text: str) -> str:
+    """SHA-256, as lm-eval's results have it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:
     """lm-eval's hash of a task: over the hashes of its documents, prompts and targets."""
     parts = [sample["doc_hash"] + sample["prompt_hash"] + sample["target_hash"] for sample in samples]
-    hashed: str = hash_string("".join(parts))
-    return hashed
+    return hash_text("".join(parts))
 
 
 def dump_sample(sample: Mapping[str, Any]) -> str:
@@ -209,9 +198,9 @@ def dump_sample(sample: Mapping[str, Any]) -> str:
         f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(request)}
         for i, request in enumerate(sample["arguments"])
     }
-    answers = {key: sanitize_list(sample[key]) for key in ("resps", "filtered_resps")}
+    answers = {key: seams.write_out_texts(sample[key]) for key in ("resps", "filtered_resps")}
     line = {**sample, **answers, "arguments": arguments, "target": str(sample["target"])}
-    return json.dumps(line, default=handle_non_serializable, ensure_ascii=False)
+    return seams.dump_json(line)
 
 
 def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | None, shots: int) -> Sample:
@@ -231,13 +220,13 @@ def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | N
 
 
 def dump_results(results: Mapping[str, Any]) -> str:
-    return json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    return seams.dump_json(results, indent=2)
 
 
 def check_integrity(names: Sequence[str]) -> None:
     """lm-eval's own tests of its tasks, where they are installed (its wheel leaves them out)."""
     try:
-        evaluator_utils.run_task_tests(task_list=list(names))
+        seams.check_tasks(list(names))
     except FileNotFoundError as error:
         text = "--check_integrity: lm-eval's wheel leaves its tests out, so there is nothing to run."
         raise GptaltError(
@@ -248,13 +237,7 @@ def check_integrity(names: Sequence[str]) -> None:
 @contextlib.contextmanager
 def quiet(verbosity: str | None) -> Iterator[None]:
     """No bars and no chatter but ours; ``--verbosity`` (or LMEVAL_LOG_LEVEL) brings lm-eval's log back."""
-    from lm_eval.utils import setup_logging
-
     level = verbosity or os.environ.get("LMEVAL_LOG_LEVEL")
-    setup_logging(getattr(logging, level, logging.INFO) if level else logging.ERROR)
-    with mock.patch.object(tqdm, "__init__", make_silent(tqdm.__init__)):
+    seams.set_log_level(getattr(logging, level, logging.INFO) if level else logging.ERROR)
+    with seams.silence_bars():
         yield
-
-
-def make_silent(initialise: Callable[..., None]) -> Callable[..., None]:
-    return lambda self, *args, **settings: initialise(self, *args, **{**settings, "disable": True})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
-from lm_eval.api.model import LM, CacheHook
+from lm_eval.api.model import LM
 
+from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
 
 REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
@@ -41,7 +42,7 @@ class ObservedLM:
         self.ahead: dict[Any, Any] = {}  # answers that came before they were asked for
         self.coming: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
-        lm.set_cache_hook(AnswerHook(self))
+        seams.hear_answers(lm, self.hear)
         if can_stream(lm):
             lm.progress = lambda progress: watcher.computed(
                 progress.computed, progress.total, progress.asked, progress.seconds
@@ -55,6 +56,13 @@ class ObservedLM:
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
         if self.answers is not None:
             self.answers.keep(request_type, arguments, answer)
+
+    def hear(self, request_type: str, arguments: Any, answer: Any) -> None:
+        """An answer, as soon as the model has it."""
+        if request_type == "loglikelihood" and arguments in self.expected:
+            return  # kept when it is pulled, counted when it is asked for
+        self.watcher.answered(1)
+        self.keep(request_type, arguments, answer)
 
     def expect(self, requests: Sequence[Any], missing: Collection[Any] | None = None) -> None:
         """Have log-likelihoods of several tasks computed together; each is given out when it is asked for.
@@ -121,20 +129,6 @@ class ObservedLM:
             for position in open_positions:
                 self.keep(request_type, requests[position].args, answers[position])
         return [answers[position] for position in range(len(requests))]
-
-
-class AnswerHook(CacheHook):  # type: ignore[misc]
-    """lm-eval calls this with each answer as soon as it has it."""
-
-    def __init__(self, observed: ObservedLM) -> None:
-        super().__init__(None)
-        self.observed = observed
-
-    def add_partial(self, attr: str, req: Any, res: Any) -> None:
-        if attr == "loglikelihood" and req in self.observed.expected:
-            return  # kept when it is pulled, counted when it is asked for
-        self.observed.watcher.answered(1)
-        self.observed.keep(attr, req, res)
 
 
 def can_stream(lm: LM) -> bool:

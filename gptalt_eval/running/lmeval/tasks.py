@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from unittest import mock
 
 import datasets
 import numpy as np
 from lm_eval.tasks import TaskManager
-from lm_eval.utils import env, set_torch_seed
 
 from gptalt_eval.contract.errors import DataError
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.tables import load_rows
 
 
@@ -62,14 +60,10 @@ def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:
 
 @contextlib.contextmanager
 def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterator[None]:
-    """While this lasts, ``datasets.load_dataset`` gives the located rows; other names go to the hub.
-
-    This is the one seam that serves YAML tasks and tasks written in Python alike.
-    """
-    from_hub = datasets.load_dataset
+    """While this lasts, ``datasets.load_dataset`` gives the located rows; other names go to the hub."""
     made: dict[tuple[str, str | None], Any] = {}
 
-    def load(path: str, name: str | None = None, **settings: Any) -> Any:
+    def load(from_hub: Callable[..., Any], path: str, name: str | None = None, **settings: Any) -> Any:
         key = (path, name)
         if key in located:
             if key not in made:
@@ -84,7 +78,7 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
                 "Set HF_ENDPOINT to a mirror, or give the release files with --data_dir.",
             ) from error
 
-    with mock.patch.object(datasets, "load_dataset", load):
+    with seams.replace_load_dataset(load):
         yield
 
 
@@ -123,20 +117,10 @@ def prepare_task(task: Any, cell: Cell) -> None:
         drop_scored(task)
 
 
-@contextlib.contextmanager
-def compile_once() -> Iterator[None]:
-    """While this lasts, each template of the tasks is compiled once; lm-eval does it anew for every row.
-
-    Of the 140 seconds that a grid over the medical sets spent on other things than the model, 105 went there.
-    """
-    with mock.patch.object(env, "from_string", functools.cache(env.from_string)):
-        yield
-
-
 def drop_scored(task: Any) -> None:
     """Draw no examples that are scored: some releases have rows in common between their splits."""
     scored = {task.doc_to_text(doc) for doc in task.eval_docs}
-    task.sampler.df = [doc for doc in task.sampler.df if task.doc_to_text(doc) not in scored]
+    seams.filter_examples(task, lambda doc: task.doc_to_text(doc) not in scored)
 
 
 def set_seeds(spec: RunSpec, with_torch: bool) -> None:
@@ -152,4 +136,6 @@ def set_seeds(spec: RunSpec, with_torch: bool) -> None:
     if numpy is not None:
         np.random.seed(numpy)
     if torch_seed is not None and with_torch:
-        set_torch_seed(torch_seed)
+        import torch
+
+        torch.manual_seed(torch_seed)

@@ -1,0 +1,183 @@
+"""Every patch of lm-eval, and every call of it by a name that it does not document.
+
+Nothing else in this room patches it or uses such a name. ``tests/running/test_seams.py`` lists them, says
+what stands on each and holds them against the installed lm-eval. Where 0.5 differs from 0.4.13, the two are
+told apart here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import datasets
+from lm_eval import utils
+from lm_eval.api.model import LM, CacheHook, hash_args
+from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size, run_task_tests
+from tqdm.std import tqdm
+
+PARTS = {  # of a result: where lm-eval gathers them
+    "results": "metrics",
+    "configs": "configs",
+    "versions": "versions",
+    "n-shot": "num_fewshot",
+    "higher_is_better": "higher_is_better",
+    "n-samples": "n_samples",
+}
+
+# ------------------------------------------------------------------ patches, each undone when its block ends
+
+
+@contextlib.contextmanager
+def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
+    """While this lasts, ``datasets.load_dataset(...)`` is ``load(the original, ...)``.
+
+    The one place that serves tasks in YAML and tasks written in Python alike.
+    """
+    with mock.patch.object(datasets, "load_dataset", functools.partial(load, datasets.load_dataset)):
+        yield
+
+
+@contextlib.contextmanager
+def compile_once() -> Iterator[None]:
+    """While this lasts, each template of the tasks is compiled once; lm-eval does it anew for every row.
+
+    Of the 140 seconds that a grid over the medical sets spent on other things than the model, 105 went there.
+    """
+    with mock.patch.object(utils.env, "from_string", functools.cache(utils.env.from_string)):
+        yield
+
+
+@contextlib.contextmanager
+def keep_requests_in(folder: Path) -> Iterator[None]:
+    """While this lasts, ``--cache_requests`` keeps built requests there."""
+    from lm_eval.caching import cache
+
+    with mock.patch.object(cache, "PATH", str(folder)):
+        yield
+
+
+@contextlib.contextmanager
+def silence_bars() -> Iterator[None]:
+    """While this lasts, no bar of tqdm is drawn, whoever makes it."""
+    initialise = tqdm.__init__
+
+    def initialise_silently(self: tqdm, *args: Any, **settings: Any) -> None:
+        initialise(self, *args, **{**settings, "disable": True})
+
+    with mock.patch.object(tqdm, "__init__", initialise_silently):
+        yield
+
+
+# ------------------------------------------------------------------ tasks
+
+
+def build_requests(task: Any, **settings: Any) -> list[Any]:
+    """A task's requests, as lm-eval's evaluator has them built.
+
+    Returns:
+        lm-eval ``Instance`` objects.
+    """
+    task.build_all_requests(**settings)
+    return list(task.instances)
+
+
+def keep_requests(task: Any) -> None:
+    """Have the evaluator ask the requests as they are: built anew, they would have other examples."""
+    task.build_all_requests = lambda **_: None
+
+
+def filter_examples(task: Any, is_wanted: Callable[[Any], bool]) -> None:
+    """Draw few-shot examples from the wanted rows only."""
+    task.sampler.replace_df([row for row in task.sampler.df if is_wanted(row)])
+
+
+def count_limited(task: Any, limit: float | None) -> int | None:
+    """How many rows ``--limit`` leaves, a share of them included; None: all."""
+    limited: int | None = get_sample_size(task, limit)
+    return limited
+
+
+def check_tasks(names: list[str]) -> None:
+    """lm-eval's own tests of its tasks.
+
+    Raises:
+        FileNotFoundError: they are not installed (lm-eval's wheel leaves them out).
+    """
+    run_task_tests(task_list=names)
+
+
+# ------------------------------------------------------------------ answers
+
+
+class AnswerHook(CacheHook):  # type: ignore[misc]
+    """lm-eval calls this with each answer as soon as it has it."""
+
+    def __init__(self, hear: Callable[[str, Any, Any], None]) -> None:
+        super().__init__(None)
+        self.hear = hear
+
+    def add_partial(self, attr: str, req: Any, res: Any) -> None:
+        self.hear(attr, req, res)
+
+
+def hear_answers(lm: LM, hear: Callable[[str, Any, Any], None]) -> None:
+    """Have a model say (request type, arguments, answer) as soon as it knows an answer."""
+    lm.set_cache_hook(AnswerHook(hear))
+
+
+def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
+    """The key of a request in lm-eval's own cache of answers.
+
+    Raises:
+        TypeError: it holds what cannot be hashed, such as a sound.
+    """
+    return str(hash_args(request_type, arguments))
+
+
+# ------------------------------------------------------------------ results
+
+
+def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of single tasks as one, groups aggregated by lm-eval itself.
+
+    Args:
+        results: by task, lm-eval's result for it.
+        groups: name -> lm-eval ``Group``, all of whose tasks are there.
+    """
+    gathered = EvalAcc(groups=dict(groups))
+    for name, result in results.items():
+        for part, attribute in PARTS.items():
+            getattr(gathered, attribute)[name] = result[part][name]
+    combined: dict[str, Any] = aggregate_groups(gathered)._to_eval_results()
+    return combined
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Results and samples as JSON, what JSON does not know written as lm-eval writes it."""
+    return json.dumps(value, indent=indent, default=utils.handle_non_serializable, ensure_ascii=False)
+
+
+def write_out_texts(answers: Any) -> Any:
+    """Nested answers, each number in them as text, as lm-eval saves them."""
+    return utils.sanitize_list(answers)
+
+
+def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
+    """Add what lm-eval's command line says of a model's tokenizer."""
+    from lm_eval.loggers.utils import add_tokenizer_info
+
+    add_tokenizer_info(described, lm)
+
+
+# ------------------------------------------------------------------ the process
+
+
+def set_log_level(level: int) -> None:
+    """Have lm-eval and what it uses log from this level on."""
+    utils.setup_logging(level)
