@@ -11,24 +11,21 @@ import torch
 from accelerate.utils import gather_object
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from gptalt_eval.scoring import generate
+from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.engine import Progress
 from gptalt_eval.scoring.probe import Choice, choose_engine, find_window
 from gptalt_eval.scoring.tree import Query, build_tree, divide
 
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
 Scored = tuple[float, bool]
-OWN_SCORING = (
-    "_loglikelihood_tokens", "_model_call", "_select_cont_toks", "loglikelihood", "loglikelihood_rolling",
-)  # fmt: skip
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
     """A backend that scores log-likelihoods as a prefix tree; itself if it scores in a way of its own."""
-    own = [name for name in OWN_SCORING if getattr(backend, name, None) is not getattr(HFLM, name)]
-    return backend if own else type(f"Tree{backend.__name__}", (TreeLM, backend), {})
+    if not stock.scores_like_stock(backend):
+        return backend
+    return type(f"Tree{backend.__name__}", (TreeLM, backend), {})
 
 
 class TreeLM(HFLM):  # type: ignore[misc]
@@ -122,8 +119,8 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Scored]:
         if self.choice.engine is None:
-            stock: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-            return stock
+            computed: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return computed
         answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 
@@ -184,24 +181,26 @@ class TreeLM(HFLM):  # type: ignore[misc]
         first = sum(len(each) for each in everyones[: self.rank])
         yield [(place, answers[first + place]) for place in range(len(queries))]
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
         if self.choice.engine is None:
-            stock: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
-            return stock
+            computed: list[Any] = super().loglikelihood_rolling(requests, disable_tqdm)
+            return computed
         windows: list[Encoded] = []
         owners: list[int] = []
         for place, request in enumerate(requests):
-            tokens = self.tok_encode(request.args[0])
-            rolling = get_rolling_token_windows(tokens, self.prefix_token_id, self.max_length, context_len=1)
-            cut = [(None, *make_disjoint_window(window)) for window in rolling]
-            windows += cut
-            owners += [place] * len(cut)
+            tokens = self.tok_encode(stock.read_rolling(request))
+            rolled = stock.roll_windows(tokens, self.prefix_token_id, self.max_length)
+            windows += [(None, *window) for window in rolled]
+            owners += [place] * len(rolled)
         totals = [0.0] * len(requests)
         for owner, (logprob, _) in zip(owners, self._loglikelihood_tokens(windows), strict=True):
             totals[owner] += logprob
-        for request, total in zip(requests, totals, strict=True):
-            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
-        return totals
+        answers = [
+            stock.answer_rolling(request, total) for request, total in zip(requests, totals, strict=True)
+        ]
+        for request, answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, answer)
+        return answers
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         answers: dict[int, str] = {}

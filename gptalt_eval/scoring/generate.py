@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from transformers import PreTrainedModel
 
+from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.attention import Unsupported
 from gptalt_eval.scoring.batch import Batch, Row
 from gptalt_eval.scoring.engine import unwrap
@@ -66,7 +66,7 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     model = unwrap(lm.model)
     if lm.backend != "causal":
         return "an encoder-decoder model"
-    if type(lm)._model_generate is not HFLM._model_generate:
+    if not stock.generates_like_stock(type(lm)):
         return "a backend that generates in a way of its own"
     if getattr(getattr(lm.model, "active_peft_config", None), "is_prompt_learning", False):
         return "its adapter puts tokens before the prompt"
@@ -80,7 +80,7 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
 
 
 def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
-    settings = normalize_gen_kwargs(dict(gen_kwargs), lm.max_gen_toks)
+    settings = stock.read_settings(gen_kwargs, lm.max_gen_toks)
     most = settings.pop("max_gen_toks")
     settings.pop("until")
     if not 0 < most < lm.max_length:
@@ -141,11 +141,11 @@ class Style:
     """
 
     def __init__(self, lm: HFLM, gen_kwargs: Mapping[str, Any]) -> None:
-        settings = normalize_gen_kwargs(dict(gen_kwargs), lm.max_gen_toks)
+        settings = stock.read_settings(gen_kwargs, lm.max_gen_toks)
         self.lm = lm
         self.most: int = settings["max_gen_toks"]
         eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
-        self.until: list[str] = handle_stop_sequences(settings["until"], eos=eos)
+        self.until = stock.list_stops(settings["until"], eos)
         ids = unwrap(lm.model).generation_config.eos_token_id
         self.eos = set(ids if isinstance(ids, list) else [ids])
         # lm-eval looks back two tokens more than a stop string has: a model may write it in other tokens
@@ -166,5 +166,5 @@ class Style:
         if isinstance(end, int):
             while end in said:
                 said = said[said.index(end) + 1 :]
-            return str(postprocess_generated_text(self.lm.tok_decode(said).lstrip(), self.until, None))
-        return str(postprocess_generated_text(self.lm.tok_decode(said), self.until, end))
+            return stock.cut_answer(self.lm.tok_decode(said).lstrip(), self.until, None)
+        return stock.cut_answer(self.lm.tok_decode(said), self.until, end)
