@@ -39,22 +39,12 @@ def split(name: str, rows: int | None, *files: str) -> Split:
 
 def list_datasets() -> list[Dataset]:
     """The datasets of the standard benchmarks, with their official row counts and known checksums."""
-    return [replace(dataset, checksums=CHECKSUMS) for dataset in describe_datasets()]
+    described = [*describe_commonsense(), *describe_science(), *describe_reading(), *describe_knowledge()]
+    return [replace(dataset, checksums=CHECKSUMS) for dataset in described]
 
 
-def describe_datasets() -> list[Dataset]:
+def describe_commonsense() -> list[Dataset]:
     return [
-        Dataset(
-            "boolq",
-            "BoolQ",
-            "aps/super_glue",
-            (split("train", 9427, "boolq/train.jsonl"), split("validation", 3270, "boolq/dev.jsonl")),
-            from_rows(convert_boolq),
-            "CC BY-SA 3.0",
-            "github.com/google-research-datasets/boolean-questions",
-            ("boolq",),
-            SAMPLES / "boolq",
-        ),
         Dataset(
             "hellaswag",
             "HellaSwag",
@@ -104,6 +94,11 @@ def describe_datasets() -> list[Dataset]:
             (),
             SAMPLES / "piqa",
         ),
+    ]
+
+
+def describe_science() -> list[Dataset]:
+    return [
         arc("arc_easy", "Easy", 2251, 570, 2376),
         arc("arc_challenge", "Challenge", 1119, 299, 1172),
         Dataset(
@@ -121,6 +116,39 @@ def describe_datasets() -> list[Dataset]:
             ("main",),
             SAMPLES / "openbookqa",
         ),
+        Dataset(
+            "sciq",
+            "SciQ",
+            "allenai/sciq",
+            (
+                Split(
+                    "train", ("sciq/train.json", "sciq/valid.json"), 11679, {"sciq/valid.json": VALIDATION}
+                ),
+                split("validation", 1000, "sciq/valid.json"),
+                split("test", 1000, "sciq/test.json"),
+            ),
+            from_rows(convert_sciq),
+            "CC BY-NC 3.0",
+            "allenai.org/data/sciq",
+            (),
+            SAMPLES / "sciq",
+        ),
+    ]
+
+
+def describe_reading() -> list[Dataset]:
+    return [
+        Dataset(
+            "boolq",
+            "BoolQ",
+            "aps/super_glue",
+            (split("train", 9427, "boolq/train.jsonl"), split("validation", 3270, "boolq/dev.jsonl")),
+            from_rows(convert_boolq),
+            "CC BY-SA 3.0",
+            "github.com/google-research-datasets/boolean-questions",
+            ("boolq",),
+            SAMPLES / "boolq",
+        ),
         race("high", 1045, 1021, 18728),
         race("middle", 362, 368, 6409),
         Dataset(
@@ -137,6 +165,11 @@ def describe_datasets() -> list[Dataset]:
             (),
             SAMPLES / "drop",
         ),
+    ]
+
+
+def describe_knowledge() -> list[Dataset]:
+    return [
         Dataset(
             "gsm8k",
             "GSM8K",
@@ -184,23 +217,6 @@ def describe_datasets() -> list[Dataset]:
             "nlp.cs.washington.edu/triviaqa",
             ("rc.nocontext",),
             SAMPLES / "triviaqa",
-        ),
-        Dataset(
-            "sciq",
-            "SciQ",
-            "allenai/sciq",
-            (
-                Split(
-                    "train", ("sciq/train.json", "sciq/valid.json"), 11679, {"sciq/valid.json": VALIDATION}
-                ),
-                split("validation", 1000, "sciq/valid.json"),
-                split("test", 1000, "sciq/test.json"),
-            ),
-            from_rows(convert_sciq),
-            "CC BY-NC 3.0",
-            "allenai.org/data/sciq",
-            (),
-            SAMPLES / "sciq",
         ),
     ]
 
