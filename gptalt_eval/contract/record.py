@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.errors import GptaltError, did_you_mean, nearest
 from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.typed import build
 
@@ -70,10 +70,9 @@ class Record:
 def find_runs(path: Path) -> list[Path]:
     """The run folders at or below a path (an ``--output_path`` holds one for each model)."""
     if not path.is_dir():
-        siblings = (
-            [str(path.parent / other.name) for other in path.parent.glob("*")] if path.parent.is_dir() else []
-        )
-        raise GptaltError(f"There is no run folder {path}.", did_you_mean(str(path), siblings))
+        siblings = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        near = [str(path.parent / name) for name in nearest(path.name, siblings)]
+        raise GptaltError(f"There is no run folder {path}.", did_you_mean(str(path), near))
     found = sorted({file.parent for name in (RUN_FILE, "results_*.json") for file in path.rglob(name)})
     if not found:
         raise GptaltError(

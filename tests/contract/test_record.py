@@ -130,3 +130,107 @@ def test_what_is_written_is_read_back(tmp_path):
     )
     write_run_file(tmp_path, run)
     assert read_run(tmp_path / "run.json") == run
+
+
+def test_the_model_is_named_by_run_json_then_by_the_results_then_by_the_folder(tmp_path):
+    folder = make_run(tmp_path / "a")
+    (folder / "results_t.json").write_text(json.dumps({"model_name": "theirs"}))
+    assert load_record(folder).model == "m"
+    (folder / "run.json").unlink()
+    assert load_record(folder).model == "theirs"
+    (folder / "results_t.json").write_text(json.dumps({"model_name": None}))
+    assert load_record(folder).model == "a"
+    (folder / "results_t.json").unlink()
+    (folder / "run.json").write_text("{}")
+    assert load_record(folder).model == "a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_complete", "failed"),
+    [
+        ({"status": "complete"}, True, {}),
+        ({"status": "running"}, False, {}),
+        ({"status": "incomplete", "failed": {"race": "no rows"}}, False, {"race": "no rows"}),
+    ],
+)
+def test_whether_a_run_is_complete_and_what_failed(tmp_path, changes, is_complete, failed):
+    record = load_record(make_run(tmp_path / "a", **changes))
+    assert (record.is_complete, record.failed) == (is_complete, failed)
+
+
+def test_a_results_file_that_is_listed_and_gone_is_left_out(tmp_path):
+    folder = make_run(tmp_path / "a", results=["results_gone.json", "results_t.json"])
+    record = load_record(folder)
+    assert record.files == (folder / "results_t.json",) and len(record.results) == 1
+    assert [line["doc_id"] for line in record.read_samples(0, "piqa")] == [0, 1]
+    (folder / "results_t.json").unlink()
+    assert load_record(folder).files == load_record(folder).results == ()
+
+
+def test_the_results_are_those_that_run_json_lists(tmp_path):
+    """In its order; where it lists none, all that lie there, by name."""
+    folder = make_run(tmp_path / "a", results=["results_t.json", "stem_results_b.json"])
+    (folder / "stem_results_b.json").write_text('{"which": "b"}')
+    (folder / "results_a.json").write_text('{"which": "a"}')
+    (folder / "samples_piqa_b.jsonl").write_text('{"doc_id": 7}')
+    (folder / "other.json").write_text("{}")
+    record = load_record(folder)
+    assert [file.name for file in record.files] == ["results_t.json", "stem_results_b.json"]
+    assert record.results[1]["which"] == "b"
+    assert [line["doc_id"] for line in record.read_samples(1, "piqa")] == [7]
+    (folder / "run.json").write_text("{}")
+    names = ["results_a.json", "results_t.json", "stem_results_b.json"]
+    assert [file.name for file in load_record(folder).files] == names
+
+
+def test_what_is_said_where_there_is_no_run(tmp_path):
+    make_run(tmp_path / "2026-01-01")
+    (tmp_path / "empty").mkdir()
+    for call, what, hint in (
+        (lambda: find_runs(tmp_path / "2026-01-02"), f"There is no run folder {tmp_path / '2026-01-02'}.", f"Did you mean '{tmp_path / '2026-01-01'}'?"),
+        (lambda: find_runs(tmp_path / "no" / "such"), f"There is no run folder {tmp_path / 'no' / 'such'}.", ""),
+        (lambda: find_runs(tmp_path / "empty"), f"{tmp_path / 'empty'} holds no run: no run.json and no results_*.json.", "Give the folder that a run named when it ended."),
+        (lambda: load_record(tmp_path / "empty"), f"{tmp_path / 'empty'} holds no run.", ""),
+    ):  # fmt: skip
+        with pytest.raises(GptaltError) as caught:
+            call()
+        assert caught.value.what == what and caught.value.hint.startswith(hint)
+        assert bool(caught.value.hint) == bool(hint)
+
+
+def test_runs_of_plain_lm_eval_are_found_too(tmp_path):
+    """By their results; a folder with both files is one run."""
+    (make_run(tmp_path / "out" / "theirs") / "run.json").unlink()
+    (make_run(tmp_path / "out" / "begun") / "results_t.json").unlink()
+    make_run(tmp_path / "out" / "ours")
+    assert [folder.name for folder in find_runs(tmp_path / "out")] == ["begun", "ours", "theirs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("run.json", b"{", "Expecting property name"),
+        ("run.json", b"\xff", "'utf-8' codec can't decode"),
+        ("run.json", b"[]", "it holds no JSON object"),
+        ("run.json", b'{"notes": 3}', "notes is 3, expected a list"),
+        ("results_t.json", b"", "Expecting value"),
+        ("results_t.json", b"3", "it holds no JSON object"),
+    ],
+)
+def test_what_is_said_of_a_damaged_file(tmp_path, name, content, reason):
+    folder = make_run(tmp_path / "a")
+    (folder / name).write_bytes(content)
+    with pytest.raises(GptaltError) as caught:
+        load_record(folder)
+    assert caught.value.what.startswith(f"{folder / name} is damaged ({reason}")
+    assert caught.value.what.endswith(").")
+    assert caught.value.hint == "Results of other runs are not touched by this."
+
+
+def test_what_is_not_known_is_not_written():
+    """Of a run that was only begun: no length, no scoring; but settings that are None are."""
+    content = Run(settings={"seed": None}, cells=(RunCell(),)).dump()
+    assert content["status"] == "complete" and content["format"] == 1
+    assert "seconds" not in content and "scoring" not in content
+    assert content["settings"] == {"seed": None}
+    assert list(content["cells"]) == [{"prompt_style": None, "num_fewshot": None, "results": None}]

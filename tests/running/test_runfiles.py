@@ -1,0 +1,330 @@
+"""What a run writes about itself: all of run.json, the names of its files, and what is kept when it goes on."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+import gptalt_eval
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.located import LocatedData, LocatedSplit
+from gptalt_eval.contract.plan import PlannedTask
+from gptalt_eval.contract.record import load_record
+from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
+from gptalt_eval.contract.spec import RunSpec, make_spec
+from gptalt_eval.contract.types import Dataset, Model, Owner
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.runfiles import (
+    RunFiles,
+    choose_folder,
+    choose_output,
+    describe_located,
+    is_about,
+    name_run_folder,
+)
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+"
+
+
+@pytest.fixture
+def make_plan(plugins, tmp_path):
+    def make(**settings):
+        given = {
+            "model": "scripted",
+            "tasks": "piqa,arc_easy",
+            "data_dir": "sample",
+            "output_path": str(tmp_path / "out"),
+        }
+        return resolve(make_spec({**given, **settings}), Catalog(plugins))
+
+    return make
+
+
+def read(files):
+    return json.loads((files.folder / "run.json").read_text(encoding="utf-8"))
+
+
+# ------------------------------------------------------------------ where
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "name"),
+    [
+        (Model("hf", "", "", ""), {"pretrained": "org/model"}, "org__model"),
+        (Model("hf", "", "", ""), {"pretrained": "org/model", "peft": "me/adapter"}, "me__adapter"),
+        (Model("hf", "", "", ""), {}, "hf"),
+        (Model("smollm2", "", "", ""), {"pretrained": "/cache/x"}, "smollm2"),
+        (Model("hf", "", "", ""), {"pretrained": 'a"<b>:c|d\\e?f*g[h]i'}, "a__b__c__d__e__f__g__h__i"),
+        (Model("hf", "", "", ""), {"pretrained": "模型/一号"}, "模型__一号"),
+    ],
+)
+def test_the_folder_of_a_model(model, args, name):
+    assert name_run_folder(model, args) == name
+
+
+def test_where_results_go(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert choose_output(RunSpec(output_path="~/out")) == tmp_path / "out"
+    assert choose_output(RunSpec(output_path="out")) == Path("out")
+    before = datetime.now().replace(microsecond=0)
+    folder, name = choose_output(RunSpec()).parts
+    assert folder == "runs"
+    assert before <= datetime.strptime(name, "%Y-%m-%d_%H-%M-%S") <= datetime.now()
+
+
+def test_an_output_path_may_be_a_file_as_in_lm_eval(make_plan, tmp_path):
+    assert choose_folder(make_plan()) == ("", tmp_path / "out" / "scripted")
+    assert choose_folder(make_plan(output_path=str(tmp_path / "x" / "mine.json"))) == (
+        "mine_",
+        tmp_path / "x",
+    )
+    assert choose_folder(make_plan(output_path=str(tmp_path / "x.jsonl"))) == (
+        "",
+        tmp_path / "x.jsonl" / "scripted",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(28, "No space left", "/out/run/results.json"), True),
+        (OSError(28, "No space left", "/out/run"), True),
+        (OSError(28, "No space left"), True),
+        (OSError(28, "No space left", "/elsewhere/x"), False),
+        (OSError("cannot read the weights"), False),
+    ],
+)
+def test_whether_an_error_is_about_the_folder(error, expected):
+    assert is_about(error, Path("/out/run")) is expected
+
+
+# ------------------------------------------------------------------ run.json
+
+
+def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
+    plan = make_plan(num_fewshot="0,2", limit=3, seed=5, prompt_style="standard", gen_kwargs={"a": 1})
+    plan = replace(plan, lacking={"race (2-shot)": "too few rows"}, model_args={"n": 3, "path": Path("/x")})
+    files = RunFiles(plan, main=True)
+    assert not files.folder.exists()
+    files.save_run()
+    said = read(files)
+    started = datetime.fromisoformat(said.pop("started"))
+    assert started.tzinfo is not None and abs((started - datetime.now().astimezone()).total_seconds()) < 60
+    assert said.pop("versions")["gptalt-eval"] == gptalt_eval.__version__
+    assert set(said.pop("git")) == {"commit", "changed"}
+    assert said == {
+        "format": 1,
+        "status": "running",
+        "command": f"gptalt-eval --model scripted --tasks piqa,arc_easy --num_fewshot 0,2 --prompt_style standard --limit 3 "
+        f"--gen_kwargs '{{\"a\": 1}}' --data_dir sample --output_path {tmp_path / 'out'} --seed 5,5,5,5",
+        "settings": {
+            "model": "scripted", "tasks": ["piqa", "arc_easy"], "num_fewshot": [0, 2], "prompt_style": ["standard"], "limit": 3,
+            "gen_kwargs": {"a": 1}, "data_dir": "sample", "output_path": str(tmp_path / "out"), "seed": [5, 5, 5, 5],
+        },
+        "finished": "",
+        "resumed": [],
+        "model": {
+            "name": "scripted", "owner": {"plugin": "given-models", "version": "", "distribution": None},
+            "args": {"n": "3", "path": "/x"}, "licence": "Apache-2.0", "home": "gptalt_eval.testing",
+            "fingerprint": None, "parameters": None, "dtype": "", "device": "", "load_seconds": None,
+        },
+        "data": {task.name: read_data(task) for task in plan.cells[0].tasks},
+        "notes": list(plan.notes),
+        "seeds": [5, 5, 5, 5],
+        "results": [],
+        "cells": [
+            {"prompt_style": "standard", "num_fewshot": 0, "results": None},
+            {"prompt_style": "standard", "num_fewshot": 2, "results": None},
+        ],
+        "done": [],
+        "failed": {"race (2-shot)": "too few rows"},
+        "missing": [f"{task} (standard, {shots}-shot)" for shots in (0, 2) for task in ("piqa", "arc_easy")],
+        "stem": "",
+        "hardware": {},
+    }  # fmt: skip
+    assert said["data"]["piqa"]["title"] == "PIQA" and said["data"]["piqa"]["partial"] is False
+    assert "embedded sample" in said["notes"][0]
+
+
+def read_data(task):
+    from dataclasses import asdict
+
+    return asdict(describe_located(task, ""))
+
+
+def test_a_run_without_a_style_and_with_the_tasks_own_shots(make_plan):
+    run = RunFiles(make_plan(), main=True).run
+    assert run.cells == (RunCell(None, None),) and run.missing == ("piqa", "arc_easy")
+
+
+DATASET = Dataset("d", "The Title", "org/d", (), iter, "MIT", "d.example")
+OURS = Path(gptalt_eval.__file__).parent / "data" / "samples" / "piqa"
+
+
+def make_task(origin, dataset):
+    splits = {"test": LocatedSplit("test", (Path("a"), Path("b")), 7, 9, "ab12")}
+    data = LocatedData("org/d", "main", origin, dataset, splits if dataset else {})
+    return PlannedTask("t", None, Owner("p", "1", "gptalt-eval-plugin-p"), {}, data, "test", None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "sample", "licence"),
+    [
+        ("folder", None, "MIT"),
+        ("folder", OURS, "MIT"),
+        ("hub", None, "MIT"),
+        ("sample", OURS, "Apache-2.0 (written for gptalt-eval)"),
+        ("sample", Path("/elsewhere/sample"), "that of the plugin that brings the sample"),
+        ("sample", None, "that of the plugin that brings the sample"),
+    ],
+)
+def test_what_is_said_of_the_data(origin, sample, licence):
+    assert describe_located(make_task(origin, replace(DATASET, sample=sample)), "") == RunData(
+        origin, "org/d", "main", "gptalt-eval-plugin-p", False, "", "The Title", licence, "d.example",
+        {"test": RunSplit(7, 9, "ab12", 2)},
+    )  # fmt: skip
+
+
+def test_what_is_said_of_data_that_nobody_registered():
+    found = describe_located(make_task("hub", None), "")
+    assert found == RunData("hub", "org/d", "main", "gptalt-eval-plugin-p")
+
+
+def test_data_that_is_partial_says_why(make_plan):
+    plan = make_plan(tasks="piqa")
+    [cell] = plan.cells
+    plan = replace(plan, cells=(replace(cell, tasks=(replace(cell.tasks[0], partial="half of it"),)),))
+    [data] = RunFiles(plan, main=True).run.data.values()
+    assert (data.partial, data.reason) == (True, "half of it")
+    [data] = RunFiles(make_plan(tasks="piqa"), main=True).run.data.values()
+    assert (data.partial, data.reason) == (False, "")
+
+
+# ------------------------------------------------------------------ as it goes on
+
+
+def test_tasks_are_saved_one_by_one(make_plan):
+    import re
+
+    files = RunFiles(make_plan(num_fewshot="0,2", tasks="piqa,arc_easy"), main=True)
+    assert files.read_results(0) == files.read_results(1) == {}
+    files.save_task(1, "piqa", ['{"doc_id": 0}', '{"doc_id": "一"}'], '{"a": "二"}')
+    said = read(files)
+    [name] = said["results"]
+    assert re.fullmatch(rf"results_{STAMP}\.json", name)
+    assert [cell["results"] for cell in said["cells"]] == [None, name]
+    assert said["done"] == ["piqa (2-shot)"]
+    assert said["missing"] == ["piqa (0-shot)", "arc_easy (0-shot)", "arc_easy (2-shot)"]
+    assert files.read_results(1) == {"a": "二"} and files.read_results(0) == {}
+    assert files.is_missing("piqa (0-shot)") and not files.is_missing("piqa (2-shot)")
+
+    files.save_task(1, "arc_easy", [], '{"a": 2}')
+    files.save_failure({"arc_easy (0-shot)": "no rows"})
+    files.save_failure({"piqa (0-shot)": "a bug"})
+    said = read(files)
+    assert said["results"] == [name] and files.read_results(1) == {"a": 2}, "the same file, written anew"
+    assert said["done"] == ["piqa (2-shot)", "arc_easy (2-shot)"] and said["missing"] == []
+    assert said["failed"] == {"arc_easy (0-shot)": "no rows", "piqa (0-shot)": "a bug"}
+    assert said["status"] == "running"
+    stamp = name.removeprefix("results_").removesuffix(".json")
+    assert sorted(file.name for file in files.folder.iterdir()) == [
+        name,
+        "run.json",
+        f"samples_piqa_{stamp}.jsonl",
+    ]
+    assert (files.folder / f"samples_piqa_{stamp}.jsonl").read_text(
+        encoding="utf-8"
+    ) == '{"doc_id": 0}\n{"doc_id": "一"}\n'
+    [row, _] = load_record(files.folder).read_samples(0, "piqa")
+    assert row == {"doc_id": 0}
+
+
+def test_a_stem_stands_before_the_results_and_not_in_the_samples(make_plan, tmp_path):
+    files = RunFiles(make_plan(output_path=str(tmp_path / "mine.json"), tasks="piqa"), main=True)
+    files.save_task(0, "piqa", ["{}"], "{}")
+    [name] = files.run.results
+    assert name.startswith("mine_results_") and files.folder == tmp_path
+    assert (
+        tmp_path / f"samples_piqa_{name.removeprefix('mine_results_').removesuffix('.json')}.jsonl"
+    ).is_file()
+    assert read(files)["stem"] == "mine_"
+
+
+def test_the_end_is_timed(make_plan):
+    files = RunFiles(make_plan(), main=True)
+    files.started = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+    files.save_end("complete")
+    said = read(files)
+    finished = datetime.fromisoformat(said["finished"])
+    assert said["status"] == "complete" and finished.microsecond == 0
+    assert said["seconds"] == pytest.approx((finished - files.started).total_seconds(), abs=1.1)
+    assert said["seconds"] == round(said["seconds"], 1)
+
+
+def test_of_several_processes_one_writes_run_json(make_plan):
+    files = RunFiles(make_plan(), main=False)
+    files.save_run(status="complete")
+    assert files.run.status == "complete" and not files.folder.exists()
+
+
+# ------------------------------------------------------------------ going on with an earlier run
+
+
+def begin(plan):
+    files = RunFiles(plan, main=True)
+    files.save_run(
+        started="2026-01-01T00:00:00", stem="s_", model=replace(files.run.model, fingerprint="ff", dtype="x")
+    )
+    files.save_task(0, "piqa", [], "{}")
+    files.save_failure({"arc_easy (0-shot)": "interrupted"})
+    return load_record(files.folder)
+
+
+def test_a_run_goes_on_where_it_ended(make_plan):
+    plan = make_plan(num_fewshot="0,2", output_path=None)
+    earlier = begin(make_plan(num_fewshot="0,2"))
+    files = RunFiles(plan, True, earlier)
+    run, before = files.run, earlier.run
+    assert files.folder == earlier.folder, "not the one that the request would make"
+    kept = ("started", "results", "done", "cells", "stem")
+    assert [getattr(run, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert run.started == "2026-01-01T00:00:00" and run.stem == "s_" and run.done == ("piqa (0-shot)",)
+    assert run.missing == ("arc_easy (0-shot)", "piqa (2-shot)", "arc_easy (2-shot)"), (
+        "what failed is tried again"
+    )
+    assert (run.failed, run.status) == ({}, "running")
+    assert run.model == replace(RunFiles(plan, True).run.model, fingerprint="ff")
+    [resumed] = run.resumed
+    assert datetime.fromisoformat(resumed).microsecond == 0 and datetime.fromisoformat(resumed).tzinfo
+    files.save_run()
+    again = RunFiles(plan, True, load_record(files.folder))
+    assert again.run.resumed[0] == resumed and len(again.run.resumed) == 2
+    assert sorted(file.name for file in files.folder.glob("run*")) == ["run.json"], (
+        "the same run, not an earlier one"
+    )
+
+
+def test_a_run_on_other_rows_does_not_go_on(make_plan):
+    earlier = begin(make_plan(num_fewshot=0))
+    data = dict(earlier.run.data)
+    changed = replace(data["piqa"], splits={"validation": RunSplit(1)})
+    with pytest.raises(GptaltError) as caught:
+        RunFiles(
+            make_plan(num_fewshot=0),
+            True,
+            replace(earlier, run=replace(earlier.run, data={**data, "piqa": changed})),
+        )
+    assert caught.value.what == f"piqa: its data has changed since {earlier.folder} was begun."
+    assert caught.value.hint == "Begin a new run: results on different rows do not belong together."
+    del data["piqa"]
+    assert RunFiles(make_plan(num_fewshot=0), True, replace(earlier, run=replace(earlier.run, data=data)))
+
+
+def test_a_run_of_an_older_version_does_not_go_on(make_plan):
+    earlier = begin(make_plan(num_fewshot=0))
+    with pytest.raises(GptaltError) as caught:
+        RunFiles(make_plan(num_fewshot=0), True, replace(earlier, run=Run()))
+    assert str(caught.value) == f"{earlier.folder} was begun by an older version.\nBegin a new run."
