@@ -98,9 +98,10 @@ def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
     is_ours = isinstance(name, Function) or entry.get("hf_evaluate") is True or computed_elsewhere
     if not is_ours and name not in known:
         close = nearest(str(name), known)
-        text = f"There is no metric '{name}'. {did_you_mean(str(name), known)}"
+        hint = did_you_mean(str(name), known)
         if not close:  # lm-eval goes on to ask the `evaluate` library, which needs the network
-            text += " lm-eval will look for it in the 'evaluate' library: say so with 'hf_evaluate: true'."
+            hint = "lm-eval will look for it in the 'evaluate' library: say so with 'hf_evaluate: true'."
+        text = f"There is no metric '{name}'. {hint}"
         scene.report("unknown-metric", text, *steps, "metric", level="error" if close else "warning")
     check_aggregation(scene, entry, steps)
     if isinstance(name, Function):
@@ -149,8 +150,9 @@ def check_metric_arguments(
             level: Level = "error" if crashes else "warning"  # else lm-eval goes on without it
             scene.report("unknown-field", text, *steps, key, of_key=True, level=level)
         elif is_called and signature.names and key not in signature.names and not signature.is_open:
-            text = f"The metric '{label}' takes no '{key}', it has no effect. {did_you_mean(key, takes)}"
             crashes = "predictions" in signature.names
+            effect = "lm-eval fails on it" if crashes else "it has no effect"
+            text = f"The metric '{label}' takes no '{key}': {effect}. {did_you_mean(key, takes)}"
             level = "error" if crashes else "warning"
             scene.report("unknown-argument", text, *steps, key, of_key=True, level=level)
         elif not is_called and label:

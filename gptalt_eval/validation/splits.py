@@ -42,7 +42,7 @@ def check_splits(scene: Scene, dataset: Dataset | None) -> None:
     if dataset is not None and dataset.splits:
         check_split_names(scene, [split.name for split in dataset.splits], dataset.title)
     shots = config.get("num_fewshot")
-    shots = shots if isinstance(shots, int) else None
+    shots = shots if isinstance(shots, int) and not isinstance(shots, bool) else None
     evaluated, source = find_eval_split(config), find_fewshot_split(config)
     fewshot = config.get("fewshot_config")
     has_samples = isinstance(fewshot, dict) and fewshot.get("samples") is not None

@@ -57,7 +57,7 @@ GROUPS = {
     ),
     "flags": Group(
         (f"{CORE}/commands/flags.py", f"{CORE}/contract/settings.py"),
-        ("tests/commands/test_flags.py", "tests/contract/test_spec.py"),
+        ("tests/commands/test_flags.py", "tests/contract/test_settings.py"),
     ),
     "expand": Group(
         (f"{CORE}/planning/expand.py",),
@@ -74,14 +74,17 @@ GROUPS = {
     "validation": Group(
         tuple(
             f"{CORE}/validation/{name}.py"
-            for name in ("metrics", "answers", "prompts", "rows", "groups", "splits")
+            for name in ("metrics", "items", "prompts", "rows", "groups", "splits", "fields", "functions")
         ),
         ("tests/validation",),
     ),
-    "record": Group((f"{CORE}/contract/record.py",), ("tests/contract/test_record.py",)),
+    "record": Group(
+        tuple(f"{CORE}/contract/{name}.py" for name in ("record", "run", "typed")),
+        ("tests/contract/test_record.py", "tests/contract/test_typed.py"),
+    ),
     "runfiles": Group(
         (f"{CORE}/running/runfiles.py",),
-        ("tests/contract/test_record.py", "tests/running/test_execute.py"),
+        ("tests/running/test_runfiles.py", "tests/contract/test_record.py"),
         LM_EVAL,
     ),
     "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_elo.py",), STATS),
