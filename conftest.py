@@ -55,6 +55,22 @@ def browser(tmp_path) -> Browser:
     return Browser(program, tmp_path / "profile")
 
 
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory) -> dict[str, Path]:
+    """The wheels of the core and of every plugin, by distribution; the workers of one run build them once."""
+    from environments import build_wheels
+    from filelock import FileLock
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "wheels"
+    with FileLock(shared / "wheels.lock"):
+        if not folder.is_dir():
+            build_wheels(folder)
+    return {wheel.name.split("-")[0].replace("_", "-"): wheel for wheel in folder.glob("*.whl")}
+
+
 @pytest.fixture
 def plugins():
     """The core with the scripted model."""

@@ -9,31 +9,50 @@ import sysconfig
 import venv
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[1] / "plugins" / "gptalt-eval-plugin-example"
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "plugins" / "gptalt-eval-plugin-example"
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+OFFLINE = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+
+
+def build_wheels(folder: Path) -> None:
+    """The core's wheel and every plugin's."""
+    projects = [ROOT, *sorted((ROOT / "plugins").glob("gptalt-eval-plugin-*"))]
+    words = [*PIP, "wheel", *OFFLINE, "--wheel-dir", str(folder), *map(str, projects)]
+    subprocess.run(words, check=True, capture_output=True, text=True)
 
 
 class FreshEnvironment:
-    """A virtual environment that sees this one's packages, and may have more of its own."""
+    """A virtual environment with the dependencies of this one, and nothing of gptalt-eval until it is installed."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=False)
+        self.folder = folder
         self.python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
         self.cache = folder / "cache"
         asked = [str(self.python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-        site_packages = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
-        # addsitedir, not just the path: it reads this environment's own .pth files (an editable install) too
-        ours = sysconfig.get_path("purelib")
-        (site_packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")
+        self.packages = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
+        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+            # linked one by one, so that what this environment has of ours stays outside
+            if "gptalt" not in entry.name.lower() and entry.suffix != ".pth":
+                (self.packages / entry.name).symlink_to(entry)
 
-    def install(self, *projects: Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-index"]
-        options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-        subprocess.run([*pip, *options, *map(str, projects)], check=True, capture_output=True, text=True)
+    def install(self, *projects: Path | str) -> None:
+        """Wheels, folders of projects, or ``-e`` before one."""
+        words = [*PIP, "--python", str(self.python), "install", *OFFLINE, *map(str, projects)]
+        subprocess.run(words, check=True, capture_output=True, text=True)
 
     def run(self, *arguments: str, cwd: Path, plugins: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Python with these arguments.
+
+        Args:
+            plugins: the allow-list; None: all that is installed.
+        """
         names = ("GPTALT_DATA", "GPTALT_EVAL_LOAD_PLUGINS", "PYTHONPATH")
         environment = {key: value for key, value in os.environ.items() if key not in names}
-        environment |= {"GPTALT_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1"}
+        # what the program itself installs needs no network either
+        pip = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        environment |= {"GPTALT_CACHE": str(self.cache), "HF_HUB_OFFLINE": "1", **pip}
         if plugins is not None:
             environment["GPTALT_EVAL_LOAD_PLUGINS"] = plugins
         command = [str(self.python), *arguments]
@@ -44,5 +63,4 @@ class FreshEnvironment:
     def gptalt_eval(
         self, *arguments: str, cwd: Path, plugins: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        program = "from gptalt_eval.commands.cli import main; raise SystemExit(main())"
-        return self.run("-c", program, *arguments, cwd=cwd, plugins=plugins)
+        return self.run(str(self.python.with_name("gptalt-eval")), *arguments, cwd=cwd, plugins=plugins)

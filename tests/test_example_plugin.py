@@ -96,12 +96,10 @@ def write_broken_plugins(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory) -> FreshEnvironment:
-    pytest.importorskip("pip")
-    pytest.importorskip("hatchling")
+def fresh(tmp_path_factory, wheels) -> FreshEnvironment:
     folder = tmp_path_factory.mktemp("example")
     environment = FreshEnvironment(folder / "venv")
-    environment.install(EXAMPLE, *write_broken_plugins(folder))
+    environment.install(wheels["gptalt-eval"], wheels[EXAMPLE.name], *write_broken_plugins(folder))
     return environment
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from gptalt_eval.commands.checkout import find_checkout
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plugins import PREFIX
 from gptalt_eval.contract.types import Installed
@@ -179,12 +180,8 @@ def render_golden(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 def find_task_folder(folder: Path) -> Path:
     """``task_yamls/`` of the checkout of gptalt-eval that ``folder`` lies in, else ``folder`` itself."""
-    for parent in (folder, *folder.parents):
-        if (parent / "task_yamls").is_dir() and (
-            parent / "gptalt_eval" / "contract" / "hookspecs.py"
-        ).is_file():
-            return parent / "task_yamls"
-    return folder
+    checkout = find_checkout(folder)
+    return checkout / "task_yamls" if checkout else folder
 
 
 def check_name(noun: str, name: str, pattern: re.Pattern[str], rule: str, joint: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gptalt_eval.commands.install import run_install
+from gptalt_eval.commands.install import run_install, run_uninstall
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.run import run_grid, run_report, run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
@@ -77,7 +77,15 @@ COMPARE = (
     Option(("--metric",), {"metavar": "NAME", "help": "default: each task's first"}),
     JSON,
 )
-INSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
+INSTALL = (
+    Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "a plugin's name, a ./FOLDER or a wheel"}),
+    Option(
+        ("-r", "--requirement"),
+        {"dest": "requirements", "action": "append", "default": [], "type": Path, "metavar": "FILE",
+         "help": "a requirements file, as pip reads it"},
+    ),
+)  # fmt: skip
+UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
 RERUN = (Option(("run",), {"metavar": "RUN", "help": "a run's folder"}),)
 
 
@@ -89,7 +97,8 @@ def list_commands() -> list[Command]:
         Command(
             "plugins", "what is installed, what each brings, what is wrong with it", run_plugins, (JSON,)
         ),
-        Command("install", "'install medqa' is pip install gptalt-eval-plugin-medqa", run_install, INSTALL),
+        Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
+        Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
         Command("report", "write report.html of one run or several", run_report, REPORT),
         Command("grid", "evaluate models x prompt styles x shots as one experiment", run_grid, GRID),
         Command(
