@@ -1,4 +1,5 @@
 # make demo   a real model on a sample of every standard benchmark (installs itself first)
+# make install  the program and its plugins into .venv, without what only tests need
 # make vote   two variants of the demo's model answer nine questions; vote which answer is better
 # make test   the whole test suite
 # make lint   ruff and mypy
@@ -8,11 +9,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo vote test lint mutants bench changelog clean
+.PHONY: demo install vote test lint mutants bench changelog clean
 
 # the example is there to copy from
 PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+ACTIVATE := To put gptalt-eval on the PATH of this shell, type:  . $(BIN)/activate
 
 # installed once, and again when what is to be installed changes: for users, and with what developers need
 .venv/plain: pyproject.toml constraints.txt $(PLUGINS:=/pyproject.toml)
@@ -29,12 +32,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/plain
 	@$(BIN)/gptalt-eval --model smollm2 --tasks gptalt_demo --data_dir sample --batch_size 8 --gen_kwargs max_gen_toks=64
 	@echo
-	@echo "Open the report in a browser. Then try:"
-	@echo "  $(BIN)/gptalt-eval ls tasks                      what else there is to run"
-	@echo "  $(BIN)/gptalt-eval show task arc_easy            a prompt as the model gets it"
-	@echo "  $(BIN)/gptalt-eval --model smollm2 --tasks arc_easy --data_dir FOLDER    on the real files"
-	@echo "  $(BIN)/gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
+	@echo "Open the report in a browser. $(ACTIVATE)"
+	@echo "Then try:"
+	@echo "  gptalt-eval ls tasks                             what else there is to run"
+	@echo "  gptalt-eval show task arc_easy                   a prompt as the model gets it"
+	@echo "  gptalt-eval --model smollm2 --tasks medqa_zh --data_dir sample           medicine in Chinese, a plugin"
+	@echo "  gptalt-eval --model smollm2 --tasks arc_easy --data_dir FOLDER           on the real files"
+	@echo "  gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
 	@echo "  make vote                                        judge two variants' answers yourself, blind"
+
+install: .venv/plain
+	@echo "gptalt-eval and its plugins are in .venv. $(ACTIVATE)"
 
 ASK := $(BIN)/gptalt-eval answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
 

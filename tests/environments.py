@@ -23,9 +23,14 @@ def build_wheels(folder: Path) -> None:
 
 
 class FreshEnvironment:
-    """A virtual environment with the dependencies of this one, and nothing of gptalt-eval until it is installed."""
+    """A virtual environment with the dependencies of this one, and of gptalt-eval what is installed into it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it is made.
+        projects: installed at once, as by :meth:`install`.
+    """
+
+    def __init__(self, folder: Path, *projects: Path | str) -> None:
         venv.create(folder, with_pip=False)
         self.folder = folder
         self.python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -36,6 +41,7 @@ class FreshEnvironment:
             # linked one by one, so that what this environment has of ours stays outside
             if "gptalt" not in entry.name.lower() and entry.suffix != ".pth":
                 (self.packages / entry.name).symlink_to(entry)
+        self.install(*projects)
 
     def install(self, *projects: Path | str) -> None:
         """Wheels, folders of projects, or ``-e`` before one."""

@@ -98,9 +98,8 @@ def write_broken_plugins(folder: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory, wheels) -> FreshEnvironment:
     folder = tmp_path_factory.mktemp("example")
-    environment = FreshEnvironment(folder / "venv")
-    environment.install(wheels["gptalt-eval"], wheels[EXAMPLE.name], *write_broken_plugins(folder))
-    return environment
+    plugins = (wheels[EXAMPLE.name], *write_broken_plugins(folder))
+    return FreshEnvironment(folder / "venv", wheels["gptalt-eval"], *plugins)
 
 
 def read_rows(split: str) -> list[dict]:

@@ -25,10 +25,17 @@ def commands(name):
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_commands_are_understood(name):
+def list_demos_commands():
+    """What ``make demo`` suggests: a command, and after two blanks what it is for."""
+    suggested = re.findall(r'@echo "  (.*)"$', (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    return [line.split("  ")[0] for line in suggested]
+
+
+@pytest.mark.parametrize("given", [commands(READMES[0]), list_demos_commands()], ids=["README", "make demo"])
+def test_commands_are_understood(given):
     parser = make_parser(gather_commands(make_plugin_set()))
-    for command in commands(name):
+    assert len(given) > 5
+    for command in given:
         words = shlex.split(command)
         if words[0] == "make":
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()

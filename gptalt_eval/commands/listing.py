@@ -108,6 +108,8 @@ def list_plugins(catalog: Catalog) -> Iterable[dict[str, str]]:
     from gptalt_eval.planning.known import KNOWN
 
     for name, owner in catalog.plugins.owners.items():
+        if owner.distribution == "gptalt-eval" and name != "builtin":
+            continue  # the core registers in parts, and is one to its users
         yield {
             "name": name,
             "state": "installed",

@@ -218,8 +218,7 @@ def test_what_pip_cannot_uninstall(pip, monkeypatch, capsys):
 @pytest.mark.install
 @pytest.mark.xdist_group("install")
 def test_installed_used_and_uninstalled(wheels, tmp_path):
-    environment = FreshEnvironment(tmp_path / "environment")
-    environment.install(wheels["gptalt-eval"])
+    environment = FreshEnvironment(tmp_path / "environment", wheels["gptalt-eval"])
     shutil.copytree(PLUGINS / "gptalt-eval-plugin-example", tmp_path / "mine")
 
     def list_models():
@@ -238,8 +237,7 @@ def test_installed_used_and_uninstalled(wheels, tmp_path):
 @pytest.mark.install
 @pytest.mark.xdist_group("install")
 def test_medqa_of_the_checkout_is_installed_and_runs(wheels, tmp_path):
-    environment = FreshEnvironment(tmp_path / "environment")
-    environment.install(wheels["gptalt-eval"])
+    environment = FreshEnvironment(tmp_path / "environment", wheels["gptalt-eval"])
     run = ("--model", "dummy", "--tasks", "medqa_zh", "--data_dir", "sample")
 
     refused = environment.gptalt_eval(*run, cwd=tmp_path)

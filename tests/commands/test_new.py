@@ -165,13 +165,10 @@ def test_a_folder_that_cannot_be_written(here):
 
 
 @pytest.mark.install
-def test_a_new_plugin_installs_and_its_own_tests_pass(here):
-    pytest.importorskip("pip")
-    pytest.importorskip("hatchling")
+def test_a_new_plugin_installs_and_its_own_tests_pass(here, wheels):
     type_new("plugin", "night-sky")
     project = here / "gptalt-eval-plugin-night-sky"
-    environment = FreshEnvironment(here / "venv")
-    environment.install(project)
+    environment = FreshEnvironment(here / "venv", wheels["gptalt-eval"], project)
 
     listed = environment.gptalt_eval("ls", "tasks", cwd=here, plugins="night-sky")
     tested = environment.run("-m", "pytest", cwd=project, plugins="night-sky")
@@ -324,10 +321,8 @@ def is_printed(expected: str, printed: str) -> bool:
 
 
 @pytest.mark.install
-def test_contributing_says_what_happens(here):
-    pytest.importorskip("pip")
-    pytest.importorskip("hatchling")
-    environment = FreshEnvironment(here / "venv")
+def test_contributing_says_what_happens(here, wheels):
+    environment = FreshEnvironment(here / "venv", wheels["gptalt-eval"])
     (here / "work").mkdir()
     folder = here / "work"
     ran = []
