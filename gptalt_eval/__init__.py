@@ -42,14 +42,12 @@ from gptalt_eval.contract.types import (
 )
 from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
 from gptalt_eval.machine.version import __version__ as __version__
-from gptalt_eval.results.figures import PAGE_INK, PAGE_LINE, make_svg
+from gptalt_eval.results.figures import make_svg, page_style
 
 if TYPE_CHECKING:
     from gptalt_eval.running.api import evaluate
 
 __all__ = [
-    "PAGE_INK",
-    "PAGE_LINE",
     "Cell",
     "Command",
     "DataError",
@@ -80,6 +78,7 @@ __all__ = [
     "from_rows",
     "hookimpl",
     "make_svg",
+    "page_style",
     "read_json",
     "read_jsonl",
 ]

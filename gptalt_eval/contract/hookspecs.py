@@ -7,7 +7,7 @@ those you do not use. docs/plugins.md has an example of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,3 @@ def report_sections(record: Record) -> Iterable[ReportSection]:  # type: ignore[
     Args:
         record: the run that is being reported.
     """
-
-
-@hookspec
-def describe_environment() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Contribute facts for ``run.json`` (versions of your dependencies, hardware you use)."""

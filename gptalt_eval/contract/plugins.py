@@ -86,14 +86,9 @@ class Plugins:
             yield from ((owner, value) for value in self._iterate(owner, hook, values))
 
     def collect(self, hook: str, **arguments: object) -> Iterator[tuple[Owner, Any]]:
-        """Call a hook with arguments; yields (owner, the list or mapping that it returned)."""
-        for owner, value in self._call(hook, arguments):
-            if hook in KINDS:
-                yield owner, list(self._iterate(owner, hook, value))
-            elif isinstance(value, Mapping):
-                yield owner, value
-            else:
-                self.blame(owner, f"{hook} gave {value!r:.80}, which is no mapping.", "Return a dict.")
+        """Call a contributing hook with arguments; yields (owner, the list that it returned)."""
+        for owner, values in self._call(hook, arguments):
+            yield owner, list(self._iterate(owner, hook, values))
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Call an observing hook of every plugin."""

@@ -1,25 +1,33 @@
 """The report's figures: matplotlib's SVG, to be put into the page.
 
 Text stays text, in the page's own fonts, so that Chinese names need no font here; colours follow the page,
-light or dark.
+light or dark: a figure is drawn in the colours of the light page, and SVG names them as the page does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 #: Okabe and Ito's colours, told apart by the colour-blind too (https://jfly.uni-koeln.de/color)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: drawn in these, and then given to the page's own style
-PAGE_INK, PAGE_LINE = "#010203", "#040506"
-PAGE_COLOURS = {PAGE_INK: "var(--ink)", PAGE_LINE: "var(--line)"}
+#: of the light page, each one off, so that nothing else is taken for them
+INK, LINE = "#1c2431", "#dde3eb"
+STYLE: Mapping[str, Any] = MappingProxyType({
+    "text.color": INK, "text.parse_math": False, "axes.labelcolor": INK, "axes.edgecolor": LINE,
+    "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": LINE, "grid.linewidth": 0.8,
+    "xtick.color": LINE, "ytick.color": LINE, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.frameon": False, "legend.fontsize": 9,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,21 @@ class Line:
     points: Sequence[Point]
 
 
+@contextlib.contextmanager
+def page_style() -> Iterator[None]:
+    """Matplotlib's settings for the figures of a page; also a decorator of what draws one.
+
+    Text is in the page's ink, axes and grid in the colour of its lines, and what comes from models and data
+    is never taken for a formula. The figure then goes to :func:`make_svg` or, for a white page, to
+    matplotlib's own ``savefig`` (inside ``page_style`` too: ticks are made only then).
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(dict(STYLE)):
+        yield
+
+
+@page_style()
 def draw_curves(title: str, lines: Sequence[Line]) -> str:
     """Scores over the number of shots, each with its interval as a band; SVG."""
     figure, axes = make_axes(5.6, 3.2)
@@ -68,6 +91,7 @@ def draw_curves(title: str, lines: Sequence[Line]) -> str:
     return finish(figure, axes, title, entries)
 
 
+@page_style()
 def draw_dumbbells(title: str, names: tuple[str, str], pairs: Sequence[tuple[str, Point, Point]]) -> str:
     """Two scores of each arm on one line, with their intervals; SVG."""
     figure, axes = make_axes(5.6, 0.9 + 0.42 * len(pairs))
@@ -76,7 +100,7 @@ def draw_dumbbells(title: str, names: tuple[str, str], pairs: Sequence[tuple[str
         axes.plot(
             [first.value, second.value],
             [row, row],
-            color=PAGE_LINE,
+            color=LINE,
             linewidth=4,
             zorder=1,
             solid_capstyle="round",
@@ -109,35 +133,24 @@ def make_axes(width: float, height: float) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    axes.grid(color=PAGE_LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(PAGE_LINE)
-    axes.tick_params(colors=PAGE_INK, color=PAGE_LINE, labelsize=9)
-    axes.xaxis.label.set_color(PAGE_INK)
-    return figure, axes
+    return figure, figure.add_subplot()
 
 
 def finish(figure: Any, axes: Any, title: str, entries: Sequence[tuple[Any, str]]) -> str:
-    axes.set_title(title, color=PAGE_INK, fontsize=11, loc="left", parse_math=False)
+    axes.set_title(title)
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": min(len(entries), 3)}
-    legend = axes.legend(
-        [handle for handle, _ in entries], ["" for _ in entries], frameon=False, fontsize=9, **place
-    )
+    legend = axes.legend([handle for handle, _ in entries], ["" for _ in entries], **place)
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=name, color=PAGE_INK, parse_math=False)
-    for text in axes.get_yticklabels():
-        text.set_parse_math(False)
+        text.set(text=name)  # a label that begins with "_" would be left out
     return make_svg(figure, title)
 
 
+@page_style()
 def make_svg(figure: Any, name: str) -> str:
     """A figure of matplotlib as SVG for a page.
 
-    Text stays text in the page's fonts, the size is the page's, and what was drawn in ``PAGE_INK`` and
-    ``PAGE_LINE`` has its colours, light or dark.
+    Text stays text in the page's fonts, the size is the page's, and what was drawn in :func:`page_style` has
+    the page's colours, light or dark.
 
     Args:
         figure: matplotlib's.
@@ -153,8 +166,7 @@ def make_svg(figure: Any, name: str) -> str:
         figure.savefig(written, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
     svg = written.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    for colour, variable in PAGE_COLOURS.items():
-        svg = svg.replace(colour, variable)
+    svg = svg.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
     for side in ("width", "height"):
         svg = re.sub(rf'(<svg\b[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
     prefix = f"f{zlib.crc32(name.encode()):08x}"

@@ -53,8 +53,6 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
     """Load the model and evaluate every cell, saving task by task."""
     if plan.spec.cache_requests == "delete":
         evaluation.delete_request_cache()
-    if plan.spec.check_integrity:
-        evaluation.check_integrity(plan.spec.tasks)
     tasks.set_seeds(plan.spec, with_torch=plan.model.item.create is None)
     with evaluation.quiet(None):
         tables.prepare_big_files(plan)

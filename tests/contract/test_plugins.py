@@ -435,10 +435,6 @@ class Everything:
     def report_sections(self, record):
         return [ReportSection("Sums of our own", f"<p>{record.model} counted.</p>")]
 
-    @hookimpl
-    def describe_environment(self):
-        return {"abacus": "2.0"}
-
 
 @pytest.fixture
 def everything(tmp_path):
@@ -486,16 +482,12 @@ def test_what_is_no_command_leaves_the_others(everything, capsys):
     assert plugins.problems[0].what == "register_commands gave 'greet', which is no Command."
 
 
-def test_sections_and_facts_of_another_kind_are_left_out(everything, tmp_path):
+def test_sections_of_another_kind_are_left_out(everything, tmp_path):
     class Odd:
         @hookimpl
         def report_sections(self, record):
             yield "<p>no section</p>"
             raise RuntimeError("halfway")
-
-        @hookimpl
-        def describe_environment(self):
-            return ["abacus"]
 
     plugins = make_plugin_set(Odd(), everything)
 

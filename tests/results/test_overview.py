@@ -7,9 +7,11 @@ import xml.etree.ElementTree as ET
 import pytest
 from rich.console import Console
 
+import gptalt_eval
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model
+from gptalt_eval.results import figures
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, Row
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
@@ -150,8 +152,26 @@ def test_figures_are_svg_with_text_as_text():
         texts = ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
         assert HOSTILE in texts
         assert "<script" not in svg
-        assert "var(--ink)" in svg and "#010203" not in svg
+        assert "var(--ink)" in svg and "var(--line)" in svg
+        assert not {figures.INK, figures.LINE} & set(re.findall(r"#[0-9a-f]{6}", svg))
     assert "题目 $x$" in curves
+
+
+def test_a_figure_in_the_pages_style_has_its_colours_and_leaves_matplotlib_alone():
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    @gptalt_eval.page_style()
+    def draw():
+        axes = (figure := Figure()).add_subplot()
+        axes.set_title("$x$")
+        return figure
+
+    svg = gptalt_eval.make_svg(draw(), "own")
+    title = next(line for line in svg.splitlines() if "$x$" in line)
+    assert "fill: var(--ink)" in title
+    assert svg.count("stroke: var(--line)") > 4
+    assert matplotlib.rcParams["text.color"] == "black"
 
 
 def test_figures_are_the_same_each_time():

@@ -370,10 +370,6 @@ class Observer:
     def run_finished(self, record):
         self.seen.append(("finished", record.run.status))
 
-    @hookimpl
-    def describe_environment(self):
-        return {"weather": "fair"}
-
 
 class Faulty:
     @hookimpl

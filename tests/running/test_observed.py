@@ -13,7 +13,7 @@ from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.observed import ObservedLM
 
 
-class Watcher:
+class Counter:
     def __init__(self):
         self.asks, self.answers, self.tokens = 0, 0, []
 
@@ -76,7 +76,7 @@ def lm():
 
 
 def test_expected_answers_are_found_and_computed_only_as_far_as_needed(lm):
-    watcher = Watcher()
+    watcher = Counter()
     observed = ObservedLM(lm, watcher)
     observed.expect(REQUESTS)
     assert observed.loglikelihood(REQUESTS[4:]) == [(-5.0, False), (-6.0, False)]
@@ -88,7 +88,7 @@ def test_expected_answers_are_found_and_computed_only_as_far_as_needed(lm):
 
 
 def test_a_request_that_nobody_expected_is_asked_plainly(lm):
-    watcher = Watcher()
+    watcher = Counter()
     observed = ObservedLM(lm, watcher)
     observed.expect(REQUESTS[:2])
     asked = [*REQUESTS[:2], *make_requests("surprise")]
@@ -98,7 +98,7 @@ def test_a_request_that_nobody_expected_is_asked_plainly(lm):
 
 
 def test_identical_requests_are_computed_once(lm):
-    observed = ObservedLM(lm, Watcher())
+    observed = ObservedLM(lm, Counter())
     observed.expect([*REQUESTS, *REQUESTS])
     assert len(observed.loglikelihood([*REQUESTS, *REQUESTS])) == 12
     assert len(lm.streamed) == 6
@@ -106,11 +106,11 @@ def test_identical_requests_are_computed_once(lm):
 
 def test_answers_computed_ahead_are_kept_and_not_computed_again(lm, tmp_path):
     """As after a stop: the second run starts with what the first had streamed."""
-    first = ObservedLM(lm, Watcher(), Answers(tmp_path / "answers.jsonl"))
+    first = ObservedLM(lm, Counter(), Answers(tmp_path / "answers.jsonl"))
     first.expect(REQUESTS)
     first.loglikelihood(REQUESTS[4:])
     second_lm = Streaming()
-    second = ObservedLM(second_lm, Watcher(), Answers(tmp_path / "answers.jsonl"))
+    second = ObservedLM(second_lm, Counter(), Answers(tmp_path / "answers.jsonl"))
     second.expect(REQUESTS)
     assert [answer for answer, _ in second.loglikelihood(REQUESTS)] == [-1, -2, -3, -4, -5, -6]
     assert sorted(second_lm.streamed) == sorted(request.args for request in REQUESTS[:4])
@@ -119,7 +119,7 @@ def test_answers_computed_ahead_are_kept_and_not_computed_again(lm, tmp_path):
 def test_what_is_missing_of_a_run_is_laid_out_with_all_of_it(lm, tmp_path):
     answers = Answers(tmp_path / "answers.jsonl")
     answers.keep("loglikelihood", REQUESTS[3].args, (-4.0, False))
-    observed = ObservedLM(lm, Watcher(), answers)
+    observed = ObservedLM(lm, Counter(), answers)
     observed.expect(REQUESTS, missing={request.args for request in REQUESTS[2:5]})
     assert [answer for answer, _ in observed.loglikelihood(REQUESTS[2:5])] == [-3, -4, -5]
     assert lm.laid_out == [request.args for request in REQUESTS]
@@ -129,7 +129,7 @@ def test_what_is_missing_of_a_run_is_laid_out_with_all_of_it(lm, tmp_path):
 
 def test_a_model_that_cannot_stream_expects_nothing(lm):
     lm.choice.engine = None
-    observed = ObservedLM(lm, Watcher())
+    observed = ObservedLM(lm, Counter())
     observed.expect(REQUESTS)
     observed.loglikelihood(REQUESTS)
     assert lm.streamed == []
@@ -142,7 +142,7 @@ def test_an_interruption_passes_through(lm):
         raise KeyboardInterrupt
 
     lm.stream_loglikelihood = interrupt
-    observed = ObservedLM(lm, Watcher())
+    observed = ObservedLM(lm, Counter())
     observed.expect(REQUESTS)
     assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
     with pytest.raises(KeyboardInterrupt):

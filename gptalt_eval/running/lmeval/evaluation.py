@@ -16,7 +16,6 @@ from lm_eval import evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
@@ -221,17 +220,6 @@ def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | N
 
 def dump_results(results: Mapping[str, Any]) -> str:
     return seams.dump_json(results, indent=2)
-
-
-def check_integrity(names: Sequence[str]) -> None:
-    """lm-eval's own tests of its tasks, where they are installed (its wheel leaves them out)."""
-    try:
-        seams.check_tasks(list(names))
-    except FileNotFoundError as error:
-        text = "--check_integrity: lm-eval's wheel leaves its tests out, so there is nothing to run."
-        raise GptaltError(
-            text, "Leave the flag out, or install lm-eval from a checkout (pip install -e)."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from lm_eval.api.model import LM
 
+from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
 
 REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
-
-
-class Watcher(Protocol):
-    """Is told how far a task is."""
-
-    def asked(self, requests: int) -> None:
-        """So many requests go to the model now."""
-
-    def answered(self, requests: int) -> None:
-        """So many more of them are answered."""
-
-    def computed(self, tokens: int, total: int, asked: int, seconds: float) -> None:
-        """Of ``total`` tokens, to which the requests' ``asked`` come down, so many are computed by now."""
 
 
 class ObservedLM:
@@ -31,20 +19,20 @@ class ObservedLM:
 
     Args:
         lm: the model.
-        watcher: told of requests and answers.
+        display: told of requests and answers.
         answers: where they are kept; what is there already is not asked for again.
     """
 
-    def __init__(self, lm: LM, watcher: Watcher, answers: Answers | None = None) -> None:
+    def __init__(self, lm: LM, display: Display, answers: Answers | None = None) -> None:
         self.lm = lm
-        self.watcher = watcher
+        self.display = display
         self.answers = answers
         self.ahead: dict[Any, Any] = {}  # answers that came before they were asked for
         self.coming: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
         seams.hear_answers(lm, self.hear)
         if can_stream(lm):
-            lm.progress = lambda progress: watcher.computed(
+            lm.progress = lambda progress: display.computed(
                 progress.computed, progress.total, progress.asked, progress.seconds
             )
 
@@ -61,7 +49,7 @@ class ObservedLM:
         """An answer, as soon as the model has it."""
         if request_type == "loglikelihood" and arguments in self.expected:
             return  # kept when it is pulled, counted when it is asked for
-        self.watcher.answered(1)
+        self.display.answered(1)
         self.keep(request_type, arguments, answer)
 
     def expect(self, requests: Sequence[Any], missing: Collection[Any] | None = None) -> None:
@@ -111,7 +99,7 @@ class ObservedLM:
         return self.answers.recall(request_type, request.args) if self.answers else None
 
     def _ask(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
-        self.watcher.asked(len(requests))
+        self.display.asked(len(requests))
         answers: dict[int, Any] = {}
         for position, request in enumerate(requests):
             is_choice = request_type == "loglikelihood"
@@ -121,7 +109,7 @@ class ObservedLM:
                 answers[position] = self.ahead[request.args]
             elif (answer := self.recall(request_type, request)) is not None:
                 answers[position] = answer
-        self.watcher.answered(len(answers))
+        self.display.answered(len(answers))
         open_positions = [position for position in range(len(requests)) if position not in answers]
         if open_positions:
             new = getattr(self.lm, request_type)([requests[position] for position in open_positions])

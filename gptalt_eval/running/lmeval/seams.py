@@ -18,7 +18,7 @@ from unittest import mock
 import datasets
 from lm_eval import utils
 from lm_eval.api.model import LM, CacheHook, hash_args
-from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size, run_task_tests
+from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size
 from tqdm.std import tqdm
 
 PARTS = {  # of a result: where lm-eval gathers them
@@ -101,15 +101,6 @@ def count_limited(task: Any, limit: float | None) -> int | None:
     """How many rows ``--limit`` leaves, a share of them included; None: all."""
     limited: int | None = get_sample_size(task, limit)
     return limited
-
-
-def check_tasks(names: list[str]) -> None:
-    """lm-eval's own tests of its tasks.
-
-    Raises:
-        FileNotFoundError: they are not installed (lm-eval's wheel leaves them out).
-    """
-    run_task_tests(task_list=names)
 
 
 # ------------------------------------------------------------------ answers

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gptalt_eval import PAGE_INK, PAGE_LINE
+from gptalt_eval import page_style
 from gptalt_eval_plugin_elo.ratings import Floats
 from gptalt_eval_plugin_elo.tables import Calibration
 
 
+@page_style()
 def draw_heat_map(
     title: str, models: Sequence[str], shares: Floats, counts: np.ndarray | None = None, centred: bool = False
 ) -> Any:
@@ -43,33 +44,28 @@ def draw_heat_map(
     axes.set_xticks(range(len(models)), models, rotation=45, ha="left", rotation_mode="anchor")
     axes.set_yticks(range(len(models)), models)
     axes.xaxis.set_ticks_position("top")
-    axes.tick_params(length=0, colors=PAGE_INK, labelsize=9)
-    axes.set_title(title, color=PAGE_INK, fontsize=11, loc="left", parse_math=False, pad=14)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)
+    axes.tick_params(length=0)
+    axes.set_title(title, pad=14)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
     return figure
 
 
+@page_style()
 def draw_calibration(bins: Sequence[Calibration]) -> Any:
     """Actual over predicted shares; on the diagonal, ratings say what votes do."""
     figure, axes = make_axes(4.6, 3.6)
-    axes.plot([0.5, 1], [0.5, 1], color=PAGE_LINE, linewidth=1.5)
+    axes.plot([0.5, 1], [0.5, 1], color=axes.spines["left"].get_edgecolor(), linewidth=1.5)
     most = max((each.votes for each in bins), default=1)
     for each in bins:
         axes.scatter(each.predicted, each.actual, s=20 + 160 * each.votes / most, color="#0072b2", alpha=0.75)
         axes.annotate(
             f"{each.votes:,}", (each.predicted, each.actual), (6, -9), textcoords="offset points",
-            color=PAGE_INK, fontsize=8,
+            fontsize=8,
         )  # fmt: skip
-    axes.set_xlabel("predicted share of the stronger model", color=PAGE_INK)
-    axes.set_ylabel("actual share", color=PAGE_INK)
-    axes.set_title("Calibration (votes behind each point)", color=PAGE_INK, fontsize=11, loc="left")
-    axes.tick_params(colors=PAGE_INK, labelsize=9)
-    axes.grid(color=PAGE_LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(PAGE_LINE)
+    axes.set_xlabel("predicted share of the stronger model")
+    axes.set_ylabel("actual share")
+    axes.set_title("Calibration (votes behind each point)")
     return figure
 
 
@@ -77,12 +73,10 @@ def make_axes(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return figure, axes
+    return figure, figure.add_subplot()
 
 
+@page_style()
 def save_png(figure: Any, path: Path) -> None:
     """For a white page."""
     import matplotlib
