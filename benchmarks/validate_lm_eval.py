@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from gptalt_eval.contract.plugins import load_plugins
+from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.index import find_lm_eval_tasks, find_yaml_files, read_lm_eval_tasks

@@ -20,13 +20,14 @@ from gptalt_eval.contract.errors import (
     RequestErrors,
     UnknownNameError,
 )
-from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.replies import find_choice, find_text
 from gptalt_eval.contract.types import (
     Command,
     Dataset,
+    Hook,
     Installed,
     Model,
     Option,
@@ -37,8 +38,6 @@ from gptalt_eval.contract.types import (
     ReportSection,
     Sample,
     Split,
-    Vote,
-    VoteFormat,
 )
 from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
 from gptalt_eval.machine.version import __version__ as __version__
@@ -48,11 +47,13 @@ if TYPE_CHECKING:
     from gptalt_eval.running.api import evaluate
 
 __all__ = [
+    "HOOK_API",
     "Cell",
     "Command",
     "DataError",
     "Dataset",
     "GptaltError",
+    "Hook",
     "Installed",
     "InterruptedRun",
     "Model",
@@ -70,8 +71,6 @@ __all__ = [
     "Sample",
     "Split",
     "UnknownNameError",
-    "Vote",
-    "VoteFormat",
     "evaluate",
     "find_choice",
     "find_text",

@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from gptalt_eval.commands import subcommands
+from gptalt_eval.contract.discovery import register_core
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.plugins import Plugins, register_core
+from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.types import Model, Owner
 from gptalt_eval.planning import builtin
 

@@ -19,18 +19,14 @@ from gptalt_eval.testing import make_plugin_set
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-HOOKS = {
-    name: function
-    for name, function in vars(hookspecs).items()
-    if hasattr(function, f"{hookspecs.GROUP}_spec") and inspect.isfunction(function)
-}
+HOOKS = {hook.name: hook.spec for hook in hookspecs.HOOKS}
 DOCUMENTED = dict(re.findall(r"^### `(\w+)(\(.*)`$", PAGE, re.MULTILINE))
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SHOWN = [block for block in BLOCKS if "@hookimpl" in block]
 
 
 def list_hooks(source: str) -> set[str]:
-    return set(re.findall(r"@hookimpl\s+def (\w+)", source))
+    return set(re.findall(r"@hookimpl(?:\(.*\))?\s+def (\w+)", source))
 
 
 def make_module(source: str, folder: Path, name: str) -> types.ModuleType:
@@ -108,6 +104,11 @@ def test_the_shown_reader_reads(shown, tmp_path):
 def test_the_shown_command_runs(shown, capsys):
     assert cli.dispatch(["greet", "--times", "2"], shown) == 0
     assert capsys.readouterr().out == f"Hello from {len(shown.owners)} plugins.\n" * 2
+
+
+def test_the_shown_hook_is_called(shown, capsys):
+    assert cli.dispatch(["welcome"], shown) == 0
+    assert capsys.readouterr().out == "Good morning\nGood evening\n"
 
 
 def test_the_shown_test_passes(make_plugins, scripted_model, tmp_path):

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from gptalt_eval.commands import subcommands
 from gptalt_eval.commands.flags import add_run_flags
 from gptalt_eval.commands.parser import Parser, add_commands
+from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.plugins import load_plugins
 from gptalt_eval.contract.types import Command, Installed
 from gptalt_eval.planning import builtin
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from gptalt_eval.commands.checkout import find_checkout
+from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.hookspecs import GROUP
-from gptalt_eval.contract.plugins import PREFIX
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning.known import KNOWN
 

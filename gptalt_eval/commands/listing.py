@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.commands.printing import print_rows
+from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.plugins import PREFIX
 from gptalt_eval.contract.types import Installed, Owned, Split
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import found_by

@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 
 from gptalt_eval.commands.checkout import find_checkout
+from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plugins import PREFIX
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.known import KNOWN

@@ -13,48 +13,43 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from gptalt_eval.contract.types import Command, Dataset, Model, PromptStyle, ReportSection, Sample, VoteFormat
+from gptalt_eval.contract.types import Command, Dataset, Hook, Model, PromptStyle, ReportSection, Sample
 
 if TYPE_CHECKING:
     from gptalt_eval.contract.plan import Plan
     from gptalt_eval.contract.record import Record
 
 GROUP = "gptalt_eval"
+#: Raised when a hook is removed, or takes or gives something else than before; a new hook does not raise it.
+HOOK_API = 1
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
-@hookspec
+def register_hooks() -> Iterable[Hook]:  # type: ignore[empty-body]
+    """Contribute hooks of your own for others to implement. Called once, when the plugin is loaded."""
+
+
 def register_models() -> Iterable[Model]:  # type: ignore[empty-body]
     """Contribute models. Called once, when a command first needs names; import nothing heavy."""
 
 
-@hookspec
 def register_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
     """Contribute folders of lm-eval task YAMLs, searched with all their subfolders."""
 
 
-@hookspec
 def register_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
     """Contribute datasets: how release files become rows, licences, row counts, samples."""
 
 
-@hookspec
 def register_prompt_styles() -> Iterable[PromptStyle]:  # type: ignore[empty-body]
     """Contribute ways in which a task's text becomes a prompt, for ``--prompt_style``."""
 
 
-@hookspec
-def register_vote_formats() -> Iterable[VoteFormat]:  # type: ignore[empty-body]
-    """Contribute formats of vote files, for ``gptalt-eval votes import`` (of the plugin elo)."""
-
-
-@hookspec
 def register_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Contribute subcommands of ``gptalt-eval``."""
 
 
-@hookspec
 def run_started(plan: Plan) -> None:
     """Observe a run before its weights load.
 
@@ -63,7 +58,6 @@ def run_started(plan: Plan) -> None:
     """
 
 
-@hookspec
 def sample_scored(sample: Sample) -> None:
     """Observe each scored item, task by task, as soon as its task's metrics are known.
 
@@ -72,7 +66,6 @@ def sample_scored(sample: Sample) -> None:
     """
 
 
-@hookspec
 def run_finished(record: Record) -> None:
     """Observe a run after it was saved; also after one that was interrupted.
 
@@ -81,10 +74,23 @@ def run_finished(record: Record) -> None:
     """
 
 
-@hookspec
 def report_sections(record: Record) -> Iterable[ReportSection]:  # type: ignore[empty-body]
     """Contribute sections to the HTML report, below the core's own.
 
     Args:
         record: the run that is being reported.
     """
+
+
+HOOKS = (
+    Hook(register_hooks, Hook),
+    Hook(register_models, Model),
+    Hook(register_task_dirs, Path),
+    Hook(register_datasets, Dataset),
+    Hook(register_prompt_styles, PromptStyle),
+    Hook(register_commands, Command),
+    Hook(run_started),
+    Hook(sample_scored),
+    Hook(run_finished),
+    Hook(report_sections, ReportSection),
+)

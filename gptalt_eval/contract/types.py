@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import argparse
@@ -210,42 +211,25 @@ class ReportSection:
     html: str
 
 
-class Vote(NamedTuple):
-    """Somebody's judgement of two models' answers to one question.
-
-    Attributes:
-        question: its id, or its text where it has none.
-        model_a, model_b: the models.
-        winner: ``a``, ``b``, ``tie`` or ``skip`` (not judged).
-        category: of the question; may be empty.
-        annotator: who judged; may be empty.
-        time: when, ISO 8601; may be empty.
-    """
-
-    question: str
-    model_a: str
-    model_b: str
-    winner: str
-    category: str = ""
-    annotator: str = ""
-    time: str = ""
-
-
 @dataclass(frozen=True)
-class VoteFormat:
-    """How the records of some tool's vote files become votes. A record is a JSON object or a CSV row.
+class Hook:
+    """A hook that a plugin brings, for others to implement.
 
     Attributes:
-        name: for ``--format``.
-        summary: one line.
-        recognise: whether a record looks like this format's; given a few of a file.
-        convert: the votes of a record; yields, or raises, a ``ValueError`` with the reason for what is none.
+        spec: a function with the hook's name, arguments and docstring; it is never called.
+        gives: an implementation returns a list of these; None: it only observes.
     """
 
-    name: str
-    summary: str
-    recognise: Callable[[Mapping[str, Any]], bool]
-    convert: Callable[[Mapping[str, Any]], Iterable[Vote | ValueError]]
+    spec: Callable[..., Any]
+    gives: type | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.spec, FunctionType):
+            raise TypeError(f"a hook is described by a function, and {self.spec!r:.80} is none")
+
+    @property
+    def name(self) -> str:
+        return self.spec.__name__
 
 
 @dataclass(frozen=True)

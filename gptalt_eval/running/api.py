@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.plugins import load_plugins
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.contract.types import Installed

@@ -6,7 +6,6 @@ import json
 from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 
-import pluggy
 import pytest
 
 from gptalt_eval import (
@@ -23,8 +22,9 @@ from gptalt_eval import (
 )
 from gptalt_eval.commands import cli
 from gptalt_eval.contract import hookspecs
+from gptalt_eval.contract.discovery import load_plugin, load_plugins, read_allow_list
 from gptalt_eval.contract.errors import PluginError, UnknownNameError
-from gptalt_eval.contract.plugins import Plugins, load_plugin, load_plugins, read_allow_list
+from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.testing import make_plugin_set, make_scripted_lm
@@ -36,8 +36,7 @@ def make_model(name: str) -> Model:
 
 def register(*fakes: object) -> Plugins:
     """Without the core, so that only the fakes are seen. Their owners are named after their classes."""
-    plugins = Plugins(pluggy.PluginManager(hookspecs.GROUP))
-    plugins.manager.add_hookspecs(hookspecs)
+    plugins = Plugins()
     for fake in fakes:
         plugins.register(fake, Owner(type(fake).__name__.lower()))
     return plugins
@@ -151,7 +150,8 @@ def test_a_misspelt_hook_is_named_with_the_right_spelling():
     (problem,) = plugins.problems
     assert str(problem) == (
         "Plugin 'misspelt': there is no hook 'register_model', so it is never called.\n"
-        "Rename it to 'register_models'."
+        "Rename it to 'register_models'. "
+        "If it is a hook of a plugin that need not be there: '@hookimpl(optionalhook=True)'."
     )
     assert len(list(plugins.contribute("register_models"))) == 2
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gptalt_eval.contract.plugins import load_plugins
+from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.validation.validator import Validator

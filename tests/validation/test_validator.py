@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptalt_eval.commands.validate import run_validate
+from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError
-from gptalt_eval.contract.plugins import load_plugins
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.validation.findings import RULES
@@ -261,7 +261,7 @@ def test_alias_that_holds_itself_is_a_finding_or_nothing(tmp_path, catalog):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys; from gptalt_eval.contract.plugins import load_plugins; from gptalt_eval.planning.catalog import Catalog\n"
+        "import sys; from gptalt_eval.contract.discovery import load_plugins; from gptalt_eval.planning.catalog import Catalog\n"
         "from gptalt_eval.planning import builtin; from gptalt_eval.validation.validator import validate_files\n"
         "validate_files(['tests/broken_tasks', 'race'], Catalog(load_plugins(builtin), data_dir='sample'))\n"
         "print([m for m in ('lm_eval', 'torch', 'transformers', 'datasets') if m in sys.modules])"

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from gptalt_eval import Command, VoteFormat, hookimpl
+from gptalt_eval import Command, Hook, hookimpl
+from gptalt_eval_plugin_elo import votes
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
+
+__all__ = ["Vote", "VoteFormat"]
 
 __version__ = "0.1.0"
+gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
+
+
+@hookimpl
+def register_hooks() -> list[Hook]:
+    return [Hook(votes.register_vote_formats, VoteFormat)]
 
 
 @hookimpl
@@ -35,7 +45,7 @@ def register_commands() -> list[Command]:
     ]
 
 
-@hookimpl
+@hookimpl(tryfirst=True)  # a file that looks like two formats is of the one that comes first
 def register_vote_formats() -> list[VoteFormat]:
     from gptalt_eval_plugin_elo.formats import list_formats
 

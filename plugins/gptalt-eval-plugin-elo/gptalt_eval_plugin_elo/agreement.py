@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from gptalt_eval import GptaltError, Vote
+from gptalt_eval import GptaltError
+from gptalt_eval_plugin_elo.votes import Vote
 
 Floats = npt.NDArray[np.float64]
 OUTCOMES = {"a": 0, "b": 1, "tie": 2}

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptalt_eval import GptaltError, Option, VoteFormat
+from gptalt_eval import GptaltError, Option, Owner, PluginError
+from gptalt_eval_plugin_elo.votes import VoteFormat
 
 if TYPE_CHECKING:
     from gptalt_eval import Installed
@@ -72,9 +73,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
 
     console = Console(stderr=True)
-    formats: list[VoteFormat] = []
-    for _, given in plugins.collect("register_vote_formats"):
-        formats += given
+    formats = gather_formats(plugins)
     columns = read_columns(arguments.columns)
     total = sum(file.stat().st_size for file in arguments.files if file.is_file())
     bars = (
@@ -90,10 +89,27 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
             gather_steps(lambda size: progress.advance(task, size)),
         )  # fmt: skip
     if arguments.json:
-        print(json.dumps({str(file): asdict(each) for file, each in counts.items()}, ensure_ascii=False))
+        # asdict takes a Counter apart and counts its items
+        listed = {str(file): vars(each) for file, each in counts.items()}
+        print(json.dumps(listed, ensure_ascii=False))
     else:
         print_counts(counts, arguments.into / VOTES, arguments.into / REJECTED)
     return 0
+
+
+def gather_formats(plugins: Installed) -> list[VoteFormat]:
+    """Every plugin's formats, our own first.
+
+    Raises:
+        PluginError: two plugins give a format of one name.
+    """
+    found: dict[str, tuple[Owner, VoteFormat]] = {}
+    for owner, known in plugins.contribute("register_vote_formats"):
+        if known.name in found:
+            text = f"The vote format '{known.name}' comes from both {found[known.name][0]} and {owner}."
+            raise PluginError(text, "Uninstall one of the two, or rename the format.")
+        found[known.name] = owner, known
+    return [known for _, known in found.values()]
 
 
 def gather_steps(advance: Callable[[int], None]) -> Callable[[int], None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gptalt_eval import GptaltError, Vote
+from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.agreement import merge_votes
 from gptalt_eval_plugin_elo.ratings import (
     Comparisons,
@@ -19,6 +19,7 @@ from gptalt_eval_plugin_elo.ratings import (
     shuffle_elo,
 )
 from gptalt_eval_plugin_elo.tables import Calibration, Pairs, calibrate, compare_pairs
+from gptalt_eval_plugin_elo.votes import Vote
 
 
 @dataclass(frozen=True)

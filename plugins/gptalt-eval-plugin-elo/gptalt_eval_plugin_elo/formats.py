@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval import Vote, VoteFormat
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 WINNERS = ("a", "b", "tie", "skip")
 #: what other tools call them

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gptalt_eval import GptaltError, Vote, VoteFormat
+from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.formats import (
     FIELDS,
     WINNERS,
@@ -25,6 +25,7 @@ from gptalt_eval_plugin_elo.formats import (
     read_answers,
 )
 from gptalt_eval_plugin_elo.records import TABLES, Step, Unreadable, read_records
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 VOTES, REJECTED = "votes.jsonl", "rejected.jsonl"
 LOOKED_AT = 20  # records, to recognise a format

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from gptalt_eval import Vote
+from gptalt_eval_plugin_elo.votes import Vote
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

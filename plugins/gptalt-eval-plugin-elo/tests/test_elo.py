@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from gptalt_eval_plugin_elo import published
+from gptalt_eval_plugin_elo import Vote, published
 from gptalt_eval_plugin_elo.agreement import measure_agreement, merge_votes, orient
 from gptalt_eval_plugin_elo.evaluation import evaluate
 from gptalt_eval_plugin_elo.formats import list_formats
@@ -26,7 +26,7 @@ from gptalt_eval_plugin_elo.tables import calibrate, compare_pairs, count_needed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval import GptaltError, Owner, Vote, read_jsonl
+from gptalt_eval import GptaltError, Owner, read_jsonl
 from gptalt_eval.commands.cli import dispatch
 from gptalt_eval.testing import make_plugin_set
 

@@ -5,6 +5,7 @@ import random
 import string
 
 import pytest
+from gptalt_eval_plugin_elo import Vote
 from gptalt_eval_plugin_elo.commands import read_columns
 from gptalt_eval_plugin_elo.formats import list_formats, read_winner
 from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files, read_votes
@@ -12,8 +13,7 @@ from gptalt_eval_plugin_elo.records import LONGEST, Unreadable, read_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval import GptaltError, Owner, Vote, VoteFormat, hookimpl
-from gptalt_eval.testing import make_plugin_set
+from gptalt_eval import GptaltError
 
 OWN = {"question": "q1", "model_a": "moss", "model_b": "模型", "winner": "a"}
 
@@ -166,31 +166,6 @@ def test_our_own_names_in_a_csv_need_no_columns(tmp_path):
     file.write_text("winner\tquestion\tmodel_a\tmodel_b\n平局\tq\tx\ty\n", encoding="gb18030")
     _, votes = load(file, tmp_path / "v")
     assert votes == [Vote("q", "x", "y", "tie")]
-
-
-def test_a_plugins_format(tmp_path):
-    def convert(record):
-        yield Vote(record["duel"], *record["fighters"], winner="ab"[record["result"]])
-
-    class Plugin:
-        @hookimpl
-        def register_vote_formats(self):
-            return [VoteFormat("duel", "", lambda record: "duel" in record, convert)]
-
-    plugins = make_plugin_set()
-    plugins.register(Plugin(), Owner("duel"))
-    known = [
-        *list_formats(),
-        *(each for _, given in plugins.collect("register_vote_formats") for each in given),
-    ]
-    rows = [
-        {"duel": "d", "fighters": ["x", "y"], "result": 1},
-        {"duel": "d", "fighters": ["x", "y"], "result": 5},
-    ]
-    file = write(tmp_path / "d.jsonl", *rows)
-    counts = import_files([file], tmp_path / "v", known)[file]
-    assert (counts.format, counts.added, counts.rejected) == ("duel", 1, 1)
-    assert "IndexError" in read_rejected(tmp_path / "v")[0]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from gptalt_eval import Dataset, Model, Split, hookimpl, read_jsonl
 
+gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from gptalt_eval import Dataset, Part, Split, from_rows, hookimpl
 from gptalt_eval_plugin_medqa.releases import convert_medmcqa, convert_medqa, read_pubmedqa
 
+gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 SAMPLES = HERE / "samples"

@@ -7,6 +7,7 @@ from typing import Any
 
 from gptalt_eval import Dataset, Split, from_rows, hookimpl
 
+gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 SAMPLES = HERE / "samples"

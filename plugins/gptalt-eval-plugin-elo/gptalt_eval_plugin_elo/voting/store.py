@@ -18,8 +18,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import GptaltError, Vote
+from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.answers import Answer
+from gptalt_eval_plugin_elo.votes import Vote
 
 VERSION = 1
 LEASE = 1800.0  # seconds for which what one person has before them is given to nobody else
