@@ -20,6 +20,7 @@ from gptalt_eval.contract.errors import (
     RequestErrors,
     UnknownNameError,
 )
+from gptalt_eval.contract.hooks import Hook, Problem
 from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import Record
@@ -27,13 +28,11 @@ from gptalt_eval.contract.replies import find_choice, find_text
 from gptalt_eval.contract.types import (
     Command,
     Dataset,
-    Hook,
     Installed,
     Model,
     Option,
     Owner,
     Part,
-    Problem,
     PromptStyle,
     ReportSection,
     Sample,

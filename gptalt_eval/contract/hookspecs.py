@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from gptalt_eval.contract.types import Command, Dataset, Hook, Model, PromptStyle, ReportSection, Sample
+from gptalt_eval.contract.hooks import Hook
+from gptalt_eval.contract.types import (
+    Command,
+    Dataset,
+    Model,
+    PromptStyle,
+    ReportSection,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from gptalt_eval.contract.plan import Plan

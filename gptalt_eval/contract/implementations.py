@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import pluggy
 
+from gptalt_eval.contract.hooks import Hook
 from gptalt_eval.contract.hookspecs import GROUP, HOOK_API
-from gptalt_eval.contract.types import Hook, Owner
+from gptalt_eval.contract.types import (
+    Owner,
+)
 from gptalt_eval.machine.version import __version__
 
 API_NAME = "gptalt_eval_api"
@@ -61,11 +64,10 @@ def find_fault(name: str, implementation: pluggy.HookImpl, hook: Hook | None) ->
         )
     if hook is None:
         return None
-    signature = inspect.signature(hook.spec)
-    unknown = [argument for argument in implementation.argnames if argument not in signature.parameters]
+    unknown = [argument for argument in implementation.argnames if argument not in hook.arguments]
     if not unknown:
         return None
     return Fault(
         f"{name} has the wrong arguments: there is no {' or '.join(map(repr, unknown))}.",
-        f"The hook is {name}{signature}.".replace("'", ""),
+        f"The hook is {name}{inspect.signature(hook.spec)}.".replace("'", ""),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from gptalt_eval.contract.hooks import Hook, Problem
 
 if TYPE_CHECKING:
     import argparse
@@ -211,45 +212,16 @@ class ReportSection:
     html: str
 
 
-@dataclass(frozen=True)
-class Hook:
-    """A hook that a plugin brings, for others to implement.
-
-    Attributes:
-        spec: a function with the hook's name, arguments and docstring; it is never called.
-        gives: an implementation returns a list of these; None: it only observes.
-    """
-
-    spec: Callable[..., Any]
-    gives: type | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.spec, FunctionType):
-            raise TypeError(f"a hook is described by a function, and {self.spec!r:.80} is none")
-
-    @property
-    def name(self) -> str:
-        return self.spec.__name__
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a plugin, and the cure."""
-
-    plugin: str
-    what: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"Plugin '{self.plugin}': {self.what}\n{self.cure}"
-
-
 class Installed(Protocol):
     """The plugins of this process, as the core and every command see them."""
 
     @property
     def owners(self) -> Mapping[str, Owner]:
         """Plugin name -> owner, in the order in which they were loaded; the core is first."""
+
+    @property
+    def hooks(self) -> Mapping[str, Owned[Hook]]:
+        """Hook name -> the hook and who brings it; the core's are first."""
 
     @property
     def problems(self) -> Sequence[Problem]:
