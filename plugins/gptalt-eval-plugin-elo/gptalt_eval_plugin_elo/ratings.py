@@ -92,7 +92,7 @@ def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) ->
     orders = max(1, min(orders, MOST_STEPS // max(1, len(votes))))
     generator = np.random.default_rng(seed)
     order = np.argsort(generator.random((len(votes), orders), dtype=np.float32), axis=0)
-    ratings = np.full((orders, len(votes.models)), scale.start)
+    ratings = np.full((orders, len(votes.models)), scale.start, dtype=np.float64)
     flat = ratings.reshape(-1)
     offset = np.arange(orders) * len(votes.models)
     for step in order:

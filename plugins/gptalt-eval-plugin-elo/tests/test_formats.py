@@ -1,0 +1,327 @@
+"""Each format record by record: every word, name and conversion, and what is said of a record that is none."""
+
+import pytest
+from gptalt_eval_plugin_elo.formats import (
+    Answers,
+    Vote,
+    get_optional,
+    get_text,
+    list_formats,
+    make_columns_format,
+    make_survey_format,
+    read_answers,
+    read_winner,
+)
+
+FORMATS = {each.name: each for each in list_formats()}
+
+
+def convert(known, record):
+    """Votes, and the words of what is none; a fault of the whole record is the last."""
+    found = []
+    try:
+        found += [each if isinstance(each, Vote) else str(each) for each in known.convert(record)]
+    except ValueError as error:
+        found.append(str(error))
+    return found
+
+
+def test_the_formats_have_names_and_summaries():
+    assert list(FORMATS) == ["gptalt", "fastchat", "pandalm", "labelstudio"]
+    assert all(each.summary and "\n" not in each.summary for each in FORMATS.values())
+
+
+@pytest.mark.parametrize(
+    ("record", "known"),
+    [
+        ({"question": 1, "model_a": 1, "model_b": 1, "winner": 1}, ["gptalt"]),
+        ({"model_a": 1, "model_b": 1, "winner": 1}, ["fastchat"]),
+        ({"question": 1, "model_a": 1, "model_b": 1}, []),
+        ({"question": 1, "model_a": 1, "winner": 1}, []),
+        ({"model_b": 1, "winner": 1}, []),
+        ({"model_a": 1, "model_b": 1}, []),
+        ({"cmp_key": 1, "annotator7": 1}, ["pandalm"]),
+        ({"cmp_key": 1, "my_annotator": 1}, []),
+        ({"annotator1": 1}, []),
+        ({"annotations": 1, "data": 1}, ["labelstudio"]),
+        ({"annotations": 1}, []),
+        ({"data": 1}, []),
+    ],
+)
+def test_records_are_recognised_by_their_fields(record, known):
+    assert [name for name, each in FORMATS.items() if each.recognise(record)] == known
+
+
+# ---------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x", "x"), (" x ", "x"), (7, "7"), (1.5, "1.5"), (0, "0"), ("文", "文"),
+        (None, "'n' is missing"), ("", "'n' is missing"), ("  ", "'n' is no text: '  '"), (True, "'n' is no text: True"),
+        ([], "'n' is no text: []"), ({"a": "b" * 80}, "'n' is no text: " + repr({"a": "b" * 80})[:60]),
+    ],
+)  # fmt: skip
+def test_values_are_texts_or_numbers(value, expected):
+    if expected.startswith("'n'"):
+        with pytest.raises(ValueError) as caught:
+            get_text({"n": value}, "n")
+        assert str(caught.value) == expected
+    else:
+        assert get_text({"n": value}, "n") == get_optional({"n": value}, "n") == expected
+
+
+def test_some_values_may_be_missing():
+    assert get_optional({}, "n") == get_optional({"n": None}, "n") == get_optional({"n": ""}, "n") == ""
+    with pytest.raises(ValueError, match=r"^'n' is no text"):
+        get_optional({"n": []}, "n")
+
+
+@pytest.mark.parametrize(
+    ("words", "winner"),
+    [
+        (("a", "A", " a ", "model_a", "left", "LEFT", "first", "1", "左", "moss"), "a"),
+        (("b", "B", "model_b", "right", "second", "2", "右", "glm"), "b"),
+        (
+            (
+                "tie",
+                "Tie",
+                "equal",
+                "draw",
+                "both",
+                "=",
+                "0",
+                "平",
+                "平局",
+                "tie (bothbad)",
+                "bothbad",
+                "both bad",
+            ),
+            "tie",
+        ),
+        (("skip", " SKIP", "skipped", "跳过"), "skip"),
+    ],
+)
+def test_each_word_for_a_winner(words, winner):
+    for word in words:
+        assert read_winner(word, ("moss", "glm")) == winner, word
+
+
+def test_a_models_name_goes_before_a_tools_word():
+    assert read_winner("1", ("2", "1")) == "b"
+    assert read_winner("left", ("right", "left")) == "b"
+    assert read_winner("a", ("b", "a")) == "a", "but not before our own"
+    assert read_winner("1", ("1", "1")) == "a"
+
+
+@pytest.mark.parametrize("word", ["c", "", "moss", "3", "ab", "none"])
+def test_words_that_name_no_winner(word):
+    with pytest.raises(ValueError) as caught:
+        read_winner(word)
+    assert str(caught.value) == f"unknown winner {word!r}; there are a, b, tie, skip"
+
+
+# ---------------------------------------------------------------------- records
+
+OWN = {
+    "question": 3,
+    "model_a": "m",
+    "model_b": "n",
+    "winner": "n",
+    "category": "c",
+    "annotator": "x",
+    "time": "t",
+}
+ARENA = {
+    "question_id": 7,
+    "model_a": "m",
+    "model_b": "n",
+    "winner": "model_b",
+    "category": "c",
+    "judge": "j",
+    "tstamp": 1.5,
+}
+PANDA = {
+    "idx": 3,
+    "motivation_app": "Gmail",
+    "cmp_key": "m_n",
+    "annotator1": 0,
+    "annotator2": 1,
+    "annotator3": 2,
+}
+TASK = {
+    "id": 5, "data": {"prompt": "Why?", "model_a": "m", "model_b": "n", "category": "c"},
+    "annotations": [{"completed_by": 1, "created_at": "2026", "result": [{"value": {"selected": "left"}}]}],
+}  # fmt: skip
+
+
+def without(record, *names):
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def choose(*values, **more):
+    return TASK | {"annotations": [{"result": [{"value": value} for value in values], **more}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "expected"),
+    [
+        ("gptalt", OWN, [Vote("3", "m", "n", "b", "c", "x", "t")]),
+        ("gptalt", OWN | {"category": None, "annotator": "", "time": 5}, [Vote("3", "m", "n", "b", "", "", "5")]),
+        ("gptalt", OWN | {"winner": 1}, [Vote("3", "m", "n", "a", "c", "x", "t")]),
+        ("gptalt", without(OWN, "winner"), ["'winner' is missing"]),
+        ("gptalt", without(OWN, "question"), ["'question' is missing"]),
+        ("gptalt", OWN | {"model_a": None}, ["'model_a' is missing"]),
+        ("gptalt", OWN | {"model_b": ""}, ["'model_b' is missing"]),
+        ("gptalt", OWN | {"winner": "x"}, ["unknown winner 'x'; there are a, b, tie, skip"]),
+        ("fastchat", ARENA, [Vote("7", "m", "n", "b", "c", "j", "1.5")]),
+        ("fastchat", without(ARENA, "judge") | {"judge_hash": "h"}, [Vote("7", "m", "n", "b", "c", "h", "1.5")]),
+        ("fastchat", ARENA | {"judge_hash": "h"}, [Vote("7", "m", "n", "b", "c", "j", "1.5")]),
+        ("fastchat", without(ARENA, "judge", "tstamp", "category"), [Vote("7", "m", "n", "b")]),
+        ("fastchat", ARENA | {"question_id": None, "conversation_id": "k"}, [Vote("k", "m", "n", "b", "c", "j", "1.5")]),
+        ("fastchat", ARENA | {"question_id": "", "id": 0}, [Vote("0", "m", "n", "b", "c", "j", "1.5")]),
+        ("fastchat", ARENA | {"winner": "tie (bothbad)"}, [Vote("7", "m", "n", "tie", "c", "j", "1.5")]),
+        ("fastchat", without(ARENA, "question_id") | {"conversation_a": [{"content": "Hi"}, {}]}, [Vote("Hi", "m", "n", "b", "c", "j", "1.5")]),
+        ("fastchat", without(ARENA, "question_id") | {"conversation_a": []}, ["there is neither 'question_id' nor 'conversation_a'"]),
+        ("fastchat", without(ARENA, "question_id") | {"conversation_a": ["Hi"]}, ["there is neither 'question_id' nor 'conversation_a'"]),
+        ("fastchat", without(ARENA, "question_id") | {"conversation_a": [{}]}, ["'content' is missing"]),
+        ("fastchat", ARENA | {"winner": "m"}, ["unknown winner 'm'; there are a, b, tie, skip"]),
+        ("fastchat", without(ARENA, "model_b"), ["'model_b' is missing"]),
+        ("pandalm", PANDA, [Vote("3", "m", "n", winner, "Gmail", f"annotator{n}") for n, winner in enumerate(("tie", "a", "b"), 1)]),
+        ("pandalm", without(PANDA, "motivation_app", "annotator1", "annotator2"), [Vote("3", "m", "n", "b", "", "annotator3")]),
+        ("pandalm", PANDA | {"annotator1": 3, "annotator2": True, "annotator3": "1"}, [
+            f"'annotator{n}' is {value}; there are 0, 1, 2" for n, value in enumerate(("3", "True", "'1'"), 1)
+        ]),
+        ("pandalm", PANDA | {"cmp_key": "m"}, ["'cmp_key' does not name two models: 'm'"]),
+        ("pandalm", PANDA | {"cmp_key": "m_n_o"}, ["'cmp_key' does not name two models: 'm_n_o'"]),
+        ("pandalm", without(PANDA, "idx"), ["'idx' is missing"]),
+        ("labelstudio", TASK, [Vote("Why?", "m", "n", "a", "c", "1", "2026")]),
+        ("labelstudio", choose({"selected": "right"}, completed_by={"email": "a@b.c", "id": 3}), [Vote("Why?", "m", "n", "b", "c", "a@b.c")]),
+        ("labelstudio", choose({"selected": "right"}, completed_by={"id": 3}), [Vote("Why?", "m", "n", "b", "c", "3")]),
+        ("labelstudio", choose({"selected": "right"}, completed_by={}), [Vote("Why?", "m", "n", "b", "c")]),
+        ("labelstudio", choose({"choices": ["so so", "Tie"]}, created_at=None), [Vote("Why?", "m", "n", "tie", "c")]),
+        ("labelstudio", choose({"selected": "left"}, {"choices": ["both bad"]}), [Vote("Why?", "m", "n", "tie", "c")]),
+        ("labelstudio", choose({"selected": "left"}, {"choices": ["so so", 3]}), [Vote("Why?", "m", "n", "a", "c")]),
+        ("labelstudio", choose({"choices": None}, {"selected": "left"}), [Vote("Why?", "m", "n", "a", "c")]),
+        ("labelstudio", choose({"choices": ["B"]}), [Vote("Why?", "m", "n", "b", "c")]),
+        ("labelstudio", choose({"selected": "left"}, was_cancelled=True), [Vote("Why?", "m", "n", "skip", "c")]),
+        ("labelstudio", choose({"selected": "left"}, was_cancelled=False), [Vote("Why?", "m", "n", "a", "c")]),
+        ("labelstudio", choose({"text": ["hm"]}), ["an annotation that chooses neither side"]),
+        ("labelstudio", choose({"selected": "middle"}), ["unknown winner 'middle'; there are a, b, tie, skip"]),
+        ("labelstudio", choose({"selected": ["left"]}, "x"), ["an annotation that chooses neither side"]),
+        ("labelstudio", TASK | {"annotations": ["x", {}, {"result": 3}, *TASK["annotations"]]}, [
+            *["an annotation without 'result'"] * 3, Vote("Why?", "m", "n", "a", "c", "1", "2026")
+        ]),
+        ("labelstudio", TASK | {"annotations": [{"result": ["x", {"value": 3}, {"value": {"selected": "left"}}]}]}, [Vote("Why?", "m", "n", "a", "c")]),
+        ("labelstudio", TASK | {"annotations": []}, []),
+        ("labelstudio", TASK | {"annotations": {}}, ["'data' is no object, or 'annotations' no list"]),
+        ("labelstudio", TASK | {"data": []}, ["'data' is no object, or 'annotations' no list"]),
+        ("labelstudio", TASK | {"data": {"model_a": "m"}}, ["'data' does not say which models are compared (model_a, model_b)"]),
+        ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": None}}, ["'model_b' is missing"]),
+        ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": "n"}}, [Vote("5", "m", "n", "a", "", "1", "2026")]),
+        ("labelstudio", without(TASK, "id") | {"data": {"model_a": "m", "model_b": "n"}}, ["'id' is missing"]),
+    ],
+)  # fmt: skip
+def test_each_record(name, record, expected):
+    assert convert(FORMATS[name], record) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("model_a", "model_b"),
+        ("model1", "model2"),
+        ("model_1", "model_2"),
+        ("left_model", "right_model"),
+        ("model_left", "model_right"),
+    ],
+)
+def test_each_name_of_label_studios_models(first, second):
+    assert convert(FORMATS["labelstudio"], TASK | {"data": {"text": "q", first: "m", second: "n"}}) == [
+        Vote("q", "m", "n", "a", "", "1", "2026")
+    ]
+
+
+def test_each_name_of_label_studios_question():
+    names = ("question", "question_id", "prompt", "text", "instruction")
+    data = {"model_a": "m", "model_b": "n", **{name: name for name in names}}
+    for name in names:
+        [found] = convert(FORMATS["labelstudio"], TASK | {"data": data})
+        assert found.question == data.pop(name) == name
+
+
+def test_columns_of_other_names():
+    known = make_columns_format({"question": "prompt", "winner": "choice", "annotator": "who"})
+    assert known.name == "columns"
+    record = {
+        "prompt": "p",
+        "model_a": "m",
+        "model_b": "n",
+        "choice": "n",
+        "who": "x",
+        "question": "no",
+        "time": "t",
+    }
+    assert known.recognise(record) and not known.recognise(without(record, "prompt"))
+    assert convert(known, record) == [Vote("p", "m", "n", "b", "", "x", "t")]
+    for name in ("prompt", "choice", "model_a", "model_b"):
+        assert (
+            convert(known, without(record, name))
+            == convert(known, record | {name: ""})
+            == [f"'{name}' is missing"]
+        )
+
+
+# ---------------------------------------------------------------------- the survey
+
+ANSWERS = Answers(("m", "n", "o"), ("p", "q"), ("写作", "数学"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "expected"),
+    [
+        ([[0, 0, 1], [1, 2, 0]], [1, -1], [Vote("0", "m", "n", "a", "写作", "ann"), Vote("1", "o", "m", "b", "数学", "ann")]),
+        ([[0, 1, 2]] * 2, [-2, 0], [Vote("0", "n", "o", "tie", "写作", "ann"), Vote("0", "n", "o", "skip", "写作", "ann")]),
+        ([[0, 0, 1]], [2], ["entry 0: recorded as 2; there are 1, -1, -2, 0"]),
+        ([[0, 0, 1]], [True], ["entry 0: recorded as True; there are 1, -1, -2, 0"]),
+        ([[0, 0, 1], [2, 0, 1]], [1, 1], [Vote("0", "m", "n", "a", "写作", "ann"), "entry 1: there is no question 2; the table has 2"]),
+        ([[0, 3, 1]], [1], ["entry 0: there is no model 3; the table has 3"]),
+        ([[0, 0, -1]], [1], ["entry 0: there is no model -1; the table has 3"]),
+        ([[0, 0]], [1], ["entry 0: [0, 0], where [question, model, model] is expected"]),
+        ([[0, 0, "1"]], [1], ["entry 0: [0, 0, '1'], where [question, model, model] is expected"]),
+        (["x"], [1], ["entry 0: 'x', where [question, model, model] is expected"]),
+        ([[0, 0, 1]], [1, 1], ["1 entries of 'que_idx' and 2 of 'que_rec'", Vote("0", "m", "n", "a", "写作", "ann")]),
+        ("x", [1], ["'que_idx' and 'que_rec' are no lists"]),
+        ([], 3, ["'que_idx' and 'que_rec' are no lists"]),
+    ],
+)  # fmt: skip
+def test_an_annotators_file(asked, given, expected):
+    known = make_survey_format(ANSWERS, "ann")
+    record = {"que_idx": asked, "que_rec": given}
+    assert known.name == "survey" and known.recognise(record)
+    assert not known.recognise({"que_idx": []}) and not known.recognise({"que_rec": []})
+    assert convert(known, record) == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "category", "question"),
+    [
+        (("no", "类别", "问题"), "类别", "问题"),
+        (("no", "类型", "问题"), "类型", "问题"),
+        (("Question", "no", " Category "), " Category ", "Question"),
+        (("type", "prompt", "no"), "type", "prompt"),
+        (("no", "kind", "text"), "kind", "text"),
+    ],
+)
+def test_the_table_of_answers(columns, category, question):
+    rows = [{name: f"{name}{row}" for name in (*columns, "M", "N")} for row in range(2)]
+    assert read_answers(iter(rows)) == Answers(
+        ["M", "N"], [f"{question}0", f"{question}1"], [f"{category}0", f"{category}1"]
+    )
+
+
+def test_a_table_of_too_few_columns():
+    for rows, count in (([], 0), ([dict.fromkeys("abcd", "")], 4)):
+        with pytest.raises(ValueError, match=f"^{count} columns; the models begin at the fourth$"):
+            read_answers(rows)
