@@ -15,7 +15,6 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Dataset, Model, Owner
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.runfiles import (
     RunFiles,
@@ -38,7 +37,7 @@ def make_plan(plugins, tmp_path):
             "data_dir": "sample",
             "output_path": str(tmp_path / "out"),
         }
-        return resolve(make_spec({**given, **settings}), Catalog(plugins))
+        return resolve(make_spec({**given, **settings}), plugins)
 
     return make
 
