@@ -162,7 +162,9 @@ def test_release_files_are_read(tmp_path, monkeypatch):
     release.write_text(whole, encoding="utf-8")
     record = gptalt_eval.evaluate("shortest-option", "capitals", plugins=make_plugin_set(plugin), **settings)
     release.write_text(whole[: len(whole) // 2], encoding="utf-8")
-    with pytest.raises(gptalt_eval.GptaltError, match=r"test\.jsonl, line 11: [^\n]*\nGet the file again"):
+    with pytest.raises(
+        gptalt_eval.GptaltError, match=r"test\.jsonl, line 11: [^\n]*\nDownload the file again"
+    ):
         gptalt_eval.evaluate("shortest-option", "capitals", plugins=make_plugin_set(plugin), **settings)
 
     assert record.run.data["capitals"].splits["test"].official_rows == 20

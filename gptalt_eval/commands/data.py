@@ -10,7 +10,7 @@ from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_m
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.types import Dataset, Installed
 from gptalt_eval.data.locate import choose_data_dir
-from gptalt_eval.data.survey import NOT_HERE, SplitSurvey, survey_dataset
+from gptalt_eval.data.survey import MISSING, SplitSurvey, survey_dataset
 from gptalt_eval.planning.catalog import Catalog
 
 EXIT_OF_FAULTY_DATA = 2
@@ -95,7 +95,7 @@ def run_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
         print(f"Put in {folder}: {named or 'nothing new'}. There already: {len(placed) - len(new):,}.\n")
     code = show_surveys(arguments, surveys)
     missing = [
-        f"{survey.dataset} {survey.split} ({survey.files})" for survey in surveys if survey.state == NOT_HERE
+        f"{survey.dataset} {survey.split} ({survey.files})" for survey in surveys if survey.state == MISSING
     ]
     if missing and not arguments.json:
         print(f"Still missing: {', '.join(missing)}.")

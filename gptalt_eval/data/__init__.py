@@ -1,1 +1,1 @@
-"""Rows: where they are, whether they are complete, how to read them."""
+"""Datasets: where their files are, whether they are complete, how to read their rows."""

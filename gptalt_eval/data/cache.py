@@ -1,7 +1,7 @@
-"""What is kept of converted release files, under a key made of their content.
+"""A cache of converted release files, keyed by their content.
 
-A key changes with the files' bytes, the code that reads them and this package's version, so that nothing
-here is ever out of date. The folder may be deleted at any time.
+The key depends on the files' bytes, the code that reads them and this package's version, so that an entry
+is never out of date. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.check import hash_files
 from gptalt_eval.machine.storage import cache_dir, write_atomically
 
-WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are looked up
+WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are found in the cache
 DIGESTS = "sha256.json"
 
 
@@ -30,12 +30,12 @@ def rows_dir() -> Path:
 
 
 def make_key(dataset: Dataset, config: str | None, sha256: str) -> str:
-    """The name under which rows are kept.
+    """The cache key of a split's rows.
 
     Args:
-        dataset: whose reader converts them.
-        config: what the reader is told besides the files.
-        sha256: of all files that it reads.
+        dataset: the dataset whose reader converts the files.
+        config: the configuration passed to the reader.
+        sha256: of all files that the reader opens.
     """
     from gptalt_eval.machine.version import __version__
 
@@ -45,7 +45,7 @@ def make_key(dataset: Dataset, config: str | None, sha256: str) -> str:
 
 
 def hash_sources(reader: Callable[..., Any]) -> str:
-    """Of the modules in which a reader, and the functions that it closes over, are written."""
+    """SHA-256 of the source files that define a reader and the functions in its closure."""
     digest = hashlib.sha256()
     for name in sorted(list_modules(reader)):
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -64,7 +64,7 @@ def list_modules(function: Any) -> set[str]:
 
 
 def find_count(key: str) -> int | None:
-    """How many rows were counted under this key before; a broken note is removed."""
+    """The cached row count of this key, or None; a damaged entry is deleted."""
     file = rows_dir() / f"{key}.json"
     try:
         count = json.loads(file.read_text(encoding="utf-8"))["rows"]
@@ -80,12 +80,12 @@ def find_count(key: str) -> int | None:
 
 
 def keep_count(key: str, rows: int) -> None:
-    with contextlib.suppress(OSError):  # a cache that cannot be written is no fault of the request
+    with contextlib.suppress(OSError):  # a run must not fail because its cache is read-only
         write_atomically(rows_dir() / f"{key}.json", json.dumps({"rows": rows}))
 
 
 def find_folder(key: str) -> Path | None:
-    """The folder kept under this key, if it is whole; a broken one is removed."""
+    """The cached folder of this key if it is complete, else None; a damaged one is deleted."""
     folder = rows_dir() / key
     if not folder.is_dir():
         return None
@@ -105,10 +105,12 @@ def drop_folder(key: str) -> None:
 
 @contextlib.contextmanager
 def keep_folder(key: str) -> Iterator[Path]:
-    """A folder to write into, which takes its place in the cache once it is whole.
+    """A temporary folder to write into; it moves into the cache when the block ends without an error.
+
+    If another process was faster, its folder stays.
 
     Raises:
-        OSError: it cannot be written. Where another process was quicker, that one's stays.
+        OSError: the folder cannot be written.
     """
     rows_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=rows_dir(), prefix=".making-") as temporary:

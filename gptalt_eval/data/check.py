@@ -1,4 +1,4 @@
-"""Whether release files are those that were published: row counts and SHA-256."""
+"""Compares release files with the published ones, by row count and SHA-256."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Hashes:
     """SHA-256 of some files.
 
     Attributes:
-        together: of the files' bytes, one after the other.
-        each: of each file.
+        together: of the files' concatenated bytes.
+        each: of each file alone.
     """
 
     together: str
@@ -37,7 +37,7 @@ def hash_files(files: tuple[Path, ...]) -> Hashes:
 
 
 def read_checksums(file: Path | None) -> Mapping[str, str]:
-    """Path below the data folder -> SHA-256, from a file in the form of ``sha256sum``; ``#`` is a comment."""
+    """Path below the data folder -> SHA-256, from a file in ``sha256sum`` format; ``#`` starts a comment."""
     if file is None:
         return {}
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -46,21 +46,21 @@ def read_checksums(file: Path | None) -> Mapping[str, str]:
 
 
 def is_summed(dataset: Dataset, split: Split) -> bool:
-    """Whether the official row count is a sum over configurations that lie in files of their own."""
+    """Whether the official row count is the total of configurations that have their own files."""
     return len(dataset.configs) != 1 and any("{config}" in pattern for pattern in split.files)
 
 
 def judge(
     dataset: Dataset, split: Split, pattern: str, place: str, rows: int, hashes: Mapping[str, str]
 ) -> Verdict:
-    """Compare what was found with what was published.
+    """Compare the files of a split with the published ones.
 
     Args:
-        dataset: whose files these are.
-        split: which of its splits.
-        pattern: the one of ``split.files`` that found them.
+        dataset: the dataset.
+        split: the split that the files belong to.
+        pattern: the pattern in ``split.files`` that matches them.
         place: the pattern with the configuration filled in, for messages.
-        rows: how many rows they gave.
+        rows: how many rows they contain.
         hashes: path below the data folder -> SHA-256.
     """
     title = f"{dataset.title} {split.name}"
@@ -70,26 +70,26 @@ def judge(
     altered = [path for path, found in hashes.items() if listed.get(path, found) != found]
     known: Known = "altered" if altered else "known" if hashes.keys() <= listed.keys() else "unknown"
     likely = guess_file(altered, hashes, listed)
-    is_collection = "*" in pattern  # RACE: a passage a file, of which any number may be there
+    is_collection = "*" in pattern  # RACE: one file per passage, and any number of them may be present
     if expected is not None and rows != expected and not (is_collection and rows < expected):
         text = f"{title}: {rows:,} rows, {expected:,} expected ({place})."
         return Verdict("short" if rows < expected else "altered", known, expected, text, likely)
     if altered:
         first = altered[0]
-        digests = f"SHA-256 {hashes[first][:12]}..., the known one is {listed[first][:12]}..."
+        digests = f"SHA-256 {hashes[first][:12]}..., {listed[first][:12]}... expected"
         text = f"{title}: {first} is altered ({rows:,} rows, {digests})."
         return Verdict("altered", known, expected, text, likely)
     if split.rows and (part or (is_collection and expected is not None and rows < expected)):
-        what = part.title if part else "not all of the files"
+        what = part.title if part else "only some of the files"
         text = f"{title}: {what}, {rows:,} of {split.rows:,} rows ({place})."
         return Verdict("partial", known, expected, text, part=what)
     return Verdict("complete" if expected is not None or known == "known" else "unchecked", known, expected)
 
 
 def guess_file(altered: list[str], hashes: Mapping[str, str], listed: Mapping[str, str]) -> str:
-    """The release file that lies under another one's name, if it is one of those that are listed."""
+    """If an altered file is another one of the listed release files, a sentence that says which one."""
     for path in altered:
         for other, digest in listed.items():
             if digest == hashes[path]:
-                return f"{path} is the published {other}."
+                return f"{path} has the content of the published {other}."
     return ""

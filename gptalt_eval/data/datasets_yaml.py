@@ -1,4 +1,4 @@
-"""Datasets of the user's own: ``datasets.yaml`` in the data folder says which files serve which hub id.
+"""The user's own datasets: ``datasets.yaml`` in the data folder maps hub ids to local files.
 
 copa:
   hub: aps/super_glue
@@ -32,7 +32,7 @@ def read_datasets(file: Path) -> list[Dataset]:
     """The datasets that a file describes.
 
     Raises:
-        DataError: what is wrong with it, with the line; RequestErrors where that is several things.
+        DataError: one problem, with its line; RequestErrors: several problems.
     """
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
@@ -48,8 +48,8 @@ def read_datasets(file: Path) -> list[Dataset]:
     for dataset in datasets:
         other = served.setdefault((dataset.hub, dataset.configs), dataset.name)
         if other != dataset.name:
-            text = f"'{other}' and '{dataset.name}' serve the same hub id and config ({dataset.hub})."
-            reader.complain(root, text, "Remove one of them, or give them different configs.")
+            text = f"'{other}' and '{dataset.name}' have the same hub id and config ({dataset.hub})."
+            reader.complain(root, text, "Remove one of them, or give each its own config.")
     if len(reader.faults) == 1:
         raise reader.faults[0]
     if reader.faults:
@@ -59,7 +59,7 @@ def read_datasets(file: Path) -> list[Dataset]:
 
 @dataclass
 class MappingReader:
-    """Turns YAML nodes into datasets, and collects what is wrong with them."""
+    """Turns YAML nodes into datasets and collects the problems in them."""
 
     file: Path
     faults: list[GptaltError] = field(default_factory=list)
@@ -72,12 +72,14 @@ class MappingReader:
         before = len(self.faults)
         values = dict(self.list_pairs(node, f"'{name}'"))
         for key in [key for key in values if key not in FIELDS]:
-            hint = did_you_mean(key, FIELDS) or f"The keys are: {', '.join(FIELDS)}."
-            self.complain(values.pop(key), f"'{name}' has no key '{key}'.", hint)
+            hint = did_you_mean(key, FIELDS) or f"Valid keys: {', '.join(FIELDS)}."
+            self.complain(values.pop(key), f"'{name}': unknown key '{key}'.", hint)
         if len(self.faults) == before:
             for key, example in (("hub", "aps/super_glue"), ("splits", "{validation: copa/val.jsonl}")):
                 if key not in values:
-                    self.complain(node, f"'{name}' lacks '{key}'.", f"Add a line such as '{key}: {example}'.")
+                    self.complain(
+                        node, f"'{name}': '{key}' is missing.", f"Add a line such as '{key}: {example}'."
+                    )
         texts = {
             key: self.read_text(node, f"'{key}' of '{name}'")
             for key, node in values.items()
@@ -103,10 +105,10 @@ class MappingReader:
             pure = PurePosixPath(path)
             if pure.is_absolute() or ".." in pure.parts or "\\" in path:
                 text = f"{path} is not a path below the data folder."
-                self.complain(node, text, "Write it from the folder that holds datasets.yaml, with '/'.")
+                self.complain(node, text, "Write it relative to the folder of datasets.yaml, with '/'.")
             elif not path.endswith(FORMATS):
-                text = f"{path}: files of this kind cannot be read."
-                self.complain(node, text, f"The kinds are: {', '.join(FORMATS)}.")
+                text = f"{path}: unsupported file type."
+                self.complain(node, text, f"Supported: {', '.join(FORMATS)}.")
         return tuple(Split(split, (path,)) for split, path in paths.items())
 
     def read_texts(self, node: yaml.Node | None, what: str) -> dict[str, str]:
@@ -116,24 +118,24 @@ class MappingReader:
     def read_text(self, node: yaml.Node, what: str) -> str:
         if isinstance(node, yaml.ScalarNode) and node.value and node.tag != "tag:yaml.org,2002:null":
             return str(node.value)
-        self.complain(node, f"{what} wants a text.")
+        self.complain(node, f"{what} must be text.")
         return ""
 
     def list_pairs(self, node: yaml.Node | None, what: str) -> list[tuple[str, yaml.Node]]:
-        """The keys and values of a mapping; each key once."""
+        """The keys and values of a mapping; duplicate keys are reported."""
         if not isinstance(node, yaml.MappingNode):
-            self.complain(node, f"{what} wants 'key: value' lines.")
+            self.complain(node, f"{what} must consist of 'key: value' lines.")
             return []
         pairs: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if key.value in pairs:
-                self.complain(key, f"'{key.value}' stands twice in {what}.", "Remove one of the two.")
+                self.complain(key, f"'{key.value}' appears twice in {what}.", "Remove one of them.")
             pairs[str(key.value)] = value
         return list(pairs.items())
 
 
 def rename_columns(columns: Mapping[str, str]) -> RowReader:
-    """A reader of any of the formats that gives columns the names of the hub version."""
+    """A reader for any supported format that renames the columns to those of the hub version."""
 
     def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
         for file in files:
@@ -142,7 +144,7 @@ def rename_columns(columns: Mapping[str, str]) -> RowReader:
                     raise DataError(f"{file}, row {number}: a JSON object was expected.", REPLACE)
                 for ours in columns.values():
                     if ours not in row:
-                        hint = did_you_mean(ours, row) or f"Its columns are: {', '.join(row)}."
+                        hint = did_you_mean(ours, row) or f"The columns are: {', '.join(row)}."
                         raise DataError(f"{file}, row {number}: there is no column '{ours}'.", hint)
                 renamed = {hub: row[ours] for hub, ours in columns.items()}
                 yield {**{key: value for key, value in row.items() if key not in columns.values()}, **renamed}
@@ -158,7 +160,7 @@ def read_any(file: Path) -> Iterator[Row]:
 
 
 def find_integer_columns(file: Path) -> set[str]:
-    """The columns of a CSV that hold whole numbers and nothing else (``007`` is text)."""
+    """The columns of a CSV file that contain only integers (``007`` is text)."""
     integers: set[str] | None = None
     for row in read_table(file):
         found = {key for key, value in row.items() if is_integer(value)}
@@ -178,7 +180,7 @@ def read_table(file: Path) -> Iterator[dict[str, str]]:
         try:
             header = next(lines, [])
             if len(set(header)) < len(header):
-                raise DataError(f"{file}, line 1: two columns have one name ({', '.join(header)}).")
+                raise DataError(f"{file}, line 1: two columns have the same name ({', '.join(header)}).")
             for cells in lines:
                 if cells and len(cells) != len(header):
                     text = (

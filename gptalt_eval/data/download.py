@@ -22,9 +22,9 @@ class Item:
     """One file of a download.
 
     Attributes:
-        path: where it is, for people.
-        parts: the components of its name, without a ``.gz`` that is taken off.
-        open: gives its bytes.
+        path: where it is, for messages.
+        parts: the components of its path, without the ``.gz`` of a file that is decompressed.
+        open: returns a stream of its bytes.
     """
 
     path: str
@@ -34,13 +34,13 @@ class Item:
 
 @contextmanager
 def open_download(source: Path) -> Iterator[list[Item]]:
-    """The files of a download, for as long as the block lasts.
+    """The files of a download, open until the block ends.
 
     Raises:
-        GptaltError: it is not there, is damaged, or has a member that would leave the folder.
+        GptaltError: it does not exist, is damaged, or has a member with a path outside the folder.
     """
     if not source.exists():
-        raise GptaltError(f"--from: there is no {source}.", "Give the file or folder that you downloaded.")
+        raise GptaltError(f"--from: {source} does not exist.", "Give the file or folder that you downloaded.")
     try:
         if source.is_dir():
             files = sorted(file for file in source.rglob("*") if file.is_file())
@@ -65,7 +65,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
         RuntimeError,
         NotImplementedError,
     ) as error:
-        raise GptaltError(f"{source} is damaged or locked ({error}).", "Download it again.") from error
+        raise GptaltError(f"{source} is damaged or encrypted ({error}).", "Download it again.") from error
 
 
 def list_zip(archive: zipfile.ZipFile, source: Path) -> list[Item]:
@@ -83,7 +83,7 @@ def list_tar(archive: tarfile.TarFile, source: Path) -> list[Item]:
     members = archive.getmembers()
     for member in members:
         refuse_outside(member.name, source)
-    # links are left out: what they point to is a member too, or lies outside
+    # links are skipped: their target is another member, or is outside the archive
     return [
         item
         for member in members
@@ -97,12 +97,12 @@ def list_tar(archive: tarfile.TarFile, source: Path) -> list[Item]:
 def refuse_outside(name: str, source: Path) -> None:
     windows = PureWindowsPath(name)  # splits at both slashes
     if ".." in windows.parts or windows.drive or windows.root:
-        text = f"{source}: its member {name!r} would leave the folder. Nothing was unpacked."
-        raise GptaltError(text, "Get the release from where it is published: gptalt-eval show dataset NAME")
+        text = f"{source}: its member {name!r} would be written outside the folder. Nothing was unpacked."
+        raise GptaltError(text, "Download the official release; 'gptalt-eval show dataset NAME' says where.")
 
 
 def list_forms(path: str, parts: tuple[str, ...], opener: Callable[[], IO[bytes]]) -> list[Item]:
-    """A file as it is and, where its name ends so, without its gzip."""
+    """A file as it is and, if it is gzipped, its decompressed content."""
     forms = [Item(path, parts, opener)]
     if path.endswith(".gz") and not path.endswith(TARS):
         name = parts[-1].removesuffix(".gz")

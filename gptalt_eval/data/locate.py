@@ -1,8 +1,8 @@
 """Where a task's rows come from: a folder of release files, the embedded sample, or the hub.
 
-A task's YAML names a hub dataset. Where one of the registered datasets serves that name, its rows are
-taken from ``--data_dir`` (or ``GPTALT_DATA``) or from the embedded sample instead; the hub or a mirror
-(``HF_ENDPOINT``) is what remains.
+A task's YAML names a hub dataset. If a registered dataset has that hub id, its rows come from
+``--data_dir`` (or ``GPTALT_DATA``) or from the embedded sample instead; otherwise they come from the hub
+or a mirror (``HF_ENDPOINT``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gptalt_eval.data.readers import REPLACE, read_jsonl
 
 
 def choose_data_dir(flag: str | None) -> Path | str | None:
-    """``--data_dir``, else ``GPTALT_DATA``; the word ``sample`` is kept as it is.
+    """``--data_dir``, else ``GPTALT_DATA``; ``sample`` is returned unchanged.
 
     Raises:
         DataError: the folder does not exist.
@@ -46,10 +46,10 @@ def locate(
 ) -> LocatedData:
     """Find, read and count the splits of a dataset in a folder or in the sample.
 
-    Splits that are not there are left out; the caller knows which of them it needs.
+    Missing splits are left out; the caller knows which ones it needs.
 
     Raises:
-        DataError: a file that is there cannot be read to its end.
+        DataError: a file cannot be read to the end.
     """
     found: dict[str, LocatedSplit] = {}
     for name in splits:
@@ -69,10 +69,10 @@ def locate(
 
 
 def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Path) -> LocatedSplit | None:
-    """Find, count and check the release files of one split; None where there are none.
+    """Find, count and check the release files of one split; None if there are none.
 
     Raises:
-        DataError: a file cannot be read to its end.
+        DataError: a file cannot be read to the end.
     """
     pattern, files = match_files(folder, split, config)
     if not files:
@@ -87,7 +87,9 @@ def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Pat
     count = rowcache.find_count(key) if key else None
     if count is None:
         rows = iterate_split(dataset, config, files, False)
-        count = sum(1 for _ in watch(rows, files, f"Reading {dataset.title} {split.name}", split.rows))
+        count = sum(
+            1 for _ in show_big_progress(rows, files, f"Reading {dataset.title} {split.name}", split.rows)
+        )
         if key:
             rowcache.keep_count(key, count)
     below = {file.relative_to(folder).as_posix(): digest for file, digest in hashes.each.items()}
@@ -98,12 +100,12 @@ def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Pat
 
 
 def find_files(folder: Path, split: Split, config: str | None) -> tuple[Path, ...]:
-    """The files of a split below the data folder: those of the first pattern that finds any."""
+    """The files of a split below the data folder: those that its first matching pattern finds."""
     return match_files(folder, split, config)[1]
 
 
 def match_files(folder: Path, split: Split, config: str | None) -> tuple[str, tuple[Path, ...]]:
-    """The first pattern of a split that finds any files, and these."""
+    """The first pattern of a split that matches any files, and those files."""
     for pattern in split.files:
         files = sorted(folder.glob(pattern.replace("{config}", config or "")), key=natural_key)
         if files:
@@ -112,7 +114,7 @@ def match_files(folder: Path, split: Split, config: str | None) -> tuple[str, tu
 
 
 def find_beside(file: Path, split: Split) -> tuple[Path, ...]:
-    """The files that the reader opens besides this one, those that are there."""
+    """The existing files that the reader opens in addition to this one."""
     patterns = [pattern.replace("{stem}", escape(file.stem)) for pattern in split.beside]
     return tuple(other for pattern in patterns for other in sorted(file.parent.glob(pattern)))
 
@@ -142,21 +144,21 @@ def iterate_split(
     if not is_sample:
         yield from dataset.read(files, config)
         return
-    # one sample file for all subjects; "sample" marks shots that serve each
+    # one sample file for all subjects; "sample" marks few-shot examples that all of them share
     subjects = (config, "sample") if config and not dataset.configs else None
     for row in read_jsonl(files[0]):
         if subjects is None or row.get("subject") in subjects:
             yield row
 
 
-def watch(
+def show_big_progress(
     rows: Iterator[dict[str, Any]], files: Iterable[Path], text: str, total: int | None
 ) -> Iterator[dict[str, Any]]:
     return show_progress(rows, text, total) if is_big(files) else rows
 
 
 def read_located(data: LocatedData, split: str) -> Iterator[dict[str, Any]]:
-    """The rows of one located split, in the hub version's schema; a bar shows how a big file goes on."""
+    """The rows of one located split, in the hub version's schema; a big file gets a progress bar."""
     located = data.splits[split]
     rows = iterate_split(data.dataset, data.config, located.files, data.is_sample)
-    return watch(rows, located.files, f"Converting {split}", located.rows)
+    return show_big_progress(rows, located.files, f"Converting {split}", located.rows)

@@ -18,7 +18,7 @@ from gptalt_eval.machine.storage import hash_file
 
 @dataclass(frozen=True)
 class Placed:
-    """A release file that is in its place now.
+    """A release file in its place below the data folder.
 
     Attributes:
         path: below the data folder.
@@ -31,23 +31,23 @@ class Placed:
 
 @dataclass(frozen=True)
 class Choice:
-    """A file of the download that fits a place: the more of the path fits, the surer."""
+    """A downloaded file that matches a place in the layout, and how many of its path's components match."""
 
     item: Item
     fit: int
 
 
 def prepare_dataset(dataset: Dataset, source: Path, folder: Path) -> list[Placed]:
-    """Copy the release files that a download holds into the layout below the data folder.
+    """Copy the release files in a download to their places below the data folder.
 
     Args:
-        dataset: whose files are looked for, by name and, where that is not enough, by folder.
+        dataset: the dataset whose files to find, by name and, if names are ambiguous, by folder.
         source: a file, a folder or an archive (zip, tar, gz).
-        folder: the data folder; it is made where it is not there.
+        folder: the data folder; it is created if it does not exist.
 
     Raises:
-        GptaltError: nothing fits, two files fit one place, a different file is there already, or the
-            download cannot be read. Nothing was changed then.
+        GptaltError: no file matches, two files match one place, a different file already exists, or the
+            download cannot be read. Nothing is changed then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def prepare_dataset(dataset: Dataset, source: Path, folder: Path) -> list[Placed
             choices = choose_items(dataset, items)
             if not choices:
                 looked = ", ".join(pattern.replace("{config}", "*") for pattern in list_patterns(dataset))
-                raise GptaltError(f"{source} holds no file of {dataset.title}.", f"Looked for: {looked}")
+                raise GptaltError(f"{source} contains no file of {dataset.title}.", f"Looked for: {looked}")
             staged = {path: stage(fits, path, Path(temporary)) for path, fits in choices.items()}
             return place(staged, folder, source)
     except OSError as error:
@@ -67,7 +67,7 @@ def prepare_dataset(dataset: Dataset, source: Path, folder: Path) -> list[Placed
 
 
 def list_patterns(dataset: Dataset) -> list[str]:
-    """Every path that the dataset's files may have, those beside them included."""
+    """Every path that the dataset's files may have, including label files."""
     patterns: dict[str, None] = {}
     for split in dataset.splits:
         for pattern in split.files:
@@ -79,14 +79,14 @@ def list_patterns(dataset: Dataset) -> list[str]:
 
 
 def choose_items(dataset: Dataset, items: Iterable[Item]) -> dict[str, list[Choice]]:
-    """Path below the data folder -> the files of the download that fit it best."""
+    """Path below the data folder -> the downloaded files that match it best."""
     patterns = [PurePosixPath(pattern.replace("{config}", "*")).parts for pattern in list_patterns(dataset)]
     columns = zip(*(parts[:-1] for parts in patterns), strict=False)
     shared = len(list(takewhile(lambda names: len(set(names)) == 1, columns)))
     found: dict[str, list[Choice]] = {}
     for item in items:
         fits = [(count_fitting(item.parts, parts), parts) for parts in patterns]
-        # what tells the dataset's own files apart has to fit, the folders that they share need not
+        # the components that distinguish the dataset's files must match; their common folders need not
         fits = [(fit, parts) for fit, parts in fits if fit >= len(parts) - shared]
         if not fits:
             continue
@@ -97,7 +97,7 @@ def choose_items(dataset: Dataset, items: Iterable[Item]) -> dict[str, list[Choi
 
 
 def count_fitting(parts: tuple[str, ...], pattern: tuple[str, ...]) -> int:
-    """How many components fit, from the last one on."""
+    """How many components match, counted from the last one."""
     count = 0
     for part, wanted in zip(reversed(parts), reversed(pattern), strict=False):
         if not fnmatchcase(part, wanted):
@@ -107,10 +107,10 @@ def count_fitting(parts: tuple[str, ...], pattern: tuple[str, ...]) -> int:
 
 
 def stage(choices: list[Choice], path: str, temporary: Path) -> Path:
-    """Write what fits into the temporary folder.
+    """Write the matching file to the temporary folder.
 
     Raises:
-        GptaltError: several files fit, and they differ.
+        GptaltError: several files match, and they differ.
     """
     target = temporary / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -121,17 +121,17 @@ def stage(choices: list[Choice], path: str, temporary: Path) -> Path:
         digests[choice.item.path] = hash_file(target)
     if len(set(digests.values())) > 1:
         names = " and ".join(list(digests)[:2])
-        raise GptaltError(f"Two different files fit {path}: {names}.", "Give one of them: --from FILE")
+        raise GptaltError(f"Two different files match {path}: {names}.", "Give one of them: --from FILE")
     return target
 
 
 def place(staged: dict[str, Path], folder: Path, source: Path) -> list[Placed]:
-    """Move staged files to their places; a file that is there already must be the same."""
+    """Move staged files to their places; a file that already exists must be identical."""
     there = {path: (folder / path).exists() for path in staged}
     other = [path for path in staged if there[path] and hash_file(folder / path) != hash_file(staged[path])]
     if other:
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
-        text = f"{folder / other[0]}{more} is there already and differs from the one in {source}."
+        text = f"{folder / other[0]}{more} already exists and differs from the one in {source}."
         raise GptaltError(
             text, f"Nothing was changed. To replace it, remove it first: rm {folder / other[0]}"
         )

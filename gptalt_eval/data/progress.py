@@ -1,4 +1,4 @@
-"""A bar on the terminal while a big file is read."""
+"""A progress bar for reading big files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-BIG = 20 << 20  # bytes: from here on reading takes long enough to be shown
+BIG = 20 << 20  # bytes: reading a file of this size takes long enough for a progress bar
 
 
 def is_big(files: Iterable[Path]) -> bool:
@@ -15,12 +15,12 @@ def is_big(files: Iterable[Path]) -> bool:
 
 
 def show_progress(rows: Iterable[T], text: str, total: int | None) -> Iterator[T]:
-    """The same rows; a bar on stderr counts them, where that is a terminal.
+    """Yield the same rows, and count them in a progress bar on stderr if that is a terminal.
 
     Args:
-        rows: what is read.
-        text: what is being done, for the bar's label.
-        total: how many rows are expected; None: not known.
+        rows: the rows.
+        text: the bar's label.
+        total: how many rows are expected; None: unknown.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

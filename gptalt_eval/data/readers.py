@@ -1,4 +1,4 @@
-"""What a reader of releases is made of."""
+"""Building blocks for the readers of release files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gptalt_eval.contract.types import RowReader
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file, one a line; empty lines are skipped.
+    """The objects of a JSON Lines file, one per line; empty lines are skipped.
 
     Raises:
-        DataError: names the file and the line that is cut off or no JSON object.
+        DataError: a line is truncated or not a JSON object; names the file and the line.
     """
     with path.open(encoding="utf-8") as stream:
         yield from parse_jsonl(stream, path)
 
 
 def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
-    """As :func:`read_jsonl`, from lines already open; ``path`` is for messages."""
+    """As :func:`read_jsonl`, from an open stream; ``path`` is for messages."""
     number = 0
     try:
         for number, line in enumerate(lines, 1):
@@ -35,15 +35,15 @@ def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
     except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         where = number if isinstance(error, json.JSONDecodeError) else number + 1
-        raise DataError(f"{path}, line {where}: cut off or damaged ({reason}).", REPLACE) from error
+        raise DataError(f"{path}, line {where}: truncated or damaged ({reason}).", REPLACE) from error
 
 
-REPLACE = "Get the file again from where it was published; 'gptalt-eval show dataset NAME' says where."
+REPLACE = "Download the file again; 'gptalt-eval show dataset NAME' says where it is published."
 Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Rows of a JSON Lines file (plain, gzipped, or under the name of JSON) or of a JSON array."""
+    """Rows of a JSON Lines file (plain, gzipped, or with the suffix .json) or of a JSON array."""
     if path.name.endswith(".jsonl.gz"):
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             yield from parse_jsonl(stream, path)
@@ -62,12 +62,12 @@ def read_json(path: Path) -> Any:
     """A whole JSON file.
 
     Raises:
-        DataError: it is cut off or damaged.
+        DataError: it is truncated or damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cut off or damaged ({error}).", REPLACE) from error
+        raise DataError(f"{path}: truncated or damaged ({error}).", REPLACE) from error
 
 
 def from_rows(convert: Callable[[int, Row], Row]) -> RowReader:
@@ -80,7 +80,7 @@ def from_rows(convert: Callable[[int, Row], Row]) -> RowReader:
                 try:
                     yield convert(index, row)
                 except (KeyError, TypeError, ValueError, IndexError) as error:
-                    text = f"{file}, row {index + 1}: not in the format of the release ({error!r})."
+                    text = f"{file}, row {index + 1}: not in the release's format ({error!r})."
                     raise DataError(text, REPLACE) from error
                 index += 1
 
@@ -88,13 +88,13 @@ def from_rows(convert: Callable[[int, Row], Row]) -> RowReader:
 
 
 def with_labels(convert: Callable[[Row, str], Row]) -> RowReader:
-    """A reader for releases that keep the labels in a ``NAME-labels.lst`` beside ``NAME.jsonl``."""
+    """A reader for releases with labels in ``NAME-labels.lst`` next to ``NAME.jsonl``."""
 
     def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
         for file in files:
             label_file = file.with_name(f"{file.stem}-labels.lst")
             if not label_file.is_file():
-                raise DataError(f"{label_file} is missing: {file.name} has its labels there.", REPLACE)
+                raise DataError(f"{label_file} is missing: it contains the labels of {file.name}.", REPLACE)
             labels = label_file.read_text(encoding="utf-8").split()
             count = 0
             for row in read_rows(file):
@@ -102,7 +102,7 @@ def with_labels(convert: Callable[[Row, str], Row]) -> RowReader:
                     yield convert(row, labels[count])
                 count += 1
             if len(labels) != count:
-                text = f"{file.name} has {count:,} rows and {label_file.name} {len(labels):,} labels."
+                text = f"{file.name} has {count:,} rows, but {label_file.name} has {len(labels):,} labels."
                 raise DataError(text, REPLACE)
 
     return read

@@ -1,8 +1,8 @@
 """Official release files of the standard benchmarks, read into the schema of their hub versions.
 
-lm-eval's task definitions read hub versions. Each reader here turns the publishers' own files into
-exactly that schema, so that prompts and document hashes are those of the hub version. What each release
-looks like was taken from the releases themselves.
+lm-eval's task definitions read hub versions. Each reader here converts the publishers' own files to exactly
+that schema, so that prompts and document hashes are the same as with the hub version. The formats were taken
+from the release files themselves.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def convert_openbookqa(index: int, row: Row) -> Row:
 
 
 def read_race(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-    """RACE: one passage a file, its questions in parallel lists; lm-eval wants one row a passage."""
+    """RACE: one passage per file, its questions in parallel lists; lm-eval expects one row per passage."""
     for file in files:
         passage = read_json(file)
         try:
@@ -73,7 +73,7 @@ def read_race(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
 
 
 def read_drop(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-    """DROP: the official nested JSON, or its questions flattened to one a line."""
+    """DROP: the official nested JSON, or its questions flattened to one per line."""
     for file in files:
         if file.suffix == ".json":
             yield from read_nested_drop(read_json(file), file)
@@ -116,8 +116,8 @@ def stack_answers(answers: list[Row]) -> dict[str, list[Any]]:
 
 
 def convert_flat_drop(index: int, row: Row) -> Row:
-    # The flattened file has lost which answers were numbers, dates or several spans: each reference
-    # becomes one span. lm-eval compares text either way, only multi-span F1 can differ.
+    # The flattened file does not say which answers were numbers, dates or several spans: each reference
+    # becomes one span. lm-eval compares text in any case, so only multi-span F1 can differ.
     passage, _, rest = row["context"].partition("\nQuestion: ")
     references = [{"spans": [text]} for text in row["ref_text"].split("|")]
     return {
@@ -131,13 +131,14 @@ def convert_flat_drop(index: int, row: Row) -> Row:
 
 
 def read_mmlu(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-    """MMLU: a CSV a subject, without a header: question, four options, the letter of the right one."""
+    """MMLU: one CSV per subject, without a header: question, four options, the letter of the correct one."""
     for file in files:
         with file.open(encoding="utf-8", newline="") as stream:
             for number, row in enumerate(csv.reader(stream), 1):
                 if len(row) != 6 or row[5] not in ("A", "B", "C", "D"):
                     raise DataError(
-                        f"{file}, row {number}: six columns and a letter A to D were expected.", REPLACE
+                        f"{file}, row {number}: six columns were expected, the last a letter from A to D.",
+                        REPLACE,
                     )
                 yield {
                     "question": row[0],

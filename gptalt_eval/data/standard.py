@@ -1,6 +1,6 @@
-"""The standard benchmarks' datasets: licences, homes, official row counts, and where the files lie.
+"""The standard benchmarks' datasets: licences, home pages, official row counts, and where the files belong.
 
-Licences and row counts are the publishers'.
+Licences and row counts are as published.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What there is of a dataset in a data folder, split by split, and whether it is whole."""
+"""What a data folder contains of a dataset, split by split, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from gptalt_eval.contract.types import Dataset, Split
 from gptalt_eval.data import locate as data
 from gptalt_eval.data.check import read_checksums
 
-NOT_HERE = "not here"
-FullState = State | Literal["damaged", "not here"]
+MISSING = "missing"
+FullState = State | Literal["damaged", "missing"]
 WORST_FIRST: tuple[FullState, ...] = ("damaged", "altered", "short", "partial", "unchecked", "complete")
 
 
 @dataclass(frozen=True)
 class SplitSurvey:
-    """What there is of one split.
+    """What a data folder contains of one split.
 
     Attributes:
         dataset: the dataset's name.
         split: the split's name.
-        files: the path below the data folder that was found, or the first one that was looked for.
+        files: the path below the data folder that was found, or else the first one that was searched for.
         count: how many files there are.
-        rows: how many rows they give; None: not to be told.
-        expected: how many they should give; None: not stated.
-        official: how many the whole split has; None: not stated.
-        sha256: whether the checksums are the known ones; empty where there are no files.
-        state: see :class:`~gptalt_eval.datacheck.Verdict`; also ``damaged`` and ``not here``.
-        part: of a ``partial`` state, which part is here.
-        reasons: what is wrong or only part, in sentences.
+        rows: how many rows they contain; None: unknown, because a file is damaged.
+        expected: how many they should contain; None: unknown.
+        official: how many the complete split has; None: unknown.
+        sha256: whether the checksums are the known ones; empty if there are no files.
+        state: see :class:`~gptalt_eval.contract.located.Verdict`; also ``damaged`` and ``missing``.
+        part: if the state is ``partial``, which part it is.
+        reasons: what is wrong or incomplete, in sentences.
     """
 
     dataset: str
@@ -45,7 +45,7 @@ class SplitSurvey:
     expected: int | None = None
     official: int | None = None
     sha256: Known | Literal[""] = ""
-    state: FullState = "not here"
+    state: FullState = "missing"
     part: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ class SplitSurvey:
 
 
 def survey_dataset(dataset: Dataset, folder: Path) -> list[SplitSurvey]:
-    """Look at every split of a dataset; what is damaged is reported like the rest."""
+    """Survey every split of a dataset; damaged files are reported, not raised."""
     return [survey_split(dataset, split, folder) for split in dataset.splits]
 
 
@@ -87,7 +87,7 @@ def sum_up(
     damages: Sequence[str],
     absent: Sequence[str],
 ) -> SplitSurvey:
-    """One line about the files of all configurations."""
+    """One survey of the files of all configurations."""
     verdicts = [located.verdict for located in found if located.verdict]
     is_one = len(found) + len(damages) + len(absent) == 1
     states: list[FullState] = [verdict.state for verdict in verdicts]
@@ -98,10 +98,11 @@ def sum_up(
     if absent:
         states.append("short")
         named = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        reasons.append(f"{title}: {len(absent)} files are not here: {named}.")
+        missing = "1 file is missing" if len(absent) == 1 else f"{len(absent)} files are missing"
+        reasons.append(f"{title}: {missing}: {named}.")
     elif not is_one and not damages and split.rows is not None and rows != split.rows:
         states.append("short")
-        reasons.append(f"{title}: {rows:,} rows in all, {split.rows:,} expected.")
+        reasons.append(f"{title}: {rows:,} rows in total, {split.rows:,} expected.")
     known = {verdict.known for verdict in verdicts}
     sha256: Known = "altered" if "altered" in known else "known" if known == {"known"} else "unknown"
     files = next((pattern for pattern in split.files if found_by(folder, pattern)), split.files[0])
@@ -119,7 +120,7 @@ def found_by(folder: Path, pattern: str) -> bool:
 
 
 def list_configs(dataset: Dataset, split: Split, folder: Path) -> list[str | None]:
-    """The configurations whose files are looked for: those here, and those whose checksums are listed."""
+    """The configurations to search for: those in the folder, and those whose checksums are listed."""
     summed = [pattern for pattern in split.files if "{config}" in pattern]
     if not summed or dataset.configs:
         return list(dataset.configs) if summed else [dataset.configs[0] if dataset.configs else None]

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, and the state of the git checkout it was started in."""
+"""The environment of a run: package versions, hardware, and the state of the current git checkout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe_versions() -> dict[str, str]:
 
 
 def describe_hardware() -> dict[str, Any]:
-    """Processor, cores, memory in GiB, and the GPUs that torch sees (where torch is loaded already)."""
+    """Processor, cores, memory in GiB, and the GPUs that torch sees (if torch is already loaded)."""
     described: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": read_processor(),
@@ -57,7 +57,7 @@ def read_processor() -> str:
 
 
 def describe_git() -> dict[str, Any]:
-    """The commit of the working folder's checkout and whether files differ from it; empty outside of git."""
+    """The commit of the current checkout and whether its files were changed; empty outside git."""
     commit = run_git("rev-parse", "HEAD")
     return {"commit": commit, "changed": bool(run_git("status", "--porcelain"))} if commit else {}
 

@@ -1,4 +1,4 @@
-"""Whether the hub, or what was fetched from it before, is within reach."""
+"""Whether the Hugging Face hub can be reached, and what its local cache contains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 
 def is_in_hub_cache(hub: str, kind: Literal["datasets", "models"]) -> bool:
-    """Whether the hub's cache on this disk holds something of this repository."""
+    """Whether the local hub cache contains anything of this repository."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
     snapshot = f"{kind}--{hub.replace('/', '--')}"
     places = [Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / snapshot]
@@ -24,7 +24,7 @@ def is_in_hub_cache(hub: str, kind: Literal["datasets", "models"]) -> bool:
 
 
 def can_reach_hub(timeout: float = 1.0) -> bool:
-    """Whether the hub, or the mirror in ``HF_ENDPOINT``, takes a connection.
+    """Whether the hub, or the mirror in ``HF_ENDPOINT``, accepts connections.
 
     Args:
         timeout: seconds, for name lookup and connection together.
@@ -42,7 +42,7 @@ def can_reach_hub(timeout: float = 1.0) -> bool:
         except OSError:
             pass
 
-    # a name lookup cannot be given a timeout, a thread can be left behind
+    # name lookups have no timeout, but a thread can be abandoned
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(timeout)

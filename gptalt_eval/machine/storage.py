@@ -1,4 +1,4 @@
-"""The user's cache folder, and files that are whole or not there."""
+"""The user's cache folder, and atomic writes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from platformdirs import user_cache_path
 
 
 def cache_dir() -> Path:
-    """Where fetched weights and indices are kept: ``$GPTALT_CACHE``, else the system's cache folder."""
+    """Where downloaded weights and indexes are stored: ``$GPTALT_CACHE``, else the system's cache folder."""
     chosen = os.environ.get("GPTALT_CACHE")
     return Path(chosen).expanduser() if chosen else user_cache_path("gptalt-eval", appauthor=False)
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, read piece by piece."""
+    """SHA-256 of a file's bytes, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -27,10 +27,10 @@ def hash_file(path: Path) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new, never half of one.
+    """Write a file so that readers see either the old text or the new text, never a part of it.
 
     Raises:
-        OSError: no room or no permission; the earlier file is left as it was.
+        OSError: the disk is full or access is denied; the existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,3 +1,3 @@
-"""The version, for whoever names it."""
+"""The package version."""
 
 __version__ = "0.1.0"

@@ -117,7 +117,7 @@ def test_mistakes_end_with_two_and_one_message(gptalt_eval, words, expected):
 
 def test_a_truncated_file(gptalt_eval, truncated):
     code, _, complaint = gptalt_eval("--model", "smollm2", "--tasks", "boolq", "--data_dir", truncated)
-    assert code == 2 and "dev.jsonl, line 2: cut off or damaged" in complaint
+    assert code == 2 and "dev.jsonl, line 2: truncated or damaged" in complaint
 
 
 def test_a_corrupt_gguf(gptalt_eval, broken_cache):

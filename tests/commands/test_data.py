@@ -56,10 +56,10 @@ def write(folder, files):
 
 PARTIAL = {
     ("winogrande", "train"): (160, 160, "known", "the extra small training set"),
-    ("race_high", "validation"): (120, 1021, "unknown", "not all of the files"),
-    ("race_high", "test"): (120, 1045, "unknown", "not all of the files"),
-    ("race_middle", "validation"): (120, 368, "unknown", "not all of the files"),
-    ("race_middle", "test"): (120, 362, "unknown", "not all of the files"),
+    ("race_high", "validation"): (120, 1021, "unknown", "only some of the files"),
+    ("race_high", "test"): (120, 1045, "unknown", "only some of the files"),
+    ("race_middle", "validation"): (120, 368, "unknown", "only some of the files"),
+    ("race_middle", "test"): (120, 362, "unknown", "only some of the files"),
     ("triviaqa", "validation"): (7993, 7993, "known", "the Wikipedia half"),
     ("sciq", "train"): (1000, 1000, "known", "the validation set in place of the training set"),
 }
@@ -77,7 +77,7 @@ def test_the_real_folder_is_as_its_readme_says(shared_data, call):
     code, printed = call("check", "--data_dir", shared_data, "--json")
     assert code == 0
     found = {(row["dataset"], row["split"]): row for row in json.loads(printed)}
-    here = {key: row for key, row in found.items() if row["state"] != "not here"}
+    here = {key: row for key, row in found.items() if row["state"] != "missing"}
     assert here.keys() == PARTIAL.keys() | WHOLE.keys()
     for key, rows in WHOLE.items():
         row = here[key]
@@ -101,7 +101,7 @@ def test_the_table(shared_data, call):
     assert "mmlu test mmlu/test/*_test.csv (57 files) 14,042 14,042 known complete" in lines
     path = "triviaqa/rc.wikipedia.nocontext.validation.jsonl"
     assert f"triviaqa validation {path} 7,993 7,993 of 17,944 known partial: the Wikipedia half" in lines
-    assert "triviaqa train triviaqa/rc.nocontext.train.jsonl 138,384 not here" in lines
+    assert "triviaqa train triviaqa/rc.nocontext.train.jsonl 138,384 missing" in lines
 
 
 def test_everything_wrong_is_reported_and_the_rest_goes_on(shared_data, tmp_path, call):
@@ -121,8 +121,8 @@ def test_everything_wrong_is_reported_and_the_rest_goes_on(shared_data, tmp_path
     assert states["mmlu", "validation"] == states["hellaswag", "validation"] == "short"
     assert states["gsm8k", "test"] == "damaged" and states["arc_easy", "test"] == "altered"
     assert "Fault: MMLU test: mmlu/test/anatomy_test.csv is altered (0 rows" in printed
-    assert "Fault: MMLU validation: 1 files are not here: virology." in printed
-    assert "test.jsonl, line 1319: cut off or damaged" in printed
+    assert "Fault: MMLU validation: 1 file is missing: virology." in printed
+    assert "test.jsonl, line 1319: truncated or damaged" in printed
 
 
 def test_a_broken_race_passage_is_reported(tmp_path, call):
@@ -131,7 +131,7 @@ def test_a_broken_race_passage_is_reported(tmp_path, call):
         {f"race/RACE/test/high/{n}.txt": PASSAGE for n in range(5)} | {"race/RACE/test/high/3.txt": b"{"},
     )
     code, printed = call("check", "race_high", "--data_dir", tmp_path)
-    assert code == 2 and "damaged" in printed and "3.txt: cut off or damaged" in printed
+    assert code == 2 and "damaged" in printed and "3.txt: truncated or damaged" in printed
 
 
 def test_a_dataset_of_the_folders_own_file(tmp_path, call):
@@ -194,7 +194,7 @@ def test_what_was_a_command_of_data_says_what_to_type(words, expected):
         (("prepare", "--data_dir", "."), "arguments are required: NAME, --from"),
         (("prepare", "piqa", "--data_dir", "."), "arguments are required: --from"),
         (("prepare", "piqa", "--from", "x"), "Give --data_dir FOLDER, or set GPTALT_DATA"),
-        (("prepare", "piqa", "--from", "/nowhere", "--data_dir", "."), "--from: there is no /nowhere"),
+        (("prepare", "piqa", "--from", "/nowhere", "--data_dir", "."), "--from: /nowhere does not exist"),
     ],
 )
 def test_what_is_wrong_with_a_request(call, words, expected):
@@ -258,7 +258,7 @@ def test_race_is_told_apart_by_its_folders(tmp_path, call, kind):
         "--data_dir",
         tmp_path / "data",
     )
-    assert code == 0 and "partial: not all of the files" in printed
+    assert code == 0 and "partial: only some of the files" in printed
     assert sorted(
         str(f.relative_to(tmp_path / "data" / "race")) for f in (tmp_path / "data").rglob("*.txt")
     ) == sorted(files)
@@ -293,7 +293,7 @@ def test_two_files_for_one_place_are_an_error(tmp_path, call):
     source = pack(tmp_path, "zip", {"a/test.jsonl": b"1", "b/test.jsonl": b"2"})
     text = refuse(call, "prepare", "gsm8k", "--from", source, "--data_dir", tmp_path / "data")
     assert (
-        "Two different files fit gsm8k/test.jsonl" in text
+        "Two different files match gsm8k/test.jsonl" in text
         and "a/test.jsonl" in text
         and "b/test.jsonl" in text
     )
@@ -326,7 +326,7 @@ def test_a_different_file_is_never_overwritten(tmp_path, call):
     data = write(tmp_path / "data", {"gsm8k/test.jsonl": b"mine"})
     source = pack(tmp_path, "zip", {"train.jsonl": GSM8K, "test.jsonl": GSM8K})
     text = refuse(call, "prepare", "gsm8k", "--from", source, "--data_dir", data)
-    assert "test.jsonl is there already and differs" in text and f"rm {data / 'gsm8k' / 'test.jsonl'}" in text
+    assert "test.jsonl already exists and differs" in text and f"rm {data / 'gsm8k' / 'test.jsonl'}" in text
     assert (data / "gsm8k/test.jsonl").read_bytes() == b"mine" and not (data / "gsm8k/train.jsonl").exists()
     assert [path.name for path in data.iterdir()] == ["gsm8k"], "nothing is left behind"
 
@@ -343,7 +343,7 @@ def test_the_same_file_again_is_fine(tmp_path, call):
 def test_nothing_that_fits(tmp_path, call):
     source = pack(tmp_path, "zip", {"x.txt": b""})
     text = refuse(call, "prepare", "piqa", "--from", source, "--data_dir", tmp_path / "data")
-    assert "holds no file of PIQA" in text and "piqa/valid-labels.lst" in text
+    assert "contains no file of PIQA" in text and "piqa/valid-labels.lst" in text
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -353,7 +353,7 @@ def test_nothing_that_fits(tmp_path, call):
 def test_a_member_that_would_leave_the_folder_is_refused(tmp_path, call, kind, name):
     source = pack(tmp_path, kind, {"test.jsonl": GSM8K, name: b"x"})
     text = refuse(call, "prepare", "gsm8k", "--from", source, "--data_dir", tmp_path / "data")
-    assert "would leave the folder. Nothing was unpacked" in text
+    assert "would be written outside the folder. Nothing was unpacked" in text
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -387,7 +387,7 @@ def test_no_name_in_an_archive_leads_outside(tmp_path_factory, names):
             for path in choose_items(DATASETS["gsm8k"], items):
                 assert (folder / path).resolve().is_relative_to(folder) and ".." not in path.split("/")
     except GptaltError as error:
-        assert "would leave the folder" in str(error)
+        assert "would be written outside the folder" in str(error)
 
 
 PARTS = st.lists(st.sampled_from(["a", "b", "test.jsonl", "1.txt"]), min_size=1, max_size=4).map(tuple)

@@ -62,7 +62,7 @@ def test_an_altered_byte(shared_data, plugins, tmp_path):
     found = hash_files((tmp_path / HELLASWAG,)).together[:12]
     right = read_checksums(standard.CHECKSUMS)[HELLASWAG][:12]
     assert first == (
-        f"HellaSwag validation: {HELLASWAG} is altered (10,042 rows, SHA-256 {found}..., the known one is {right}...)."
+        f"HellaSwag validation: {HELLASWAG} is altered (10,042 rows, SHA-256 {found}..., {right}... expected)."
     )
 
 
@@ -80,7 +80,7 @@ def test_a_swapped_split_of_the_same_length_is_named(shared_data, plugins, tmp_p
     shutil.copyfile(tmp_path / "openbookqa/Main/dev.jsonl", tmp_path / "openbookqa/Main/test.jsonl")
     text = refuse(plugins, tmp_path, "openbookqa")
     assert "OpenBookQA test: openbookqa/Main/test.jsonl is altered (500 rows" in text
-    assert "openbookqa/Main/test.jsonl is the published openbookqa/Main/dev.jsonl." in text
+    assert "openbookqa/Main/test.jsonl has the content of the published openbookqa/Main/dev.jsonl." in text
 
 
 def test_a_swapped_split_of_another_length_is_named(shared_data, plugins, tmp_path):
@@ -88,7 +88,7 @@ def test_a_swapped_split_of_another_length_is_named(shared_data, plugins, tmp_pa
     shutil.copyfile(tmp_path / "arc/ARC-Easy-Dev.jsonl", tmp_path / "arc/ARC-Easy-Test.jsonl")
     text = refuse(plugins, tmp_path, "arc_easy")
     assert "ARC-Easy test: 570 rows, 2,376 expected (arc/ARC-Easy-Test.jsonl)." in text
-    assert "arc/ARC-Easy-Test.jsonl is the published arc/ARC-Easy-Dev.jsonl." in text
+    assert "arc/ARC-Easy-Test.jsonl has the content of the published arc/ARC-Easy-Dev.jsonl." in text
 
 
 @pytest.mark.parametrize("flag", [False, True])
@@ -112,7 +112,7 @@ def test_parts_by_design_are_no_fault_but_a_note(shared_data, plugins):
     found = plan(plugins, shared_data, "triviaqa,race,winogrande,piqa", limit=2)
     assert found.notes == (
         "TriviaQA validation: the Wikipedia half, 7,993 of 17,944 rows (triviaqa/rc.wikipedia.nocontext.validation.jsonl).",
-        "RACE high school (rows are passages) test: not all of the files, 120 of 1,045 rows (race/RACE/test/high/*.txt).",
+        "RACE high school (rows are passages) test: only some of the files, 120 of 1,045 rows (race/RACE/test/high/*.txt).",
     )
     partial = {task.name: bool(task.partial) for task in found.cells[0].tasks}
     assert partial == {"triviaqa": True, "race": True, "winogrande": False, "piqa": False}
@@ -131,7 +131,7 @@ def test_a_broken_race_passage_is_named(shared_data, plugins, tmp_path):
     broken = sorted((tmp_path / "race/RACE/test/high").iterdir())[7]
     broken.write_text(broken.read_text()[:-30])
     text = refuse(plugins, tmp_path, "race", allow_partial_data=True)
-    assert f"{broken.name}: cut off or damaged" in text
+    assert f"{broken.name}: truncated or damaged" in text
 
 
 # ------------------------------------------------------------------ on small files
@@ -147,11 +147,11 @@ def gsm8k(tmp_path, monkeypatch):
     )
     checksums = tmp_path / "known.sha256"
     checksums.write_text(f"# a comment\n{hash_files((file,)).together}  gsm8k/test.jsonl\n")
-    [whole] = [dataset for dataset in standard.describe_datasets() if dataset.name == "gsm8k"]
+    [whole] = [dataset for dataset in standard.list_datasets() if dataset.name == "gsm8k"]
     small = replace(
         whole, splits=(Split("test", ("gsm8k/test.jsonl",), 3), Split("train", ("gsm8k/train.jsonl",), 9))
     )
-    monkeypatch.setattr(standard, "describe_datasets", lambda: [small])
+    monkeypatch.setattr(standard, "list_datasets", lambda: [small])
     monkeypatch.setattr(standard, "CHECKSUMS", checksums)
     return tmp_path
 
@@ -203,7 +203,7 @@ def test_a_split_that_is_not_used_is_not_asked_about(gsm8k, plugins):
 @pytest.fixture
 def dataset(tmp_path):
     (tmp_path / "known").write_text("aaaa  x/whole\nbbbb  x/other\n")
-    [whole] = [dataset for dataset in standard.describe_datasets() if dataset.name == "gsm8k"]
+    [whole] = [dataset for dataset in standard.list_datasets() if dataset.name == "gsm8k"]
     return replace(whole, checksums=tmp_path / "known")
 
 

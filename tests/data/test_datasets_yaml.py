@@ -79,21 +79,21 @@ def test_a_folder_without_the_file(plugins, tmp_path):
 
 MISTAKES = {
     "copa: [": "is not valid YAML",
-    "": "the file wants 'key: value' lines",
-    "- copa": "line 1: the file wants 'key: value' lines",
-    "copa: yes": "line 1: 'copa' wants 'key: value' lines",
-    COPA.replace("hub:", "hubb:"): "line 2: 'copa' has no key 'hubb'.\nDid you mean 'hub'?",
-    COPA.replace("  hub: aps/super_glue\n", ""): "'copa' lacks 'hub'",
-    "copa:\n  hub: aps/super_glue\n": "line 2: 'copa' lacks 'splits'",
+    "": "the file must consist of 'key: value' lines",
+    "- copa": "line 1: the file must consist of 'key: value' lines",
+    "copa: yes": "line 1: 'copa' must consist of 'key: value' lines",
+    COPA.replace("hub:", "hubb:"): "line 2: 'copa': unknown key 'hubb'.\nDid you mean 'hub'?",
+    COPA.replace("  hub: aps/super_glue\n", ""): "'copa': 'hub' is missing",
+    "copa:\n  hub: aps/super_glue\n": "line 2: 'copa': 'splits' is missing",
     COPA.replace("{validation: copa/val.jsonl, train: copa/train.csv}", "{}"): "'splits' of 'copa' is empty",
     COPA.replace("copa/val.jsonl", "../val.jsonl"): "line 4: ../val.jsonl is not a path below the data folder",
     COPA.replace("copa/val.jsonl", "/copa/val.jsonl"): "/copa/val.jsonl is not a path below the data folder",
-    COPA.replace("val.jsonl", "val.parquet"): "copa/val.parquet: files of this kind cannot be read.\nThe kinds are: .jsonl",
-    COPA.replace("{label: answer}", "answer"): "line 5: 'columns' of 'copa' wants 'key: value' lines",
-    COPA.replace("{label: answer}", "{label: [answer]}"): "'label' in 'columns' of 'copa' wants a text",
-    COPA.replace("config: copa", "config: [copa]"): "line 3: 'config' of 'copa' wants a text",
-    COPA + COPA: "line 8: 'copa' stands twice in the file",
-    COPA + COPA.replace("copa:", "other:", 1): "'copa' and 'other' serve the same hub id and config",
+    COPA.replace("val.jsonl", "val.parquet"): "copa/val.parquet: unsupported file type.\nSupported: .jsonl",
+    COPA.replace("{label: answer}", "answer"): "line 5: 'columns' of 'copa' must consist of 'key: value' lines",
+    COPA.replace("{label: answer}", "{label: [answer]}"): "'label' in 'columns' of 'copa' must be text",
+    COPA.replace("config: copa", "config: [copa]"): "line 3: 'config' of 'copa' must be text",
+    COPA + COPA: "line 8: 'copa' appears twice in the file",
+    COPA + COPA.replace("copa:", "other:", 1): "'copa' and 'other' have the same hub id and config",
     COPA.replace("copa:", "piqa:", 1): "the dataset 'piqa' is also one of gptalt-eval",
 }  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_there(plugins, folder):
 def test_a_line_that_is_cut_off(plugins, folder):
     file = folder / "copa" / "val.jsonl"
     file.write_text(file.read_text()[:-9])
-    with pytest.raises(DataError, match=r"val\.jsonl, line 6: cut off or damaged"):
+    with pytest.raises(DataError, match=r"val\.jsonl, line 6: truncated or damaged"):
         plan(plugins, folder)
 
 
@@ -178,7 +178,7 @@ def test_every_format_gives_the_same_rows(tmp_path):
     ("text", "expected"),
     [
         ("a,b\n1\n", "line 2: 1 columns, the header has 2"),
-        ("a,a\n1,2\n", "two columns have one name"),
+        ("a,a\n1,2\n", "two columns have the same name"),
         ("a\n\udcff", "damaged"),
     ],
 )

@@ -56,13 +56,13 @@ def test_the_hash_is_that_of_the_bytes(piqa):
 def test_a_cut_off_file_is_named_with_its_line(piqa):
     file = piqa / "piqa" / "valid.jsonl"
     file.write_text(file.read_text()[:-20])
-    with pytest.raises(DataError, match=r"valid\.jsonl, line 5: cut off or damaged"):
+    with pytest.raises(DataError, match=r"valid\.jsonl, line 5: truncated or damaged"):
         locate(piqa)
 
 
 def test_labels_that_do_not_fit_are_refused(piqa):
     (piqa / "piqa" / "valid-labels.lst").write_text("0\n1\n")
-    with pytest.raises(DataError, match=r"5 rows and valid-labels.lst 2 labels"):
+    with pytest.raises(DataError, match=r"5 rows, but valid-labels.lst has 2 labels"):
         locate(piqa)
     (piqa / "piqa" / "valid-labels.lst").unlink()
     with pytest.raises(DataError, match="is missing"):
@@ -73,7 +73,7 @@ def test_a_cut_off_gzip_is_named(tmp_path):
     packed = gzip.compress(b'{"context": "Passage: p\\nQuestion: q\\nAnswer:", "ref_text": "1"}\n' * 2000)
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "drop_v0_dev.jsonl.gz").write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(DataError, match="cut off or damaged"):
+    with pytest.raises(DataError, match="truncated or damaged"):
         locate(tmp_path, "drop")
 
 

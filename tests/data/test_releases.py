@@ -153,5 +153,5 @@ def test_rows_that_are_not_of_the_release_are_named(tmp_path):
 def test_json_that_is_cut_off(tmp_path):
     file = tmp_path / "test.json"
     file.write_text('[{"question": ')
-    with pytest.raises(DataError, match="cut off or damaged"):
+    with pytest.raises(DataError, match="truncated or damaged"):
         list(readers.read_rows(file))

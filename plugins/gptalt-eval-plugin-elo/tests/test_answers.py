@@ -170,7 +170,7 @@ def test_a_model_without_a_chat_template_is_asked_plainly(tmp_path, monkeypatch)
         (['{"id": "a"}'], "holds no question under 'en'"),
         (['{"en": "x"}'], "line 1: a question has 'id'"),
         (['{"id": "a", "en": "x"}', '{"id": "a", "en": "y"}'], "line 2: the id 'a' stands twice"),
-        (["not JSON"], "line 1: cut off or damaged"),
+        (["not JSON"], "line 1: truncated or damaged"),
         ([""], "holds no question"),
     ],
 )

@@ -79,7 +79,7 @@ def test_the_releases_format(language, file, tmp_path):
 )
 def test_what_is_not_in_the_format_is_named(change, tmp_path):
     write(tmp_path, "zh", [RELEASED, RELEASED | change])
-    with pytest.raises(GptaltError, match=r"test.jsonl, row 2: not in the format of the release"):
+    with pytest.raises(GptaltError, match=r"test.jsonl, row 2: not in the release's format"):
         plan("nlpec_zh", tmp_path)
 
 
