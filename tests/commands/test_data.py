@@ -362,7 +362,7 @@ def test_links_in_an_archive_are_not_followed(tmp_path, call):
         member = tarfile.TarInfo("test.jsonl")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
-    assert "holds no file" in refuse(
+    assert "contains no file" in refuse(
         call, "prepare", "gsm8k", "--from", tmp_path / "x.tar", "--data_dir", tmp_path / "data"
     )
 

@@ -149,10 +149,11 @@ def gsm8k(tmp_path, monkeypatch):
     checksums.write_text(f"# a comment\n{hash_files((file,)).together}  gsm8k/test.jsonl\n")
     [whole] = [dataset for dataset in standard.list_datasets() if dataset.name == "gsm8k"]
     small = replace(
-        whole, splits=(Split("test", ("gsm8k/test.jsonl",), 3), Split("train", ("gsm8k/train.jsonl",), 9))
+        whole,
+        splits=(Split("test", ("gsm8k/test.jsonl",), 3), Split("train", ("gsm8k/train.jsonl",), 9)),
+        checksums=checksums,
     )
     monkeypatch.setattr(standard, "list_datasets", lambda: [small])
-    monkeypatch.setattr(standard, "CHECKSUMS", checksums)
     return tmp_path
 
 
