@@ -60,8 +60,8 @@ GROUPS = {
         ("tests/commands/test_flags.py", "tests/contract/test_settings.py"),
     ),
     "expand": Group(
-        (f"{CORE}/planning/expand.py",),
-        ("tests/planning/test_resolve.py", "tests/planning/test_index.py", "tests/planning/test_catalog.py"),
+        (f"{CORE}/planning/expand.py", f"{CORE}/planning/task_data.py"),
+        ("tests/planning/test_expand.py", "tests/planning/test_resolve.py"),
     ),
     "data": Group(
         tuple(
@@ -87,7 +87,11 @@ GROUPS = {
         ("tests/running/test_runfiles.py", "tests/contract/test_record.py"),
         LM_EVAL,
     ),
-    "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_elo.py",), STATS),
-    "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_elo.py",), STATS),
-    "importing": Group((f"{ELO}/importing.py", f"{ELO}/formats.py"), (f"{ELO_TESTS}/test_votes.py",), STATS),
+    "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_ratings.py",), STATS),
+    "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_agreement.py",), STATS),
+    "importing": Group(
+        (f"{ELO}/importing.py", f"{ELO}/formats.py"),
+        (f"{ELO_TESTS}/test_importing.py", f"{ELO_TESTS}/test_formats.py"),
+        STATS,
+    ),
 }
