@@ -163,3 +163,66 @@ def test_samples_from_a_file(tmp_path):
 def test_bare_template_and_named_template():
     assert parse("--apply_chat_template").apply_chat_template is True
     assert parse("--apply_chat_template", "rag").apply_chat_template == "rag"
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("--max_batch_size 8", "max_batch_size", 8),
+        ("--limit 0.5", "limit", 0.5),
+        ("-L 3", "limit", 3.0),
+        ("-f 0,3", "num_fewshot", [0, 3]),
+        ("--seed 1", "seed", [1, 1, 1, 1]),
+        ("-b auto:2", "batch_size", "auto:2"),
+        ("-v info", "verbosity", "INFO"),
+        ("--cache_requests", "cache_requests", "true"),
+        ("--cache_requests refresh", "cache_requests", "refresh"),
+        ("--scorer stock", "scorer", "stock"),
+        ("-t a,b c", "tasks", ["a", "b", "c"]),
+        ("-t a -t b", "tasks", ["a", "b"]),
+        ("-a a=1 b=x -a b=y", "model_args", {"a": 1, "b": "y"}),
+        ("--metadata a=1", "metadata", {"a": 1}),
+        ("--prompt_style system,standard", "prompt_style", ["system", "standard"]),
+        ("-M m", "model", "m"),
+        ("-o x", "output_path", "x"),
+        ("-C x", "config", "x"),
+        ("-c x", "use_cache", "x"),
+        ("-s", "log_samples", True),
+        ("-x", "predict_only", True),
+        ("-w", "write_out", True),
+        ("--allow-partial-data", "allow_partial_data", True),
+        ("--allow_partial_data", "allow_partial_data", True),
+        ("--trust_remote_code", "trust_remote_code", True),
+        ("--confirm_run_unsafe_code", "confirm_run_unsafe_code", True),
+    ],
+)
+def test_each_flags_value_has_its_type(words, name, value):
+    found = getattr(parse(*words.split()), name)
+    assert found == value and type(found) is type(value)
+
+
+def test_what_was_not_typed_is_not_there():
+    typed = {name: value for name, value in vars(parse()).items() if value}
+    assert typed == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limt", "3"], "There is no option --limt.\nDid you mean '--limit'?"),
+        (["--limt=3"], "There is no option --limt=3.\nDid you mean '--limit'?"),
+        (["--zzzzzzzz", "-q"], "There is no option --zzzzzzzz.\nSee: gptalt-eval run --help"),
+        (
+            ["--max_batch_size", "x"],
+            "Argument --max_batch_size: invalid int value: 'x'.\nSee: gptalt-eval run --help",
+        ),
+        (
+            ["--model_args", "x"],
+            "--model_args x: expected key=value, found 'x'.\nSee: gptalt-eval run --help",
+        ),
+    ],
+)
+def test_what_is_said_of_a_flag_that_is_wrong(words, message):
+    with pytest.raises(GptaltError) as caught:
+        parse(*words)
+    assert str(caught.value) == message

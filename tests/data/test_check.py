@@ -13,7 +13,7 @@ from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Part, Split
 from gptalt_eval.data import locate as data
 from gptalt_eval.data import standard
-from gptalt_eval.data.check import hash_files, judge, read_checksums
+from gptalt_eval.data.check import hash_files, is_summed, judge, read_checksums
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.results.table import make_table
 from gptalt_eval.running.api import run
@@ -230,6 +230,91 @@ def test_verdicts(dataset, pattern, rows, digest, expected):
     assert (verdict.state, verdict.known, verdict.expected) == expected
     assert bool(verdict.reason) == (verdict.state != "complete")
     assert bool(verdict.likely) == (digest == "bbbb")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows", "digest", "reason", "likely", "part"),
+    [
+        ("x/whole", 10, "aaaa", "", "", ""),
+        ("x/whole", 9, "aaaa", "GSM8K test: 9 rows, 10 expected (HERE).", "", ""),
+        ("x/whole", 10, "bbbb", "GSM8K test: x/whole is altered (10 rows, SHA-256 bbbb..., the known one is aaaa...).", "x/whole is the published x/other.", ""),
+        ("x/half", 5, "zzzz", "GSM8K test: half of it, 5 of 10 rows (HERE).", "", "half of it"),
+        ("x/*.txt", 4, "zzzz", "GSM8K test: not all of the files, 4 of 10 rows (HERE).", "", "not all of the files"),
+    ],
+)  # fmt: skip
+def test_what_verdicts_say(dataset, pattern, rows, digest, reason, likely, part):
+    verdict = judge(dataset, SPLIT, pattern, "HERE", rows, {pattern: digest})
+    assert (verdict.reason, verdict.likely, verdict.part) == (reason, likely, part)
+
+
+def test_thousands_are_grouped_and_hashes_cut(dataset):
+    split = replace(SPLIT, rows=12_345)
+    assert "1,234 rows, 12,345 expected" in judge(dataset, split, "x/whole", "p", 1_234, {}).reason
+    dataset.checksums.write_text(f"{'a' * 64}  x/whole\n")
+    reason = judge(dataset, split, "x/whole", "p", 12_345, {"x/whole": "b" * 64}).reason
+    assert f"(12,345 rows, SHA-256 {'b' * 12}..., the known one is {'a' * 12}...)" in reason
+    assert (
+        "not all of the files, 1,000 of 12,345 rows"
+        in judge(dataset, split, "x/*.txt", "p", 1_000, {}).reason
+    )
+
+
+def test_a_part_of_a_split_whose_rows_nobody_states(dataset):
+    """Whole in itself, as far as anybody can say."""
+    split = Split("test", ("x/whole", "x/half"), None, {"x/half": Part("half of it", 5)})
+    verdict = judge(dataset, split, "x/half", "p", 5, {"x/half": "zzzz"})
+    assert (verdict.state, verdict.reason, verdict.part) == ("complete", "", "")
+    assert judge(dataset, split, "x/half", "p", 4, {"x/half": "zzzz"}).state == "short"
+    assert judge(dataset, split, "x/whole", "p", 4, {"x/whole": "aaaa"}).state == "complete", (
+        "its hash is known"
+    )
+
+
+@pytest.mark.parametrize(
+    ("configs", "files", "expected"),
+    [
+        ((), ("{config}/a",), True),
+        (("x", "y"), ("{config}/a",), True),
+        (("x",), ("{config}/a",), False),
+        ((), ("a", "{config}/a"), True),
+        ((), ("a", "b"), False),
+        (("x", "y"), ("a",), False),
+    ],
+)
+def test_a_count_over_configurations_says_nothing_of_one(dataset, configs, files, expected):
+    split = Split("test", files, 10)
+    own = replace(dataset, configs=configs)
+    assert is_summed(own, split) is expected
+    verdict = judge(own, split, files[0], "p", 3, {files[0]: "zz"})
+    assert (verdict.state, verdict.expected) == (("unchecked", None) if expected else ("short", 10))
+
+
+def test_several_files_are_judged_together(dataset):
+    known = {"x/whole": "aaaa", "x/other": "bbbb"}
+    assert judge(dataset, SPLIT, "x/whole", "p", 10, known).known == "known"
+    assert judge(dataset, SPLIT, "x/whole", "p", 10, known | {"x/new": "cc"}).known == "unknown"
+    found = judge(dataset, SPLIT, "x/whole", "p", 10, {"x/new": "cc", "x/whole": "zz", "x/other": "yy"})
+    assert found.known == "altered" and "x/whole is altered" in found.reason and found.likely == ""
+
+
+def test_hashes_of_files_each_and_together(tmp_path):
+    import hashlib
+
+    files = tmp_path / "a", tmp_path / "b"
+    contents = b"1" * (1 << 20) + b"2", b"3"
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    found = hash_files(files)
+    assert found.together == hashlib.sha256(b"".join(contents)).hexdigest()
+    assert found.each == {
+        file: hashlib.sha256(content).hexdigest() for file, content in zip(files, contents, strict=True)
+    }
+
+
+def test_a_list_of_checksums_as_sha256sum_writes_it(tmp_path):
+    (tmp_path / "known").write_text("# a comment\n\naa  x/with space\nbb *binary\n \n")
+    assert read_checksums(tmp_path / "known") == {"x/with space": "aa", "binary": "bb"}
+    assert read_checksums(None) == {}
 
 
 def test_nothing_known_is_nothing_claimed(dataset):
