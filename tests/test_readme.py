@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gptalt_eval.commands.cli import gather_commands, make_parser
+from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.spec import read_argv
 from gptalt_eval.testing import make_plugin_set
 
@@ -44,8 +45,7 @@ def test_commands_are_understood(given):
             namespace = parser.parse_args(words)
             if namespace.chosen.name != "run":
                 continue
-            del namespace.chosen, namespace.subparser
-            assert read_argv(namespace).find_faults() == []
+            assert find_faults(read_argv(namespace)) == []
 
 
 def test_both_languages_show_the_same():

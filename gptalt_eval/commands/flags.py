@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gptalt_eval.contract.settings import (
-    SCORERS,
-    parse_samples,
-    parse_seeds,
-    parse_settings,
-    parse_shots,
-    split_names,
-)
+from gptalt_eval.contract.settings import REQUEST_CACHES, SCORERS, parse_settings, split_names
 
 
 class Names(argparse.Action):
@@ -36,16 +29,14 @@ class KeyValues(argparse.Action):
         setattr(namespace, self.dest, merged)
 
 
-def parse_bool(text: str) -> bool:
-    return text.lower() in ("true", "1", "yes")
-
-
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Every flag of a run. No defaults here: only what the user typed lands in the namespace."""
+    """Every flag of a run. Values are read by ``make_spec``, as those of YAML files are."""
     add_request_flags(parser)
     add_data_flags(parser)
     add_model_flags(parser)
     add_service_flags(parser)
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS  # only what the user typed lands in the namespace
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +68,6 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--num_fewshot",
         "-f",
-        type=parse_shots,
         metavar="N[,N]",
         help="examples in the prompt; several counts make one evaluation each",
     )
@@ -88,11 +78,10 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="how prompts are written: standard, system, or a plugin's; several make one evaluation each",
     )
-    add("--limit", "-L", type=float, metavar="N", help="items per task, or a fraction below 1")
+    add("--limit", "-L", metavar="N", help="items per task, or a fraction below 1")
     add(
         "--samples",
         "-E",
-        type=parse_samples,
         metavar="JSON",
         help='the very rows, as {"task": [0, 5]} or a file; not with --limit',
     )
@@ -146,13 +135,17 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--cache_requests",
         nargs="?",
         const="true",
-        choices=("true", "refresh", "delete"),
+        choices=REQUEST_CACHES,
         help="keep the built prompts and reuse them",
     )
     add("--write_out", "-w", action="store_true", help="print the prompt of each task's first item")
     add("--show_config", action="store_true", help="print the whole result as JSON")
-    add("--check_integrity", action="store_true", help="run lm-eval's own tests of the tasks first")
-    add("--verbosity", "-v", type=str.upper, metavar="LEVEL", help="log level, as INFO")
+    add(
+        "--check_integrity",
+        action="store_true",
+        help="refused: lm-eval's tests of its tasks are in no release",
+    )
+    add("--verbosity", "-v", metavar="LEVEL", help="log level, as INFO")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +159,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         choices=SCORERS,
         help="tree (default): each distinct token is computed once; stock: lm-eval's own way",
     )
-    add("--max_batch_size", type=int, metavar="N", help="the most that 'auto' tries")
+    add("--max_batch_size", metavar="N", help="the most that 'auto' tries")
     add(
         "--apply_chat_template",
         nargs="?",
@@ -177,7 +170,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--system_instruction", metavar="TEXT", help="a system instruction")
     add(
         "--fewshot_as_multiturn",
-        type=parse_bool,
         nargs="?",
         const=True,
         metavar="BOOL",
@@ -185,7 +177,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--seed",
-        type=parse_seeds,
         metavar="N,N,N,N",
         help="Python, numpy, torch, few-shot (default 0,1234,1234,1234)",
     )
@@ -201,14 +192,15 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_service_flags(parser: argparse.ArgumentParser) -> None:
-    """Which services are told of the results."""
+    """Which services are told of the results, through lm-eval's own loggers."""
     logging = parser.add_argument_group("reporting to services")
-    for flag, service in (
-        ("--wandb_args", "wandb.init"),
-        ("--wandb_config_args", "wandb.config.update"),
-        ("--trackio_args", "trackio.init"),
-        ("--hf_hub_log_args", "lm-eval's hub logging"),
+    for flag, text in (
+        ("--wandb_args", "log to Weights & Biases: arguments of wandb.init, as project=NAME"),
+        ("--wandb_config_args", "further entries of that run's configuration"),
+        ("--trackio_args", "log to Trackio: arguments of trackio.init, as project=NAME"),
+        (
+            "--hf_hub_log_args",
+            "push to the Hugging Face hub, as push_results_to_hub=True,hub_results_org=NAME",
+        ),
     ):
-        logging.add_argument(
-            flag, nargs="+", action=KeyValues, metavar="KEY=VALUE", help=f"arguments of {service}"
-        )
+        logging.add_argument(flag, nargs="+", action=KeyValues, metavar="KEY=VALUE", help=text)

@@ -74,8 +74,6 @@ def run_grid(arguments: argparse.Namespace, plugins: Installed) -> int:
 def read_request(arguments: argparse.Namespace) -> RunSpec:
     from gptalt_eval.contract.spec import read_argv
 
-    for name in ("chosen", "subparser"):
-        vars(arguments).pop(name, None)
     return read_argv(arguments)
 
 

@@ -1,16 +1,23 @@
-"""How flag values are read, lm-eval's way."""
+"""How the value of each setting is read, lm-eval's way: typed, from YAML and from Python alike.
+
+Each reader takes a text or the value itself, and raises a ``ValueError`` with what it expected.
+"""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gptalt_eval.contract.errors import did_you_mean
+
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
 SCORERS = ("tree", "stock")
+REQUEST_CACHES = ("true", "refresh", "delete")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def split_names(values: str | Sequence[str]) -> list[str]:
@@ -66,40 +73,119 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def parse_shots(text: str) -> list[int]:
+def read_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text")
+    if not value:
+        raise ValueError("it is empty; leave the setting out, or give it a value")
+    return value
+
+
+def read_model(value: object) -> str:
+    """One model, or several joined by commas: an experiment."""
+    return ",".join(dict.fromkeys(read_names(value)))
+
+
+def read_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (str, Sequence)) or not all(isinstance(name, str) for name in value):
+        raise ValueError("expected a name, or a list of names")
+    return tuple(split_names(value))
+
+
+def read_flag(value: object) -> bool:
+    found = WORDS.get(str(value).lower())
+    if found is None or not isinstance(value, (bool, str)):
+        raise ValueError("expected true or false")
+    return found
+
+
+def read_number(value: object) -> float:
     try:
-        return [int(part) for part in text.split(",")]
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return float(value) if isinstance(value, str) else value
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of examples") from None
+        pass
+    raise ValueError("expected a number")
 
 
-def parse_seeds(text: str) -> list[int | None]:
-    """One seed for all four generators, or three or four, ``None`` leaving one unset."""
+def read_whole(value: object) -> int:
+    """A whole number."""
     try:
-        seeds = [None if part.strip().lower() == "none" else int(part) for part in text.split(",")]
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            return int(value)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}': seeds are whole numbers or None") from None
-    return complete_seeds(seeds)
+        pass
+    raise ValueError("expected a whole number")
 
 
-def complete_seeds(seeds: Sequence[int | None]) -> list[int | None]:
+def read_batch_size(value: object) -> str:
+    """A number of items, ``auto``, or ``auto:N``."""
+    return value if isinstance(value, str) else str(read_whole(value))
+
+
+def read_shots(value: object) -> tuple[int, ...]:
+    """One number of examples, or several, each once."""
+    values = value.split(",") if isinstance(value, str) else value
+    counts = values if isinstance(values, Sequence) else [values]
+    return tuple(dict.fromkeys(read_whole(count) for count in counts))
+
+
+def read_seeds(value: object) -> tuple[int | None, ...]:
+    """One seed for all four generators, or three or four; ``None`` leaves one unset."""
+    values = value.split(",") if isinstance(value, str) else value
+    given = values if isinstance(values, Sequence) else [values]
+    seeds = [None if str(seed).strip().lower() == "none" else read_whole(seed) for seed in given]
     if len(seeds) == 1:
-        return list(seeds) * len(DEFAULT_SEEDS)
+        return tuple(seeds * len(DEFAULT_SEEDS))
     if len(seeds) in (len(DEFAULT_SEEDS) - 1, len(DEFAULT_SEEDS)):
-        return [*seeds, *DEFAULT_SEEDS[len(seeds) :]]
-    raise argparse.ArgumentTypeError("give one seed, or four: Python, numpy, torch, few-shot")
+        return (*seeds, *DEFAULT_SEEDS[len(seeds) :])
+    raise ValueError("give one seed, or four: Python, numpy, torch, few-shot")
 
 
-def parse_samples(text: str) -> dict[str, list[int]]:
-    """``--samples``: JSON, or the path of a JSON file, of task -> row numbers."""
-    source = (
-        Path(text).read_text(encoding="utf-8")
-        if not text.lstrip().startswith("{") and Path(text).is_file()
-        else text
-    )
+def read_settings(value: object) -> dict[str, Any]:
+    if isinstance(value, str):
+        return parse_settings(value)
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError("expected key=value, or a mapping")
+    return dict(value)
+
+
+def read_samples(value: object) -> dict[str, list[int]]:
+    """Row numbers by task, ascending: JSON, the path of a JSON file, or a mapping."""
     try:
-        return {str(task): [int(row) for row in rows] for task, rows in json.loads(source).items()}
-    except (ValueError, TypeError, AttributeError):
-        raise argparse.ArgumentTypeError(
-            "give JSON such as '{\"piqa\": [0, 5]}', or a file that holds it"
-        ) from None
+        parsed: Any = json.loads(find_json(value)) if isinstance(value, str) else value
+        # lm-eval takes the rows in the order of the data, and numbers them in the order that they are given
+        return {str(task): sorted({read_whole(row) for row in rows}) for task, rows in parsed.items()}
+    except (ValueError, TypeError, AttributeError, OSError):
+        raise ValueError("give JSON such as '{\"piqa\": [0, 5]}', or a file that holds it") from None
+
+
+def find_json(text: str) -> str:
+    is_path = not text.lstrip().startswith("{") and Path(text).is_file()
+    return Path(text).read_text(encoding="utf-8") if is_path else text
+
+
+def read_request_cache(value: object) -> str | None:
+    if value is False:
+        return None
+    word = "true" if value is True else value
+    if word not in REQUEST_CACHES:
+        raise ValueError(f"expected {', '.join(REQUEST_CACHES[:-1])} or {REQUEST_CACHES[-1]}")
+    return str(word)
+
+
+def read_template(value: object) -> bool | str:
+    """Whether a chat template is applied, or the name of one of several."""
+    if isinstance(value, bool):
+        return value
+    name = read_text(value)
+    if name.lower() in WORDS:
+        raise ValueError("this would be a template's name; give the flag alone, or leave it out")
+    return name
+
+
+def read_level(value: object) -> str:
+    level = read_text(value).upper()
+    if level not in LEVELS:
+        raise ValueError(did_you_mean(level, LEVELS) or f"expected one of {', '.join(LEVELS)}")
+    return level

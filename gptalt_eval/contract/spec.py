@@ -6,9 +6,10 @@ import argparse
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -16,13 +17,20 @@ import yaml
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.settings import (
     DEFAULT_SEEDS,
-    SCORERS,
-    complete_seeds,
-    parse_samples,
-    parse_seeds,
-    parse_settings,
-    parse_shots,
-    split_names,
+    read_batch_size,
+    read_flag,
+    read_level,
+    read_model,
+    read_names,
+    read_number,
+    read_request_cache,
+    read_samples,
+    read_seeds,
+    read_settings,
+    read_shots,
+    read_template,
+    read_text,
+    read_whole,
 )
 
 Settings = Mapping[str, Any]
@@ -30,7 +38,7 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A request, validated by itself. Field names are lm-eval's flags.
+    """A request. Field names are lm-eval's flags.
 
     Attributes:
         model: one name, or several separated by commas: an experiment.
@@ -62,7 +70,6 @@ class RunSpec:
     predict_only: bool = False
     use_cache: str | None = None
     cache_requests: str | None = None
-    check_integrity: bool = False
     apply_chat_template: bool | str = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None
@@ -84,63 +91,49 @@ class RunSpec:
         several = len(self.num_fewshot) > 1 or len(self.prompt_style) > 1
         return self.log_samples or self.predict_only or several or not self.output_path
 
-    def find_faults(self) -> list[GptaltError]:
-        """What is wrong with the request whatever the names in it mean."""
-        faults = [
-            (not self.model, "No model was named.", "For a first try: --model smollm2 --data_dir sample"),
-            (not self.tasks, "No tasks were named.", "For example: --tasks piqa. See: gptalt-eval ls tasks"),
-            (
-                any(shots < 0 for shots in self.num_fewshot),
-                f"--num_fewshot {','.join(map(str, self.num_fewshot))}: it cannot be negative.",
-                "Give 0 or more.",
-            ),
-            (
-                self.limit is not None and self.limit <= 0,
-                f"--limit {self.limit}: nothing would run.",
-                "Give a number of items, or a fraction below 1.",
-            ),
-            (
-                self.limit is not None and self.samples is not None,
-                "--limit and --samples exclude each other.",
-                "Leave one out: --samples names the very rows.",
-            ),
-            (
-                bool(self.fewshot_as_multiturn) and not self.apply_chat_template,
-                "--fewshot_as_multiturn has no meaning without a chat template.",
-                "Add --apply_chat_template, or leave it out.",
-            ),
-            (
-                bool(self.prompt_style) and bool(self.apply_chat_template or self.system_instruction),
-                "--prompt_style decides on the chat template and the system message itself.",
-                "Leave out --apply_chat_template and --system_instruction, or --prompt_style.",
-            ),
-            (
-                self.scorer not in SCORERS,
-                f"--scorer {self.scorer}: there is no such scorer.",
-                did_you_mean(self.scorer, SCORERS) or f"There are: {', '.join(SCORERS)}.",
-            ),
-            (
-                not is_batch_size(self.batch_size),
-                f"--batch_size {self.batch_size}: not a batch size.",
-                "Give a number, 'auto' or 'auto:N'.",
-            ),
-        ]
-        return [GptaltError(what, hint) for wrong, what, hint in faults if wrong]
 
-
-def is_batch_size(text: str) -> bool:
-    word, _, count = text.partition(":")
-    if word == "auto":
-        return not count or count.isdigit()
-    return text.isdigit() and int(text) > 0
+#: how the value of each setting is read
+READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
+    {
+        "model": read_model,
+        "num_fewshot": read_shots,
+        "batch_size": read_batch_size,
+        "max_batch_size": read_whole,
+        "limit": read_number,
+        "samples": read_samples,
+        "cache_requests": read_request_cache,
+        "apply_chat_template": read_template,
+        "verbosity": read_level,
+        "seed": read_seeds,
+        **dict.fromkeys(("tasks", "prompt_style"), read_names),
+        **dict.fromkeys(
+            ("device", "scorer", "data_dir", "include_path", "output_path", "use_cache"), read_text
+        ),
+        "system_instruction": read_text,
+        **dict.fromkeys(("model_args", "gen_kwargs", "metadata"), read_settings),
+        **dict.fromkeys(
+            ("wandb_args", "wandb_config_args", "trackio_args", "hf_hub_log_args"), read_settings
+        ),
+        **dict.fromkeys(("allow_partial_data", "log_samples", "predict_only", "write_out"), read_flag),
+        **dict.fromkeys(("show_config", "trust_remote_code", "confirm_run_unsafe_code"), read_flag),
+        "fewshot_as_multiturn": read_flag,
+    }
+)
+#: flags of lm-eval that cannot be served, and why
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {"check_integrity": "the tests that it runs are in no release of lm-eval"}
+)
 
 
 def read_argv(namespace: argparse.Namespace) -> RunSpec:
-    """The request that a parsed command line makes, laid over its ``--config`` file."""
-    typed = {key: value for key, value in vars(namespace).items() if value not in (None, False)}
-    typed.update((key, 0) for key in ("limit",) if vars(namespace).get(key) == 0)
-    config = typed.pop("config", None)
-    values = read_config(Path(config)) if config else {}
+    """The request that a parsed command line makes, laid over its ``--config`` file.
+
+    Args:
+        namespace: only what was typed is in it.
+    """
+    typed = {key: value for key, value in vars(namespace).items() if key in READERS or key in REFUSED}
+    config = getattr(namespace, "config", None)
+    values = read_config(Path(config)) if config is not None else {}
     return make_spec({**values, **typed})
 
 
@@ -162,47 +155,27 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def make_spec(values: Mapping[str, Any]) -> RunSpec:
-    """A RunSpec from plain values: strings where lists are meant are split, mappings may be ``a=1,b=2``.
+    """A RunSpec from plain values or typed texts: ``a,b`` for a list, ``a=1,b=2`` for a mapping.
 
     Raises:
         GptaltError: a name that is no flag, or a value of the wrong kind.
     """
-    names = [item.name for item in dataclasses.fields(RunSpec)]
-    ready: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in names:
-            raise GptaltError(f"There is no setting '{key}'.", did_you_mean(key, names))
-        try:
-            ready[key] = convert_value(key, value)
-        except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
-            raise GptaltError(f"{key}: {value!r} cannot be used: {error}.") from error
-    return RunSpec(**ready)
+    for key, reason in REFUSED.items():
+        if values.get(key):
+            raise GptaltError(f"--{key}: {reason}.", "Leave it out.")
+    return RunSpec(**{key: read_value(key, value) for key, value in values.items() if key not in REFUSED})
 
 
-def convert_value(key: str, value: Any) -> Any:
-    if value is None:
+def read_value(key: str, value: object) -> Any:
+    if key not in READERS:
+        raise GptaltError(f"There is no setting '{key}'.", did_you_mean(key, READERS))
+    if value is None and key != "seed":  # lm-eval leaves all generators unset where the seed is None
         return getattr(RunSpec(), key)
-    if key == "model":
-        return ",".join(split_names(value)) if isinstance(value, list) else value
-    if key in ("tasks", "prompt_style"):
-        return tuple(split_names(value))
-    if key == "num_fewshot":
-        return tuple(
-            parse_shots(value) if isinstance(value, str) else [value] if isinstance(value, int) else value
-        )
-    if key == "seed":
-        return tuple(
-            parse_seeds(value)
-            if isinstance(value, str)
-            else complete_seeds([value] if isinstance(value, int) else value)
-        )
-    if key == "samples":
-        return parse_samples(value) if isinstance(value, str) else dict(value)
-    if key == "batch_size":
-        return str(value)
-    if key.endswith("_args") or key in ("gen_kwargs", "metadata"):
-        return parse_settings(value) if isinstance(value, str) else dict(value)
-    return value
+    try:
+        return READERS[key](value)
+    except ValueError as error:
+        shown = f" {value}" if isinstance(value, (str, int, float)) and value != "" else ""
+        raise GptaltError(f"--{key}{shown}: {error}.", "See: gptalt-eval run --help") from error
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
@@ -222,7 +195,7 @@ def format_command(spec: RunSpec, program: str = "gptalt-eval") -> str:
         elif isinstance(value, tuple):
             words.append(",".join(map(str, value)))
         elif value is not True:
-            words.append(f"{value:g}" if isinstance(value, float) else str(value))
+            words.append(str(int(value) if isinstance(value, float) and value.is_integer() else value))
     return " ".join(
         word if word.startswith("--") and i != 0 else shlex.quote(word) for i, word in enumerate(words)
     )

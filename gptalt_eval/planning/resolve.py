@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
+from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.plan import Cell, Plan, label
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Model, PromptStyle
@@ -54,7 +55,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     Raises:
         GptaltError: the one thing that is wrong, or RequestErrors with all of them.
     """
-    faults = Faults(spec.find_faults())
+    faults = Faults(find_faults(spec))
     catalog = make_catalog(spec, plugins, faults)
     model = faults.attempt(lambda: catalog.find_model(spec.model)) if spec.model else None
     if model is not None:

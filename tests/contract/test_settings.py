@@ -1,6 +1,5 @@
 """How the words of a flag are read: conversions, empty parts, and what is refused."""
 
-import argparse
 import json
 
 import pytest
@@ -8,12 +7,22 @@ import pytest
 from gptalt_eval.contract.settings import (
     DEFAULT_SEEDS,
     SCORERS,
-    complete_seeds,
-    parse_samples,
-    parse_seeds,
     parse_settings,
-    parse_shots,
     parse_value,
+    read_batch_size,
+    read_flag,
+    read_level,
+    read_model,
+    read_names,
+    read_number,
+    read_request_cache,
+    read_samples,
+    read_seeds,
+    read_settings,
+    read_shots,
+    read_template,
+    read_text,
+    read_whole,
     split_names,
     split_outside_brackets,
 )
@@ -106,54 +115,129 @@ def test_values_have_types(text, value):
 
 
 def test_shots():
-    assert parse_shots("0,3, 5") == [0, 3, 5]
-    for text in ("few", "1,", ""):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"^'{text}' is not a number of examples$"):
-            parse_shots(text)
+    assert read_shots("0,3, 5") == (0, 3, 5)
+    assert read_shots([3, "0", 3]) == (3, 0)  # each once: two cells of one name would be one
+    assert read_shots(2) == (2,)
+    for value in ("few", "1,", "", 1.5, True, [1.5], ["x"], {}, None):
+        with pytest.raises(ValueError, match=r"^expected a whole number$"):
+            read_shots(value)
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"),
+    ("value", "seeds"),
     [
-        ("7", [7, 7, 7, 7]),
-        ("None", [None] * 4),
-        ("1,2,3", [1, 2, 3, 1234]),
-        ("1, none ,3,4", [1, None, 3, 4]),
-        ("0,1234,1234,1234", list(DEFAULT_SEEDS)),
+        ("7", (7, 7, 7, 7)),
+        (7, (7, 7, 7, 7)),
+        ("None", (None,) * 4),
+        (None, (None,) * 4),
+        ("1,2,3", (1, 2, 3, 1234)),
+        ("1, none ,3,4", (1, None, 3, 4)),
+        ([1, None, "3", 4], (1, None, 3, 4)),
+        ("0,1234,1234,1234", DEFAULT_SEEDS),
     ],
 )
-def test_seeds(text, seeds):
-    assert parse_seeds(text) == seeds
+def test_seeds(value, seeds):
+    assert read_seeds(value) == seeds
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("value", "expected"),
     [
-        ("1,x", "'1,x': seeds are whole numbers or None"),
-        ("", "'': seeds are whole numbers or None"),
+        ("1,x", "expected a whole number"),
+        ("", "expected a whole number"),
+        (1.5, "expected a whole number"),
+        (True, "expected a whole number"),
         ("1,2", "give one seed, or four: Python, numpy, torch, few-shot"),
         ("1,2,3,4,5", "give one seed, or four: Python, numpy, torch, few-shot"),
+        ([], "give one seed, or four: Python, numpy, torch, few-shot"),
     ],
 )
-def test_seeds_that_are_none(text, expected):
-    with pytest.raises(argparse.ArgumentTypeError) as caught:
-        parse_seeds(text)
+def test_seeds_that_are_none(value, expected):
+    with pytest.raises(ValueError) as caught:
+        read_seeds(value)
     assert str(caught.value) == expected
-    with pytest.raises(argparse.ArgumentTypeError):
-        complete_seeds([])
 
 
 def test_rows_as_json_or_in_a_file(tmp_path, monkeypatch):
-    assert parse_samples('{"piqa": [0, "5"], "race": []}') == {"piqa": [0, 5], "race": []}
-    assert parse_samples(' {"piqa": [1]}') == {"piqa": [1]}
+    assert read_samples('{"piqa": [0, "5"], "race": []}') == {"piqa": [0, 5], "race": []}
+    assert read_samples(' {"piqa": [1]}') == {"piqa": [1]}
+    assert read_samples({"piqa": (5, 0, 5)}) == {"piqa": [0, 5]}
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.json").write_text(json.dumps({"题目": [3]}, ensure_ascii=False), encoding="utf-8")
-    assert parse_samples("rows.json") == {"题目": [3]}
-    for text in ("gone.json", "[1]", "{", '{"piqa": 3}', '{"piqa": ["x"]}', "3"):
-        with pytest.raises(
-            argparse.ArgumentTypeError, match=r"^give JSON such as '\{\"piqa\": \[0, 5\]\}', or a file"
-        ):
-            parse_samples(text)
+    assert read_samples("rows.json") == {"题目": [3]}
+    for value in ("gone.json", "[1]", "{", '{"piqa": 3}', '{"piqa": ["x"]}', "3", 3, [1], {"piqa": [1.5]}):
+        with pytest.raises(ValueError, match=r"^give JSON such as '\{\"piqa\": \[0, 5\]\}', or a file"):
+            read_samples(value)
+
+
+READ = [
+    (read_text, "x", "x"),
+    (read_names, "a, b,", ("a", "b")),
+    (read_names, ["a", "b,c"], ("a", "b", "c")),
+    (read_model, ["a", "b", "a"], "a,b"),
+    (read_model, " a ,b", "a,b"),
+    (read_flag, True, True),
+    (read_flag, "true", True),
+    (read_flag, "YES", True),
+    (read_flag, "false", False),  # a text that is not empty would count as true
+    (read_flag, "0", False),
+    (read_number, "5", 5.0),
+    (read_number, 5, 5),
+    (read_number, "1e-2", 0.01),
+    (read_whole, "64", 64),
+    (read_whole, 0, 0),
+    (read_batch_size, 8, "8"),
+    (read_batch_size, "auto:3", "auto:3"),
+    (read_settings, "a=1,b=x", {"a": 1, "b": "x"}),
+    (read_settings, {"a": None}, {"a": None}),
+    (read_request_cache, True, "true"),
+    (read_request_cache, False, None),
+    (read_request_cache, "refresh", "refresh"),
+    (read_template, True, True),
+    (read_template, "rag", "rag"),
+    (read_level, "debug", "DEBUG"),
+]
+
+
+@pytest.mark.parametrize(("reader", "value", "expected"), READ)
+def test_values_are_read(reader, value, expected):
+    found = reader(value)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("reader", "value", "expected"),
+    [
+        (read_text, 0, "expected text"),
+        (read_text, True, "expected text"),
+        (read_text, "", "it is empty"),
+        (read_names, 3, "expected a name, or a list of names"),
+        (read_names, ["a", 3], "expected a name, or a list of names"),
+        (read_names, {"a": 1, "b": 2}, "expected a name"),
+        (read_flag, "ture", "expected true or false"),
+        (read_flag, 1, "expected true or false"),
+        (read_flag, [], "expected true or false"),
+        (read_number, "abc", "expected a number"),
+        (read_number, True, "expected a number"),
+        (read_number, [5], "expected a number"),
+        (read_whole, "1.5", "expected a whole number"),
+        (read_whole, 2.0, "expected a whole number"),
+        (read_batch_size, True, "expected a whole number"),
+        (read_batch_size, 1.5, "expected a whole number"),
+        (read_settings, 3, "expected key=value, or a mapping"),
+        (read_settings, {1: 2}, "expected key=value, or a mapping"),
+        (read_settings, "a", "expected key=value, found 'a'"),
+        (read_request_cache, "perhaps", "expected true, refresh or delete"),
+        (read_request_cache, 1, "expected true, refresh or delete"),
+        (read_template, "False", "this would be a template's name"),
+        (read_template, 3, "expected text"),
+        (read_level, "LOUD", "expected one of DEBUG, INFO"),
+        (read_level, "WARNIN", "Did you mean 'WARNING'"),
+    ],
+)
+def test_values_that_are_refused(reader, value, expected):
+    with pytest.raises(ValueError, match=expected):
+        reader(value)
 
 
 def test_the_scorers_are_two():
