@@ -237,9 +237,9 @@ def test_verdicts(dataset, pattern, rows, digest, expected):
     [
         ("x/whole", 10, "aaaa", "", "", ""),
         ("x/whole", 9, "aaaa", "GSM8K test: 9 rows, 10 expected (HERE).", "", ""),
-        ("x/whole", 10, "bbbb", "GSM8K test: x/whole is altered (10 rows, SHA-256 bbbb..., the known one is aaaa...).", "x/whole is the published x/other.", ""),
+        ("x/whole", 10, "bbbb", "GSM8K test: x/whole is altered (10 rows, SHA-256 bbbb..., aaaa... expected).", "x/whole has the content of the published x/other.", ""),
         ("x/half", 5, "zzzz", "GSM8K test: half of it, 5 of 10 rows (HERE).", "", "half of it"),
-        ("x/*.txt", 4, "zzzz", "GSM8K test: not all of the files, 4 of 10 rows (HERE).", "", "not all of the files"),
+        ("x/*.txt", 4, "zzzz", "GSM8K test: only some of the files, 4 of 10 rows (HERE).", "", "only some of the files"),
     ],
 )  # fmt: skip
 def test_what_verdicts_say(dataset, pattern, rows, digest, reason, likely, part):
@@ -252,9 +252,9 @@ def test_thousands_are_grouped_and_hashes_cut(dataset):
     assert "1,234 rows, 12,345 expected" in judge(dataset, split, "x/whole", "p", 1_234, {}).reason
     dataset.checksums.write_text(f"{'a' * 64}  x/whole\n")
     reason = judge(dataset, split, "x/whole", "p", 12_345, {"x/whole": "b" * 64}).reason
-    assert f"(12,345 rows, SHA-256 {'b' * 12}..., the known one is {'a' * 12}...)" in reason
+    assert f"(12,345 rows, SHA-256 {'b' * 12}..., {'a' * 12}... expected)" in reason
     assert (
-        "not all of the files, 1,000 of 12,345 rows"
+        "only some of the files, 1,000 of 12,345 rows"
         in judge(dataset, split, "x/*.txt", "p", 1_000, {}).reason
     )
 

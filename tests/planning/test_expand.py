@@ -9,6 +9,7 @@ from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.expand import TaskFinder, forbids_shots, list_functions, read_group_shots
@@ -316,7 +317,7 @@ def test_rows_that_lack(plugins, tmp_path):
     write_piqa(tmp_path, train=0)
     what, hint = refuse(plugins, **settings, num_fewshot=1)
     assert what == f"PIQA: 'train' in {tmp_path} is empty (piqa/train.jsonl)."
-    assert hint.startswith("Get the file again")
+    assert hint == REPLACE
     assert plan(plugins, **settings, num_fewshot=0)
     (tmp_path / "piqa" / "train.jsonl").unlink()
     assert refuse(plugins, **settings, num_fewshot=1) == (
