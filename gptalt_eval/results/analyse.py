@@ -1,4 +1,4 @@
-"""From results on disk to rows of a table. Needs neither torch nor lm-eval."""
+"""Turns the results of a run into table rows. Needs neither torch nor lm-eval."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Score:
 
     Attributes:
         task: its name.
-        alias: its name in print.
-        depth: how many groups it lies in.
-        shots: examples in the prompt; None where the members of a group differ.
+        alias: its display name.
+        depth: how many groups it is nested in.
+        shots: examples in the prompt; None if the members of a group differ.
         metric: the metric's name.
-        filter: lm-eval's filter that the answers went through (``none`` mostly).
+        filter: lm-eval's filter for the answers (usually ``none``).
         value: the score.
-        interval: its 95 % interval: Wilson's for a share of right items, else from lm-eval's standard
-            error; None where neither can be given.
+        interval: its 95 % confidence interval: Wilson's for a share of correct items, otherwise from
+            lm-eval's standard error; None if neither is available.
         items: how many items were scored.
         available: how many there are in the split.
-        higher_is_better: the metric's direction; None where it is not known.
-        is_group: whether it is aggregated from its members.
-        result: which of the record's results it stands in.
+        higher_is_better: the metric's direction; None if unknown.
+        is_group: whether the score is aggregated from the members of a group.
+        result: the index of the results file in the record.
     """
 
     task: str
@@ -49,7 +49,7 @@ class Score:
 
 
 def list_scores(record: Record) -> list[Score]:
-    """Every score of a run, members after their groups."""
+    """Every score of a run; members follow their groups."""
     scores: list[Score] = []
     for index, results in enumerate(record.results):
         for name, depth in walk(results):
@@ -111,7 +111,7 @@ def read_scores(results: Mapping[str, Any], index: int, name: str, depth: int) -
 
 
 def find_interval(value: float, stderr: Any, items: int, is_group: bool) -> tuple[float, float] | None:
-    # a group's share can be a weighted mean of unlike tasks: its standard error says more than its count
+    # a group's score can be a weighted mean of different tasks, so its item count says less than its stderr
     if not is_group and is_share(value, items):
         return wilson_interval(value, items)
     return normal_interval(value, stderr) if isinstance(stderr, (int, float)) else None

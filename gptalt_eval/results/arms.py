@@ -1,4 +1,4 @@
-"""Which arms scored which rows."""
+"""The arms of an experiment, and the rows that each arm scored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
 
 Factor = Literal["model", "prompt_style", "num_fewshot"]
-SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # what datasets call it
+SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # the column's usual names
 FACTORS: tuple[Factor, ...] = ("model", "prompt_style", "num_fewshot")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way in which a task was evaluated."""
+    """One combination of model, prompt style and shot count."""
 
     model: str
     prompt_style: str
@@ -40,7 +40,7 @@ Rows = Mapping[int, Row]
 
 
 def gather_rows(records: Sequence[Record]) -> dict[str, dict[Arm, Rows]]:
-    """By task and arm, the rows that were scored (of a task's first filter)."""
+    """By task and arm, the scored rows (with the task's first filter)."""
     tasks: dict[str, dict[Arm, Rows]] = {}
     for record, index, task, arm in walk_arms(records):
         rows = read_rows(record.read_samples(index, task))
@@ -50,7 +50,7 @@ def gather_rows(records: Sequence[Record]) -> dict[str, dict[Arm, Rows]]:
 
 
 def walk_arms(records: Sequence[Record]) -> Iterator[tuple[Record, int, str, Arm]]:
-    """Each record, each of its results, each task in it, and the arm that this is."""
+    """Each (record, index of its results, task, arm)."""
     for record, model in zip(records, name_models(records), strict=True):
         for index, results in enumerate(record.results):
             for task, shots in results.get("n-shot", {}).items():
@@ -58,7 +58,7 @@ def walk_arms(records: Sequence[Record]) -> Iterator[tuple[Record, int, str, Arm
 
 
 def name_models(records: Sequence[Record]) -> list[str]:
-    """The records' models; of those that share a name, the folders."""
+    """A name for each record: its model, or its folder if several records have the same model."""
     names = [record.model for record in records]
     return [
         name if names.count(name) == 1 else record.folder.name
@@ -91,9 +91,9 @@ def find_style(results: Mapping[str, Any]) -> str:
 def choose_metric(task: str, rows: Rows, metric: str | None) -> str:
     metrics = list(next(iter(rows.values())).scores)
     if not metrics:
-        raise GptaltError(f"{task}: no metric of its rows is a number.")
+        raise GptaltError(f"{task}: its rows have no numeric metric.")
     if metric is not None and metric not in metrics:
-        hint = did_you_mean(metric, metrics) or f"There are: {', '.join(metrics)}."
+        hint = did_you_mean(metric, metrics) or f"Available: {', '.join(metrics)}."
         raise GptaltError(f"{task} has no metric '{metric}'.", hint)
     return metric or metrics[0]
 

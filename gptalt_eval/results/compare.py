@@ -1,4 +1,4 @@
-"""What differs between arms of an experiment that scored the same rows. Needs neither torch nor lm-eval."""
+"""Compares arms of an experiment on the rows that both scored. Needs neither torch nor lm-eval."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Comparison:
     """Two arms that differ in one factor.
 
     Attributes:
-        task, metric: what was scored.
-        factor: in which they differ.
+        task, metric: the score that is compared.
+        factor: the factor in which they differ.
         first, second: the arms.
-        difference: what the common rows say; None: they cannot be compared.
-        adjusted: the p-value after Holm's correction over all comparisons made at once.
+        difference: the result on the common rows; None: they cannot be compared.
+        adjusted: the p-value after Holm's correction for all comparisons of the call.
         refused: why they cannot be compared.
     """
 
@@ -38,21 +38,22 @@ class Comparison:
 def compare_runs(
     records: Sequence[Record], factor: Factor | None = None, metric: str | None = None, seed: int = 0
 ) -> list[Comparison]:
-    """Every two arms that differ in one factor and nothing else, task by task.
+    """Compare every two arms that differ in exactly one factor, task by task.
 
     Args:
         records: runs.
-        factor: in which they differ; None: any.
-        metric: None: the first of each task.
+        factor: compare only arms that differ in this factor; None: any factor.
+        metric: the metric to compare; None: the first one of each task.
         seed: of the bootstrap.
 
     Raises:
-        GptaltError: no samples were saved, no such metric, or nothing to compare.
+        GptaltError: no samples were logged, the metric is unknown, or no two arms are comparable.
     """
     tasks = gather_rows(records)
     if not tasks:
         raise GptaltError(
-            "These runs hold no samples to compare.", "Run with --log_samples, or without --output_path."
+            "These runs have no logged samples to compare.",
+            "Run again with --log_samples, or without --output_path.",
         )
     found = [
         comparison
@@ -60,10 +61,9 @@ def compare_runs(
         for comparison in compare_arms(task, arms, FACTORS if factor is None else (factor,), metric, seed)
     ]
     if not found:
-        by = f" in {factor}" if factor else ""
         raise GptaltError(
-            f"No two arms differ{by} and in nothing else.",
-            "Evaluate a second one: --num_fewshot 0,3 or --prompt_style standard,system or --model A,B",
+            f"No two arms differ {f'only in {factor}' if factor else 'in exactly one factor'}.",
+            "Evaluate another arm: --num_fewshot 0,3 or --prompt_style standard,system or --model A,B",
         )
     tested = [
         place for place, each in enumerate(found) if each.difference and each.difference.p_value is not None
@@ -89,9 +89,9 @@ def compare_arms(
 def compare_rows(comparison: Comparison, one: Rows, other: Rows, seed: int) -> Comparison:
     common = list_common(one, other)
     if not common:
-        return replace(comparison, refused="they have no row in common")
+        return replace(comparison, refused="they have no rows in common")
     same_prompts = all(one[number].prompt == other[number].prompt for number in common)
     if same_prompts and comparison.factor != "model":
-        return replace(comparison, refused="both gave the model the same prompts")
+        return replace(comparison, refused="both produce the same prompts")
     first, second = ([rows[number].scores[comparison.metric] for number in common] for rows in (one, other))
     return replace(comparison, difference=compare_pairs(first, second, seed))

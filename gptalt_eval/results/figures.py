@@ -1,7 +1,7 @@
-"""The report's figures: matplotlib's SVG, to be put into the page.
+"""The report's figures: SVG by matplotlib, embedded in the page.
 
-Text stays text, in the page's own fonts, so that Chinese names need no font here; colours follow the page,
-light or dark: a figure is drawn in the colours of the light page, and SVG names them as the page does.
+Text stays text, in the page's fonts, so that Chinese names need no font here. Colours follow the page's light
+or dark mode: a figure is drawn in the light page's colours, which become the page's CSS variables in the SVG.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-#: Okabe and Ito's colours, told apart by the colour-blind too (https://jfly.uni-koeln.de/color)
+#: Okabe and Ito's colours, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: of the light page, each one off, so that nothing else is taken for them
+#: the light page's colours, each changed by one so that no other colour is replaced by mistake
 INK, LINE = "#1c2431", "#dde3eb"
 STYLE: Mapping[str, Any] = MappingProxyType({
     "text.color": INK, "text.parse_math": False, "axes.labelcolor": INK, "axes.edgecolor": LINE,
@@ -35,7 +35,7 @@ class Point:
     """A score and its 95 % interval.
 
     Attributes:
-        place: where on the axis.
+        place: its position on the axis.
         value, low, high: the score and its interval.
     """
 
@@ -141,27 +141,27 @@ def finish(figure: Any, axes: Any, title: str, entries: Sequence[tuple[Any, str]
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": min(len(entries), 3)}
     legend = axes.legend([handle for handle, _ in entries], ["" for _ in entries], **place)
     for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=name)  # a label that begins with "_" would be left out
+        text.set(text=name)  # legend() would skip a label that begins with "_"
     return make_svg(figure, title)
 
 
 @page_style()
 def make_svg(figure: Any, name: str) -> str:
-    """A figure of matplotlib as SVG for a page.
+    """A matplotlib figure as SVG for a page.
 
-    Text stays text in the page's fonts, the size is the page's, and what was drawn in :func:`page_style` has
-    the page's colours, light or dark.
+    Text stays text in the page's fonts, the page sets the size, and the colours of :func:`page_style` become
+    the page's, light or dark.
 
     Args:
-        figure: matplotlib's.
-        name: another one for each figure of a page: their ids must not meet.
+        figure: the matplotlib figure.
+        name: unique on the page, because it makes the ids in the SVG unique.
     """
     import matplotlib
 
     written = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # matplotlib need not have the glyphs of Chinese names: the browser draws them
+        # matplotlib may lack the glyphs of Chinese names: the browser draws them
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(written, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
     svg = written.getvalue()

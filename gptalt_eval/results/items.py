@@ -1,4 +1,4 @@
-"""One logged item as the report shows it."""
+"""A logged item, prepared for the report."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ShownItem:
-    """One item as the page shows it.
+    """One item as the report shows it.
 
     Attributes:
         number: its row in the split.
-        is_right: whether the first metric calls it right; None where it is no yes-or-no metric.
-        prompt: what the model was given.
-        options: the continuations that were compared; empty for generation.
-        chosen: index of the likeliest option; -1 for generation.
+        is_right: whether it is correct by the first metric; None if that metric is not 0 or 1.
+        prompt: the prompt as the model received it.
+        options: the continuations that were scored; empty for generation.
+        chosen: index of the option with the highest log-likelihood; -1 for generation.
         gold: the target.
-        answer: what was generated; empty for multiple choice.
+        answer: the generated text; empty for multiple choice.
         metrics: its metrics.
     """
 
@@ -37,7 +37,7 @@ def view_item(line: Mapping[str, Any]) -> ShownItem:
     is_choice = len(requests) > 1 or (requests and isinstance(requests[0][-1], str))
     metrics = {name: line.get(name) for name in line.get("metrics", [])}
     options = tuple(str(request[-1]) for request in requests) if is_choice else ()
-    if len(set(options)) == 1 and len(options) > 1:  # the options stand in the prompt, as in WinoGrande
+    if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
         options = tuple(str(request[0]) for request in requests)
     return ShownItem(
         number=line["doc_id"],
@@ -57,6 +57,6 @@ def find_verdict(metrics: Mapping[str, Any]) -> bool | None:
 
 
 def find_likeliest(answers: Sequence[Any]) -> int:
-    """The option of the highest log-likelihood; lm-eval logs these as text."""
+    """The option with the highest log-likelihood; lm-eval logs these as text."""
     likelihoods = [float(answer[0]) for answer in answers]
     return max(range(len(likelihoods)), key=likelihoods.__getitem__)

@@ -1,4 +1,4 @@
-"""What the report shows of an experiment: arms against tasks, curves, subjects, rows they disagree on."""
+"""The report's overview of an experiment: arms by tasks, curves, subjects, rows on which arms disagree."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from gptalt_eval.results.items import ShownItem, view_item
 from gptalt_eval.results.stats import adjust_holm, compare_pairs
 
 SIGNIFICANT = 0.05
-SHOWN_ROWS = 40  # of a task, on which arms disagree
+SHOWN_ROWS = 40  # per task, of those on which arms disagree
 SHOWN_SUBJECTS = 20
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One score of the table.
+    """One cell of the table.
 
     Attributes:
         score: the score, its interval, its items.
-        is_best: the highest of its column.
-        is_tied: not told apart from the best by this many rows.
-        no_answer: share of replies from which no answer could be taken; None: not counted.
+        is_best: whether it is the best of its column.
+        is_tied: whether it is not significantly different from the best.
+        no_answer: share of replies from which no answer could be extracted; None: not counted.
     """
 
     score: Score
@@ -51,10 +51,10 @@ class Contrast:
 
     Attributes:
         number: of the row.
-        prompt: as the first arm had it.
+        prompt: the prompt of the first arm that scored the row.
         gold: the target.
-        verdicts: by arm: right, wrong, or None where it has not scored the row.
-        answers: by arm: what it chose or said.
+        verdicts: by arm: whether its answer is correct; None if it has not scored the row.
+        answers: by arm: the option that it chose or the text that it generated.
     """
 
     number: int
@@ -70,11 +70,11 @@ class Overview:
 
     Attributes:
         tasks: the columns.
-        metrics: what each column shows.
+        metrics: the metric of each column.
         arms: the rows.
         entries: by arm, then by task; None: not evaluated.
         figures: (title, SVG).
-        subjects: by task: subjects with their number of rows, and each arm's share.
+        subjects: by task: subjects with their number of rows and each arm's mean score.
         contrasts: by task.
         failed: what could not be evaluated, and why.
     """
@@ -90,7 +90,7 @@ class Overview:
 
 
 def make_overview(records: Sequence[Record]) -> Overview | None:
-    """The overview of some runs; None where there is only one arm, which has nothing to be seen against."""
+    """The overview of some runs; None if they have only one arm."""
     scores = gather_scores(records)
     arms = list(dict.fromkeys(arm for by_arm in scores.values() for arm in by_arm))
     failed = {
@@ -116,7 +116,7 @@ def make_overview(records: Sequence[Record]) -> Overview | None:
 
 
 def gather_scores(records: Sequence[Record]) -> dict[str, dict[Arm, list[Score]]]:
-    """By task (members of aggregated groups left out) and arm, its metrics, the first one first."""
+    """By task (without the members of aggregated groups) and arm: its scores, the main metric first."""
     found: dict[str, dict[Arm, list[Score]]] = {}
     for record, model in zip(records, name_models(records), strict=True):
         for score in list_headlines(list_scores(record)):
@@ -126,7 +126,7 @@ def gather_scores(records: Sequence[Record]) -> dict[str, dict[Arm, list[Score]]
 
 
 def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows]) -> dict[Arm, Entry]:
-    """The best of a column, and what cannot be told apart from it."""
+    """A column's entries; the best and those not significantly different from it are marked."""
     firsts = {arm: scores[0] for arm, scores in by_arm.items()}
     sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
     best = max(firsts, key=lambda arm: sign * firsts[arm].value)
@@ -151,7 +151,7 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows])
 def compare_with_best(
     firsts: Mapping[Arm, Score], rows: Mapping[Arm, Rows], best: Arm, arm: Arm
 ) -> float | None:
-    """The p-value of an arm against the best on their common rows; None where there is none."""
+    """The p-value of an arm against the best on their common rows; None if they have none."""
     metric = firsts[best].metric
     if best not in rows or arm not in rows:
         return None
@@ -178,7 +178,7 @@ def make_point(place: int, score: Score) -> Point:
 
 
 def draw_figures(scores: Mapping[str, Mapping[Arm, Sequence[Score]]]) -> list[tuple[str, str]]:
-    """Curves where there are several shot counts, dumbbells where there are two prompt styles."""
+    """A curve over several shot counts, and a dumbbell plot for each pair of prompt styles."""
     figures = []
     for task, by_arm in scores.items():
         lines: dict[str, list[Point]] = {}
@@ -188,11 +188,11 @@ def draw_figures(scores: Mapping[str, Mapping[Arm, Sequence[Score]]]) -> list[tu
             lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
         if any(len(points) > 1 for points in lines.values()):
             drawn = draw_curves(f"{task}: {scores_name(by_arm)}", [Line(*line) for line in lines.items()])
-            figures.append((f"{task} by shots", drawn))
+            figures.append((f"{task} by number of shots", drawn))
         for style in styles[1:]:
             pairs = pair_styles(by_arm, styles[0], style)
             if pairs:
-                title = f"{task}: {styles[0]} and {style}"
+                title = f"{task}: {styles[0]} vs. {style}"
                 figures.append((title, draw_dumbbells(title, (styles[0], style), pairs)))
     return figures
 
@@ -236,7 +236,7 @@ def count_subjects(
 def find_contrasts(
     task: str, records: Sequence[Record], rows: Mapping[Arm, Rows], arms: Sequence[Arm]
 ) -> list[Contrast]:
-    """Rows that some arms have right and others wrong, evenly over the task."""
+    """Rows that some arms answer correctly and others do not, evenly spread over the task."""
     metric = choose_metric(task, next(iter(rows.values())), None)
     verdicts: dict[int, list[bool | None]] = {}
     for place, arm in enumerate(arms):
@@ -272,5 +272,5 @@ def gather_lines(
 
 
 def describe_answer(sample: ShownItem) -> str:
-    """What an arm chose or said."""
+    """The option that an arm chose, or the text that it generated."""
     return sample.options[sample.chosen].strip() if sample.options else sample.answer

@@ -1,6 +1,6 @@
-"""The self-contained HTML report of one run or several. Needs neither torch nor lm-eval.
+"""The self-contained HTML report of one or several runs. Needs neither torch nor lm-eval.
 
-The page loads nothing: style and figures are in it. All text that comes from a model or a dataset is
+The page loads nothing: style and figures are embedded. All text from a model or a dataset is
 escaped (jinja2's autoescape).
 """
 
@@ -29,7 +29,7 @@ class RunView:
 
     Attributes:
         styles: by results file, its prompt style.
-        prompts: by prompt style, what it puts around the task's text.
+        prompts: by prompt style, its chat template and system message.
     """
 
     record: Record
@@ -42,7 +42,7 @@ class RunView:
 
 
 def write_report(records: Sequence[Record], target: Path, plugins: Installed) -> Path:
-    """Write the page; returns where it lies."""
+    """Write the page and return its path."""
     write_atomically(target, render_report(records, plugins))
     return target
 
@@ -76,7 +76,7 @@ def view_run(record: Record, plugins: Installed) -> RunView:
 
 
 def describe_prompt(results: Mapping[str, Any]) -> str:
-    """What was put around a task's text."""
+    """The chat template and the system message around a task's text."""
     template = results.get("chat_template_sha")
     system = results.get("system_instruction")
     parts = [f"the model's chat template (SHA-256 {template[:12]})" if template else "no chat template"]
@@ -87,7 +87,7 @@ def describe_prompt(results: Mapping[str, Any]) -> str:
 def view_samples(
     record: Record, scores: Sequence[Score], styles: Sequence[str]
 ) -> list[tuple[str, Sequence[ShownItem]]]:
-    """The first items of each task, with what the model made of them."""
+    """The first items of each task, with the model's answers."""
     views: list[tuple[str, Sequence[ShownItem]]] = []
     for result, task in dict.fromkeys((score.result, score.task) for score in scores if not score.is_group):
         logged = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))

@@ -8,18 +8,18 @@ from math import sqrt
 
 #: the 97.5 % point of the normal distribution: half of a 95 % interval
 Z95 = 1.959963984540054
-#: its 80 % point: what is to be found is found four times in five
+#: its 80 % point, for a power of 80 %
 Z80 = 0.8416212335729143
 
 
 def wilson_interval(score: float, items: int, z: float = Z95) -> tuple[float, float]:
-    """The Wilson score interval of a share of right answers.
+    """The Wilson score interval of a share of correct answers.
 
     E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference,
     J. Am. Stat. Assoc. 22, 209-212.
 
     Args:
-        score: share of right items, 0 to 1.
+        score: share of correct items, 0 to 1.
         items: how many items there were; at least 1.
         z: normal quantile; the default gives 95 %.
 
@@ -43,21 +43,21 @@ def normal_interval(score: float, stderr: float, z: float = Z95) -> tuple[float,
 
 
 def is_share(score: float, items: int) -> bool:
-    """Whether a mean over ``items`` can be a share of right ones (a whole number of them)."""
+    """Whether a mean over ``items`` can be a share of correct ones (a whole number of them)."""
     return items > 0 and 0 <= score <= 1 and abs(score * items - round(score * items)) < 1e-6
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What the same rows say about two arms.
+    """The difference between two arms on the same rows.
 
     Attributes:
-        rows: how many there are.
+        rows: their number.
         first, second: mean of each arm.
         interval: 95 % interval of ``second - first``.
-        only_first, only_second: rows that only one arm has right; None where rows are not right or wrong.
-        p_value: of McNemar's exact test; None where rows are not right or wrong.
-        detectable: the smallest difference that this many rows would show four times in five; None as before.
+        only_first, only_second: rows that only one arm answers correctly; None if scores are not 0 or 1.
+        p_value: of McNemar's exact test; None if scores are not 0 or 1.
+        detectable: the minimum detectable difference (MDE) at 80 % power; None if scores are not 0 or 1.
     """
 
     rows: int
@@ -82,7 +82,7 @@ def compare_pairs(first: Sequence[float], second: Sequence[float], seed: int = 0
         seed: of the bootstrap.
 
     Raises:
-        ValueError: no rows, or not as many in both.
+        ValueError: no rows, or different numbers of rows.
     """
     if not first or len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} rows cannot be paired")
@@ -99,7 +99,7 @@ def compare_pairs(first: Sequence[float], second: Sequence[float], seed: int = 0
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -> tuple[float, float]:
-    """The 95 % percentile interval of a mean, by resampling rows.
+    """The 95 % percentile bootstrap interval of a mean.
 
     B. Efron (1979), Bootstrap methods: another look at the jackknife, Ann. Stat. 7, 1-26. Drawing rows with
     replacement is drawing how often each distinct value comes up, so that many rows cost no more than few.
@@ -113,7 +113,7 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 10_0
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided p-value for the rows on which two arms disagree: under no difference each is a fair coin.
+    """Two-sided p-value for the rows on which two arms disagree; under the null each is a fair coin toss.
 
     Q. McNemar (1947), Note on the sampling error of the difference between correlated proportions or
     percentages, Psychometrika 12, 153-157; in its exact form.
@@ -127,7 +127,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, in their order.
+    """Holm's correction of p-values; the order is kept.
 
     S. Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6, 65-70.
     """
@@ -140,7 +140,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
 
 
 def find_detectable(rows: int, disagreeing: int, power_z: float = Z80) -> float | None:
-    """The difference of two shares that McNemar's test at 5 % finds with a power of 80 %.
+    """The minimum detectable difference of two shares: McNemar's test at 5 %, with a power of 80 %.
 
     R. J. Connor (1987), Sample size for testing differences in proportions for the paired-sample design,
     Biometrics 43, 207-211, solved for the difference: with d the share of rows on which the arms disagree,
@@ -148,11 +148,11 @@ def find_detectable(rows: int, disagreeing: int, power_z: float = Z80) -> float 
 
     Args:
         rows: their number.
-        disagreeing: rows on which the arms disagree; at least one is taken, so that a bound can be given.
+        disagreeing: rows on which the arms disagree; 0 counts as 1, so that there is a bound.
         power_z: normal quantile of the power.
 
     Returns:
-        None where so few rows disagree that even all of them on one side would not be found.
+        None if so few rows disagree that the test would miss even a difference in all of them.
     """
     share = max(disagreeing, 1) / rows
     low, high = 0.0, share

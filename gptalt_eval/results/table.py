@@ -1,4 +1,4 @@
-""""""
+"""The headline scores of a run as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_table(record: Record, scores: list[Score] | None = None) -> Table:
         "95 % interval",
         "Items",
     ):
-        # a name that is too long goes on below: cut, the names of two tasks would look the same
+        # long names wrap: if they were cut, two tasks could look the same
         table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
     previous: tuple[int, str] | None = None
     for score in list_headlines(scores if scores is not None else list_scores(record)):

@@ -79,7 +79,7 @@ def test_the_same_prompts_are_no_comparison(tmp_path):
     record = write_run(tmp_path / "a", "a", {("standard", 0): ZERO, ("system", 0): ZERO}, prompt="{row}")
     [found] = compare_runs([record])
     assert found.difference is None
-    assert found.refused == "both gave the model the same prompts"
+    assert found.refused == "both produce the same prompts"
 
 
 def test_models_may_share_prompts(tmp_path):
@@ -98,7 +98,7 @@ def test_only_rows_that_are_the_same_are_compared(tmp_path):
     assert found.difference.rows == 6
     changed = write_run(tmp_path / "c", "c", {("standard", 0): THREE}, doc_hash="other{}")
     [found] = compare_runs([one, changed])
-    assert (found.difference, found.refused) == (None, "they have no row in common")
+    assert (found.difference, found.refused) == (None, "they have no rows in common")
 
 
 def test_two_runs_of_models_of_one_name_are_told_apart(tmp_path):
@@ -120,8 +120,8 @@ def test_scores_that_are_no_shares_have_no_test(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "expected", "hint"),
     [
-        ({}, "No two arms differ and in nothing else.", "Evaluate a second one: --num_fewshot 0,3"),
-        ({"factor": "model"}, "No two arms differ in model and in nothing else.", "Evaluate a second one: --num_fewshot 0,3"),
+        ({}, "No two arms differ in exactly one factor.", "Evaluate another arm: --num_fewshot 0,3"),
+        ({"factor": "model"}, "No two arms differ only in model.", "Evaluate another arm: --num_fewshot 0,3"),
     ],
 )  # fmt: skip
 def test_nothing_to_compare(settings, expected, hint, tmp_path):
@@ -137,7 +137,7 @@ def test_a_run_without_samples(tmp_path):
         file.unlink()
     with pytest.raises(GptaltError) as caught:
         compare_runs([record])
-    assert caught.value.what == "These runs hold no samples to compare."
+    assert caught.value.what == "These runs have no logged samples to compare."
     assert "--log_samples" in caught.value.hint
 
 
@@ -258,9 +258,9 @@ def test_arms_are_named_by_what_differs():
         ({"acc": 1.0, "f1": 0.5}, None, "acc"),
         ({"acc": 1.0, "f1": 0.5}, "f1", "f1"),
         ({"acc": 1.0, "f1": 0.5}, "ac", "toy has no metric 'ac'.\nDid you mean 'acc'?"),
-        ({"acc": 1.0, "f1": 0.5}, "perplexity", "toy has no metric 'perplexity'.\nThere are: acc, f1."),
-        ({}, None, "toy: no metric of its rows is a number."),
-        ({}, "acc", "toy: no metric of its rows is a number."),
+        ({"acc": 1.0, "f1": 0.5}, "perplexity", "toy has no metric 'perplexity'.\nAvailable: acc, f1."),
+        ({}, None, "toy: its rows have no numeric metric."),
+        ({}, "acc", "toy: its rows have no numeric metric."),
     ],
 )
 def test_the_metric_that_is_compared(scores, metric, expected):
@@ -314,7 +314,7 @@ def test_the_table_to_the_letter():
         ),  # a pair of names of 17 characters
         make_comparison("prompt_style", base, Arm("a", "abcdefgh", 0), untested),
         make_comparison("prompt_style", base, Arm("a", "abcdefghi", 0), untested),
-        make_comparison("model", base, Arm("b", "standard", 0), refused="they have no row in common"),
+        make_comparison("model", base, Arm("b", "standard", 0), refused="they have no rows in common"),
     ]
     assert list(format_table(comparisons)) == [
         "                          Scores  Diff.    95 % interval      p   Holm Detect.",
@@ -327,7 +327,7 @@ def test_the_table_to_the_letter():
         "  standard, abcdefghi",
         "                     0.500 0.625 +0.125 +0.000 to +0.250",
         "toy (standard, 0-shot)",
-        "  a, b: not compared, they have no row in common",
+        "  a, b: not compared, they have no rows in common",
     ]
     assert list(format_table([])) == list(format_table(comparisons))[:1]
 

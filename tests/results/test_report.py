@@ -84,7 +84,7 @@ def test_samples_of_each_kind(record):
 def test_a_run_of_plain_lm_eval_is_reported(record, plugins):
     (record.folder / "run.json").unlink()
     page = render_report([load_record(record.folder)], plugins)
-    assert "piqa" in page and "How these numbers came about" not in page
+    assert "piqa" in page and "How these results were produced" not in page
 
 
 def test_an_unfinished_run_says_so(record, plugins):
@@ -94,7 +94,7 @@ def test_an_unfinished_run_says_so(record, plugins):
         record.results,
         record.files,
     )
-    assert "This run is interrupted: 1 tasks are missing (race" in render_report([unfinished], plugins)
+    assert "This run is interrupted: 1 task is missing (race" in render_report([unfinished], plugins)
 
 
 class Sections:
