@@ -64,6 +64,10 @@ def make_scripted_lm(likelihood: Likelihood = hash_likelihood, generate: Generat
     """The lm-eval ``LM`` behind :func:`make_scripted_model`."""
     from lm_eval.api.model import LM
 
+    def roll(arguments: tuple[str, ...]) -> Any:
+        total = likelihood("", arguments[-1])
+        return total if len(arguments) == 1 else (total, False)  # lm-eval 0.5 wants pairs
+
     class ScriptedLM(LM):  # type: ignore[misc]
         tokenizer_name = "scripted"
 
@@ -71,7 +75,7 @@ def make_scripted_lm(likelihood: Likelihood = hash_likelihood, generate: Generat
             return [self._answer("loglikelihood", r, (likelihood(*r.args), False)) for r in requests]
 
         def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-            return [self._answer("loglikelihood_rolling", r, likelihood("", r.args[0])) for r in requests]
+            return [self._answer("loglikelihood_rolling", r, roll(r.args)) for r in requests]
 
         def generate_until(self, requests: list[Any]) -> list[str]:
             return [self._answer("generate_until", r, cut(generate(r.args[0]), r.args[1])) for r in requests]

@@ -42,15 +42,15 @@ def evaluate_task(
     lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str
 ) -> dict[str, Any] | None:
     """Evaluate one task; lm-eval's result for it, samples included. None on all processes but the first."""
-    requests = spec.cache_requests or ""
-    with seams.keep_requests_in(find_request_cache(data_hash)):
+    kept = find_request_cache(spec, data_hash)
+    with seams.keep_requests_in(kept):
         result: dict[str, Any] | None = evaluate(
             lm=lm,
             task_dict={"tasks": {name: task}},
             limit=None if spec.samples else spec.limit,
             samples=dict(spec.samples) if spec.samples else None,
-            cache_requests=requests in ("true", "refresh"),
-            rewrite_requests_cache=requests == "refresh",
+            cache_requests=kept is not None,
+            rewrite_requests_cache=spec.cache_requests == "refresh",
             write_out=spec.write_out,
             log_samples=True,
             system_instruction=spec.system_instruction,
@@ -64,16 +64,16 @@ def evaluate_task(
 def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> Requests:
     """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks."""
     template = spec.apply_chat_template
-    caching = spec.cache_requests or ""
-    with seams.keep_requests_in(find_request_cache(data_hash)):
+    kept = find_request_cache(spec, data_hash)
+    with seams.keep_requests_in(kept):
         requests = seams.build_requests(
             task,
             limit=seams.count_limited(task, None if spec.samples else spec.limit),
             samples=spec.samples.get(name) if spec.samples else None,
             rank=lm.rank,
             world_size=lm.world_size,
-            cache_requests=caching in ("true", "refresh"),
-            rewrite_requests_cache=caching == "refresh",
+            cache_requests=kept is not None,
+            rewrite_requests_cache=spec.cache_requests == "refresh",
             system_instruction=spec.system_instruction,
             apply_chat_template=bool(template),
             fewshot_as_multiturn=choose_multiturn(spec),
@@ -113,8 +113,10 @@ def choose_multiturn(spec: RunSpec) -> bool:
     return bool(spec.apply_chat_template) if spec.fewshot_as_multiturn is None else spec.fewshot_as_multiturn
 
 
-def find_request_cache(data_hash: str) -> Path:
+def find_request_cache(spec: RunSpec, data_hash: str) -> Path | None:
     """Where ``--cache_requests`` keeps prompts: lm-eval tells them apart by their task, not by their data."""
+    if spec.cache_requests not in ("true", "refresh"):
+        return None
     return cache_dir() / "requests" / data_hash[:16]
 
 

@@ -42,6 +42,8 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     )
     with serve_rows(gather_located(cell)):
         loaded = manager.load(list(cell.names))
+        for task in loaded["tasks"].values():
+            seams.load_rows(task)
     for task in loaded["tasks"].values():
         prepare_task(task, cell)
     return LoadedTasks(loaded["tasks"], loaded.get("groups", {}))
@@ -68,7 +70,7 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
         if key in located:
             if key not in made:
                 made[key] = make_dataset(located[key])
-            return made[key]
+            return seams.take_splits(made[key], settings.get("split"))
         try:
             return from_hub(path=path, name=name, **settings)
         except Exception as error:
