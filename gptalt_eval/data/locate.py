@@ -107,7 +107,8 @@ def find_files(folder: Path, split: Split, config: str | None) -> tuple[Path, ..
 def match_files(folder: Path, split: Split, config: str | None) -> tuple[str, tuple[Path, ...]]:
     """The first pattern of a split that matches any files, and those files."""
     for pattern in split.files:
-        files = sorted(folder.glob(pattern.replace("{config}", config or "")), key=natural_key)
+        filled = pattern.replace("{config}", config or "").lstrip("/")  # a task may have no configuration
+        files = sorted(folder.glob(filled), key=natural_key)
         if files:
             return pattern, tuple(files)
     return "", ()

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,30 @@ def test_gsm8k_calculates_right():
 def test_every_subject_of_mmlu_has_an_item():
     subjects = [row["subject"] for row in rows("mmlu", "test")]
     assert len(set(subjects)) == 57
+
+
+def describe(dataset):
+    served = ", ".join(map(str, dataset.configs)) or "any"
+    folder = dataset.sample.relative_to(SAMPLES)
+    facts = (
+        dataset.title,
+        f"{dataset.hub} ({served})",
+        dataset.licence,
+        dataset.home,
+        folder,
+        dataset.checksums.name,
+    )
+    yield f"{dataset.name}: {'; '.join(map(str, facts))}"
+    for split in dataset.splits:
+        parts = "".join(
+            f"; {pattern}: {part.title}, {part.rows} rows" for pattern, part in split.parts.items()
+        )
+        beside = f"; beside {' '.join(split.beside)}" if split.beside else ""
+        yield f"  {split.name}, {split.rows} rows: {' '.join(split.files)}{parts}{beside}"
+
+
+def test_the_facts_of_each_dataset():
+    """As their publishers state them: row counts, licences, homes, and the names of the files."""
+    golden = Path(__file__).parents[1] / "golden" / "datasets.txt"
+    found = [line for dataset in list_datasets() for line in describe(dataset)]
+    assert found == golden.read_text(encoding="utf-8").splitlines()

@@ -107,3 +107,46 @@ def test_division_is_by_tokens_and_at_shallow_places():
     assert sum(len(build_tree([asked[i] for i in part])) for part in (first, second)) == len(
         build_tree(asked)
     )
+
+
+@given(queries(), st.integers(1, 5))
+def test_division_cuts_at_the_shallowest_place_within_a_twentieth_of_a_part(asked, parts):
+    tree = build_tree(asked)
+    last = [max(tree.positions[tree.owners == index]) for index in range(len(asked))]
+    cuts = [0]
+    for part in range(1, parts):
+        ideal, slack = len(tree) * part // parts, max(1, len(tree) // (parts * 20))
+        places = range(max(cuts[-1], ideal - slack), min(len(tree), ideal + slack))
+        cuts.append(
+            min(places, key=lambda place: tree.depth[place]) if places else min(len(tree), ideal + slack)
+        )
+    expected = [[] for _ in range(parts)]
+    for index, position in enumerate(last):
+        expected[sum(cut <= position for cut in cuts[1:])].append(index)
+    assert divide(tree, asked, parts) == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "parts"),
+    [(474, [[0, 2], [1]]), (475, [[0], [1, 2]]), (524, [[0], [1, 2]]), (525, [[], [0, 1, 2]])],
+)
+def test_division_of_a_large_tree_looks_a_twentieth_of_a_part_around(length, parts):
+    """Of 1,000 tokens for two processes, 475 to 524: is the second branch seen, which begins after ``length``?"""
+    asked = [Query([1] * length, [0]), Query([2] * (1000 - length), [0]), Query([2], [0])]
+    assert divide(build_tree(asked), asked, 2) == parts
+
+
+def test_whatever_numbers_come_in_whole_ones_of_64_bits_come_out():
+    for kind in (np.int32, np.uint16, list):
+        inputs = [1, 2, 3] if kind is list else np.array([1, 2, 3], dtype=kind)
+        tree = build_tree([Query(inputs, [4, 5]), Query([1, 2], [6])])
+        names = ("tokens", "depth", "subtree_end", "positions", "targets", "owners")
+        assert {name: getattr(tree, name).dtype for name in names} == dict.fromkeys(names, np.dtype(np.int64))
+    empty = build_tree([])
+    assert {name: getattr(empty, name).dtype for name in names} == dict.fromkeys(names, np.dtype(np.int64))
+
+
+def test_answers_at_one_place_are_in_the_order_of_their_queries():
+    tree = build_tree([Query([1, 2], [number % 7]) for number in range(2_000)])
+    assert tree.owners.tolist() == list(range(2_000))
+    assert tree.targets.tolist() == [number % 7 for number in range(2_000)]
