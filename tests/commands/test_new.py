@@ -64,9 +64,11 @@ def test_a_new_plugin_has_exactly_these_files(here, capsys):
     assert type_new("plugin", "night-sky") == 0
 
     assert list(read_tree(here)) == [
+        "gptalt-eval-plugin-night-sky/LICENSE",
         "gptalt-eval-plugin-night-sky/README.md",
         "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/__init__.py",
         "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/model.py",
+        "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/py.typed",
         "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/sample/test.jsonl",
         "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/sample/train.jsonl",
         "gptalt-eval-plugin-night-sky/gptalt_eval_plugin_night_sky/tasks/night_sky_capitals.yaml",
@@ -101,7 +103,7 @@ def test_a_plugin_declares_our_entry_point_and_lm_evals():
         '[project.entry-points."lm_eval.models"]',
         '[project.entry-points."lm_eval.tasks"]',
         'night-sky = "gptalt_eval_plugin_night_sky:TASKS"',
-        'dependencies = ["gptalt-eval>=0.1"]',
+        'dependencies = ["gptalt-eval>=0.1", "lm-eval"]',
     ):
         assert line in text.splitlines()
 

@@ -132,14 +132,24 @@ def make_board(votes: Comparisons, scale: Scale, orders: int, seed: int) -> Boar
     order = np.argsort(-mean, kind="stable")
     standings = [
         Standing(
-            votes.models[i], int(pairs.votes[i].sum()), int(pairs.wins[i].sum()), int(pairs.ties[i].sum()),
-            *(float(column[i]) for column in (elo, mean, low, high, fitted.rating, fitted.low, fitted.high)),
-            int(fitted.best[i]), int(fitted.worst[i]),
+            model=votes.models[i],
+            votes=int(pairs.votes[i].sum()),
+            wins=int(pairs.wins[i].sum()),
+            ties=int(pairs.ties[i].sum()),
+            elo=float(elo[i]),
+            mean=float(mean[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            rating=float(fitted.rating[i]),
+            rating_low=float(fitted.low[i]),
+            rating_high=float(fitted.high[i]),
+            best=int(fitted.best[i]),
+            worst=int(fitted.worst[i]),
         )
         for i in order.tolist()
-    ]  # fmt: skip
+    ]
     grid = np.ix_(order, order)
     sorted_pairs = Pairs(
-        *(table[grid] for table in (pairs.wins, pairs.ties, pairs.actual, pairs.predicted, pairs.more))
+        pairs.wins[grid], pairs.ties[grid], pairs.actual[grid], pairs.predicted[grid], pairs.more[grid]
     )
     return Board(standings, sorted_pairs, calibrate(sorted_pairs), len(shuffled))

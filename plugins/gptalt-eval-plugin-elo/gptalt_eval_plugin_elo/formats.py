@@ -168,8 +168,8 @@ def read_annotation(annotation: Any) -> str:
         raise ValueError("an annotation without 'result'")
     if annotation.get("was_cancelled"):
         return "skip"
-    results = [each for each in annotation["result"] if isinstance(each, dict)]
-    values = [each.get("value") for each in results if isinstance(each.get("value"), dict)]
+    given = [each.get("value") for each in annotation["result"] if isinstance(each, dict)]
+    values = [value for value in given if isinstance(value, dict)]
     for value in values:
         for word in value.get("choices") or ():
             if isinstance(word, str) and word.strip().lower() in OTHER_WORDS | dict.fromkeys(WINNERS):

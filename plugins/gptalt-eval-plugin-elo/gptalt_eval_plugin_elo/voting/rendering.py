@@ -53,7 +53,8 @@ def make_markdown() -> Any:
     markdown.disable(["html_block", "html_inline", "link", "image", "autolink", "reference"])
     markdown.use(texmath_plugin, delimiters="brackets")
     markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
-    rules = markdown.renderer.rules
+    renderer: Any = markdown.renderer  # for HTML: its rules are not in the protocol of all renderers
+    rules = renderer.rules
     for name in ("math_inline", "math_single"):
         rules[name] = lambda tokens, index, *_: render_formula(tokens[index].content, "inline")
     for name in ("math_block", "math_block_eqno", "math_block_label", "math_inline_double"):

@@ -139,7 +139,7 @@ class Store:
                         run("INSERT INTO facts VALUES (?, ?)", fact)
                 elif "facts" not in tables:
                     raise GptaltError(f"{path} is no file of votes.", "Name another one: --database FILE")
-                self.facts = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
+                self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
         except sqlite3.Error as error:
             raise GptaltError(
                 f"{path} cannot be used: {error}.", "Name another file: --database FILE"

@@ -1,0 +1,1 @@
+"""What the task YAMLs beside this file call."""
