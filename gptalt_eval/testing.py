@@ -17,12 +17,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from gptalt_eval.commands import subcommands
-from gptalt_eval.contract.discovery import register_core
+from gptalt_eval.contract.discovery import load_plugins, register_core
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.plugins import Plugins
@@ -129,6 +130,22 @@ class GivenModels:
     @hookimpl
     def register_models(self) -> list[Model]:
         return self.models
+
+
+def check_plugin(plugin: str | ModuleType) -> list[str]:
+    """What ``gptalt-eval plugins check`` finds wrong with a plugin: ``assert check_plugin("medqa") == []``.
+
+    Args:
+        plugin: the name of an installed plugin (``pip install -e .``), or its module.
+
+    Raises:
+        UnknownNameError: it is not installed.
+    """
+    from gptalt_eval.commands.conformance import checks
+
+    name = plugin if isinstance(plugin, str) else plugin.__name__
+    found = checks.check_plugin(name, load_plugins(builtin, subcommands))
+    return [f"{check.name}: {fault.what}\n{fault.cure}" for check in found for fault in check.faults]
 
 
 @pytest.fixture

@@ -95,7 +95,11 @@ def list_commands() -> list[Command]:
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
         Command("show", "all about one task, model or dataset", commands=list_show_commands()),
         Command(
-            "plugins", "what is installed, what each brings, what is wrong with it", run_plugins, (JSON,)
+            "plugins",
+            "what is installed, what each brings, what is wrong with it",
+            run_plugins,
+            (JSON,),
+            (Command("check", "check a plugin against the rules for plugins", check_plugin, (NAME,)),),
         ),
         Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
         Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
@@ -173,6 +177,12 @@ def run_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
     if not arguments.json:
         warn(plugins)
     return printed
+
+
+def check_plugin(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands.conformance import checks
+
+    return checks.run_check(arguments, plugins)
 
 
 def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:

@@ -1,0 +1,62 @@
+"""``gptalt-eval plugins check NAME``: whether a plugin keeps to what docs/plugins.md asks of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+from gptalt_eval.commands.conformance import contributions, package
+from gptalt_eval.commands.conformance.subject import Check, find_subject
+from gptalt_eval.commands.conformance.watch import watch
+from gptalt_eval.contract.types import Installed
+
+EXIT_OF_FAULTY_PLUGIN = 1
+
+
+def run_check(arguments: argparse.Namespace, plugins: Installed) -> int:
+    """Print a line for each check. Returns 1 where something is wrong, else 0."""
+    checks = check_plugin(arguments.name, plugins)
+    print(format_checks(checks))
+    return EXIT_OF_FAULTY_PLUGIN if any(check.faults for check in checks) else 0
+
+
+def check_plugin(name: str, plugins: Installed) -> list[Check]:
+    """Check an installed plugin.
+
+    Args:
+        name: the plugin's, its distribution's or its module's.
+        plugins: it and the others that are loaded, with which its names must not clash.
+
+    Raises:
+        UnknownNameError: no such plugin is loaded.
+    """
+    subject = find_subject(name, plugins)
+    watched = watch(subject.point.value)
+    checks = [
+        package.check_distribution(subject),
+        package.check_versions(subject),
+        package.check_imports(subject, watched),
+        package.check_side_effects(watched),
+        contributions.check_hooks(subject),
+    ]
+    if subject.is_loaded:  # else one of these says why it is not, and there is nothing more to look at
+        checks += [
+            contributions.check_names(subject),
+            contributions.check_licences(subject),
+            contributions.check_samples(subject),
+            contributions.check_yamls(subject),
+            contributions.check_prompts(subject),
+        ]
+    return checks
+
+
+def format_checks(checks: Iterable[Check]) -> str:
+    """A line for each check that found nothing, two for each fault."""
+    lines = []
+    for check in checks:
+        if not check.faults:
+            lines.append(f"ok     {check.name:<14}{check.found}")
+        for fault in check.faults:
+            lines.append(f"wrong  {check.name:<14}{fault.what}")
+            lines += [f"{'':<21}{line}" for line in fault.cure.splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,194 @@
+"""Checks of what a plugin brings: hooks, names, licences, samples, YAMLs, prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gptalt_eval.commands.conformance.subject import Check, Subject
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.implementations import Fault, list_implementations
+from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.types import Dataset, Installed, Owner
+from gptalt_eval.data.readers import read_jsonl
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.index import load_task_yaml, read_task_folder
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.validation.validator import validate_files
+
+NAMED = {
+    "model": "register_models",
+    "dataset": "register_datasets",
+    "prompt style": "register_prompt_styles",
+    "command": "register_commands",
+}
+
+
+def check_hooks(subject: Subject) -> Check:
+    """Its hooks exist, take the right arguments and give the right things."""
+    plugins = subject.plugins
+    for name, hook in plugins.hooks.items():
+        if hook.item.gives and not hook.item.arguments:
+            list(plugins.contribute(name))
+    faults = [Fault(problem.what, problem.cure) for problem in subject.problems]
+    hooks = list_hooks(subject) if subject.is_loaded else []
+    if not hooks and not faults:
+        text = f"{subject.point.value} implements no hook, so it brings nothing."
+        faults.append(Fault(text, "Write '@hookimpl' above a function that is named like a hook."))
+    return Check("hooks", ", ".join(hooks), tuple(faults))
+
+
+def list_hooks(subject: Subject) -> list[str]:
+    hooks = {name for name, _ in list_implementations(subject.point.load(), subject.owner.plugin)}
+    known = subject.plugins.hooks
+    return sorted(name if name in known else f"{name} (of a plugin that is not here)" for name in hooks)
+
+
+def check_names(subject: Subject) -> Check:
+    """What it brings has names that nothing else has."""
+    faults, own = [], 0
+    owners: dict[tuple[str, str], list[Owner]] = {}
+    for noun, name, owner in list_names(subject.plugins):
+        owners.setdefault((noun, name), []).append(owner)
+    for (noun, name), claims in owners.items():
+        if subject.owner not in claims:
+            continue
+        own += 1
+        others = list(claims)
+        others.remove(subject.owner)
+        if others:
+            text = f"the {noun} '{name}' is also one of {others[0]}."
+            if others[0] == subject.owner:
+                text = f"the {noun} '{name}' comes twice."
+            faults.append(Fault(text, f"Give it another name, such as '{subject.point.name}-{name}'."))
+    return Check("names", f"{count(own, 'name')} that nothing else has", tuple(faults))
+
+
+def list_names(plugins: Installed) -> Iterator[tuple[str, str, Owner]]:
+    """The noun, name and owner of all that is registered."""
+    for noun, hook in NAMED.items():
+        for owner, thing in plugins.contribute(hook):
+            yield noun, thing.name, owner
+    for owner, folder in plugins.contribute("register_task_dirs"):
+        for name in read_task_folder(folder):
+            yield "task", name, owner
+
+
+def check_licences(subject: Subject) -> Check:
+    """Models and datasets say under which licence they are, and where they are published."""
+    faults, licences = [], set()
+    for noun in ("model", "dataset"):
+        for thing in subject.contribute(NAMED[noun]):
+            licences.add(thing.licence)
+            for field, example in (("licence", "Apache-2.0"), ("home", "where it is published")):
+                if not str(getattr(thing, field) or "").strip():
+                    text = f"the {noun} '{thing.name}' does not state its {field}."
+                    faults.append(Fault(text, f'Write in its {type(thing).__name__}: {field}="{example}"'))
+    return Check("licences", ", ".join(sorted(licences)) or "no models or datasets", tuple(faults))
+
+
+def check_samples(subject: Subject) -> Check:
+    """The samples of its datasets can be read, and have rows."""
+    faults, rows, without = [], 0, []
+    for dataset in subject.contribute("register_datasets"):
+        if dataset.sample is None:
+            without.append(dataset.name)
+            continue
+        for item in read_sample(dataset):
+            if isinstance(item, Fault):
+                faults.append(item)
+            else:
+                rows += item
+    found = count(rows, "row") + (f"; no sample of {', '.join(without)}" if without else "")
+    return Check("samples", found, tuple(faults))
+
+
+def read_sample(dataset: Dataset) -> Iterator[int | Fault]:
+    """The number of rows of each file of a sample, or what is wrong with it."""
+    assert dataset.sample is not None
+    files = sorted(dataset.sample.glob("*.jsonl"))
+    splits = [split.name for split in dataset.splits]
+    if not files:
+        text = f"the sample of '{dataset.name}' has no file: {dataset.sample}."
+        yield Fault(text, f"Put {splits[0] if splits else 'test'}.jsonl there, or leave out 'sample'.")
+    for file in files:
+        if file.stem not in splits:
+            hint = did_you_mean(file.stem, splits) or f"The splits are: {', '.join(splits)}."
+            yield Fault(f"{file} is of no split of '{dataset.name}'.", hint)
+        try:
+            rows = sum(1 for _ in read_jsonl(file))
+        except GptaltError as error:
+            yield Fault(error.what, "Write one JSON object a line.")
+            continue
+        yield rows if rows else Fault(f"{file} has no rows.", "Write one JSON object a line.")
+
+
+def check_yamls(subject: Subject) -> Check:
+    """Its task YAMLs are as lm-eval reads them."""
+    catalog = Catalog(subject.plugins, data_dir=SAMPLE)
+    faults, files, warnings = [], 0, 0
+    for folder in subject.contribute("register_task_dirs"):
+        try:
+            reports = validate_files([str(folder)], catalog)
+        except GptaltError as error:
+            faults.append(Fault(f"register_task_dirs gave {folder}. {error.what}", error.hint))
+            continue
+        files += len(reports)
+        for report in reports:
+            warnings += report.count("warning")
+            for found in report.findings:
+                if found.level == "error":
+                    text = f"{found.place.file}:{found.place.line}: {found.message}"
+                    faults.append(Fault(text, f"See: gptalt-eval validate {report.target}"))
+    looked_at = f"{count(files, 'file')}, {count(warnings, 'warning')}"
+    return Check("YAMLs", looked_at, tuple(faults))
+
+
+def check_prompts(subject: Subject) -> Check:
+    """Each task whose dataset has a sample makes a prompt of its first row."""
+    catalog = Catalog(subject.plugins, data_dir=SAMPLE)
+    faults, shown, without = [], 0, []
+    for folder in subject.contribute("register_task_dirs"):
+        for entry in read_task_folder(folder).values():
+            if entry.kind != "task" or entry.file is None:
+                continue
+            if not has_sample(catalog, entry.file):
+                without.append(entry.name)
+                continue
+            shown += 1
+            wrong = find_prompt_fault(subject.plugins, entry.name)
+            if wrong:
+                cure = f"See: gptalt-eval show task {entry.name} --data_dir sample"
+                faults.append(Fault(f"the task '{entry.name}' shows no prompt: {wrong}", cure))
+    found = count(shown, "task") + (f"; no sample for {', '.join(without)}" if without else "")
+    return Check("prompts", found, tuple(faults))
+
+
+def has_sample(catalog: Catalog, file: Path) -> bool:
+    """Whether a task's rows can come from an embedded sample."""
+    try:
+        keys = load_task_yaml(file)
+    except GptaltError:
+        return True  # the prompt will say what is wrong
+    dataset = catalog.find_dataset(keys.get("dataset_path"), keys.get("dataset_name"))
+    return dataset is not None and dataset.item.sample is not None
+
+
+def find_prompt_fault(plugins: Installed, name: str) -> str:
+    """Why a task has no prompt for its sample's first row; empty: it has."""
+    from gptalt_eval.running.lmeval import evaluation
+
+    try:
+        plan = resolve(RunSpec(model="dummy", tasks=(name,), data_dir=SAMPLE), plugins)
+        with evaluation.quiet(None):
+            prompt, _ = evaluation.build_first_requests(plan)
+    except GptaltError as error:
+        return error.what
+    except Exception as error:  # whatever the task's own functions raise
+        return f"{type(error).__name__}: {error}"
+    return "" if prompt.strip() else "it is empty."
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
