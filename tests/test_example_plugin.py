@@ -253,7 +253,7 @@ def test_its_own_tests_pass(fresh, tmp_path):
     done = fresh.run(*pytest_run, cwd=tmp_path, plugins="example")
 
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
 
 
 # ---------------------------------------------------------------------- beside broken ones

@@ -92,6 +92,7 @@ def create_plugin(name: str, into: Path) -> str:
             "  pip install -e .",
             f"  gptalt-eval ls tasks {names.task}",
             f"  gptalt-eval --model {names.model} --tasks {names.task} --data_dir sample",
+            f"  gptalt-eval plugins check {names.name}",
             "  pytest",
         )
     )

@@ -81,6 +81,7 @@ def test_a_new_plugin_has_exactly_these_files(here, capsys):
         "  pip install -e .",
         "  gptalt-eval ls tasks night_sky_capitals",
         "  gptalt-eval --model night-sky-shortest-option --tasks night_sky_capitals --data_dir sample",
+        "  gptalt-eval plugins check night-sky",
         "  pytest",
     ]
 
@@ -178,7 +179,7 @@ def test_a_new_plugin_installs_and_its_own_tests_pass(here, wheels):
     assert "night_sky_capitals" in listed.stdout
     assert listed.stderr == ""
     assert tested.returncode == 0, tested.stdout
-    assert "3 passed" in tested.stdout
+    assert "4 passed" in tested.stdout
 
 
 # ---------------------------------------------------------------------- new task
@@ -341,7 +342,7 @@ def test_contributing_says_what_happens(here, wheels):
             assert is_printed(expected, done.stderr + done.stdout), (typed, done.stderr + done.stdout)
             ran.append(typed)
 
-    assert len(ran) == 7
+    assert len(ran) == 8
 
 
 # ---------------------------------------------------------------------- the package

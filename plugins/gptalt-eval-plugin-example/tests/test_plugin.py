@@ -11,6 +11,12 @@ def read_sample(split):
     return [json.loads(line) for line in (SAMPLE / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def test_it_keeps_the_rules_for_plugins():
+    from gptalt_eval.testing import check_plugin
+
+    assert check_plugin("example") == []
+
+
 def test_scores_are_those_computed_by_hand(tmp_path):
     from gptalt_eval import evaluate
 
