@@ -90,7 +90,7 @@ GROUPS = {
     "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_ratings.py",), STATS),
     "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_agreement.py",), STATS),
     "importing": Group(
-        (f"{ELO}/importing.py", f"{ELO}/formats.py"),
+        (f"{ELO}/importing.py", f"{ELO}/lines.py", f"{ELO}/recognition.py", f"{ELO}/formats.py"),
         (f"{ELO_TESTS}/test_importing.py", f"{ELO_TESTS}/test_formats.py"),
         STATS,
     ),

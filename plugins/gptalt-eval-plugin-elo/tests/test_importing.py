@@ -3,20 +3,17 @@
 import json
 
 import pytest
-from gptalt_eval_plugin_elo import importing
 from gptalt_eval_plugin_elo.formats import Answers, Vote, list_formats
 from gptalt_eval_plugin_elo.importing import (
     REJECTED,
     VOTES,
-    Lines,
-    cut_last_line,
     find_fault,
     generalise,
-    hash_line,
     import_files,
     read_votes,
-    recognise,
 )
+from gptalt_eval_plugin_elo.lines import Lines, cut_last_line, hash_line
+from gptalt_eval_plugin_elo.recognition import recognise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -249,7 +246,7 @@ def test_what_is_wrong_with_a_vote(changes, fault):
 
 
 def test_lines_are_kept_once_whether_new_or_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(importing, "BATCH", 3)
+    monkeypatch.setattr("gptalt_eval_plugin_elo.lines.BATCH", 3)
     path = tmp_path / "below" / "lines"
     lines = Lines(path)
     for line in (b"b\n", b"a\n", b"b\n"):
@@ -273,7 +270,7 @@ def test_lines_are_kept_once_whether_new_or_there(tmp_path, monkeypatch):
 def test_any_lines_in_any_batches(tmp_path_factory, given, batch):
     path = tmp_path_factory.mktemp("x") / "lines"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importing, "BATCH", batch)
+        patch.setattr("gptalt_eval_plugin_elo.lines.BATCH", batch)
         for part in (given[: len(given) // 2], given):
             lines = Lines(path)
             for line in part:

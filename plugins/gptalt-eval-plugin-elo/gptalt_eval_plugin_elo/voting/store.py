@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.votes import Vote
+from gptalt_eval_plugin_elo.voting.database import Database
 
-VERSION = 1
 LEASE = 1800.0  # seconds for which what one person has before them is given to nobody else
 CHOICES = ("left", "right", "tie", "skip")
-SCHEMA = """
-CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items(
-  id INTEGER PRIMARY KEY, question TEXT NOT NULL, category TEXT NOT NULL, language TEXT NOT NULL,
-  prompt TEXT NOT NULL, expected TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT NOT NULL,
-  answer_a TEXT NOT NULL, answer_b TEXT NOT NULL, wanted INTEGER NOT NULL,
-  UNIQUE(question, model_a, model_b));
-CREATE TABLE annotators(
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
--- what somebody has before them, or had and voted on. Each time it is shown anew, turn is another number:
--- a late vote of before an undo is none
-CREATE TABLE given(
-  annotator INTEGER NOT NULL, item INTEGER NOT NULL, turn INTEGER NOT NULL, time REAL NOT NULL,
-  PRIMARY KEY(annotator, item));
-CREATE TABLE votes(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, annotator INTEGER NOT NULL, item INTEGER NOT NULL,
-  winner TEXT NOT NULL, time TEXT NOT NULL, UNIQUE(annotator, item));
-CREATE INDEX votes_of_item ON votes(item);
-CREATE INDEX given_of_item ON given(item);
-"""
 DONE = "SELECT count(*) FROM votes WHERE item = items.id AND winner != 'skip'"
 # of each item: its votes that decide something, and those that are on their way
 COVERED = f"""
@@ -107,61 +81,8 @@ class Standing:
     last: int | None
 
 
-class Store:
-    """The file of one comparison. Every method is one transaction; threads and processes may share it.
-
-    Args:
-        path: of the SQLite file; made where it is missing, for its owner's eyes only.
-
-    Raises:
-        GptaltError: the file is something else.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lock = threading.Lock()
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        try:
-            self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self.connection.row_factory = sqlite3.Row
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
-            with self.transaction() as run:
-                tables = {row["name"] for row in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
-                if not tables:
-                    for statement in SCHEMA.split(";"):
-                        run(statement)
-                    facts = {"version": str(VERSION), "salt": secrets.token_hex(16)}
-                    facts["organiser"] = secrets.token_urlsafe(18)
-                    for fact in facts.items():
-                        run("INSERT INTO facts VALUES (?, ?)", fact)
-                elif "facts" not in tables:
-                    raise GptaltError(f"{path} is no file of votes.", "Name another one: --database FILE")
-                self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
-        except sqlite3.Error as error:
-            raise GptaltError(
-                f"{path} cannot be used: {error}.", "Name another file: --database FILE"
-            ) from error
-        if self.facts["version"] != str(VERSION):
-            raise GptaltError(f"{path} was written by another version of this plugin.")
-
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Runs statements; all of them count, or none."""
-        with self.lock:
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection.execute
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.connection.execute("ROLLBACK")
-                raise
-
-    def close(self) -> None:
-        with self.lock:
-            self.connection.close()
+class Store(Database):
+    """Who judges what. Every method is one transaction; threads and processes may share the file."""
 
     @property
     def organiser(self) -> str:
