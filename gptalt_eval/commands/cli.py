@@ -20,7 +20,11 @@ from gptalt_eval.planning import builtin
 EXIT_OF_INTERRUPT = 130
 #: commands of earlier versions, and what does the same now
 MOVED: Mapping[str, str] = MappingProxyType(
-    {"data ls": "gptalt-eval ls datasets", "data where": "gptalt-eval show dataset NAME"}
+    {
+        "data ls": "gptalt-eval ls datasets",
+        "data where": "gptalt-eval show dataset NAME",
+        "grid": "gptalt-eval run EXPERIMENT.yaml",
+    }
 )
 EXAMPLES = """\
 examples:
@@ -121,6 +125,5 @@ def make_parser(commands: dict[str, Command]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gptalt-eval {__version__}")
     added = add_commands(parser, commands.values())
-    for name in ("run", "grid"):
-        add_run_flags(added[name])
+    add_run_flags(added["run"])
     return parser

@@ -1,10 +1,9 @@
-"""Run, grid, resume, rerun, report."""
+"""Run, resume, rerun, report."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.contract.errors import GptaltError
@@ -14,37 +13,29 @@ from gptalt_eval.contract.types import Installed
 
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
-    spec = read_request(arguments)
-    if "," in spec.model:
-        return run_experiment_and_print(spec, plugins)
-    return evaluate_and_print(spec, plugins)
+    from gptalt_eval.contract.spec import read_argv
+
+    if "experiment" in arguments:
+        if "config" in arguments:
+            raise GptaltError("The experiment and --config are both files of flags.", "Name one of them.")
+        arguments.config = arguments.experiment
+    return run_and_print(read_argv(arguments), plugins)
 
 
-def evaluate_and_print(spec: Any, plugins: Installed, earlier: Record | None = None) -> int:
+def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
+    """Run a request and print its scores. Returns 1 where something could not be evaluated, else 0."""
     from rich.console import Console
 
     from gptalt_eval.running.api import run
 
     known = warn(plugins)
-    record = run(spec, plugins, Console(stderr=True), earlier)
+    records, folder = run(spec, plugins, Console(stderr=True), resume)
     warn(plugins, known)
-    print_records([record], record.folder, spec)
-    return 1 if record.failed else 0
-
-
-def run_experiment_and_print(spec: Any, plugins: Installed) -> int:
-    from rich.console import Console
-
-    from gptalt_eval.running.experiments import run_experiment
-
-    known = warn(plugins)
-    records, root = run_experiment(spec, plugins, Console(stderr=True))
-    warn(plugins, known)
-    print_records(records, root, spec)
+    print_records(records, folder, spec)
     return 1 if any(record.failed for record in records) else 0
 
 
-def print_records(records: list[Record], folder: Path, spec: Any) -> None:
+def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
     from rich.console import Console
 
     from gptalt_eval.results.table import make_table
@@ -66,35 +57,22 @@ def print_records(records: list[Record], folder: Path, spec: Any) -> None:
         print(f"Compare: gptalt-eval compare {folder}")
 
 
-def run_grid(arguments: argparse.Namespace, plugins: Installed) -> int:
-    arguments.config = vars(arguments).pop("experiment", None) or arguments.config
-    return run_experiment_and_print(read_request(arguments), plugins)
-
-
-def read_request(arguments: argparse.Namespace) -> RunSpec:
-    from gptalt_eval.contract.spec import read_argv
-
-    return read_argv(arguments)
-
-
 def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
     from gptalt_eval.running.experiments import read_experiment
 
     settings = read_experiment(arguments.run)
     if settings is not None:
-        return run_experiment_and_print(make_spec({**settings, "output_path": str(arguments.run)}), plugins)
+        spec = make_spec({**settings, "output_path": str(arguments.run)})
+        return run_and_print(spec, plugins, resume=True)
     record = find_one_run(arguments.run)
-    if not record.run.missing:
-        print(f"{record.folder} is finished: nothing is missing.")
-        return 0
-    return evaluate_and_print(make_spec(record.run.settings), plugins, record)
+    return run_and_print(make_spec(record.run.settings), plugins, resume=record)
 
 
 def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
 
-    return evaluate_and_print(make_spec(find_one_run(Path(arguments.run)).run.settings), plugins)
+    return run_and_print(make_spec(find_one_run(arguments.run).run.settings), plugins)
 
 
 def find_one_run(path: Path) -> Record:

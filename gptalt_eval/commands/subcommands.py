@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gptalt_eval.commands.install import run_install, run_uninstall
 from gptalt_eval.commands.printing import warn
-from gptalt_eval.commands.run import run_grid, run_report, run_rerun, run_resume, run_run
+from gptalt_eval.commands.run import run_report, run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.types import Command, Installed, Option
 from gptalt_eval.planning.catalog import Catalog
@@ -65,8 +65,11 @@ REPORT = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
     Option(("--output", "-o"), {"type": Path, "metavar": "FILE", "help": "default: report.html in the run"}),
 )
-GRID = (
-    Option(("experiment",), {"metavar": "EXPERIMENT", "nargs": "?", "help": "a YAML file of these flags"}),
+RUN = (
+    Option(
+        ("experiment",),
+        {"metavar": "EXPERIMENT.yaml", "nargs": "?", "help": "a file of these flags, as after --config"},
+    ),
 )
 RESUME = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),)
 COMPARE = (
@@ -86,12 +89,12 @@ INSTALL = (
     ),
 )  # fmt: skip
 UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
-RERUN = (Option(("run",), {"metavar": "RUN", "help": "a run's folder"}),)
+RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}),)
 
 
 def list_commands() -> list[Command]:
     return [
-        Command("run", "evaluate a model on tasks (also without the word 'run')", run_run),
+        Command("run", "evaluate models on tasks (also without the word 'run')", run_run, RUN),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
         Command("show", "all about one task, model or dataset", commands=list_show_commands()),
         Command(
@@ -104,7 +107,6 @@ def list_commands() -> list[Command]:
         Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
         Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
         Command("report", "write report.html of one run or several", run_report, REPORT),
-        Command("grid", "evaluate models x prompt styles x shots as one experiment", run_grid, GRID),
         Command(
             "resume", "go on with what an interrupted run or experiment has not finished", run_resume, RESUME
         ),

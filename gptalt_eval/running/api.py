@@ -1,77 +1,120 @@
-"""gptalt-eval from Python."""
+"""gptalt-eval from Python, and the one way in which a request is carried out."""
 
 from __future__ import annotations
 
-import json
+import gc
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, overload
 
 from rich.console import Console
 
 from gptalt_eval.contract.discovery import load_plugins
-from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import RUN_FILE, Record, load_record
-from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.settings import split_names
+from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning import builtin
-from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.results.report import write_report
-from gptalt_eval.running.execute import execute
-from gptalt_eval.running.runfiles import choose_folder
-from gptalt_eval.running.terminal import Terminal
+from gptalt_eval.running.experiments import begin_experiment, plan_models, run_member
+from gptalt_eval.running.resuming import find_earlier, run_plan
+from gptalt_eval.running.runfiles import choose_output
 
 
+@overload
 def evaluate(
-    model: str,
+    model: str, tasks: str | Sequence[str], *, plugins: Installed | None = ..., resume: bool = ...,
+    **settings: Any,
+) -> Record: ...  # fmt: skip
+@overload
+def evaluate(
+    model: Sequence[str], tasks: str | Sequence[str], *, plugins: Installed | None = ..., resume: bool = ...,
+    **settings: Any,
+) -> list[Record]: ...  # fmt: skip
+def evaluate(
+    model: str | Sequence[str],
     tasks: str | Sequence[str],
     *,
     plugins: Installed | None = None,
     resume: bool = False,
     **settings: Any,
-) -> Record:
-    """Evaluate a model on tasks, and save and return the run.
+) -> Record | list[Record]:
+    """Evaluate a model, or several, on tasks, and save and return the runs.
 
     Args:
-        model: as after ``--model``.
+        model: a name as after ``--model``, or a list of names: an experiment.
         tasks: one name or several.
         plugins: those to use; None: every installed one.
-        resume: keep what a run with the very same settings has finished in ``output_path``.
+        resume: go on with the run or experiment of the very same settings in ``output_path``; where none is,
+            begin it. What is finished is kept.
         settings: any other flag of the command line, under its name: ``num_fewshot=5``,
             ``data_dir="sample"``, ``limit=100``, ``model_args={"dtype": "float32"}``, ...
 
     Returns:
-        The run as it lies on disk; ``record.results[0]`` is lm-eval's result.
+        The run as it lies on disk, or, of a list of models, one for each; ``record.results[0]`` is lm-eval's
+        result.
 
     Raises:
         GptaltError: something about the request is wrong; nothing was run.
         InterruptedRun: it ended early; what was finished is saved.
     """
+    is_one = isinstance(model, str)
+    if is_one and len(split_names(model)) > 1:
+        raise GptaltError(f"'{model}' names several models.", "Give a list: evaluate(['a', 'b'], ...)")
     spec = make_spec({"model": model, "tasks": tasks, **settings})
-    plugins = plugins or load_plugins(builtin)
-    earlier = find_earlier(plan_run(spec, plugins)) if resume else None
-    if earlier and not earlier.run.missing:
-        return earlier
-    return run(spec, plugins, Console(stderr=True), earlier)
+    runs = run(spec, plugins or load_plugins(builtin), Console(stderr=True), resume)
+    return runs.records[0] if is_one else runs.records
 
 
-def find_earlier(plan: Plan) -> Record | None:
-    """The run that lies where a plan's will, if it was asked for with the same settings."""
-    folder = choose_folder(plan)[1]
-    if not (folder / RUN_FILE).is_file():
-        return None
-    record = load_record(folder)
-    settings = json.loads(json.dumps(dump_spec(plan.spec), default=str))
-    return record if record.run.settings == settings else None
+class Runs(NamedTuple):
+    """What a request came to.
+
+    Attributes:
+        records: a run for each model.
+        folder: where they lie, with the report.
+    """
+
+    records: list[Record]
+    folder: Path
 
 
-def run(spec: RunSpec, plugins: Installed, console: Console, earlier: Record | None = None) -> Record:
-    """Resolve, execute and report one request; ``earlier`` is an interrupted run of it."""
-    plan = plan_run(spec, plugins)
-    record = execute(plan, plugins, Terminal(console), earlier)
-    if record.results:
-        write_report([record], record.folder / "report.html", plugins)
-    return record
+def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Record = False) -> Runs:
+    """Plan, execute and report a request; everything that runs, runs through here.
 
+    Of several models, each is a run below one folder. One that cannot be loaded is marked with the reason,
+    and the others go on.
 
-def plan_run(spec: RunSpec, plugins: Installed) -> Plan:
-    return resolve(spec, plugins)
+    Args:
+        spec: the request.
+        plugins: those that bring names and observe.
+        console: shows how it goes on.
+        resume: True: keep what is finished in the folder of the request; a record: of this run. Nothing that
+            is finished is computed again.
+
+    Raises:
+        GptaltError: something about the request is wrong, or the folder holds another one.
+        InterruptedRun: it ended early; what was finished is saved.
+    """
+    root = choose_output(spec) if len(split_names(spec.model)) > 1 else None
+    if root is not None:
+        spec = replace(spec, output_path=str(root), log_samples=True)  # models are compared row by row
+    plans = plan_models(spec, plugins)
+    if root is not None:
+        begin_experiment(root, spec, bool(resume))
+    found = [
+        resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
+    ]
+    records = []
+    for plan, earlier in zip(plans, found, strict=True):
+        if root is None:
+            records.append(run_plan(plan, plugins, console, earlier))
+        else:
+            records.append(run_member(plan, plugins, console, earlier, root))
+        gc.collect()  # the weights of one model go before those of the next come
+    folder = root or records[0].folder
+    reported = [record for record in records if record.results]
+    if reported:
+        write_report(reported, folder / "report.html", plugins)
+    return Runs(records, folder)

@@ -167,7 +167,7 @@ def test_what_is_allowed_is_marked_everywhere(gsm8k, plugins):
     file.write_text(file.read_text().replace("q1", "q7"))
     spec = {"model": "scripted", "tasks": "gsm8k", "num_fewshot": 0, "data_dir": str(gsm8k)}
     spec |= {"allow_partial_data": True, "output_path": str(gsm8k / "out")}
-    record = run(make_spec(spec), plugins, Console(quiet=True))
+    record = run(make_spec(spec), plugins, Console(quiet=True)).records[0]
     reason = "GSM8K test: gsm8k/test.jsonl is altered (3 rows, SHA-256 "
     described = record.run.data["gsm8k"]
     assert described.partial and described.reason.startswith(reason)
@@ -188,7 +188,9 @@ def test_what_is_whole_is_not_marked(gsm8k, plugins):
         "data_dir": str(gsm8k),
         "allow_partial_data": True,
     }
-    record = run(make_spec({**spec, "output_path": str(gsm8k / "out")}), plugins, Console(quiet=True))
+    record = run(
+        make_spec({**spec, "output_path": str(gsm8k / "out")}), plugins, Console(quiet=True)
+    ).records[0]
     assert not record.run.data["gsm8k"].partial and "gptalt_partial_data" not in record.results[0]
 
 

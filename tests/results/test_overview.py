@@ -17,7 +17,7 @@ from gptalt_eval.results.arms import Arm, Row
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.results.overview import count_subjects, make_overview, rank_column
 from gptalt_eval.results.report import render_report
-from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 HOSTILE = "<script>document.title='owned'</script>$x^2$ _模型"
@@ -45,7 +45,7 @@ def experiment(tmp_path_factory):
             "data_dir": "sample", "output_path": str(root), "log_samples": True,
         }
     )  # fmt: skip
-    records, _ = run_experiment(spec, plugins, Console(quiet=True))
+    records, _ = run(spec, plugins, Console(quiet=True))
     return records, plugins
 
 
@@ -75,7 +75,7 @@ def test_one_arm_has_no_overview(tmp_path):
     spec = make_spec(
         {"model": "hash", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
     )
-    records, _ = run_experiment(spec, plugins, Console(quiet=True))
+    records, _ = run(spec, plugins, Console(quiet=True))
     assert make_overview(records) is None
 
 

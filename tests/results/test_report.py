@@ -29,7 +29,7 @@ def record(plugins, tmp_path):
             "log_samples": True,
         }
     )
-    return run(spec, plugins, Console(quiet=True))
+    return run(spec, plugins, Console(quiet=True)).records[0]
 
 
 def test_the_page_loads_nothing(record):

@@ -32,7 +32,7 @@ def evaluate(plugins, tmp_path):
                 **settings,
             }
         )
-        return run(spec, plugins, QUIET)
+        return run(spec, plugins, QUIET).records[0]
 
     return evaluate
 

@@ -18,7 +18,7 @@ from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model, PromptStyle
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.running.api import run as run_request
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 
@@ -196,7 +196,7 @@ def test_a_task_that_fails_is_marked_and_the_rest_goes_on(tmp_path):
         evaluate(tmp_path / "alone", plugins, tasks=["arc_easy"])
 
 
-def run(tmp_path, *models, **settings):
+def run(tmp_path, *models, resume=False, **settings):
     given = {
         "model": ",".join(model.name for model in models),
         "tasks": "arc_easy,hellaswag",
@@ -204,7 +204,7 @@ def run(tmp_path, *models, **settings):
         "limit": 5,
     }
     spec = make_spec({**given, "output_path": str(tmp_path), **settings})
-    return run_experiment(spec, make_plugins(*models), Console(quiet=True))
+    return run_request(spec, make_plugins(*models), Console(quiet=True), resume)
 
 
 def test_models_are_runs_in_one_folder(tmp_path):
@@ -259,6 +259,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(tmp_path):
         )
     done = load_record(tmp_path / "stopped" / "one").run.done
     assert 0 < len(done) < 8
+    settings["resume"] = True
     run(
         tmp_path / "stopped", make_model("one", likelihood=count_calls(second)), make_model("two"), **settings
     )
@@ -281,14 +282,50 @@ def test_groups_are_whole_after_going_on(tmp_path):
     run(tmp_path / "whole", make_model("one"), **settings)
     with pytest.raises(InterruptedRun):
         run(tmp_path / "stopped", make_model("one", likelihood=stop_at(30, calls)), **settings)
-    run(tmp_path / "stopped", make_model("one"), **settings)
+    run(tmp_path / "stopped", make_model("one"), resume=True, **settings)
     assert read_scores(tmp_path / "stopped") == read_scores(tmp_path / "whole")
 
 
-def test_another_experiment_in_the_folder_is_refused(tmp_path):
-    run(tmp_path, make_model("one"))
-    with pytest.raises(GptaltError, match=r"holds another experiment \(it differs in limit\)"):
-        run(tmp_path, make_model("one"), limit=3)
+@pytest.mark.parametrize("names", [("one",), ("one", "two")])
+def test_other_settings_are_not_gone_on_with(tmp_path, names):
+    models = [make_model(name) for name in names]
+    run(tmp_path, *models)
+    with pytest.raises(GptaltError, match=r"holds another .* \(it differs in limit\)"):
+        run(tmp_path, *models, limit=3, resume=True)
+    with pytest.raises(GptaltError, match=r"differs in batch_size, limit"):
+        run(tmp_path, *models, limit=3, batch_size=2, resume=True)
+
+
+def test_other_models_are_another_experiment(tmp_path):
+    run(tmp_path, make_model("one"), make_model("two"))
+    with pytest.raises(GptaltError, match=r"holds another experiment \(it differs in model\)"):
+        run(tmp_path, make_model("one"), make_model("three"), resume=True)
+
+
+def test_an_experiment_is_not_begun_twice_in_one_folder(tmp_path):
+    models = [make_model("one"), make_model("two")]
+    run(tmp_path, *models)
+    with pytest.raises(GptaltError, match=r"holds this experiment already.\n.*gptalt-eval resume"):
+        run(tmp_path, *models)
+
+
+def test_a_run_is_begun_anew_where_it_is_not_resumed(tmp_path):
+    """As in lm-eval: the results of both are there."""
+    calls = []
+    for _ in range(2):
+        run(tmp_path, make_model("one", likelihood=count_calls(calls)), tasks="arc_easy")
+    assert len(calls) == 2 * len(set(calls))
+    assert len(list(tmp_path.rglob("results_*.json"))) == 2
+
+
+def test_a_folder_that_was_moved_is_resumed_where_it_is(tmp_path):
+    calls = []
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "out", make_model("one", likelihood=stop_at(30, [])), make_model("two"))
+    (tmp_path / "out").rename(tmp_path / "new")
+    run(tmp_path / "new", make_model("one", likelihood=count_calls(calls)), make_model("two"), resume=True)
+    assert [folder.parent.name for folder in find_runs(tmp_path)] == ["new", "new"]
+    assert 0 < len(calls) < 40
 
 
 def test_a_model_that_cannot_be_loaded_is_marked(tmp_path):
@@ -297,7 +334,7 @@ def test_a_model_that_cannot_be_loaded_is_marked(tmp_path):
 
     broken = Model("broken", "", "", "", create=fail)
     records, root = run(tmp_path, broken, make_model("two"))
-    assert [record.model for record in records] == ["two"]
+    assert [(record.model, bool(record.results)) for record in records] == [("broken", False), ("two", True)]
     assert set(load_record(root / "broken").run.failed.values()) == {"OSError: no such weights"}
 
 
@@ -306,7 +343,7 @@ def test_what_is_wrong_with_any_model_is_said_before_anything_runs(tmp_path):
         spec = make_spec(
             {"model": "one,tow", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
         )
-        run_experiment(spec, make_plugins(make_model("one")), Console(quiet=True))
+        run_request(spec, make_plugins(make_model("one")), Console(quiet=True))
     assert not list(tmp_path.iterdir())
 
 
@@ -326,7 +363,7 @@ def test_changed_data_is_not_gone_on_with(tmp_path):
         run(tmp_path / "out", make_model("one", likelihood=stop_at(14, [])), **settings)
     release.write_text("\n".join(json.dumps(row | {"id": f"x{number}"}) for number in range(2376)))
     with pytest.raises(GptaltError, match="arc_easy: its data has changed since"):
-        run(tmp_path / "out", make_model("one"), **settings)
+        run(tmp_path / "out", make_model("one"), resume=True, **settings)
 
 
 def test_resume_of_a_single_run(tmp_path, monkeypatch, capsys):
@@ -348,7 +385,9 @@ def test_resume_of_a_single_run(tmp_path, monkeypatch, capsys):
     assert len(again) == whole - 24, "the answers before the interruption are not asked for again"
     assert list(load_record(tmp_path / "out" / "scripted").run.done) == ["arc_easy", "hellaswag"]
     assert cli.main(["resume", str(tmp_path / "out")]) == 0
-    assert "nothing is missing" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "scripted: finished before" in printed.err and "arc_easy" in printed.out
+    assert len(again) == whole - 24
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):
@@ -374,14 +413,23 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
         f"model: [one, two]\ntasks: [arc_easy]\nnum_fewshot: [0, 1]\nprompt_style: [standard, system]\ndata_dir: sample\n"
         f"output_path: {tmp_path / 'b'}\n"
     )
-    assert cli.main(["grid", str(file)]) == 0
+    assert cli.main(["run", str(file)]) == 0
     assert read_scores(tmp_path / "b") == read_scores(tmp_path / "a")
+    assert cli.main(["run", str(file)]) == 2
+    assert cli.main(["resume", str(tmp_path / "b")]) == 0
+    assert cli.main(["run", str(file), "--limit", "2", "--output_path", str(tmp_path / "c")]) == 0
+    assert load_record(tmp_path / "c" / "one").run.settings["limit"] == 2
+    capsys.readouterr()
+    assert cli.main(["run", str(file), "--config", str(file)]) == 2
+    assert "Name one of them" in capsys.readouterr().err
+    assert cli.main(["grid", str(file)]) == 2
+    assert "Type: gptalt-eval run EXPERIMENT.yaml" in capsys.readouterr().err
 
 
 KILLED = """
 import os, sys
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
-from gptalt_eval.running.experiments import run_experiment
+from gptalt_eval.running.api import run
 from gptalt_eval.contract.spec import make_spec
 from rich.console import Console
 
@@ -394,7 +442,7 @@ def likelihood(prompt, answer):
 
 spec = make_spec({"model": "scripted", "tasks": "arc_easy,hellaswag,piqa", "num_fewshot": "0,1", "data_dir": "sample",
                   "limit": 5, "output_path": sys.argv[1]})
-run_experiment(spec, make_plugin_set(models=[make_scripted_model(likelihood)]), Console(quiet=True))
+run(spec, make_plugin_set(models=[make_scripted_model(likelihood)]), Console(quiet=True), resume=True)
 print(len(calls))
 """
 
@@ -423,25 +471,40 @@ def test_styles_are_listed(capsys, monkeypatch):
     assert [line.split()[0] for line in lines] == ["standard", "system", "chat", "think", "again"]
 
 
-def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, monkeypatch):
+@pytest.mark.parametrize("names", [("one",), ("one", "two")])
+def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, names):
     """Even where the run was killed before its first task was finished."""
-    given = {"tasks": ["arc_easy"], "output_path": str(tmp_path), "data_dir": "sample"}
+
+    def call(likelihood, **given):
+        models = [make_model("one", likelihood=likelihood), *map(make_model, names[1:])]
+        return run(tmp_path, *models, tasks="arc_easy", **given)
+
     with pytest.raises(InterruptedRun):
-        run_experiment(
-            make_spec({**given, "model": "one"}),
-            make_plugins(make_model("one", likelihood=stop_at(3, []))),
-            Console(quiet=True),
-        )
+        call(stop_at(3, []))
     [folder] = [file.parent for file in tmp_path.rglob("run.json")]
     assert (folder / "answers.jsonl").read_text().count("\n") == 2
     saved = json.loads((folder / "run.json").read_text())
     saved["model"]["fingerprint"] = "0" * 64
     (folder / "run.json").write_text(json.dumps(saved))
     calls = []
-    run_experiment(
-        make_spec({**given, "model": "one"}),
-        make_plugins(make_model("one", likelihood=count_calls(calls))),
-        Console(quiet=True),
-    )
+    if len(names) == 1:
+        with pytest.raises(GptaltError, match="The weights of 'one' are not those"):
+            call(count_calls(calls), resume=True)
+    else:  # it is marked, and the other model goes on
+        call(count_calls(calls), resume=True)
+        assert "The weights of 'one' are not those" in load_record(folder).run.failed["arc_easy"]
     assert calls == []
-    assert "The weights of 'one' are not those" in load_record(folder).run.failed["arc_easy"]
+
+
+def test_from_python_as_from_the_command_line(tmp_path):
+    plugins = make_plugins(make_model("one"), make_model("two"))
+    given = {"plugins": plugins, "data_dir": "sample", "limit": 3, "output_path": str(tmp_path)}
+    records = gptalt_eval.evaluate(["one", "two"], "arc_easy", **given)
+    assert [record.model for record in records] == ["one", "two"]
+    assert (tmp_path / "report.html").is_file()
+    again = gptalt_eval.evaluate(["one", "two"], "arc_easy", resume=True, **given)
+    assert [record.run.started for record in again] == [record.run.started for record in records]
+    [alone] = gptalt_eval.evaluate(["one"], "arc_easy", **given | {"output_path": str(tmp_path / "alone")})
+    assert alone.results[0]["results"] == records[0].results[0]["results"]
+    with pytest.raises(GptaltError, match=r"Give a list: evaluate\(\['a', 'b'\]"):
+        gptalt_eval.evaluate("one,two", "arc_easy", **given)

@@ -9,7 +9,8 @@ from rich.console import Console
 from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.data.locate import read_located
-from gptalt_eval.running.api import plan_run, run
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.api import run
 from gptalt_eval.testing import make_plugin_set, make_scripted_lm, make_scripted_model
 
 TASKS = [
@@ -40,7 +41,7 @@ def keep_it_quick(monkeypatch, tmp_path):
 
 def run_ours(plugins, tmp_path, **settings):
     spec = make_spec({"output_path": str(tmp_path / "ours"), "log_samples": True, **settings})
-    return run(spec, plugins, Console(quiet=True)), plan_run(spec, plugins)
+    return run(spec, plugins, Console(quiet=True)).records[0], resolve(spec, plugins)
 
 
 def run_stock(plan, lm, tmp_path, limit, **settings):

@@ -30,7 +30,7 @@ def shown(plugins, tmp_path):
                 **settings,
             }
         )
-        record = run(spec, plugins, console)
+        record = run(spec, plugins, console).records[0]
         console.print(make_table(record))
         return screen.getvalue()
 

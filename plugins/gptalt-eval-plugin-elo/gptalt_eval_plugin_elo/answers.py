@@ -165,15 +165,16 @@ def ask(
     """
     from gptalt_eval import evaluate
 
-    # what is asked names the folder, and with it the run: other questions make another one
-    digest = hashlib.sha256(repr(questions).encode()).hexdigest()[:12]
+    # what is asked, and how, names the folder, and with it the run: anything else makes another one
+    digest = hash_text(repr(questions))
     include = folder / "tasks" / digest
     tasks = write_tasks(include, questions)
     runs = folder / "runs" / make_word(name)
+    output = runs / f"{digest}-{hash_text(repr(sorted(settings.items())))}"
     try:
         record = evaluate(
             model, list(tasks), plugins=plugins, include_path=str(include), log_samples=True,
-            output_path=str(runs), predict_only=True, resume=True,
+            output_path=str(output), predict_only=True, resume=True,
             use_cache=str(runs / "answers"), **settings,
         )  # fmt: skip
     except (GptaltError, ValueError) as error:
@@ -225,6 +226,10 @@ def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Q
         text = yaml.safe_dump(task, allow_unicode=True, sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return tasks
+
+
+def hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def make_word(text: str) -> str:

@@ -1,0 +1,60 @@
+"""Going on with a run: what lies in its folder, whether it is the same, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.record import RUN_FILE, Record, load_record
+from gptalt_eval.contract.spec import RunSpec, dump_spec
+from gptalt_eval.contract.types import Installed
+from gptalt_eval.running.execute import execute
+from gptalt_eval.running.runfiles import choose_folder
+from gptalt_eval.running.terminal import Terminal
+
+
+def run_plan(plan: Plan, plugins: Installed, console: Console, earlier: Record | None) -> Record:
+    """Carry a plan out, or what an earlier run of it has not finished."""
+    if earlier and not earlier.run.missing:
+        name = plan.model.item.name
+        console.print(
+            f"{name}: finished before, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
+        )
+        return earlier
+    return execute(plan, plugins, Terminal(console), earlier)
+
+
+def find_earlier(plan: Plan) -> Record | None:
+    """The run that lies where a plan's will; None: there is none.
+
+    Raises:
+        GptaltError: it was asked for with other settings.
+    """
+    folder = choose_folder(plan)[1]
+    if not (folder / RUN_FILE).is_file():
+        return None
+    record = load_record(folder)
+    changed = list_changes(record.run.settings, dump_settings(plan.spec))
+    if changed:
+        raise GptaltError(
+            f"{folder} holds another run (it differs in {', '.join(changed)}).",
+            f"Choose another --output_path, or go on with that one: gptalt-eval resume {folder}",
+        )
+    return record
+
+
+def dump_settings(spec: RunSpec) -> dict[str, Any]:
+    """The settings of a request as a JSON file gives them back."""
+    settings: dict[str, Any] = json.loads(json.dumps(dump_spec(spec), default=str))
+    return settings
+
+
+def list_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The settings that differ. A folder may have been moved."""
+    changed = {key for key in {*first, *second} if first.get(key) != second.get(key)}
+    return sorted(changed - {"output_path"})
