@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from gptalt_eval.scoring.chunks import cut_chunk, follow
+from gptalt_eval.scoring.chunks import cut_chunk, find_kept
 from gptalt_eval.scoring.tree import Query
 
 TOKENS = st.integers(0, 2)  # few, so that rows share prefixes, nest and repeat
@@ -27,5 +27,5 @@ def list_chunks(tree, budget):
     while start < len(tree):
         chunk = cut_chunk(tree, start, kept, budget)
         chunks.append(chunk)
-        kept, start = follow(tree, chunk), chunk.end
+        kept, start = find_kept(tree, chunk), chunk.end
     return chunks

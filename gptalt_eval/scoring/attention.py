@@ -1,8 +1,7 @@
-"""The tree's attention pattern, as transformers' models can be made to compute it.
+"""Makes transformers' models compute the tree's attention pattern.
 
-``pieces`` (in a module of its own) and ``flex`` are attention functions of ours, called by every model that
-takes its attention from transformers' ``AttentionInterface``; ``mask`` hands a dense additive mask to the
-model's own attention.
+``pieces`` and ``flex`` (each in its own module) are attention functions, called by every model that uses
+transformers' ``AttentionInterface``; ``mask`` passes a dense additive mask to the model's own attention.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ import numpy as np
 import torch
 from transformers import AttentionInterface
 
-from gptalt_eval.scoring.chunks import Chunk, see
+from gptalt_eval.scoring.chunks import Chunk, find_visible
 from gptalt_eval.scoring.tree import PrefixTree
 
 NAME = "gptalt_tree"
-# Of the attention kernel on a CPU, the best of those tried on two: where the processor multiplies tiles
-# (AMX), scores cost less beside a call's own price. Constants, not timed at start-up: cut by timings,
-# no two runs on a machine would round alike.
+# Costs of the CPU's attention kernel: the best values found on two processors. With AMX tiles, scores are
+# cheaper relative to the fixed cost of a call. They are constants, because cuts that depended on timings at
+# start-up would make two runs on the same machine round differently.
 TILES = hasattr(torch.cpu, "get_capabilities") and torch.cpu.get_capabilities().get("amx_bf16", False)
-CALL = 10000 if TILES else 2500  # a call of the kernel, and what is around it, in scores
-# keys of a call: the kernel takes whole vectors of scores, and those left over one by one, so that 63 keys
-# took 1.3 to 2 times as long as 64
+CALL = 10000 if TILES else 2500  # cost of a call of the kernel with its overhead, in scores
+# the kernel computes whole vectors of scores, and the remaining ones one by one: 63 keys took 1.3 to 2 times
+# as long as 64
 LANES = 32 if TILES else 16
-# what models hand to an attention function that changes nothing here: the pattern already holds it
+# arguments of attention functions that make no difference here: the pattern already includes them
 HARMLESS = {
     "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal",
     "output_attentions", "output_hidden_states", "return_dict", "sliding_window", "past_key_values",
@@ -36,19 +35,19 @@ HARMLESS = {
 
 
 class Unsupported(Exception):
-    """The model asks of its attention what ours does not compute; the text says what."""
+    """The model needs something of its attention that ours does not compute; the message says what."""
 
 
 class ChunkAttention(Protocol):
-    """The attention of one chunk, the same in all layers."""
+    """The attention of one chunk, the same in every layer."""
 
     def attend(self, query: Any, key: Any, value: Any, scale: float) -> Any:
-        """Attend.
+        """Compute the attention of the chunk's tokens.
 
         Args:
             query: [1, heads, T, D] of the chunk's tokens.
-            key, value: [1, groups, A + T, D]: of the kept ancestors, then of the chunk's tokens.
-            scale: of the scores.
+            key, value: [1, groups, A + T, D], first of the kept ancestors, then of the chunk's tokens.
+            scale: factor of the scores.
 
         Returns:
             [1, T, heads, D].
@@ -67,10 +66,10 @@ def attend_tree(
     scaling: float | None = None,
     **settings: Any,
 ) -> tuple[Any, None]:
-    """An attention function as transformers calls it, for the chunk that is being computed.
+    """The attention function that transformers calls, for the current chunk.
 
     Raises:
-        Unsupported: the model wants something that is not plain softmax attention.
+        Unsupported: the model needs something other than plain softmax attention.
     """
     unknown = [name for name, value in settings.items() if value is not None and name not in HARMLESS]
     if unknown:
@@ -79,13 +78,13 @@ def attend_tree(
     if attention is None:
         raise Unsupported("no chunk is being computed")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    # in mixed precision the rotated queries and keys have the type of their angles
+    # in mixed precision, rotated queries and keys have the rotary angles' type
     return attention.attend(query.to(value.dtype), key.to(value.dtype), value, scale), None
 
 
 @contextlib.contextmanager
 def use_attention(model: Any, name: str) -> Iterator[None]:
-    """The model computes its attention by this function while this lasts."""
+    """Use this attention function in the model while the block lasts."""
     AttentionInterface.register(NAME, attend_tree)
     before = model.config._attn_implementation
     model.set_attn_implementation(name)
@@ -114,7 +113,7 @@ def attend(
     causal: bool = False,
     mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention, [batch, heads, rows, D], and its log-sum-exps, [batch, heads, rows]; causal or by a mask."""
+    """Attention [batch, heads, rows, D] and its log-sum-exps [batch, heads, rows]; causal or masked."""
     if query.device.type == "cpu":
         kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         part, sums = kernel(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
@@ -126,14 +125,14 @@ def attend(
 
 
 def fill_lanes(keys: int) -> int:
-    """The least number from a number of keys on that leaves none over."""
+    """The number of keys, rounded up to whole vectors."""
     return -(-keys // LANES) * LANES
 
 
 def attend_first(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, count: int, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As ``attend``, to the first ``count`` keys; those behind them fill up the lanes, masked."""
+    """Like ``attend``, to the first ``count`` keys; the following ones fill the last vector, masked."""
     filled = min(fill_lanes(count), key.shape[-2])
     mask = None
     if filled > count:
@@ -142,7 +141,7 @@ def attend_first(
 
 
 def attend_plainly(query: Any, key: Any, value: Any, scale: float, mask: Any = None) -> tuple[Any, Any]:
-    """As ``attend``, all scores written out: other devices' fast kernels keep their sums to themselves."""
+    """Like ``attend``, with all scores in memory: fast kernels of other devices do not return the sums."""
     scores = (query @ key.transpose(-1, -2)).float() * scale
     if mask is not None:
         scores += mask
@@ -151,13 +150,13 @@ def attend_plainly(query: Any, key: Any, value: Any, scale: float, mask: Any = N
 
 
 def make_additive(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """0 where a key is seen, the type's least number elsewhere; of the same shape."""
+    """A mask of the same shape: 0 where a key is visible, else the type's minimum."""
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def make_dense_mask(tree: PrefixTree, chunk: Chunk, dtype: torch.dtype, device: Any) -> torch.Tensor:
-    """The whole pattern of a chunk: [1, 1, T, A + T], additive."""
+    """The complete pattern of a chunk as an additive mask [1, 1, T, A + T]."""
     own = np.arange(chunk.start, chunk.end)
-    visible = torch.from_numpy(see(tree, own, np.concatenate([chunk.kept, own])))
+    visible = torch.from_numpy(find_visible(tree, own, np.concatenate([chunk.kept, own])))
     return make_additive(visible.to(device), dtype)[None, None]

@@ -1,4 +1,4 @@
-"""lm-eval's HF backend, its log-likelihoods scored as one prefix tree."""
+"""lm-eval's HF backend with log-likelihoods scored as one prefix tree."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Scored = tuple[float, bool]
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
-    """A backend that scores log-likelihoods as a prefix tree; itself if it scores in a way of its own."""
+    """The backend with log-likelihoods scored as a prefix tree; unchanged if it overrides how it scores."""
     if not stock.scores_like_stock(backend):
         return backend
     return type(f"Tree{backend.__name__}", (TreeLM, backend), {})
 
 
 class TreeLM(HFLM):  # type: ignore[misc]
-    """Everything but the way of scoring is the backend's own, which comes next among a class's bases.
+    """Changes only how the backend scores; the backend is the next base class.
 
     Attributes:
-        choice: how the model is scored, and why not otherwise.
-        progress: told how far a tree is.
-        explain: told why lm-eval's own loop generates, where it does.
+        choice: how the model is scored, and why.
+        progress: called with the progress of a tree.
+        explain: called with the reason if lm-eval's own loop generates.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -58,7 +58,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
         return context
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **settings: Any) -> list[int]:
-        """As the backend's own; strings that were encoded together before are only looked up."""
+        """Like the backend's own; strings that were encoded together are only looked up."""
         known = self.encoded.get((string, add_special_tokens)) if not settings else None
         if known is not None:
             return known
@@ -74,13 +74,13 @@ class TreeLM(HFLM):  # type: ignore[misc]
     def stream_loglikelihood(
         self, requests: Sequence[Instance], known: Collection[int] = ()
     ) -> Iterator[list[tuple[int, Scored]]]:
-        """As ``loglikelihood``, in any order: (place among the requests, answer) as soon as there.
+        """Like ``loglikelihood``, in any order: yields (index of the request, answer) as soon as computed.
 
         Args:
-            requests: what is asked.
-            known: places of requests that an earlier, interrupted call with the same requests answered. They
-                are left out, and the others are computed in the same company as then, so that they are
-                rounded alike (but for models whose branches are rows, and for several processes).
+            requests: the requests.
+            known: indices of requests that an earlier, interrupted call with the same requests answered. They
+                are skipped, and the others are computed in the same batches as in that call, so that they are
+                rounded in the same way (except with the method ``branches`` or several processes).
         """
         self.encode_together(requests)
         encoded = [self.encode(*request.args) for request in requests]
@@ -88,9 +88,9 @@ class TreeLM(HFLM):  # type: ignore[misc]
         yield from self.stream_tokens(encoded, known)
 
     def encode_together(self, requests: Sequence[Instance]) -> None:
-        """Encode each distinct string of the requests once, in parallel, for ``tok_encode`` to find.
+        """Encode each distinct string of the requests once, in parallel, for ``tok_encode``.
 
-        The same ids as one by one; strings that are missed here are encoded when they are asked for.
+        The ids are the same as one by one; strings that are missing here are encoded when needed.
         """
         if super(TreeLM, type(self)).tok_encode is not HFLM.tok_encode:
             return
@@ -107,7 +107,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
                 self.encoded.update(zip(((string, None) for string in part), ids, strict=True))
 
     def encode(self, context: str, continuation: str) -> Encoded:
-        """A request's tokens, as ``TemplateLM.loglikelihood`` takes them."""
+        """A request's tokens, split as in ``TemplateLM.loglikelihood``."""
         if context:
             return ((context, continuation), *self._encode_pair(context, continuation))
         tokens = self.tok_encode(continuation, add_special_tokens=False)
@@ -133,7 +133,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
         for batch in self.score(queries, {number for number, place in enumerate(fitting) if place in known}):
             answered = [(fitting[number], scored) for number, scored in batch]
             for place, scored in answered:
-                if requests[place][0] is not None:  # windows of a longer text are not requests of their own
+                if requests[place][0] is not None:  # windows of a rolling request are not requests themselves
                     self.cache_hook.add_partial("loglikelihood", requests[place][0], scored)
             yield answered
         if rest:
@@ -141,7 +141,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
             yield list(zip(rest, answers, strict=True))
 
     def divide_requests(self, requests: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-        """Which requests the tree takes, and which are lm-eval's: all, or those beyond a sliding window."""
+        """Which requests the tree scores, and which lm-eval: all, or those longer than a sliding window."""
         everything = list(range(len(requests)))
         if self.choice.engine is None:
             return [], everything
@@ -154,13 +154,13 @@ class TreeLM(HFLM):  # type: ignore[misc]
         return [place for place in everything if place not in beyond], sorted(beyond)
 
     def make_query(self, request: Encoded) -> Query:
-        """What the model reads, cut from the left to its context length exactly as ``HFLM`` does."""
+        """The query of a request, truncated from the left to the context length exactly as ``HFLM`` does."""
         _, context, continuation = request
         whole = context + continuation
         return Query(np.array(whole[-(self.max_length + 1) :][:-1], dtype=np.int64), continuation)
 
     def score(self, queries: list[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
-        """Answers of this process's queries, whichever process computes them."""
+        """The answers to this process's queries, whichever process computes them."""
         engine = self.choice.engine
         if self.world_size == 1:
             if engine is not None and queries:

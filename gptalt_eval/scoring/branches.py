@@ -1,8 +1,8 @@
 """Scores a prefix tree with the prefix's keys and values repeated per branch.
 
-For models whose attention takes no pattern of ours but is right with a cache and right padding: those that
-derive ALiBi's distances (Press et al. 2022, https://arxiv.org/abs/2108.12409) from places in the row, such as
-BLOOM and MPT.
+For models whose attention cannot follow a pattern, but is correct with a KV cache and right padding: those
+that derive ALiBi's distances (Press et al. 2022, https://arxiv.org/abs/2108.12409) from places in the row,
+such as BLOOM and MPT.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from transformers import DynamicCache
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
 from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
 
-Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer, keys and values of one prefix: [1, groups, P, D]
-CALL = 100  # what a call of the model costs beside its tokens, in tokens
+Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer: keys and values of one prefix, [1, groups, P, D]
+CALL = 100  # fixed cost of a call of the model, in tokens
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Branch:
 
     Attributes:
         tokens: [L].
-        scored: (place in the row, target, query) of what is read from it.
-        node: where the row ends, if more comes after it.
+        scored: (place in the row, target, query) of each target that it predicts.
+        node: where the row ends, if the tree continues there.
     """
 
     tokens: Ints
@@ -39,7 +39,7 @@ class Branch:
 
 
 class BranchEngine(Engine):
-    """Scores trees with one model, a prefix's branches as rows of a batch."""
+    """Scores trees with one model; the branches of a prefix are the rows of a batch."""
 
     way = "branches"
 
@@ -54,7 +54,7 @@ class BranchEngine(Engine):
         progress: Callable[[Progress], None] = lambda _: None,
         known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
-        """Answer queries; each batch's answers as soon as they are complete."""
+        """Answer queries; yields each batch's answers as soon as they are complete."""
         places = [place for place in range(len(queries)) if place not in known]
         queries = [queries[place] for place in places]
         outline = Outline(queries, self.call)
@@ -68,7 +68,7 @@ class BranchEngine(Engine):
             yield [replace(answer, query=places[answer.query]) for answer in tally.add(*figures)]
 
     def visit(self, outline: Outline, node: Node, past: Past) -> Iterator[tuple[Ints, Any, Any]]:
-        """Compute what lies below a node whose keys and values are given."""
+        """Compute the subtree below a node whose keys and values are given."""
         waiting = sorted(outline.make_rows(node), key=lambda row: -len(row.tokens))
         prefix = past[0][0].shape[2] if past else 0
         while waiting:
@@ -95,7 +95,7 @@ class BranchEngine(Engine):
                     yield from self.visit(outline, row.node, own)
 
     def count_rows(self, rows: Sequence[Branch], prefix: int) -> int:
-        """How many of the rows, the longest first, are computed together."""
+        """How many of the rows, longest first, to compute together."""
         length = len(rows[0].tokens)
         together = min(self.budget // length, 8 * self.budget // (prefix + length))
         if not self.head.plain:
@@ -104,7 +104,7 @@ class BranchEngine(Engine):
         return max(1, min(len(rows), together))
 
     def compute(self, rows: Sequence[Branch], past: Past) -> tuple[tuple[Ints, Any, Any], Past]:
-        """Figures (query, log-probability, whether the likeliest) of a batch, and its keys and values."""
+        """For a batch: (query, log-probability, whether it is the most likely token), and its KV cache."""
         length = max(len(row.tokens) for row in rows)
         prefix = past[0][0].shape[2] if past else 0
         tokens = np.zeros((len(rows), length), dtype=np.int64)
@@ -134,14 +134,14 @@ class BranchEngine(Engine):
 
 
 class Outline:
-    """The compressed tree of queries, and the cheaper way to compute what lies below each of its nodes.
+    """The compressed tree of queries, and the cheaper way to compute the subtree below each of its nodes.
 
-    Below a node either its children are computed as rows and each goes on from there, or all that lies below
-    it as whole rows, what these share computed several times: a call of the model is not free.
+    Either the children of a node are rows, and each continues with its own subtree; or every path to a leaf
+    is a row, and shared tokens are computed several times, since a call of the model is not free.
 
     Args:
-        queries: those to be scored.
-        call: what a call costs beside its tokens, in tokens.
+        queries: the queries to score.
+        call: fixed cost of a call of the model, in tokens.
     """
 
     def __init__(self, queries: Sequence[Query], call: int) -> None:
@@ -155,7 +155,7 @@ class Outline:
         self.choose(call)
 
     def assign(self, queries: Sequence[Query]) -> None:
-        """Note at each node what is read there; the targets of a query may lie on several."""
+        """Assign the targets to nodes; those of a query can be spread over several."""
         path: list[Node] = []
         for node, leaving in walk(self.root):
             if leaving:
@@ -172,7 +172,7 @@ class Outline:
 
     def choose(self, call: int) -> None:
         cost: dict[int, float] = {}
-        flat: dict[int, tuple[int, int]] = {}  # tokens of the whole rows below a node, and their number
+        flat: dict[int, tuple[int, int]] = {}  # total length and number of the complete rows below a node
         for node, leaving in walk(self.root):
             if not leaving:
                 continue
@@ -187,7 +187,7 @@ class Outline:
             self.tokens[id(node)] = below if self.stepwise[id(node)] else whole
 
     def count(self) -> int:
-        """Tokens that will be computed."""
+        """Number of tokens that will be computed."""
         return self.tokens[id(self.root)]
 
     def make_rows(self, node: Node) -> list[Branch]:
@@ -195,7 +195,7 @@ class Outline:
             return [self.make_row([child], child if child.children else None) for child in node.children]
         rows: list[Branch] = []
         path: list[Node] = []
-        fresh: list[Node] = []  # nodes of the path that no row has read yet
+        fresh: list[Node] = []  # nodes of the path that are in no row yet
         for step, leaving in walk(node):
             if step is node:
                 continue

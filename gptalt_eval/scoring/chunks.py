@@ -1,6 +1,6 @@
-"""How a prefix tree is cut for the model: into chunks of tokens, and each chunk's attention into pieces.
+"""Cuts a prefix tree into chunks of tokens for the model.
 
-All of it is integers: nothing here knows of a model or a device.
+This is integer arithmetic only, without models or devices.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gptalt_eval.scoring.tree import Ints, PrefixTree
 
 @dataclass(frozen=True)
 class Chunk:
-    """Tokens ``start:end`` of a tree, which go through the model at once.
+    """Tokens ``start:end`` of a tree, which go through the model together.
 
     Attributes:
         start, end: its tokens.
         kept: [A] ancestors of token ``start``, by depth: their keys and values are in the cache.
-        keep: indices into ``kept`` followed by the chunk's own tokens, of the ancestors of token ``end``.
+        keep: the ancestors of token ``end``, as indices into ``kept`` followed by the chunk's own tokens.
     """
 
     start: int
@@ -33,13 +33,13 @@ class Chunk:
 
 
 def cut_chunk(tree: PrefixTree, start: int, kept: Ints, budget: int) -> Chunk:
-    """The next chunk: at most ``budget`` tokens, cut where few ancestors must be kept.
+    """The next chunk: at most ``budget`` tokens, cut where only few ancestors must be kept.
 
     Args:
         tree: the tree.
-        start: its first token.
+        start: the chunk's first token.
         kept: ancestors of that token.
-        budget: tokens.
+        budget: maximum number of tokens.
     """
     end = min(len(tree), start + budget)
     if end < len(tree):
@@ -50,14 +50,14 @@ def cut_chunk(tree: PrefixTree, start: int, kept: Ints, budget: int) -> Chunk:
     return Chunk(start, end, kept, np.flatnonzero(tree.subtree_end[seen] > end))
 
 
-def follow(tree: PrefixTree, chunk: Chunk) -> Ints:
-    """The ancestors that the chunk after this one finds in the cache."""
+def find_kept(tree: PrefixTree, chunk: Chunk) -> Ints:
+    """The ancestors that are in the cache for the next chunk."""
     seen: Ints = np.concatenate([chunk.kept, np.arange(chunk.start, chunk.end)])[chunk.keep]
     return seen
 
 
 def find_needed(chunks: Sequence[Chunk], places: Ints) -> list[Chunk]:
-    """Of the chunks, those with one of the places in them, and those with ancestors of what these compute."""
+    """The chunks that contain one of the places, and those that contain ancestors of these chunks."""
     starts = np.array([chunk.start for chunk in chunks])
     needed = set((np.searchsorted(starts, places, side="right") - 1).tolist())
     for number in range(len(chunks) - 1, -1, -1):
@@ -67,13 +67,13 @@ def find_needed(chunks: Sequence[Chunk], places: Ints) -> list[Chunk]:
 
 
 def find_scored(tree: PrefixTree, chunk: Chunk) -> tuple[Ints, Ints, Ints, Ints]:
-    """Of a chunk: places that predict something [U]; of each target, its row among them, id, query [S]."""
+    """A chunk's predicting positions [U]; and for each target its index among them, its id, its query [S]."""
     low, high = np.searchsorted(tree.positions, (chunk.start, chunk.end))
     places, rows = np.unique(tree.positions[low:high] - chunk.start, return_inverse=True)
     return places, rows, tree.targets[low:high], tree.owners[low:high]
 
 
-def see(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
+def find_visible(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
     """Which keys each query attends to: [Q, K] booleans."""
     visible: np.ndarray = (keys <= queries[:, None]) & (queries[:, None] < tree.subtree_end[keys])
     return visible

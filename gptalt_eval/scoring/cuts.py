@@ -1,4 +1,4 @@
-"""A chunk's attention in rows and blocks, by cost."""
+"""Divides a chunk's attention into rows and blocks at the lowest estimated cost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gptalt_eval.scoring.tree import Ints, PrefixTree
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens of a chunk that follow each other in the tree: each sees itself and those before it.
+    """Tokens of a chunk on one path of the tree: each sees itself and those before it.
 
     Attributes:
         tokens: [L] places in the chunk.
-        first: the answers of ``tokens[first:]`` are taken; those before are another row's.
+        first: this row answers ``tokens[first:]``; another row answers those before.
     """
 
     tokens: Ints
@@ -27,13 +27,14 @@ class Row:
 
     @property
     def is_long(self) -> bool:
-        """Whether to compute it by itself, causally, is cheaper than among others, under a mask."""
-        return self.first == 0 and price_causal(len(self.tokens)) < price_masked(len(self.tokens))
+        """Whether it is cheaper on its own, with a causal mask, than in a masked batch."""
+        length = len(self.tokens)
+        return self.first == 0 and estimate_causal_cost(length) < estimate_masked_cost(length)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Queries that all see all of some keys.
+    """Queries that all see the same keys, and all of these.
 
     Attributes:
         rows: the queries ``rows[0]:rows[1]``, places in the chunk.
@@ -46,28 +47,28 @@ class Block:
 
 # Costs in units of one score (one query and one key, all heads), measured on a CPU in bf16.
 ROW = 500  # one more row of a batch
-MERGE = 60  # a query whose answer is put together from one more part
-CAUSAL = 0.45  # of a square whose upper triangle the kernel skips
-EDGE = 330  # a token of such a row: what the kernel computes above the diagonal
-MASKED = 1.15  # a score under a mask
-COPY = 12  # a key and its value in a row of their own
+MERGE = 60  # merging one more part into a query's answer
+CAUSAL = 0.45  # one score of a square whose upper triangle the kernel skips
+EDGE = 330  # one token of such a square: what the kernel computes above the diagonal
+MASKED = 1.15  # one score under a mask
+COPY = 12  # copying one key and its value into a row
 
 
-def price_causal(length: int) -> float:
+def estimate_causal_cost(length: int) -> float:
     return (CAUSAL * length + EDGE) * length
 
 
-def price_masked(length: int) -> float:
+def estimate_masked_cost(length: int) -> float:
     return (MASKED * length + COPY) * length
 
 
 def cut_pieces(tree: PrefixTree, chunk: Chunk, call: float) -> tuple[list[Row], list[Block]]:
-    """Rows and blocks that hold every pair of a chunk's attention pattern once, and no other.
+    """Rows and blocks that cover every pair of a chunk's attention pattern exactly once, and no other pair.
 
-    Each query is answered by one row; what it sees beyond is in blocks.
+    Each query is answered by one row; the other keys that it sees are in blocks.
 
     Args:
-        tree, chunk: of which.
+        tree, chunk: the tree and the chunk.
         call: cost of a call of the attention kernel, in scores.
     """
     depth = tree.depth[chunk.start : chunk.end]
@@ -78,7 +79,7 @@ def cut_pieces(tree: PrefixTree, chunk: Chunk, call: float) -> tuple[list[Row], 
 
 
 def cut_cached(depth: Ints, cached: int) -> Iterator[Block]:
-    """Cached key ``p`` has depth ``p``: a token sees it until the order has come up to that depth again."""
+    """Cached key ``p`` has depth ``p``: tokens see it until the order returns to that depth."""
     seen = np.minimum(np.minimum.accumulate(depth), cached)
     steps = [0, *(np.flatnonzero(np.diff(seen)) + 1).tolist(), len(depth)]
     for begin, end in pairwise(steps):
@@ -89,14 +90,14 @@ def cut_cached(depth: Ints, cached: int) -> Iterator[Block]:
 class PieceCutter:
     """Cuts the attention among a chunk's own tokens, by dynamic programming over its segments.
 
-    A segment is a run of tokens without a branch. What hangs on it is either unrolled into a row for each
-    leaf, the tokens that these share attending several times; or the segment is a row of its own, a block
-    in which all below see it, and what is below cut by itself.
+    A segment is a run of tokens without a branch. Its subtree is either unrolled into one row per leaf, so
+    that shared tokens are computed several times; or the segment becomes a row of its own and a block that
+    all tokens below it see, and the subtrees below it are cut separately.
 
     Args:
         depth: [T] of the chunk's tokens.
-        end: [T] of their subtrees, counted from the chunk's first token; may lie beyond the chunk.
-        cached: keys before the chunk's own.
+        end: [T] ends of their subtrees, counted from the chunk's first token; can be beyond the chunk.
+        cached: number of keys before the chunk's own.
         call: cost of a call of the attention kernel.
     """
 
@@ -129,7 +130,7 @@ class PieceCutter:
         return rows, blocks
 
     def list_children(self, begin: int, end: int) -> list[int]:
-        """Segments that stand side by side from ``begin`` to ``end``."""
+        """The sibling segments from ``begin`` to ``end``."""
         children = []
         while begin < end:
             children.append(self.segment_at[begin])
@@ -137,9 +138,9 @@ class PieceCutter:
         return children
 
     def choose(self) -> None:
-        """Decide for each segment, from the last to the first: children stand behind their parents."""
+        """Decide for each segment, from last to first, because children come after their parents."""
         cost = [0.0] * len(self.begin)
-        # of a subtree's rows: their number, the first one's length, the sum of lengths, and the scores
+        # of a subtree's rows: their number, the first one's length, the total length, and the scores
         unrolled = [(0, 0, 0, 0)] * len(self.begin)
         for index in reversed(range(len(self.begin))):
             own = self.stop[index] - self.begin[index]
@@ -152,20 +153,21 @@ class PieceCutter:
             unrolled[index] = (count, first, length, scores)
             whole = (
                 ROW * count
-                + min(price_causal(first), price_masked(first))
+                + min(estimate_causal_cost(first), estimate_masked_cost(first))
                 + MASKED * (scores - first**2)
                 + COPY * (length - first)
             )
             below = sum(cost[child] for child in children)
-            split = ROW + min(price_causal(own), price_masked(own)) + self.call + rest * (own + MERGE) + below
+            alone = ROW + min(estimate_causal_cost(own), estimate_masked_cost(own))
+            split = alone + self.call + rest * (own + MERGE) + below
             self.unrolled[index] = not children or whole <= split
             cost[index] = min(whole, split) if children else whole
 
     def unroll(self, top: int) -> list[Row]:
-        """A row for each leaf below a segment; a token's answer is the first row's that holds it."""
+        """One row for each leaf below a segment; a token is answered by the first row that contains it."""
         rows: list[Row] = []
         path: list[int] = []  # segments from the top to the current one
-        answered = 0  # of them, how many an earlier row answers
+        answered = 0  # how many of them an earlier row answers
         for index in range(top, bisect_left(self.begin, self.end[top])):
             while path and self.end[path[-1]] <= self.begin[index]:
                 path.pop()
@@ -179,14 +181,14 @@ class PieceCutter:
 
 
 def group_rows(rows: Sequence[Row], call: float) -> list[list[Row]]:
-    """Rows that are computed as one batch: padding them to the longest must cost less than a call does."""
+    """Batches of rows: padding each batch to its longest row costs less than another call."""
     groups: list[list[Row]] = []
     wasted, answered = 0, 0
     for row in sorted(rows, key=lambda row: -len(row.tokens)):
         own = len(row.tokens) - row.first
         if groups:
             length = len(groups[-1][0].tokens)
-            # a row that answers more than those before it makes these longer too
+            # a row that answers more tokens than those before it lengthens these too
             grown = max(0, own - answered) * length * len(groups[-1])
             wasted += grown + length * max(own, answered) - len(row.tokens) * own
         if not groups or wasted > call:

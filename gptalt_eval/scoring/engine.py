@@ -1,4 +1,4 @@
-"""What scores queries with a model: the part that does not depend on how its attention is made to share."""
+"""What all engines share, independent of how prefixes are shared in the attention."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from gptalt_eval.scoring.tree import Ints, Query
 
 @dataclass(frozen=True)
 class Answer:
-    """One query's answer.
+    """The answer to one query.
 
     Attributes:
-        query: its index.
+        query: the query's index.
         logprob: log-probability of its targets, in nats.
         greedy: whether each target is the model's most likely token.
     """
@@ -36,13 +36,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a tree is.
+    """The progress of scoring a tree.
 
     Attributes:
         computed: tokens that went through the model.
-        total: tokens that will.
-        asked: tokens of all queries, as a row each.
-        seconds: spent on those computed.
+        total: tokens that will go through it in total.
+        asked: tokens of all queries without sharing.
+        seconds: time spent on the computed ones.
     """
 
     computed: int
@@ -52,18 +52,18 @@ class Progress:
 
 
 class Engine(ABC):
-    """Scores queries with one model, each distinct token once.
+    """Scores queries with one model; each distinct token is computed once.
 
     Args:
         model: a causal transformers model, in evaluation mode.
-        budget: tokens of a call at most, padding counted.
-        rows: of logits that are computed at once.
-        autocast: makes the context the model is called in.
-        softmax_dtype: of the log-softmax.
-        wide: whether the sum of the layers is kept in float32.
+        budget: maximum number of tokens in a call, including padding.
+        rows: number of rows of logits that are computed at once.
+        autocast: makes the context in which the model is called.
+        softmax_dtype: type of the log-softmax.
+        wide: whether the residual stream is kept in float32.
 
     Attributes:
-        way: how what queries share is shared.
+        way: the method of sharing prefixes.
         computed: tokens that went through the model.
     """
 
@@ -104,21 +104,21 @@ class Engine(ABC):
         """Answer queries, a few at a time, as soon as they are computed.
 
         Args:
-            queries: what is asked.
-            progress: is told of each step.
-            known: queries that need no answer: an earlier call with the same queries gave it.
+            queries: the queries.
+            progress: called after each step.
+            known: queries that an earlier call with the same queries answered; they are not answered again.
 
         Raises:
-            torch.OutOfMemoryError: the least that can be computed at once is too much.
+            torch.OutOfMemoryError: even the smallest possible call needs too much memory.
         """
 
     def recover(self, error: RuntimeError, tokens: int, parts: int) -> None:
-        """Halve the budgets where the memory ran out.
+        """Halve the budgets after running out of memory.
 
         Args:
-            error: what a call of the model raised; raised again where it is something else.
-            tokens: of the call.
-            parts: into which it could be divided; at 1, the error is raised again.
+            error: what a call of the model raised; re-raised if it is something else.
+            tokens: number of tokens in the call.
+            parts: into how many calls it could be divided; if 1, the error is re-raised.
         """
         if not is_out_of_memory(error) or parts == 1:
             raise error
@@ -129,7 +129,7 @@ class Engine(ABC):
 
 
 class Tally:
-    """Adds up the answers of queries whose targets are computed in several calls."""
+    """Sums up the answers to queries whose targets are computed in several calls."""
 
     def __init__(self, queries: Sequence[Query]) -> None:
         self.logprob = np.zeros(len(queries))
@@ -137,7 +137,7 @@ class Tally:
         self.missing = np.array([len(query.targets) for query in queries], dtype=np.int64)
 
     def add(self, owners: Ints, values: Any, greedy: Any) -> list[Answer]:
-        """Add figures of targets, [S] each; the queries that are answered with them."""
+        """Add the results of targets, [S] each; returns the answers that are now complete."""
         np.add.at(self.logprob, owners, values)
         np.logical_and.at(self.greedy, owners, greedy)
         np.subtract.at(self.missing, owners, 1)
@@ -152,9 +152,9 @@ def find_trim() -> Callable[[int], int] | None:
 
 
 def return_memory() -> None:
-    """Return free memory to the system.
+    """Return free memory to the operating system.
 
-    A chunk's tensors leave holes of many sizes, which the next one's do not fill: the process grew by half.
+    A chunk's tensors leave holes that the next chunk's do not fill: without this, the process grew by half.
     """
     trim = find_trim()
     if trim:
@@ -166,5 +166,5 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def unwrap(model: Any) -> Any:
-    """The model without PEFT's wrapper: a LoRA is in its layers."""
+    """The model without PEFT's wrapper; a LoRA's weights are in its layers."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,4 +1,4 @@
-"""The pattern on a GPU."""
+"""The tree's attention pattern on a GPU."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gptalt_eval.scoring.tree import PrefixTree
 class FlexAttention:
     """FlexAttention with a block mask (https://arxiv.org/abs/2412.05496).
 
-    All chunks of a run are padded to one shape, for each shape is compiled anew. Padding costs no more than
-    its copies: blocks that nobody sees are left out.
+    All chunks of a run are padded to one shape, because each new shape is compiled again. Padding costs only
+    the copies: blocks that no token sees are skipped.
 
     Args:
-        tree, chunk: what to attend to.
-        budget: tokens that a chunk of this run may have.
-        device: of the model's first layer.
+        tree, chunk: the tree and the chunk.
+        budget: maximum number of tokens in a chunk of this run.
+        device: the device of the model's first layer.
         compiled: the compiled kernel, or ``flex_attention`` itself.
     """
 
@@ -29,7 +29,7 @@ class FlexAttention:
         self.cached, self.length = len(chunk.kept), len(chunk)
         self.room = round_up(int(tree.depth.max()))
         self.rows = round_up(budget)
-        # by slot: the token's place in the order and the end of its subtree; an empty slot is seen by nobody
+        # by slot: its token's place in the order and the end of its subtree; no token sees an empty slot
         order = np.full(self.room + self.rows, np.iinfo(np.int32).max, np.int64)
         end = np.full(self.room + self.rows, -1, np.int64)
         own = np.arange(chunk.start, chunk.end)
@@ -66,7 +66,7 @@ class FlexAttention:
         return answer[:, :, : self.length].transpose(1, 2)
 
     def spread(self, states: torch.Tensor) -> torch.Tensor:
-        """Keys or values in their padded slots."""
+        """Keys or values, padded to their slots."""
         _, groups, _, size = states.shape
         slots = states.new_zeros(1, groups, self.room + self.rows, size)
         slots[:, :, : self.cached] = states[:, :, : self.cached]
@@ -75,17 +75,17 @@ class FlexAttention:
 
 
 def round_up(length: int) -> int:
-    """The least of 128, 256, 512, ... that holds a length."""
+    """The smallest of 128, 256, 512, ... that is at least ``length``."""
     return max(128, 1 << (length - 1).bit_length())
 
 
 def compile_flex(device: torch.device) -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    # uncompiled it writes out all scores: right on any device, for tests, but slow
+    # uncompiled, it stores all scores: correct on any device (for tests), but slow
     if device.type != "cuda":
         return flex_attention
-    # a process that scores several models, or runs of several lengths, meets more shapes than the eight after
-    # which torch would go on uncompiled
+    # a process with several models or lengths can need more shapes than the eight after which torch would
+    # continue uncompiled
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(flex_attention, dynamic=False)

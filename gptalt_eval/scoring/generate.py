@@ -1,8 +1,8 @@
-"""Greedy generation, in which the tokens that all prompts begin with are computed once.
+"""Greedy generation that computes the common prefix of all prompts once.
 
-A row leaves as soon as it is finished and another takes its place. transformers' continuous batching gathers
-the keys of all rows anew at every step and scores each row's query against those of all the others; on a CPU
-that costs more than lm-eval's padding.
+A row leaves the batch as soon as it is finished, and another takes its place. transformers' continuous
+batching gathers the keys of all rows again at every step and scores each row's query against those of all
+other rows; on a CPU this costs more than lm-eval's padding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.probe import describe
 
 __all__ = ["Unsupported", "explain_unsupported", "generate_until"]
-# settings that leave a greedy answer as it is, with the value they must have; None: with any
+# settings that do not change a greedy answer if they have this value; None: whatever their value
 NEUTRAL = {
     "do_sample": False, "num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0,
     "length_penalty": None, "temperature": None, "top_k": None, "top_p": None, "min_p": None,
     "typical_p": None, "use_cache": True,
 }  # fmt: skip
-# in a model's generation config: what lm-eval overrules, what is read here, and what is no setting
-OVERRULED = {
+# keys of a generation config that lm-eval overrides, that are read here, or that are not settings
+OVERRIDDEN = {
     "do_sample", "max_length", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version",
     "_from_model_config",
 }  # fmt: skip
@@ -42,11 +42,11 @@ def generate_until(
     Args:
         lm: the model.
         requests: contexts and their generation settings.
-        answered: gets a request's index and its text, as soon as it is finished.
+        answered: called with each request's index and text, as soon as it is finished.
 
     Raises:
-        Unsupported: lm-eval's own way is needed for the requests that are not answered yet, which are all of
-            them unless something failed in the middle; the text says why.
+        Unsupported: lm-eval's own loop must answer the remaining requests, which are all of them unless
+            something failed halfway; the message says why.
     """
     groups: dict[str, list[int]] = {}
     for index, (_, gen_kwargs) in enumerate(requests):
@@ -62,18 +62,18 @@ def generate_until(
 
 
 def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
-    """Why lm-eval's own way is needed for requests with these settings; None: none is known yet."""
+    """Why lm-eval's own loop must answer requests with these settings; None: no reason is known yet."""
     model = unwrap(lm.model)
     if lm.backend != "causal":
         return "an encoder-decoder model"
     if not stock.generates_like_stock(type(lm)):
-        return "a backend that generates in a way of its own"
+        return "the backend overrides how it generates"
     if getattr(getattr(lm.model, "active_peft_config", None), "is_prompt_learning", False):
-        return "its adapter puts tokens before the prompt"
+        return "its adapter adds tokens before the prompt"
     if not isinstance(model, PreTrainedModel) or not model.is_backend_compatible():
         return "its attention cannot be replaced"
     if model.tp_size or len({parameter.device for parameter in model.parameters()}) > 1:
-        return "the model lies on several devices"
+        return "the model is spread over several devices"
     if lm.mixed_precision_dtype is not None:
         return "it computes in mixed precision"
     return explain_settings(lm, gen_kwargs)
@@ -81,12 +81,12 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
 
 def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     settings = stock.read_settings(gen_kwargs, lm.max_gen_toks)
-    most = settings.pop("max_gen_toks")
+    max_new_tokens = settings.pop("max_gen_toks")
     settings.pop("until")
-    if not 0 < most < lm.max_length:
-        return f"{most} tokens to generate where the context holds {lm.max_length}"
+    if not 0 < max_new_tokens < lm.max_length:
+        return f"{max_new_tokens} tokens to generate do not fit into a context of {lm.max_length}"
     config = unwrap(lm.model).generation_config.to_diff_dict()
-    own = [(name, value) for name, value in config.items() if value and name not in OVERRULED]
+    own = [(name, value) for name, value in config.items() if value and name not in OVERRIDDEN]
     for name, value in [*settings.items(), *own]:
         if name not in NEUTRAL or NEUTRAL[name] not in (None, value):
             return f"{name}={value} is set"
@@ -96,23 +96,23 @@ def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
 def answer_group(
     lm: HFLM, requests: Sequence[tuple[int, str]], gen_kwargs: Mapping[str, Any]
 ) -> Generator[tuple[int, str], None, None]:
-    """Index and text of each request of a group with the same settings, as soon as it is finished.
+    """Answer requests with the same settings; yields (index, text) of each as soon as it is finished.
 
     Raises:
-        Unsupported: for a reason that shows only when the model runs, or because something failed.
+        Unsupported: for a reason that appears only when the model runs, or because something failed.
     """
     try:
         style = Style(lm, gen_kwargs)
-        rows = make_rows(lm, requests, lm.max_length - style.most)
-        batch = Batch(unwrap(lm.model), rows, style.most)
+        rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
+        batch = Batch(unwrap(lm.model), rows, style.max_new_tokens)
         while batch.active or batch.waiting:
             batch.step()
             for row in batch.dismiss(style.find_finished(batch.active)):
-                text = style.decode(row.said)
+                text = style.decode(row.generated)
                 yield from ((index, text) for index in row.indices)
     except Unsupported:
         raise
-    except Exception as error:  # remote code raises what it likes; lm-eval will show it where it matters
+    except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         raise Unsupported(f"generation failed ({describe(error)})") from error
 
 
@@ -130,41 +130,41 @@ def make_rows(lm: HFLM, requests: Sequence[tuple[int, str]], room: int) -> list[
 
 
 class Style:
-    """When an answer ends and what its text is, as lm-eval has it.
+    """When an answer ends and what its text is, exactly as in lm-eval.
 
     Args:
         lm: the model.
         gen_kwargs: generation settings.
 
     Attributes:
-        most: tokens of an answer.
+        max_new_tokens: maximum number of tokens to generate.
     """
 
     def __init__(self, lm: HFLM, gen_kwargs: Mapping[str, Any]) -> None:
         settings = stock.read_settings(gen_kwargs, lm.max_gen_toks)
         self.lm = lm
-        self.most: int = settings["max_gen_toks"]
+        self.max_new_tokens: int = settings["max_gen_toks"]
         eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
         self.until = stock.list_stops(settings["until"], eos)
         ids = unwrap(lm.model).generation_config.eos_token_id
         self.eos = set(ids if isinstance(ids, list) else [ids])
-        # lm-eval looks back two tokens more than a stop string has: a model may write it in other tokens
+        # lm-eval looks back two tokens further than a stop string is long: it may be tokenized differently
         self.window = 2 + max(len(lm.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.until)
 
     def find_finished(self, rows: Sequence[Row]) -> list[int]:
-        """Places of the rows whose answer has ended."""
-        tails = self.lm.tokenizer.batch_decode([row.said[-self.window :] for row in rows])
+        """Indices of the rows whose answer is finished."""
+        tails = self.lm.tokenizer.batch_decode([row.generated[-self.window :] for row in rows])
         stopped = [any(stop in tail for stop in self.until) for tail in tails]
         return [
             place
             for place, row in enumerate(rows)
-            if stopped[place] or row.said[-1] in self.eos or len(row.said) == self.most
+            if stopped[place] or row.generated[-1] in self.eos or len(row.generated) == self.max_new_tokens
         ]
 
-    def decode(self, said: list[int]) -> str:
+    def decode(self, tokens: list[int]) -> str:
         end = self.lm.think_end_token
         if isinstance(end, int):
-            while end in said:
-                said = said[said.index(end) + 1 :]
-            return stock.cut_answer(self.lm.tok_decode(said).lstrip(), self.until, None)
-        return stock.cut_answer(self.lm.tok_decode(said), self.until, end)
+            while end in tokens:
+                tokens = tokens[tokens.index(end) + 1 :]
+            return stock.cut_answer(self.lm.tok_decode(tokens).lstrip(), self.until, None)
+        return stock.cut_answer(self.lm.tok_decode(tokens), self.until, end)

@@ -12,7 +12,7 @@ import torch
 from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
-from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_needed, find_scored, follow
+from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_kept, find_needed, find_scored
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.flex import FlexAttention, compile_flex
 from gptalt_eval.scoring.pieces import PieceAttention
@@ -23,11 +23,11 @@ States = tuple[torch.Tensor, torch.Tensor]  # keys and values
 
 
 class TreeCache(Cache):  # type: ignore[misc]
-    """Keys and values of the ancestors of the next token, and of nothing else.
+    """A KV cache of the next token's ancestors only.
 
-    Each layer's are cut down to what the next chunk needs as soon as it has been attended to. They are
-    written beside those of the chunk before, so that a chunk that failed leaves these as they were; the room
-    for both stays, since small pieces that live long among large ones that do not would scatter the memory.
+    Each layer's cache is reduced to what the next chunk needs as soon as that layer is done. It is written to
+    a second buffer, so that a failed chunk leaves the cache unchanged; both buffers are kept, since small
+    long-lived tensors among large short-lived ones would fragment the memory.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class TreeCache(Cache):  # type: ignore[misc]
         self.length = len(chunk.kept)
         self.keep = torch.from_numpy(chunk.keep)
         self.chosen = None
-        if self.length < len(self.places):  # chunks were left out in between
+        if self.length < len(self.places):  # chunks in between were skipped
             self.chosen = torch.from_numpy(np.searchsorted(self.places, chunk.kept))
 
     def commit(self, places: Ints) -> None:
@@ -54,7 +54,7 @@ class TreeCache(Cache):  # type: ignore[misc]
     def update(
         self, key_states: Any, value_states: Any, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Any, Any]:
-        """Append a chunk's keys and values ([1, groups, T, D]); all that it may attend to."""
+        """Append a chunk's keys and values ([1, groups, T, D]); returns all that it can attend to."""
         # in mixed precision the rotated keys have the type of their angles; attention rounds them anyway
         states = (key_states.to(value_states.dtype), value_states)
         if self.length:
@@ -87,13 +87,13 @@ def make_room(states: torch.Tensor, length: int) -> torch.Tensor:
 
 
 class PackedEngine(Engine):
-    """Scores trees with one model, its attention made to follow the tree.
+    """Scores trees with one model, whose attention follows the tree.
 
     Args:
         model: a causal transformers model, in evaluation mode.
-        way: how its attention gets the tree's pattern.
-        budget: tokens of a chunk at most.
-        settings: as ``Engine`` takes them.
+        way: how the tree's pattern is passed to its attention.
+        budget: maximum number of tokens in a chunk.
+        settings: see ``Engine``.
     """
 
     def __init__(self, model: Any, way: Way, budget: int, *settings: Any, **named: Any) -> None:
@@ -108,7 +108,7 @@ class PackedEngine(Engine):
         progress: Callable[[Progress], None] = lambda _: None,
         known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
-        """Answer queries; each chunk's answers as soon as it is computed."""
+        """Answer queries; yields each chunk's answers as soon as it is computed."""
         tree = build_tree(queries)
         tally = Tally(queries)
         read = np.unique(tree.positions)
@@ -130,7 +130,7 @@ class PackedEngine(Engine):
                 waiting = self.plan(tree, read, open_places, chunk.start, chunk.kept)
                 total = done + sum(map(len, waiting))
                 continue
-            cache.commit(follow(tree, chunk))
+            cache.commit(find_kept(tree, chunk))
             if self.device.type == "cpu":
                 return_memory()
             waiting = waiting[1:]
@@ -141,27 +141,27 @@ class PackedEngine(Engine):
             yield [answer for answer in tally.add(*figures) if answer.query not in known]
 
     def plan(self, tree: PrefixTree, read: Ints, open_places: Ints, start: int, kept: Ints) -> list[Chunk]:
-        """The chunks to be computed.
+        """The chunks to compute.
 
-        Where they are cut does not depend on which queries are open: a query that is answered after an
-        interruption goes through the model in the same company, and is rounded alike.
+        The cuts do not depend on which queries are open, so that a query that is answered after an
+        interruption goes through the model in the same batch and is rounded in the same way.
 
         Args:
-            tree: of all queries.
-            read: places in it whose logits are wanted.
-            open_places: those of them that queries are still waiting for.
-            start: token to begin with.
-            kept: its ancestors, whose keys and values are there.
+            tree: the tree of all queries.
+            read: positions in it whose logits are needed.
+            open_places: those of them that queries still wait for.
+            start: the first token to compute.
+            kept: its ancestors, whose keys and values are in the cache.
         """
         chunks = []
         while start < len(tree):
             chunk = cut_chunk(tree, start, kept, self.limit(read, start))
             chunks.append(chunk)
-            kept, start = follow(tree, chunk), chunk.end
+            kept, start = find_kept(tree, chunk), chunk.end
         return find_needed(chunks, open_places)
 
     def limit(self, read: Ints, start: int) -> int:
-        """Tokens of the next chunk at most; ``read`` are the places in the tree whose logits are wanted."""
+        """Maximum length of the next chunk; ``read`` are the positions whose logits are needed."""
         beyond = np.searchsorted(read, start) + self.rows
         if self.head.plain or beyond >= len(read):
             return self.budget
@@ -173,7 +173,7 @@ class PackedEngine(Engine):
         return attention.use_attention(self.base, attention.NAME)
 
     def compute(self, tree: PrefixTree, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
-        """Of a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
+        """For a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
         cache.begin(chunk)
         positions, rows, targets, owners = find_scored(tree, chunk)
         keep = torch.from_numpy(positions if len(positions) else np.zeros(1, np.int64)).to(self.device)

@@ -1,6 +1,6 @@
-"""Attention on a CPU: a chunk's pattern in rows and full blocks, merged by their log-sum-exps.
+"""Attention on a CPU: a chunk's pattern as rows and full blocks, merged by their log-sum-exps.
 
-The kernel reads what it can as it lies in memory, and the rest is copied once.
+Where possible, the kernel reads tensors in place; the rest is copied once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gptalt_eval.scoring.chunks import Chunk
 from gptalt_eval.scoring.cuts import Block, Row, cut_pieces, group_rows
 from gptalt_eval.scoring.tree import Ints, PrefixTree
 
-States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # queries, keys and values, as ``Layout`` takes them
+States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # queries, keys and values; shapes as in ``Layout``
 Found = tuple[torch.Tensor, torch.Tensor]  # answers [S, D], and their log-sum-exps [S]
 
 
 class PieceAttention:
-    """The attention of one chunk, the same in all layers.
+    """The attention of one chunk, the same in every layer.
 
-    The merge is that of FlashAttention's split keys (Dao et al. 2022, https://arxiv.org/abs/2205.14135).
+    Parts are merged as in FlashAttention with split keys (Dao et al. 2022, https://arxiv.org/abs/2205.14135).
     """
 
     def __init__(self, tree: PrefixTree, chunk: Chunk) -> None:
@@ -35,7 +35,7 @@ class PieceAttention:
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        """As ``ChunkAttention`` has it."""
+        """See ``ChunkAttention``."""
         _, heads, length, _ = query.shape
         groups = key.shape[1]
         kind = (groups, heads // groups, query.dtype)
@@ -55,14 +55,14 @@ class PieceAttention:
 
 
 class Layout:
-    """A chunk's rows, for models whose queries lie in memory as [T, groups, heads that share keys, D].
+    """A chunk's rows, for queries in the layout [T, groups, heads that share keys, D].
 
     Args:
-        rows: that answer each token once.
-        cached: keys before the chunk's own.
-        length: of the chunk, T.
-        groups, repeats: those heads.
-        dtype: of the queries.
+        rows: the rows, which together answer each token once.
+        cached: number of keys before the chunk's own.
+        length: T, the chunk's length.
+        groups, repeats: number of key heads, and of query heads for each of them.
+        dtype: the queries' type.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Layout:
 
 
 class LongRow:
-    """Tokens that lie beside each other, read where they are by the causal kernel.
+    """Adjacent tokens, which the causal kernel reads in place.
 
     Attributes:
-        answered: [L] tokens of the chunk whose answers are taken from here.
-        places: tokens that are answered, those behind the row's end counted that fill up the lanes.
+        answered: [L] tokens of the chunk that are answered here.
+        places: number of tokens that are computed, including those after the row's end that fill the lanes.
     """
 
     def __init__(self, row: Row, cached: int, length: int) -> None:
@@ -118,7 +118,7 @@ class LongRow:
         return part.transpose(1, 2).flatten(0, 2), sums.flatten()
 
     def list_slots(self, groups: int, repeats: int) -> tuple[Ints, Ints]:
-        """Where the answers are in what is returned, and their log-sum-exps: [L, groups, repeats] each."""
+        """Indices of the answers and of their log-sum-exps in the output: [L, groups, repeats] each."""
         slots = np.arange(groups * self.places * repeats)
         count = len(self.answered)
         return (
@@ -128,13 +128,13 @@ class LongRow:
 
 
 class ShortRows:
-    """Rows of similar length as one batch, under a mask; of each, the tokens that it answers are queries.
+    """Rows of similar length as one masked batch; the queries are the tokens that each row answers.
 
-    The heads that share keys stand one behind the other in a row, so that no key is copied for each.
+    Heads that share keys are concatenated in one row, so that no key is copied for each of them.
 
     Attributes:
-        answered: [L] tokens of the chunk whose answers are taken from here.
-        places: tokens that are answered, padding counted.
+        answered: [L] tokens of the chunk that are answered here.
+        places: number of tokens that are computed, including padding.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class ShortRows:
         return part.transpose(1, 2).flatten(0, 2), sums.flatten()
 
     def list_slots(self, groups: int, repeats: int) -> tuple[Ints, Ints]:
-        """As ``LongRow.list_slots``."""
+        """See ``LongRow.list_slots``."""
         rows, ends = self.size
         slots = np.arange(self.places * groups * repeats)
         both = (
@@ -197,7 +197,7 @@ def spread(states: States, row: int, rows: int, column: int, columns: int) -> St
 
 
 def pad_rows(rows: Sequence[Any], size: int) -> tuple[Any, Any]:
-    """Rows as one array of that size, padded with zeros behind, and where in it, flattened, they are."""
+    """Rows as one array, right-padded with zeros to ``size``, and their indices in the flattened array."""
     taken = np.arange(size) < np.array([len(row) for row in rows])[:, None]
     padded = np.zeros(taken.shape, dtype=np.int64)
     padded[taken] = np.concatenate(rows)

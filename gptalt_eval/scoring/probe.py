@@ -1,7 +1,7 @@
-"""Finds out, by trying, how a model can be made to score a prefix tree.
+"""Tries out how a model can score a prefix tree.
 
-Nothing is taken from a model's name: a few short branches are scored plainly and in each way that is open,
-and the first way whose answers agree is the model's.
+Nothing is derived from a model's name: a few short branches are scored one at a time and with each available
+method, and the first method whose answers agree is used.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import torch
 from gptalt_eval.scoring.branches import BranchEngine
 from gptalt_eval.scoring.engine import Engine, is_out_of_memory, unwrap
 from gptalt_eval.scoring.packed import PackedEngine, Way
-from gptalt_eval.scoring.residual import widens
+from gptalt_eval.scoring.residual import can_widen
 from gptalt_eval.scoring.tree import Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
-TOKENS = 2048  # of a chunk where memory cannot be asked for: beyond it CPUs gain no more
-LOGITS = 16 * 2**20  # bytes of the logits that are computed at once there
-MOST_TOKENS = 16384
+TOKENS = 2048  # in a chunk on devices that do not report free memory: CPUs gain nothing from more
+LOGITS = 16 * 2**20  # bytes of logits that are computed at once on such devices
+MAX_TOKENS = 16384
 LONGEST = 24  # tokens of the probe's rows
-BETWEEN = 32  # branches that lie between the probe's, so that places in a packed row are far from depths
-CHUNK = 100  # tokens of the probe's chunks, whose ends fall into branches
+BETWEEN = 32  # branches between the probe's, so that places in a packed row are far from depths
+CHUNK = 100  # tokens in the probe's chunks, so that chunks end inside branches
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Choice:
     """How a model is scored.
 
     Attributes:
-        engine: None: by lm-eval itself.
-        reason: why not by the tree, or why not in its first way; empty: it is.
+        engine: the engine; None: lm-eval's own scorer.
+        reason: why not with the tree, or why not with the first method; empty if it is.
     """
 
     engine: Engine | None
@@ -47,9 +47,9 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
     """The engine for a causal model.
 
     Args:
-        model: in evaluation mode, its weights loaded.
-        autocast: makes the context it is called in.
-        softmax_dtype: of the log-softmax.
+        model: the model, in evaluation mode with its weights loaded.
+        autocast: makes the context in which it is called.
+        softmax_dtype: type of the log-softmax.
     """
     queries, between = make_probe(model)
     if not queries:
@@ -57,18 +57,18 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
     try:
         with torch.no_grad():
             expected = [score_plainly(model, query, autocast, softmax_dtype) for query in queries]
-    except Exception as error:  # remote code raises what it likes; lm-eval will show it where it matters
-        return Choice(None, f"the model could not be tried ({describe(error)})")
-    allowed = allow(find_precision(model, autocast))
+    except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
+        return Choice(None, f"the probe failed ({describe(error)})")
+    allowed = find_tolerance(find_precision(model, autocast))
     reasons: list[str] = []
     for make in list_ways(model, autocast, softmax_dtype):
-        for wide in (True, False) if widens(model, autocast) else (False,):
+        for wide in (True, False) if can_widen(model, autocast) else (False,):
             engine = make(CHUNK, 64, wide=wide)
             if isinstance(engine, BranchEngine):
-                engine.call = 0  # so that rows this short share their prefix too
+                engine.call = 0  # so that even rows this short share their prefix
             try:
                 difference = compare(engine, queries, expected, between)
-                reason = f"answers differ by {difference:.0%} of their spread"
+                reason = f"answers differ by {difference:.0%} of their standard deviation"
             except Exception as error:
                 difference, reason = float("inf"), describe(error)
             if difference <= allowed:
@@ -79,7 +79,7 @@ def choose_engine(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) ->
 
 
 def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> list[Callable[..., Any]]:
-    """Makers of engines, the fastest first, from tokens of a call and rows of logits."""
+    """Engine factories, fastest first; each takes tokens in a call and rows of logits."""
     kind = model.get_input_embeddings().weight.device.type
     own: list[Way] = ["flex"] if kind == "cuda" else ["pieces"] if kind == "cpu" else []
     if not getattr(unwrap(model), "_can_set_attn_implementation", bool)():
@@ -90,11 +90,10 @@ def list_ways(model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> lis
 
 
 def make_probe(model: Any) -> tuple[list[Query], list[Query]]:
-    """Branches of one prefix whose answers are compared, and others that keep them far apart in a packed row.
+    """Branches of one prefix whose answers are compared, and others to place between them in a packed row.
 
-    A model that takes places in the row for depths is off by little where they are near each other, less than
-    half precision's rounding. Each position predicts the same few tokens, so that a spread of
-    log-probabilities is compared.
+    If a model mistakes places in the row for depths and the two are close, the error is smaller than half
+    precision's rounding. Each position predicts the same few tokens, so that the log-probabilities vary.
     """
     config = model.config.get_text_config()
     window = find_window(config)
@@ -129,12 +128,12 @@ def score_plainly(model: Any, query: Query, autocast: Autocast, dtype: torch.dty
 
 
 def compare(engine: Any, queries: list[Query], expected: list[float], between: list[Query]) -> float:
-    """Root-mean-square difference of an engine's answers from the expected, in units of their spread.
+    """Root-mean-square difference between an engine's and the expected answers, in standard deviations.
 
     Args:
-        engine: asked for all.
-        queries, expected: those that are compared.
-        between: asked between the first half and the second.
+        engine: scores all queries.
+        queries, expected: the queries that are compared, and their answers.
+        between: queries to place between the first half and the second.
     """
     half = len(queries) // 2
     asked = [*queries[:half], *between, *queries[half:]]
@@ -146,7 +145,7 @@ def compare(engine: Any, queries: list[Query], expected: list[float], between: l
 
 
 def find_precision(model: Any, autocast: Autocast) -> torch.dtype:
-    """The type that a model's products are computed in."""
+    """The type in which a model's matrix products are computed."""
     kind = model.get_input_embeddings().weight.device.type
     with autocast():
         mixed = torch.is_autocast_enabled(kind)
@@ -154,26 +153,26 @@ def find_precision(model: Any, autocast: Autocast) -> torch.dtype:
     return precision
 
 
-def allow(dtype: torch.dtype) -> float:
-    """The difference that rounding explains."""
+def find_tolerance(dtype: torch.dtype) -> float:
+    """The largest difference that rounding can explain."""
     return 1e-3 if torch.finfo(dtype).bits >= 32 else 5e-2
 
 
 def find_budget(model: Any, make: Callable[[int, int], Any]) -> tuple[int, int]:
-    """Tokens of a call, and rows of logits at once, that fit into the memory there is."""
+    """Tokens in a call, and rows of logits at once, that fit into memory."""
     config = model.config.get_text_config()
     device = model.get_input_embeddings().weight.device
     row = config.vocab_size * torch.finfo(model.dtype).bits // 8
     if device.type != "cuda":
         return TOKENS, max(16, LOGITS // row)
-    tokens = MOST_TOKENS
+    tokens = MAX_TOKENS
     longest = int(getattr(config, "max_position_embeddings", None) or 2048)
     while tokens > 128:
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         logits = max(16, min(tokens, free // 8 // row))
         try:
-            # a row as long as the context leaves its keys in the cache; then one chunk as full as can be
+            # the worst case: the keys of a row as long as the context in the cache, then a full chunk
             length = min(longest, tokens) + tokens
             ids = [5 + number % (config.vocab_size - 6) for number in range(length)]
             rows = [ids[: min(longest, tokens)] + ids[place : place + 64] for place in range(0, tokens, 64)]

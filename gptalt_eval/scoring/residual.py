@@ -1,6 +1,6 @@
-"""Keeps the sum that runs through a model's layers in float32, its products in half precision.
+"""Keeps a model's residual stream in float32 and its matrix products in half precision.
 
-Each layer adds its share to that sum, and each addition in bfloat16 rounds all of it to eight bits.
+Every layer adds to the residual stream, and in bfloat16 each addition rounds all of it to eight bits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ HALF = (torch.bfloat16, torch.float16)
 
 @contextlib.contextmanager
 def widen(model: Any) -> Iterator[None]:
-    """While this lasts, the first layer is given float32, and the products round what they are given.
+    """While the block lasts, the first layer's input is float32, and matrix products round their input.
 
-    Nothing else needs to change: float32 and half precision add up to float32. What is computed before the
-    layers, rotary angles among it, keeps the model's type, and with it queries and keys.
+    Nothing else needs to change: float32 plus half precision is float32. What is computed before the layers,
+    such as rotary angles, keeps the model's type, and so do queries and keys.
     """
     cast = Cast()
     layers = find_layers(model)
@@ -50,7 +50,7 @@ def start(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, A
 
 
 def find_dtype(module: torch.nn.Module) -> torch.dtype | None:
-    """The type a module multiplies in; None: it does not, or in any type."""
+    """The type in which a module multiplies; None: it does not multiply, or takes any type."""
     for weight in module.parameters(recurse=False):
         if weight.ndim >= 2 or isinstance(module, torch.nn.LayerNorm):
             return weight.dtype
@@ -58,7 +58,7 @@ def find_dtype(module: torch.nn.Module) -> torch.dtype | None:
 
 
 class Cast:
-    """Rounds what a module is given; queries, keys and values are products of one tensor, rounded once."""
+    """Rounds a module's input; the common input of queries, keys and values is rounded only once."""
 
     def __init__(self) -> None:
         self.given: torch.Tensor | None = None
@@ -72,8 +72,8 @@ class Cast:
         return (self.rounded, *given[1:])
 
 
-def widens(model: Any, autocast: Callable[[], contextlib.AbstractContextManager[Any]]) -> bool:
-    """Whether there is a sum to keep: not with weights that are quantized or already wide."""
+def can_widen(model: Any, autocast: Callable[[], contextlib.AbstractContextManager[Any]]) -> bool:
+    """Whether the residual stream can be widened: not if weights are quantized or already float32."""
     with autocast():
         mixed = torch.is_autocast_enabled(model.get_input_embeddings().weight.device.type)
     plain = not mixed and model.dtype in HALF and not getattr(model, "is_quantized", False)

@@ -1,7 +1,7 @@
-"""What scoring takes from lm-eval beside ``HFLM`` itself, which ``backend`` extends.
+"""What scoring uses of lm-eval in addition to ``HFLM``, which ``backend`` extends.
 
-``tests/running/test_seams.py`` lists each name that lm-eval does not document, says what stands on it and
-holds it against the installed release.
+``tests/running/test_seams.py`` lists each undocumented name, says what depends on it, and checks it against
+the installed release.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-# a backend that brings one of these of its own scores in a way that is not HFLM's
+# a backend that overrides one of these does not score like HFLM
 OWN_SCORING = (
     "_loglikelihood_tokens", "_model_call", "_select_cont_toks", "loglikelihood", "loglikelihood_rolling",
 )  # fmt: skip
@@ -29,23 +29,23 @@ def generates_like_stock(backend: type[Any]) -> bool:
 
 
 def roll_windows(tokens: Sequence[int], prefix: int, length: int) -> list[tuple[list[int], list[int]]]:
-    """A text's tokens in windows of (context, continuation) that a model of that context length can score."""
+    """A text's tokens in windows of (context, continuation) that fit into a context of that length."""
     windows = get_rolling_token_windows(tokens, prefix, length, context_len=1)
     return [make_disjoint_window(window) for window in windows]
 
 
-def read_settings(gen_kwargs: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Generation settings under lm-eval's own names, ``max_gen_toks`` (``most`` by default) among them."""
-    return dict(normalize_gen_kwargs(dict(gen_kwargs), most))
+def read_settings(gen_kwargs: Mapping[str, Any], default: int) -> dict[str, Any]:
+    """Generation settings with lm-eval's own names; ``default`` is the default of ``max_gen_toks``."""
+    return dict(normalize_gen_kwargs(dict(gen_kwargs), default))
 
 
 def list_stops(until: Any, eos: str) -> list[str]:
-    """Where an answer ends: the task's stop strings and the text of the model's end token."""
+    """The strings that end an answer: the task's stop strings and the model's end token."""
     return list(handle_stop_sequences(until, eos=eos))
 
 
 def cut_answer(text: str, until: list[str], think_end: str | None) -> str:
-    """A generated text up to its first stop string, without what was thought before it."""
+    """A generated text up to its first stop string, without the reasoning before it."""
     return str(postprocess_generated_text(text, until, think_end))
 
 
@@ -55,5 +55,5 @@ def read_rolling(request: Instance) -> str:
 
 
 def answer_rolling(request: Instance, total: float) -> Any:
-    """The answer to a rolling request as its lm-eval takes it: 0.5 asks with pairs and wants pairs."""
+    """The answer to a rolling request in the form lm-eval expects: release 0.5 uses pairs."""
     return total if len(request.args) == 1 else (total, False)

@@ -1,6 +1,6 @@
 """The prefix tree of a set of requests, laid out in depth-first order.
 
-Requests that begin alike share the tokens they begin with. In depth-first order one integer per token, the
+Requests with a common prefix share its tokens. In depth-first order, one integer per token, the
 end of its subtree, is the whole attention pattern: token ``i`` sees ``j`` exactly when ``j <= i < end[j]``.
 """
 
@@ -17,11 +17,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Query:
-    """What one request asks of a causal model, in tokens.
+    """One request to a causal model, in tokens.
 
     Attributes:
-        inputs: the tokens the model reads, the last target left out.
-        targets: the tokens whose probability is asked for; they are predicted by the last
+        inputs: the tokens that the model reads, without the last target.
+        targets: the tokens to score; they are predicted by the last
             ``len(targets)`` positions of ``inputs``.
     """
 
@@ -31,10 +31,10 @@ class Query:
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """Distinct tokens of a set of queries, and where the answers are read.
+    """The distinct tokens of a set of queries, and the positions that predict the targets.
 
     Attributes:
-        tokens: [N] ids, in depth-first order; of siblings, the one that the earlier query needs comes first.
+        tokens: [N] ids, in depth-first order; siblings are ordered by the first query that needs them.
         depth: [N] position ids: the number of ancestors.
         subtree_end: [N] one past the last descendant.
         positions: [S] ascending; at ``positions[s]`` the token ``targets[s]`` of query ``owners[s]`` is
@@ -56,7 +56,7 @@ class PrefixTree:
 
 @dataclass
 class Node:
-    """A run of tokens without a branch: ``source.inputs[parent's end : end]``."""
+    """A run of tokens without a branch: ``queries[source].inputs[parent's end : end]``."""
 
     end: int
     source: int
@@ -66,7 +66,7 @@ class Node:
 
 
 def build_tree(queries: Sequence[Query]) -> PrefixTree:
-    """The prefix tree of queries.
+    """Build the prefix tree of queries.
 
     Raises:
         ValueError: a query without inputs or targets, or with more targets than inputs.
@@ -79,8 +79,8 @@ def build_tree(queries: Sequence[Query]) -> PrefixTree:
 
 
 def grow(rows: Sequence[Ints]) -> Node:
-    """The compressed tree of token rows, children in the order of the first row that needs them."""
-    keys = [row.astype(">u4").tobytes() for row in rows]  # big-endian bytes sort as their numbers do
+    """The compressed tree of token rows; children are ordered by the first row that needs them."""
+    keys = [row.astype(">u4").tobytes() for row in rows]  # big-endian bytes sort like numbers
     order = sorted(range(len(rows)), key=keys.__getitem__)
     root = Node(0, 0, 0)
     path = [root]
@@ -113,7 +113,7 @@ def measure_common(one: Ints, other: Ints) -> int:
 
 
 def sort_children(root: Node) -> None:
-    """Order siblings by the first query below them: answers then come roughly in the queries' order."""
+    """Order siblings by the first query below them, so that answers come roughly in the queries' order."""
     for node, leaving in walk(root):
         if leaving:
             node.children.sort(key=lambda child: child.first)
@@ -122,7 +122,7 @@ def sort_children(root: Node) -> None:
 
 
 def walk(root: Node) -> Iterator[tuple[Node, bool]]:
-    """Each node twice, depth first: on entering it, and on leaving it."""
+    """Each node twice, depth first: (node, False) on entering it, and (node, True) on leaving it."""
     stack = [(root, False)]
     while stack:
         node, leaving = stack.pop()
@@ -134,7 +134,7 @@ def walk(root: Node) -> Iterator[tuple[Node, bool]]:
 
 def lay_out(root: Node, rows: Sequence[Ints], queries: Sequence[Query]) -> PrefixTree:
     longest = max((len(row) for row in rows), default=0)
-    # by depth, the index of the token on the way to the current node
+    # for each depth, the index of the token on the path to the current node
     path = np.zeros(longest, dtype=np.int64)
     tokens: list[Ints] = []
     depths: list[Ints] = []
@@ -175,9 +175,9 @@ def gather_scored(scored: Sequence[tuple[Ints, int]], queries: Sequence[Query]) 
 
 
 def divide(tree: PrefixTree, queries: Sequence[Query], parts: int) -> list[list[int]]:
-    """Divide queries among processes: runs of neighbours in the tree, with about equally many tokens each.
+    """Divide queries among processes: runs of neighbours in the tree, with about the same number of tokens.
 
-    A run begins at a shallow place where there is one nearby, since what stands above it is computed twice.
+    A run starts at a shallow token if there is one nearby, since its ancestors are computed twice.
     """
     last = np.zeros(len(queries), dtype=np.int64)
     np.maximum.at(last, tree.owners, tree.positions)

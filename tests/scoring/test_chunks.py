@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from trees import list_chunks, queries
 
 from gptalt_eval.scoring import cuts
-from gptalt_eval.scoring.chunks import cut_chunk, find_needed, find_scored, follow, see
-from gptalt_eval.scoring.cuts import PieceCutter, Row, cut_pieces, group_rows, price_causal, price_masked
+from gptalt_eval.scoring.chunks import cut_chunk, find_kept, find_needed, find_scored, find_visible
+from gptalt_eval.scoring.cuts import (
+    PieceCutter,
+    Row,
+    cut_pieces,
+    estimate_causal_cost,
+    estimate_masked_cost,
+    group_rows,
+)
 from gptalt_eval.scoring.tree import Query, build_tree
 
 # what a call costs on processors without and with tiles
@@ -32,7 +39,7 @@ def test_chunks_hold_every_token_once_and_keep_the_ancestors_only(asked, budget)
 def paint(tree, chunk, rows, blocks):
     """How often each pair of a chunk's pattern is computed for a query's answer."""
     own = np.arange(chunk.start, chunk.end)
-    seen = see(tree, own, np.concatenate([chunk.kept, own]))
+    seen = find_visible(tree, own, np.concatenate([chunk.kept, own]))
     painted = np.zeros(seen.shape, dtype=int)
     for row in rows:
         for place in range(row.first, len(row.tokens)):
@@ -99,7 +106,7 @@ def test_a_cut_is_moved_to_where_few_ancestors_are_kept():
     tree = build_tree([Query([1] * 10 + [number + 5] * 30, [0]) for number in range(8)])
     chunk = cut_chunk(tree, 0, np.zeros(0, dtype=np.int64), 80)
     assert chunk.end == 70  # after two of the eight branches
-    assert len(follow(tree, chunk)) == 10
+    assert len(find_kept(tree, chunk)) == 10
 
 
 @given(queries(), st.integers(1, 12))
@@ -153,7 +160,7 @@ def count_cost(rows, blocks, call):
     cost = 0.0
     for row in rows:
         length, own = len(row.tokens), len(row.tokens) - row.first
-        alone = min(price_causal(length), price_masked(length))
+        alone = min(estimate_causal_cost(length), estimate_masked_cost(length))
         cost += cuts.ROW + (cuts.MASKED * own * length + cuts.COPY * length if row.first else alone)
     for block in blocks:
         height, width = block.rows[1] - block.rows[0], block.columns[1] - block.columns[0]
@@ -190,13 +197,13 @@ def test_no_other_cut_of_a_chunk_is_cheaper(asked, call, prices):
     assert all(row.first == 0 or row.first < len(row.tokens) for row in cut_pieces(tree, chunk, call)[0])
 
 
-@pytest.mark.parametrize(("call", "most"), [(2500, 106), (10000, 226)])
-def test_where_a_passage_is_long_enough_to_be_shared(call, most):
+@pytest.mark.parametrize(("call", "longest"), [(2500, 106), (10000, 226)])
+def test_where_a_passage_is_long_enough_to_be_shared(call, longest):
     """A passage before four options of 15 tokens. Of 106 tokens, with calls at 2,500, the four rows cost
     4 x 500 + 121 x (1.15 x 121 + 12) + 3 x 121 x (1.15 x 15 + 12) = 30,907, and the passage, a block and the options
     500 + 106 x (1.15 x 106 + 12) + 2,500 + 60 x (106 + 60) + 4 x (500 + 15 x (1.15 x 15 + 12)) = 30,908;
     of 107, 31,287 and 31,226."""
-    for length, shared in ((most, False), (most + 1, True)):
+    for length, shared in ((longest, False), (longest + 1, True)):
         tree = build_tree([Query([1] * length + [option] * 15, [0]) for option in (7, 8, 9, 10)])
         (chunk,) = list_chunks(tree, 1000)
         rows, blocks = cut_pieces(tree, chunk, call)
@@ -208,10 +215,10 @@ def test_where_a_passage_is_long_enough_to_be_shared(call, most):
             assert (found, blocks) == ([(length + 15, 0), *[(length + 15, length)] * 3], [])
 
 
-@pytest.mark.parametrize(("call", "most"), [(2500, 506), (10000, 561)])
-def test_where_two_passages_are_long_enough_for_a_beginning_of_their_own(call, most):
+@pytest.mark.parametrize(("call", "longest"), [(2500, 506), (10000, 561)])
+def test_where_two_passages_are_long_enough_for_a_beginning_of_their_own(call, longest):
     """Two passages after 20 tokens, four options of 15 after each: shared, every token below pays to be put together."""
-    for length, shared in ((most, False), (most + 1, True)):
+    for length, shared in ((longest, False), (longest + 1, True)):
         rows = [
             [1] * 20 + [passage] * length + [option] * 15 for passage in (5, 6) for option in (7, 8, 9, 10)
         ]
@@ -256,5 +263,5 @@ def test_a_long_row_of_its_own_is_computed_causally(length, first, is_long):
 @pytest.mark.parametrize(("length", "is_long"), [(454, False), (455, True)])
 def test_where_a_row_becomes_long(length, is_long):
     assert Row(np.arange(length), 0).is_long is is_long
-    assert price_causal(100) == pytest.approx((0.45 * 100 + 330) * 100)
-    assert price_masked(100) == pytest.approx((1.15 * 100 + 12) * 100)
+    assert estimate_causal_cost(100) == pytest.approx((0.45 * 100 + 330) * 100)
+    assert estimate_masked_cost(100) == pytest.approx((1.15 * 100 + 12) * 100)

@@ -329,7 +329,7 @@ def make_convolution():
 
 @pytest.mark.parametrize(
     ("make", "reason"),
-    [(lambda: make_mistral(16), "attention window"), (make_convolution, "something else than keys")],
+    [(lambda: make_mistral(16), "attention window"), (make_convolution, "something other than keys")],
 )
 def test_models_that_do_not_keep_all_keys_are_lm_evals_business(make, reason, tokenizer):
     with pytest.raises(Unsupported, match=reason):

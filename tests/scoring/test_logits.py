@@ -56,11 +56,11 @@ TARGETS = np.random.default_rng(3).integers(0, WORDS, 90)
 TARGETS[10:14], ASKED[10:14] = TARGETS[10], ASKED[10]  # asked several times
 
 
-def read(model, rows=ASKED, targets=TARGETS, most=COUNT, dtype=torch.float32):
+def read(model, rows=ASKED, targets=TARGETS, rows_at_once=COUNT, dtype=torch.float32):
     head = Head(model, dtype=dtype)
     with head.withhold():
         logits = model(TOKENS).logits
-    return head.read(logits, rows, targets, most)
+    return head.read(logits, rows, targets, rows_at_once)
 
 
 def measure_error(found, model, rows=ASKED, targets=TARGETS):
@@ -75,34 +75,34 @@ def test_half_precision_loses_less_than_its_logits_do(bias):
     assert measure_error(values, model) < 0.5 * measure_error(plain, model)
 
 
-@pytest.mark.parametrize("most", [1, 7, 30, COUNT, 1000])
+@pytest.mark.parametrize("rows_at_once", [1, 7, 30, COUNT, 1000])
 @pytest.mark.parametrize("cached", [1, 7 * WIDTH])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_block_changes_nothing(most, cached, dtype, monkeypatch):
+def test_the_block_changes_nothing(rows_at_once, cached, dtype, monkeypatch):
     model = Model(dtype, bias=True)
     expected, likely = read(model)
     monkeypatch.setattr(module, "CACHED", cached)
-    values, greedy = read(model, most=most)
+    values, greedy = read(model, rows_at_once=rows_at_once)
     assert values == pytest.approx(expected, abs=1e-5)
     assert (greedy == likely).all()
 
 
-@pytest.mark.parametrize("most", [7, COUNT])
-def test_only_a_block_of_logits_is_computed_at_once(most):
+@pytest.mark.parametrize("rows_at_once", [7, COUNT])
+def test_only_a_block_of_logits_is_computed_at_once(rows_at_once):
     model, seen = Model(torch.float32), []
     head = Head(model)
     model.head.register_forward_hook(lambda _, given, output: seen.append(output.numel() // WORDS))
     with head.withhold():
         logits = model(TOKENS).logits
-    head.read(logits, ASKED, TARGETS, most)
+    head.read(logits, ASKED, TARGETS, rows_at_once)
     assert logits.shape == (1, 1, WORDS)
     distinct = len(set(ASKED.tolist()))
-    assert max(seen) == min(most, distinct)
+    assert max(seen) == min(rows_at_once, distinct)
     assert sum(seen) == distinct + 1  # the model makes one itself
 
 
-@pytest.mark.parametrize("most", [1, 20, COUNT])
-def test_in_half_precision_a_block_is_a_slice_of_the_vocabulary(most, monkeypatch):
+@pytest.mark.parametrize("rows_at_once", [1, 20, COUNT])
+def test_in_half_precision_a_block_is_a_slice_of_the_vocabulary(rows_at_once, monkeypatch):
     seen = []
 
     def linear(given, weight, bias):
@@ -110,11 +110,11 @@ def test_in_half_precision_a_block_is_a_slice_of_the_vocabulary(most, monkeypatc
         return torch.nn.functional.linear(given, weight, bias)
 
     monkeypatch.setattr(module, "linear", linear)
-    read(Model(torch.bfloat16), most=most)
+    read(Model(torch.bfloat16), rows_at_once=rows_at_once)
     distinct = len(set(ASKED.tolist()))
     assert {rows for rows, _ in seen} == {distinct}
     assert sum(words for _, words in seen) == WORDS
-    assert max(words for _, words in seen) <= max(WIDTH, most * WORDS // distinct)
+    assert max(words for _, words in seen) <= max(WIDTH, rows_at_once * WORDS // distinct)
 
 
 def test_slices_are_of_widths_that_are_multiplied_fast(monkeypatch):
@@ -123,13 +123,13 @@ def test_slices_are_of_widths_that_are_multiplied_fast(monkeypatch):
     monkeypatch.setattr(
         module, "linear", lambda given, weight, bias: seen.append(len(weight)) or given @ weight.T
     )
-    read(Model(torch.bfloat16), most=30)
+    read(Model(torch.bfloat16), rows_at_once=30)
     assert seen[:-1] == [2 * WIDTH] * (WORDS // (2 * WIDTH))
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("most", [1, COUNT])
-def test_slices_agree_with_exact_arithmetic_where_weights_are_exact(bias, most):
+@pytest.mark.parametrize("rows_at_once", [1, COUNT])
+def test_slices_agree_with_exact_arithmetic_where_weights_are_exact(bias, rows_at_once):
     """Logits of small integers are exact in bfloat16, and ties are many."""
     model = Model(torch.bfloat16, bias=bias)
     for weight in model.parameters():
@@ -139,7 +139,7 @@ def test_slices_agree_with_exact_arithmetic_where_weights_are_exact(bias, most):
     logits = model(TOKENS).logits[0].float()
     assert len(set(logits[0].tolist())) < 60
     every = np.repeat(np.arange(COUNT), WORDS), np.tile(np.arange(WORDS), COUNT)
-    values, greedy = read(model, *every, most=most)
+    values, greedy = read(model, *every, rows_at_once=rows_at_once)
     assert values == pytest.approx(logits.log_softmax(-1).numpy().ravel(), abs=1e-5)
     assert (greedy == (logits == logits.amax(-1, keepdim=True)).numpy().ravel()).all()
 
@@ -151,11 +151,11 @@ def test_the_probabilities_still_sum_to_one():
     assert greedy.sum() >= 1
 
 
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
-def test_full_precision_is_as_exact_as_it_is(dtype, most):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_full_precision_is_as_exact_as_it_is(dtype, tolerance):
     model = Model(dtype)
     values, _ = read(model, dtype=dtype)
-    assert measure_error(values, model) < most
+    assert measure_error(values, model) < tolerance
 
 
 def test_logits_that_are_no_plain_product_are_taken_as_they_are():

@@ -11,7 +11,7 @@ import transformers as tf
 from transformers.pytorch_utils import Conv1D
 
 from gptalt_eval.scoring.probe import choose_engine
-from gptalt_eval.scoring.residual import Cast, find_layers, widen, widens
+from gptalt_eval.scoring.residual import Cast, can_widen, find_layers, widen
 from gptalt_eval.scoring.tree import Query
 
 pytestmark = pytest.mark.torch
@@ -118,11 +118,11 @@ def test_a_model_that_fails_with_it_is_scored_without(make_half):
 
 def test_where_there_is_nothing_to_widen(make_half):
     model = make_half("llama")
-    assert widens(model, contextlib.nullcontext)
-    assert not widens(copy.deepcopy(model).float(), contextlib.nullcontext)
-    assert not widens(model, lambda: torch.autocast("cpu", torch.bfloat16))
+    assert can_widen(model, contextlib.nullcontext)
+    assert not can_widen(copy.deepcopy(model).float(), contextlib.nullcontext)
+    assert not can_widen(model, lambda: torch.autocast("cpu", torch.bfloat16))
     model.is_quantized = True
-    assert not widens(model, contextlib.nullcontext)
+    assert not can_widen(model, contextlib.nullcontext)
 
 
 def test_what_several_products_are_given_is_rounded_once():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import TOKENS, queries
 
-from gptalt_eval.scoring.chunks import see
+from gptalt_eval.scoring.chunks import find_visible
 from gptalt_eval.scoring.tree import Query, build_tree, divide, measure_common
 
 
@@ -17,7 +17,7 @@ def list_prefixes(rows):
 def read_path(tree, index):
     """The tokens from the root to a token of the tree, by the rule that token i sees j when j <= i < end[j]."""
     everything = np.arange(len(tree))
-    return tuple(tree.tokens[see(tree, np.array([index]), everything)[0]].tolist())
+    return tuple(tree.tokens[find_visible(tree, np.array([index]), everything)[0]].tolist())
 
 
 @given(queries())
