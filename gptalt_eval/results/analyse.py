@@ -113,7 +113,7 @@ def read_scores(results: Mapping[str, Any], index: int, name: str, depth: int) -
 def find_interval(value: float, stderr: Any, items: int, is_group: bool) -> tuple[float, float] | None:
     # a group's score can be a weighted mean of different tasks, so its item count says less than its stderr
     if not is_group and is_share(value, items):
-        return wilson_interval(value, items)
+        return wilson_interval(round(value * items), items)
     return normal_interval(value, stderr) if isinstance(stderr, (int, float)) else None
 
 

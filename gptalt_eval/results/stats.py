@@ -12,29 +12,23 @@ Z95 = 1.959963984540054
 Z80 = 0.8416212335729143
 
 
-def wilson_interval(score: float, items: int, z: float = Z95) -> tuple[float, float]:
-    """The Wilson score interval of a share of correct answers.
+def wilson_interval(right: int, items: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share of right answers.
 
     E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference,
     J. Am. Stat. Assoc. 22, 209-212.
 
     Args:
-        score: share of correct items, 0 to 1.
-        items: how many items there were; at least 1.
-        z: normal quantile; the default gives 95 %.
+        right: how many are.
+        items: how many there were; at least 1.
 
     Raises:
-        ValueError: no items, or a share outside 0 to 1.
+        ValueError: no items, or more right ones than items.
     """
-    if items < 1 or not 0 <= score <= 1:
-        raise ValueError(f"a share of {score} of {items} items has no interval")
-    shrink = 1 + z * z / items
-    centre = (score + z * z / (2 * items)) / shrink
-    half = z / shrink * sqrt(score * (1 - score) / items + z * z / (4 * items * items))
-    # at 0 and 1 the bound is exact, rounding must not cross it
-    low = 0.0 if score == 0 else max(0.0, centre - half)
-    high = 1.0 if score == 1 else min(1.0, centre + half)
-    return low, high
+    from scipy.stats import binomtest
+
+    found = binomtest(right, items).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def normal_interval(score: float, stderr: float, z: float = Z95) -> tuple[float, float]:
