@@ -15,7 +15,7 @@ OPENING = r"[(\[{<【〔「『*_`\"'“‘$\s]*"
 CLOSING = r"[)\]}>】〕」』*_`\"'”’$]*"
 IS = (
     r"(?:is|was|would\s+be|should\s+be|must\s+be|be|应该是|應該是|应该选|應該選|应是|應是|应为|應為|应选|應選"
-    r"|是|为|為|选|選|:|=)"
+    r"|是|为|為|选(?!项)|選(?!項)|:|=)"
 )
 RIGHT = r"(?:the\s+)?(?:correct|right|best|most\s+(?:likely|appropriate)|正确|正確|对的|對的)"
 KIND = r"(?:\boption|\bchoice|\bletter|选项|選項)"
@@ -23,12 +23,39 @@ KIND = r"(?:\boption|\bchoice|\bletter|选项|選項)"
 STATES = re.compile(
     rf"(?:(?:\banswer|答案)(?:\s+(?:here|to\s+(?:this|the)\s+question))?\s*{IS}?\s*:?"
     rf"|(?:{KIND}|\bone|正确的|正確的)\s*{IS}"
-    rf"|(?P<verb>\bchoose|\bpick|\bselect|\bgo\s+with|选择|選擇|选|選)\s*:?)"
-    rf"\s*(?:{RIGHT}\s*)?(?:{KIND}\s*)?:?{OPENING}",
+    rf"|(?P<verb>\bchoose|\bpick|\bselect|\bgo\s+with|选择|選擇|选(?!项)|選(?!項))\s*:?)"
+    rf"\s*(?:{RIGHT}\s*)?(?:{KIND}\s*{IS}?\s*)?:?{OPENING}",
     re.IGNORECASE,
 )
 STATED_AFTER = re.compile(rf"{CLOSING}\s*(?:项|項|选项|選項)?\s*(?:is|是|为|為)?\s*{RIGHT}", re.IGNORECASE)
-DENIED = re.compile(r"(?:\bnot|n't|\bnever|不|非|别|別|勿)\s*(?:to\s+)?\Z", re.IGNORECASE)
+NOT = r"(?:\bnot(?!\s+only\b)|n't|\bcannot|\bnever|\bneither|\bnor)"
+NOT_CHINESE = r"(?:(?<!不得)不(?![仅僅只但良同])|(?<!除)非|并非|並非|别|別|勿)"
+MAY = r"(?:能|应该|應該|应|應|该|該|可以|可|要|会|會|建议|建議)"
+# what stands before a verb that would choose: "do not pick", "不应选"
+DENIED = re.compile(rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*{MAY}?\s*)\Z", re.IGNORECASE)
+# what stands before an option that is ruled out: "it is not the (", "而不是"
+DENIED_BEFORE = re.compile(
+    rf"(?:{NOT}(?:\s+(?:be|been|quite|really|simply|actually|necessarily|likely|for"
+    r"|choose|pick|select|go\s+with|take|give|say|recommend))*"
+    r"|\b(?:rul(?:e|es|ed|ing)\s+out|exclud(?:e|es|ed|ing)|eliminat(?:e|es|ed|ing)|except(?:\s+for)?"
+    r"|rather\s+than|instead\s+of|other\s+than|unlike)"
+    rf"|{NOT_CHINESE}\s*{MAY}?\s*(?:是|为|為|选择|選擇|选|選|属于|屬於|考虑|考慮)?|排除|除了|除外|否定)"
+    rf"\s*(?:(?:the|an?|answer|right|correct|best|{KIND})\s+|{KIND})*{OPENING}\Z",
+    re.IGNORECASE,
+)
+# what stands after one: "is not right", "is wrong", "不对"; or leaves it open: "may be right"
+DENIED_AFTER = re.compile(
+    rf"{CLOSING}\s*(?:(?:[项項]|选项|選項)\s*)?(?:"
+    r"(?:(?:is|are|was|were|would|could|should|must|can|may|does)(?:\s+be)?(?:\s+not\b(?!\s+only\b)|n't)|cannot)(?:\s+be)?"
+    r"\s*(?:(?:the|an?|very|quite)\s+)?"
+    r"(?:right|correct|answer|best|choice|option|it\b|one\b|appropriate|true|likely|suitable|possible|chosen|[.,;!]|\Z)"
+    r"|:?\s*(?:(?:is|are|was|were|seems?|looks?|(?:can|may|must|should|would)\s+be)\s+)?(?:clearly\s+|also\s+|probably\s+)?"
+    r"(?:wrong|incorrect|false|untrue|unlikely|inappropriate|ruled\s+out|excluded|eliminated)\b"
+    rf"|(?:may|might|could)\s+(?:also\s+)?be\s+{RIGHT}"
+    rf"|:?\s*(?:是|则|則|显然|顯然|明显|明顯|也|都|均)*\s*(?:不{MAY}?(?:是|对|對|正确|正確|选|選|行|符|成立|适|適|妥|合理)"
+    r"|并非|並非|错误|錯誤|错|錯|有误|有誤|被?排除|除外))",
+    re.IGNORECASE,
+)
 JOINED = re.compile(
     rf"{CLOSING}\s*(?:、|,|/|&|\+|和|与|與|或|及|\band\b|\bor\b)\s*{OPENING}(?:{KIND}\s*)?\Z", re.IGNORECASE
 )
@@ -82,6 +109,8 @@ def judge_letter(text: str, match: re.Match[str]) -> str:
         return "boxed"
     if not is_capital and not ends and not re.match(r"\s*[)\].:,。】」]", after):
         return ""  # "a type of", "e coli"
+    if is_denied(text, *match.span()):
+        return ""
     for states in STATES.finditer(before):
         follows = states.end() == len(before)
         cut_short = states["verb"] and re.match(rf"{CLOSING}[\u4e00-\u9fff](?<![项項因是])", after)
@@ -99,6 +128,12 @@ def judge_letter(text: str, match: re.Match[str]) -> str:
         if is_capital and opening.search(before) and closing.match(after):
             return "marked"
     return "closing" if ends and LAST_LINE.search(before) else ""
+
+
+def is_denied(text: str, start: int, end: int) -> bool:
+    """Whether an option, by letter or by text, is ruled out: "not B", "B is wrong", "B不对"."""
+    before = text[max(0, start - NEAR) : start]
+    return DENIED_BEFORE.search(before) is not None or DENIED_AFTER.match(text, end) is not None
 
 
 def is_joined(text: str, match: re.Match[str], options: Mapping[str, str]) -> bool:
@@ -122,8 +157,9 @@ def find_stated_texts(text: str, options: Mapping[str, str]) -> Iterator[tuple[i
             for letter in texts
             if len(texts[letter]) > 1 and begins_with(rest, texts[letter].casefold())
         ]
-        if fitting:
-            yield states.end(), max(fitting, key=lambda letter: len(texts[letter]))
+        chosen = max(fitting, key=lambda letter: len(texts[letter]), default=None)
+        if chosen and not is_denied(text, states.end(), states.end() + len(texts[chosen])):
+            yield states.end(), chosen
 
 
 def begins_with(text: str, option: str) -> bool:
@@ -146,6 +182,7 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
         letter
         for letter, option in texts.items()
         if re.match(re.escape(option) + r"\s*(?:\Z|[.,:;。、\n])", text)
+        and not is_denied(text, 0, len(option))
     ]
     if first:
         return max(first, key=lambda letter: len(texts[letter]))
@@ -159,7 +196,11 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
     }
     every = [span for found in spans.values() for span in found]
     # "4小时" in "24小时" is the longer option's
-    chosen = [letter for letter, found in spans.items() if any(not is_inside(span, every) for span in found)]
+    chosen = [
+        letter
+        for letter, found in spans.items()
+        if any(not is_inside(span, every) and not is_denied(text, *span) for span in found)
+    ]
     return chosen[0] if len(chosen) == 1 else None
 
 

@@ -311,7 +311,7 @@ def test_a_letter_counts_as_first_within_sixty_characters():
     ("reply", "options", "letter"),
     [
         ("I would give aspirin with clopidogrel today", ENGLISH, "C"),
-        ("We do not choose warfarin; aspirin it is", ENGLISH, None),
+        ("We do not choose warfarin; aspirin it is", ENGLISH, "B"),
         ("We do not choose warfarin; we choose aspirin", ENGLISH, "B"),
         ("I choose aspirin with clopidogrel, not aspirin", ENGLISH, "C"),
         ("I choose heparin. No, I choose warfarin today", ENGLISH, "D"),
@@ -346,3 +346,97 @@ def test_options_by_their_text(reply, options, letter):
 @pytest.mark.parametrize("reply", ["One might say yes, another no.", "Nothing, noone", "Yesterday", "yes no"])
 def test_a_word_within_or_beside_others_decides_nothing(reply):
     assert find_text(reply, DECISIONS) is None
+
+
+# ---------------------------------------------------------------- a denial is no choice
+
+DRUGS = {"A": "ibuprofen", "B": "aspirin", "C": "clopidogrel", "D": "warfarin"}
+HOURS = {"A": "2小时", "B": "12小时内", "C": "24小时", "D": "维生素B12"}
+HOURS_TRADITIONAL = {"A": "2小時", "B": "12小時內", "C": "24小時", "D": "維生素B12"}
+# each denial beside a reply that reads alike and chooses
+DENIALS = [
+    (DRUGS, "The answer is not aspirin", "The answer is aspirin", "B"),
+    (DRUGS, "The answer isn't aspirin.", "The answer is aspirin.", "B"),
+    (DRUGS, "It is not warfarin.", "It is warfarin.", "D"),
+    (DRUGS, "It is not (B) here", "It is (B) here", "B"),
+    (DRUGS, "It is not **B** here", "It is **B** here", "B"),
+    (DRUGS, "I think it is definitely not (C)", "I think it is definitely (C)", "C"),
+    (DRUGS, "This cannot be the option (B) here", "This can be the option (B) here", "B"),
+    (DRUGS, "The answer is definitely not B", "The answer is B", "B"),
+    (DRUGS, "Aspirin is not the answer.", "Aspirin is the answer.", "B"),
+    (DRUGS, "Aspirin is wrong.", "Aspirin is right.", "B"),
+    (DRUGS, "Aspirin: wrong", "Aspirin: right", "B"),
+    (DRUGS, "B) is wrong", "B) is right", "B"),
+    (DRUGS, "(B) is incorrect", "(B) is correct", "B"),
+    (DRUGS, "B is not the correct answer.", "B is the correct answer.", "B"),
+    (DRUGS, "Option B is incorrect.", "Option B is correct.", "B"),
+    (DRUGS, "We can rule out aspirin", "We can give aspirin", "B"),
+    (DRUGS, "Anything other than warfarin", "Nothing but warfarin", "D"),
+    (DRUGS, "Neither aspirin nor warfarin", "Either way aspirin", "B"),
+    (DRUGS, "Warfarin would not be appropriate here", "Warfarin would be appropriate here", "D"),
+    (DRUGS, "Do not choose B here", "Do choose B here", "B"),
+    (DRUGS, "I would never pick (B) here", "I would pick (B) here", "B"),
+    (HOURS, "不选24小时", "选24小时", "C"),
+    (HOURS, "答案不是B", "答案是B", "B"),
+    (HOURS, "本题不是24小时。", "本题是24小时。", "C"),
+    (HOURS, "不应该选B", "应该选B", "B"),
+    (HOURS, "不能选择C。", "能选择C。", "C"),
+    (HOURS, "我认为并非(C)吧", "我认为是(C)吧", "C"),
+    (HOURS, "24小时不对", "24小时对", "C"),
+    (HOURS, "24小时是错误的", "24小时是正确的", "C"),
+    (HOURS, "C项不正确", "C项正确", "C"),
+    (HOURS, "首先排除24小时", "首先考虑24小时", "C"),
+    (HOURS, "【B】错误", "【B】正确", "B"),
+    (HOURS, "B不是正确答案", "B是正确答案", "B"),
+    (HOURS_TRADITIONAL, "不選24小時", "選24小時", "C"),
+    (HOURS_TRADITIONAL, "答案不應該是B", "答案應該是B", "B"),
+    (HOURS_TRADITIONAL, "並非24小時", "正是24小時", "C"),
+    (HOURS_TRADITIONAL, "24小時不對", "24小時對", "C"),
+    (HOURS_TRADITIONAL, "B選項不正確", "B選項正確", "B"),
+    (HOURS_TRADITIONAL, "【B】錯誤", "【B】正確", "B"),
+    (HOURS_TRADITIONAL, "首先排除24小時", "首先考慮24小時", "C"),
+]
+
+
+@pytest.mark.parametrize(("options", "denial", "choice", "letter"), DENIALS, ids=[row[1] for row in DENIALS])
+def test_a_denial_is_no_choice(options, denial, choice, letter):
+    assert find_choice(denial, options) is None
+    assert find_choice(choice, options) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "letter"),
+    [
+        ("It is not warfarin but aspirin", DRUGS, "B"),
+        ("Aspirin rather than warfarin", DRUGS, "B"),
+        ("Unlike warfarin, aspirin may be given", DRUGS, "B"),
+        ("(A) is wrong, (C) is what I take", DRUGS, "C"),
+        ("The answer is B, not A.", DRUGS, "B"),
+        ("Not only aspirin", DRUGS, "B"),
+        ("It is not clear, but I take (B) here", DRUGS, "B"),
+        ("Warfarin does not cross over", DRUGS, "D"),
+        ("不选A，选C。", HOURS, "C"),
+        ("不是24小时，而是12小时内", HOURS, "B"),
+        ("应为12小时内而不是24小时", HOURS, "B"),
+        ("不得不选B", HOURS, "B"),
+        ("不仅24小时", HOURS, "C"),
+        ("不良反应见于24小时", HOURS, "C"),
+        ("不選A，選C。", HOURS_TRADITIONAL, "C"),
+        ("應為12小時內而非24小時", HOURS_TRADITIONAL, "B"),
+        # the word that means "option" begins with the one that means "choose"
+        ("答案选项B", HOURS, "B"),
+        ("答案選項B", HOURS_TRADITIONAL, "B"),
+        ("本题答案选项为B", HOURS, "B"),
+        ("所以选项B", HOURS, None),
+    ],
+)
+def test_what_is_left_after_a_denial_counts(reply, options, letter):
+    assert find_choice(reply, options) == letter
+
+
+@given(
+    option=st.sampled_from("ABCD"), not_=st.sampled_from(("不是", "不选", "并非", "不能选", "不選", "並非"))
+)
+def test_no_denied_letter_is_ever_chosen(option, not_):
+    assert find_choice(f"这道题{not_}{option}", HOURS) is None
+    assert find_choice(f"这道题{not_}{HOURS[option]}", HOURS) is None
