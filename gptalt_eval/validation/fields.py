@@ -1,4 +1,4 @@
-"""The fields of a task: known names, kinds of value, numbers in their range."""
+"""The fields of a task: known names, types of value, ranges of numbers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from gptalt_eval.validation.scene import Scene
 
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "task": ((str, list), "a name"),
-    "dataset_path": ((str,), "a text"),
-    "dataset_name": ((str,), "a text"),
+    "dataset_path": ((str,), "text"),
+    "dataset_name": ((str,), "text"),
     "training_split": ((str,), "the name of a split"),
     "validation_split": ((str,), "the name of a split"),
     "test_split": ((str,), "the name of a split"),
     "fewshot_split": ((str,), "the name of a split"),
-    "description": ((str,), "a text"),
-    "target_delimiter": ((str,), "a text"),
-    "fewshot_delimiter": ((str,), "a text"),
-    "gen_prefix": ((str,), "a text"),
+    "description": ((str,), "text"),
+    "target_delimiter": ((str,), "text"),
+    "fewshot_delimiter": ((str,), "text"),
+    "gen_prefix": ((str,), "text"),
     "dataset_kwargs": ((dict,), "a mapping"),
     "generation_kwargs": ((dict,), "a mapping"),
     "fewshot_config": ((dict,), "a mapping"),
     "metric_list": ((list,), "a list of mappings, each with 'metric:'"),
     "filter_list": ((list,), "a list of mappings, each with 'name:' and 'filter:'"),
-    "num_fewshot": ((int,), "a whole number"),
-    "repeats": ((int,), "a whole number"),
+    "num_fewshot": ((int,), "an integer"),
+    "repeats": ((int,), "an integer"),
 }
 
 
 def check_field_names(scene: Scene) -> None:
-    """Top-level fields of a task, and those of its ``fewshot_config``."""
+    """The top-level fields of a task, and those of its ``fewshot_config``."""
     for name in scene.config:
         if name not in scene.vocabulary.task_fields:
             scene.refuse_unknown("unknown-field", "field", name, scene.vocabulary.task_fields, (name,), True)
@@ -41,24 +41,24 @@ def check_field_names(scene: Scene) -> None:
         if name not in scene.vocabulary.fewshot_fields:
             known = scene.vocabulary.fewshot_fields
             steps = ("fewshot_config", str(name))
-            scene.refuse_unknown("unknown-field", "field of fewshot_config", str(name), known, steps, True)
+            scene.refuse_unknown("unknown-field", "fewshot_config field", str(name), known, steps, True)
 
 
 def check_kinds(scene: Scene) -> None:
-    """Values are of the kind that lm-eval handles, and numbers in their range."""
+    """Values have the types that lm-eval handles, and numbers are in range."""
     for name, (kinds, words) in KINDS.items():
         value = scene.config.get(name)
         is_right = isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
         if value is not None and not is_right and not isinstance(value, Function):
-            scene.report("wrong-type", f"'{name}' takes {words}, not {value!r:.60}.", name)
+            scene.report("wrong-type", f"'{name}' must be {words}, not {value!r:.60}.", name)
     for name, least in (("num_fewshot", 0), ("repeats", 1)):
         value = scene.config.get(name)
         if isinstance(value, int) and value < least:
-            scene.report("bad-value", f"'{name}' is {value}; the least is {least}.", name)
+            scene.report("bad-value", f"'{name}' is {value}; the minimum is {least}.", name)
 
 
 def check_choice_of_names(scene: Scene) -> None:
-    """``output_type`` and the sampler are ones that lm-eval has."""
+    """lm-eval has this ``output_type`` and this sampler."""
     output_type = scene.config.get("output_type")
     known = scene.vocabulary.output_types
     if output_type is not None and output_type not in known:
@@ -71,7 +71,7 @@ def check_choice_of_names(scene: Scene) -> None:
 
 
 def check_generation(scene: Scene) -> None:
-    """``generation_kwargs`` says where to stop, and holds only what some backend takes."""
+    """``generation_kwargs`` says where to stop, and contains only settings that some backend has."""
     settings = scene.config.get("generation_kwargs")
     if not isinstance(settings, dict):
         return
@@ -80,12 +80,12 @@ def check_generation(scene: Scene) -> None:
         scene.report("unused-field", text, "generation_kwargs", of_key=True)
         return
     if "until" not in settings:
-        text = "'generation_kwargs' has no 'until': text is cut at fewshot_delimiter (two line ends)."
+        text = "'generation_kwargs' has no 'until': text is cut at fewshot_delimiter (two newlines)."
         scene.report("missing-until", text, "generation_kwargs", of_key=True)
     for name in settings:
         if name in scene.vocabulary.generation_keys:
             continue
         hint = did_you_mean(str(name), scene.vocabulary.generation_keys)
-        text = f"No backend is known to take the generation setting '{name}'. {hint}"
+        text = f"No known backend has a generation setting '{name}'. {hint}"
         level: Level = "error" if hint else "warning"
         scene.report("unknown-generation-key", text, "generation_kwargs", str(name), of_key=True, level=level)

@@ -1,4 +1,4 @@
-"""What a check reports: a finding with its rule, its weight and its place."""
+"""What a check reports: findings, each with its rule, level and place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of finding: the weight that it usually has, and what it says in general."""
+    """A kind of finding: its usual level and a general description."""
 
     level: Level
     summary: str
@@ -29,22 +29,22 @@ class Rule:
 
 RULES = {
     "syntax-error": Rule("error", "The file is not YAML that lm-eval can read."),
-    "duplicate-key": Rule("warning", "A key stands twice; YAML keeps only the last one."),
+    "duplicate-key": Rule("warning", "A key appears twice; YAML keeps only the last value."),
     "unknown-field": Rule("error", "A field that lm-eval does not know."),
-    "wrong-type": Rule("error", "A field holds another kind of value than it should."),
-    "bad-value": Rule("error", "A number is out of its range."),
+    "wrong-type": Rule("error", "A field has a value of the wrong type."),
+    "bad-value": Rule("error", "A number is out of range."),
     "missing-include": Rule("error", "An included file does not exist."),
     "include-cycle": Rule("error", "A file includes itself, or is included twice."),
-    "missing-field": Rule("error", "A field that is needed is not there."),
-    "missing-split": Rule("error", "No split is named to evaluate on."),
+    "missing-field": Rule("error", "A required field is missing."),
+    "missing-split": Rule("error", "There is no split to evaluate."),
     "unknown-split": Rule("error", "A split that the data does not have."),
     "unknown-metric": Rule("error", "A metric that lm-eval does not know."),
     "unknown-aggregation": Rule("error", "An aggregation that lm-eval does not know."),
     "unknown-filter": Rule("error", "A filter that lm-eval does not know."),
     "unknown-sampler": Rule("error", "A few-shot sampler that lm-eval does not know."),
     "unknown-output-type": Rule("error", "An output type that lm-eval does not know."),
-    "unknown-argument": Rule("error", "An argument that the metric or filter does not take."),
-    "missing-argument": Rule("error", "An argument that the filter needs is not there."),
+    "unknown-argument": Rule("error", "An argument that the metric or filter does not have."),
+    "missing-argument": Rule("error", "A required argument of the filter is missing."),
     "bad-pattern": Rule("error", "A regular expression that does not compile."),
     "missing-until": Rule("warning", "Nothing says where generated text ends."),
     "unknown-generation-key": Rule("error", "A generation setting that no backend knows."),
@@ -55,30 +55,32 @@ RULES = {
     "group-cycle": Rule("error", "A group contains itself."),
     "data-not-found": Rule("error", "A data file that the task names does not exist."),
     "data-unreadable": Rule("error", "A data file is damaged."),
-    "data-elsewhere": Rule("note", "No rows here, so templates were checked for their syntax only."),
+    "data-elsewhere": Rule("note", "There are no rows, so only the syntax of templates was checked."),
     "template-syntax": Rule("error", "A Jinja template that does not parse."),
     "undefined-column": Rule("error", "A template uses a column that the data does not have."),
     "template-error": Rule("error", "A template fails on a real row."),
-    "choices-not-list": Rule("error", "doc_to_choice does not give a list of texts."),
+    "choices-not-list": Rule("error", "doc_to_choice does not produce a list of strings."),
     "too-few-choices": Rule("error", "There are fewer than two choices."),
-    "equal-choices": Rule("error", "Two choices are the same text."),
+    "equal-choices": Rule("error", "Two choices are equal."),
     "empty-choice": Rule("error", "A choice is empty."),
-    "target-out-of-range": Rule("error", "The target is no index into the choices."),
-    "target-not-in-choices": Rule("error", "The target is none of the choices."),
+    "target-out-of-range": Rule("error", "The target is not an index into the choices."),
+    "target-not-in-choices": Rule("error", "The target is not one of the choices."),
     "empty-prompt": Rule("error", "The prompt is empty."),
-    "fewshot-is-test": Rule("warning", "Examples are drawn from the split that is evaluated."),
+    "fewshot-is-test": Rule("warning", "Few-shot examples come from the split that is evaluated."),
     "fewshot-in-test": Rule("warning", "Rows of the few-shot split are also evaluated."),
-    "fewshot-split-missing": Rule("warning", "Examples are asked for, and no split is named for them."),
+    "fewshot-split-missing": Rule(
+        "warning", "Few-shot examples are requested, but no split for them is named."
+    ),
     "run-together": Rule("warning", "Prompt and answer are joined without a space."),
     "doubled-space": Rule(
-        "warning", "Prompt and answer are joined by two spaces, which are other tokens than one."
+        "warning", "Prompt and answer are joined by two spaces, which are tokenized differently from one."
     ),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, and where."""
+    """One problem and its place."""
 
     rule: str
     level: Level
@@ -88,7 +90,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one file (and the files that it includes).
+    """The findings in one file and the files that it includes.
 
     Attributes:
         target: the file.
@@ -103,13 +105,13 @@ class Report:
 
 
 class Findings:
-    """Collects the findings of one file; the same one is kept once."""
+    """Collects the findings of one file; duplicates are dropped."""
 
     def __init__(self) -> None:
         self._found: dict[Finding, None] = {}
 
     def add(self, rule: str, message: str, place: Place, level: Level | None = None) -> None:
-        """Keep a finding. ``level``: where this case weighs otherwise than its rule does in general."""
+        """Add a finding. ``level`` overrides the usual level of its rule."""
         self._found[
             Finding(rule, level or RULES[rule].level, " ".join(message.splitlines()).strip(), place)
         ] = None
@@ -122,5 +124,5 @@ class Findings:
 
 
 def gather_distinct(reports: Iterable[Report]) -> list[Finding]:
-    """The findings of several reports; what stands in an included file comes once."""
+    """The findings of several reports; those in files that several tasks include appear only once."""
     return list(dict.fromkeys(finding for report in reports for finding in report.findings))

@@ -10,21 +10,21 @@ from typing import Any
 from gptalt_eval.validation.findings import RULES, Finding, Level, Report, gather_distinct
 
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
-MOST_UNTRIED = 5  # notes that say no more than that data is on the hub
+MAX_UNTRIED = 5  # notes which only say that there are no rows; more than these become one line
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def format_text(reports: Sequence[Report]) -> str:
-    """One line a finding, one for each clean file, and a last one with the counts."""
+    """One line per finding, one for each file without findings, and a last one with the counts."""
     findings = gather_distinct(reports)
     untried = [finding for finding in findings if finding.rule == "data-elsewhere"]
-    is_many = len(untried) > MOST_UNTRIED
+    is_many = len(untried) > MAX_UNTRIED
     lines = [
         format_finding(finding) for finding in findings if not (is_many and finding.rule == "data-elsewhere")
     ]
-    lines += [f"{show_path(report.target)}: no faults found" for report in reports if not report.findings]
+    lines += [f"{show_path(report.target)}: no problems found" for report in reports if not report.findings]
     if is_many:
-        lines.append(f"{len(untried)} files: templates checked for their syntax only, as no rows are here")
+        lines.append(f"{len(untried)} files: there are no rows, so only the syntax of templates was checked")
     return "\n".join([*lines, format_counts(reports)])
 
 
@@ -98,14 +98,14 @@ def make_result(finding: Finding, rule_index: int) -> dict[str, Any]:
 
 
 def make_uri(file: Path) -> str:
-    """The file relative to where the program runs, as code hosts want it, with every odd sign escaped."""
+    """The file relative to the working directory, as code hosts expect it, percent-encoded."""
     from urllib.parse import quote
 
     return quote(Path(show_path(file, shorter=False)).as_posix())
 
 
 def show_path(file: Path, shorter: bool = True) -> str:
-    """The file relative to where the program runs; the path as given where that is ``shorter``."""
+    """The file relative to the working directory; with ``shorter``, as given if that is shorter."""
     try:
         relative = os.path.relpath(file)
     except ValueError:  # another drive, on Windows

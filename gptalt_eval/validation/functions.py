@@ -1,4 +1,4 @@
-"""Every ``!function`` of a definition: does what it names exist?"""
+"""Whether the functions exist that a definition names with ``!function``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gptalt_eval.validation.yamlmap import Steps
 
 
 def check_functions(scene: Scene) -> None:
-    """Every ``!function`` has a module, beside the YAML or installed, that defines it."""
+    """Every ``!function`` is defined by a module that is next to the YAML file or installed."""
     for steps, function in walk_functions(scene.definition.config, ()):
         module_name, _, name = function.name.rpartition(".")
         if not module_name:
@@ -24,10 +24,10 @@ def check_functions(scene: Scene) -> None:
         scene.modules[module_name] = module
         if module is None:
             hint = did_you_mean(module_name, list_modules(function.file.parent))
-            where = f"neither beside {function.file.name} nor installed"
+            where = f"neither next to {function.file.name} nor installed"
             scene.report("missing-module", f"There is no module '{module_name}', {where}. {hint}", *steps)
         elif not module.is_open and name not in module.names:
-            text = f"{module.file.name if module.file else module_name} defines no '{name}'."
+            text = f"{module.file.name if module.file else module_name} does not define '{name}'."
             scene.report("missing-function", f"{text} {did_you_mean(name, module.names)}", *steps)
 
 
@@ -36,7 +36,7 @@ def list_modules(folder: Path) -> list[str]:
 
 
 def walk_functions(value: Any, steps: Steps, depth: int = 0) -> Iterator[tuple[Steps, Function]]:
-    """The functions inside a value. What an alias repeats without end is left at some depth."""
+    """The functions inside a value, down to some depth, since aliases can make it infinite."""
     if isinstance(value, Function):
         yield steps, value
     if depth > 12 or not isinstance(value, (dict, list)):

@@ -1,4 +1,4 @@
-"""Groups: members that exist, no circles, known fields."""
+"""Groups: their members exist, they are not cyclic, their fields are known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gptalt_eval.planning.index import TaskEntry, load_task_yaml, read_task_fold
 from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.yamlmap import Steps
 
-#: A member with one of these is meant as a task of its own, not as the name of another.
+#: A member with one of these defines a task itself; its name need not exist.
 WHOLE_TASK = {"dataset_path", "custom_dataset", "class", "doc_to_text", "include"}
-MOST_HINTS = 10  # a look through 14,000 names takes a twentieth of a second
+MAX_HINTS = 10  # searching 14,000 names takes a twentieth of a second
 
 
 class Neighbourhood:
-    """The tasks that a group's members can be: those beside it, and those of the catalog.
+    """The tasks that can be a group's members: those in its folder, and those of the catalog.
 
     Args:
         catalog: the core's, the plugins' and lm-eval's tasks.
@@ -38,23 +38,19 @@ class Neighbourhood:
         return self.list_beside(folder).get(name) or self.installed.get(name)
 
     def list_beside(self, folder: Path) -> Mapping[str, TaskEntry]:
-        """The tasks in the group's own folder; those of lm-eval's are known already."""
+        """The tasks in the group's own folder; empty if the catalog already knows them."""
         if folder not in self._folders:
             is_known = any(entry.file and entry.file.parent == folder for entry in self.installed.values())
             self._folders[folder] = {} if is_known else read_task_folder(folder)
         return self._folders[folder]
 
     def suggest(self, scene: Scene, name: str, folder: Path) -> str:
-        """The nearest names; nothing any more after the first few of a file."""
+        """A hint with the nearest names; empty after the first few of a file."""
         unknown = sum(finding.rule == "unknown-member" for finding in scene.findings.sorted())
-        return (
-            did_you_mean(name, [*self.list_beside(folder), *self.installed]) if unknown < MOST_HINTS else ""
-        )
+        return did_you_mean(name, [*self.list_beside(folder), *self.installed]) if unknown < MAX_HINTS else ""
 
-    def find_circle(
-        self, name: str, folder: Path, entry: TaskEntry, path: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """The way from a member back to the group ``name``, or nothing."""
+    def find_cycle(self, name: str, folder: Path, entry: TaskEntry, path: tuple[str, ...]) -> tuple[str, ...]:
+        """The path from a member back to the group ``name``; empty if there is none."""
         if entry.name == name:
             return (*path, name)
         if entry.kind != "group" or entry.file is None or entry.name in path:
@@ -65,23 +61,23 @@ class Neighbourhood:
             return ()
         for child in children:
             found = self.find(child.name, folder)
-            way = self.find_circle(name, folder, found, (*path, entry.name)) if found else ()
-            if way:
-                return way
+            cycle = self.find_cycle(name, folder, found, (*path, entry.name)) if found else ()
+            if cycle:
+                return cycle
         return ()
 
 
 def check_group(scene: Scene, neighbourhood: Neighbourhood) -> None:
-    """A group's fields, its members and how their scores are put together."""
+    """A group's fields, its members, and how their scores are aggregated."""
     known = (*scene.vocabulary.group_fields, *scene.vocabulary.task_fields)
     for name in scene.config:
         if name not in known:
-            scene.refuse_unknown("unknown-field", "field of a group", name, known, (name,), True)
+            scene.refuse_unknown("unknown-field", "group field", name, known, (name,), True)
     members = scene.config.get("task")
     if members is None:
         scene.report("missing-field", "This group has no 'task' list of members.", "group", of_key=True)
     elif isinstance(members, str):
-        text = "lm-eval takes a group's members from a list only: write '- ' before each."
+        text = "A group's members must be a list: write '- ' before each."
         scene.report("wrong-type", text, "task")
     check_members(scene, neighbourhood, scene.config, ("task",), set(scene.config))
     check_aggregates(scene, scene.config.get("aggregate_metric_list"), ("aggregate_metric_list",))
@@ -90,7 +86,7 @@ def check_group(scene: Scene, neighbourhood: Neighbourhood) -> None:
 def check_members(
     scene: Scene, neighbourhood: Neighbourhood, group: Mapping[str, Any], steps: Steps, overrides: set[str]
 ) -> None:
-    """Members exist, or are whole tasks of their own."""
+    """Members exist, or define tasks themselves."""
     members = group.get("task")
     if len(steps) > 20:
         return
@@ -99,7 +95,7 @@ def check_members(
         if isinstance(member, str):
             check_member(scene, neighbourhood, member, at, overrides)
         elif not isinstance(member, dict):
-            scene.report("wrong-type", f"A member is a name or a mapping, not {member!r:.60}.", *at)
+            scene.report("wrong-type", f"A member must be a name or a mapping, not {member!r:.60}.", *at)
         elif "group" in member:
             check_subgroup(scene, neighbourhood, member, at, overrides)
         elif isinstance(member.get("task"), str):
@@ -139,9 +135,9 @@ def check_member(
             hint = neighbourhood.suggest(scene, name, folder)
             scene.report("unknown-member", f"There is no task '{name}'. {hint}", *at)
     else:
-        circle = neighbourhood.find_circle(own, folder, entry, (own,))
-        if circle:
-            text = f"The group '{own}' contains itself: {' > '.join(circle)}."
+        cycle = neighbourhood.find_cycle(own, folder, entry, (own,))
+        if cycle:
+            text = f"The group '{own}' contains itself: {' > '.join(cycle)}."
             scene.report("group-cycle", text, *at)
 
 
@@ -149,28 +145,28 @@ def check_overrides(scene: Scene, member: Mapping[Any, Any], at: Steps) -> None:
     known = [name for name in scene.vocabulary.task_fields if name != "include"]
     for name in map(str, member):
         if name == "include":
-            text = "lm-eval includes nothing inside a member: give this task a file of its own."
+            text = "lm-eval does not process 'include' inside a member: define this task in its own file."
             scene.report("unknown-field", text, *at, name, of_key=True)
         elif name not in known:
-            scene.refuse_unknown("unknown-field", "field of a task", name, known, (*at, name), True)
+            scene.refuse_unknown("unknown-field", "task field", name, known, (*at, name), True)
 
 
 def check_aggregates(scene: Scene, value: Any, steps: Steps) -> None:
     for at, entry in list_entries(value, steps):
         if not isinstance(entry, dict):
-            scene.report("wrong-type", "This takes mappings such as 'metric: acc'.", *at)
+            scene.report("wrong-type", "An entry must be a mapping such as 'metric: acc'.", *at)
             continue
         known = scene.vocabulary.aggregate_fields
         for name in map(str, entry):
             if name not in known:
                 scene.refuse_unknown(
-                    "unknown-field", "field of aggregate_metric_list", name, known, (*at, name), True
+                    "unknown-field", "aggregate_metric_list field", name, known, (*at, name), True
                 )
         if "metric" not in entry:
             scene.report("missing-field", "This entry has no 'metric'.", *at)
         aggregation = entry.get("aggregation", "mean")
         if isinstance(aggregation, str) and aggregation != "mean":
-            text = f"Groups aggregate by 'mean' or a !function, not '{aggregation}'."
+            text = f"A group's aggregation must be 'mean' or a !function, not '{aggregation}'."
             scene.report("unknown-aggregation", text, *at, "aggregation")
 
 

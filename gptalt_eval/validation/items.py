@@ -1,4 +1,4 @@
-"""Do prompt, choices and target fit together? Asked of rows that were rendered."""
+"""Whether prompt, choices and target of rendered rows fit together."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ UNSPACED = (
 
 @dataclass(frozen=True)
 class Item:
-    """One row as the model would meet it; None where a function makes it.
+    """One row as the model would see it; what a function makes is None.
 
     Attributes:
-        row: the row's number, from 1; 0 where the values stand in the YAML itself.
-        text: the prompt, or an index where every choice is a prompt of its own.
+        row: the row's number, from 1; 0 if the values are in the YAML itself.
+        text: the prompt, or an index if every choice is its own prompt.
         choices: the choices, if the task has any.
         target: an index, a text, or a list of either.
         prefix: ``gen_prefix``, with which the answer begins.
-        origin: what the rows are called.
+        origin: what messages call the rows.
     """
 
     row: int
@@ -38,12 +38,12 @@ class Item:
 
 
 def check_choices(scene: Scene, items: list[Item]) -> None:
-    """Two choices or more, all of them texts, none empty, no two the same."""
+    """There are at least two choices, all of them strings, none empty, no two equal."""
     is_scored = scene.config.get("output_type") == "multiple_choice"
     items = [item for item in items if item.choices is not None]
     wrong = [item for item in items if not is_text_list(item.choices)]
     for item in wrong[:1]:
-        text = f"Choices must be a list of texts, not {item.choices!r:.80}{say_row(item)}."
+        text = f"Choices must be a list of strings, not {item.choices!r:.80}{describe_row(item)}."
         if isinstance(item.choices, list) and any(isinstance(choice, bool) for choice in item.choices):
             text += " YAML reads yes, no, on and off as true and false: quote them."
         scene.report("choices-not-list", text, "doc_to_choice")
@@ -61,24 +61,24 @@ def is_text_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(choice, str) for choice in value)
 
 
-def say_row(item: Item) -> str:
+def describe_row(item: Item) -> str:
     return f" (row {item.row} of {item.origin})" if item.row else ""
 
 
 def report_items(scene: Scene, rule: str, words: str, found: list[Item], looked_at: list[Item]) -> None:
-    """An error where every row shows it, for then the task is at fault; else a warning about the data."""
+    """An error if every row has the problem, because then it is the task's; else a warning about the data."""
     if not found:
         return
     every = len(found) == len(looked_at)
     level: Level = "error" if every else "warning"
-    count = f"; {len(found)} of {len(looked_at)} rows" if len(looked_at) > 1 else ""
+    count = f" ({len(found)} of {len(looked_at)} rows)" if len(looked_at) > 1 else ""
     where = f"row {found[0].row} of {found[0].origin}" if found[0].row else "this task"
     text = f"In {where} {words.format(found[0])}{count}."
     scene.report(rule, text[:300], "doc_to_text" if rule == "empty-prompt" else "doc_to_choice", level=level)
 
 
 def check_targets(scene: Scene, items: list[Item]) -> None:
-    """The target is an index into the choices or one of them. Only the first fault of a kind is reported."""
+    """The target is an index into the choices or one of them. Only the first problem of each kind counts."""
     output_type = scene.config.get("output_type", "generate_until")
     if output_type not in ("multiple_choice", "generate_until"):
         return
@@ -99,7 +99,7 @@ def judge_target(scene: Scene, gold: Any, choices: list[str]) -> str | None:
     if isinstance(gold, int):
         return None if 0 <= gold < len(choices) else "target-out-of-range"
     if scene.config.get("process_results") is not None:
-        return None  # its own function makes what it likes of the target
+        return None  # process_results can do anything with the target
     if isinstance(gold, str):
         generates = scene.config.get("output_type", "generate_until") == "generate_until"
         return "target-not-in-choices" if generates or gold not in choices else None
@@ -109,28 +109,28 @@ def judge_target(scene: Scene, gold: Any, choices: list[str]) -> str | None:
 def describe_target(gold: Any, item: Item) -> str:
     count = len(item.choices)
     if isinstance(gold, int):
-        return f"The target is {gold}{say_row(item)}; the choices are numbered 0 to {count - 1}."
+        return f"The target is {gold}{describe_row(item)}; the choices are numbered 0 to {count - 1}."
     if isinstance(gold, str):
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
         hint = did_you_mean(gold, item.choices)
         if len(gold.strip()) == 1 and gold.strip().upper() in letters[:count]:
-            hint = f"A letter can be made an index: {{{{ '{letters[:count]}'.index(...) }}}}."
+            hint = f"To turn a letter into an index: {{{{ '{letters[:count]}'.index(...) }}}}."
         if gold in item.choices:
-            hint = "With generated text and doc_to_choice, the target is the index of a choice."
-        return f"The target {gold!r:.60}{say_row(item)} is none of {item.choices!r:.120}. {hint}"
-    return f"The target is {gold!r:.60}{say_row(item)}, neither an index nor one of the choices."
+            hint = "With generated text and doc_to_choice, the target must be the index of a choice."
+        return f"The target {gold!r:.60}{describe_row(item)} is not one of {item.choices!r:.120}. {hint}"
+    return f"The target is {gold!r:.60}{describe_row(item)}, neither an index nor one of the choices."
 
 
 def check_prompts(scene: Scene, items: list[Item]) -> None:
     field = scene.config.get("doc_to_text")
-    if isinstance(field, str) and field.strip():  # an empty template is meant: no context
+    if isinstance(field, str) and field.strip():  # an empty template is intended: no context
         rendered = [item for item in items if isinstance(item.text, str)]
         empty = [item for item in rendered if not item.text.strip()]
         report_items(scene, "empty-prompt", "the prompt is empty", empty, rendered)
 
 
 def check_joins(scene: Scene, items: list[Item]) -> None:
-    """One space where prompt and answer meet, in scripts that put spaces between words."""
+    """Prompt and answer are joined by one space, in scripts that put spaces between words."""
     delimiter = scene.config.get("target_delimiter", " ")
     output_type = scene.config.get("output_type", "generate_until")
     shows_answers = output_type != "generate_until" or bool(scene.config.get("num_fewshot"))
@@ -152,7 +152,7 @@ def check_joins(scene: Scene, items: list[Item]) -> None:
 
 
 def list_joins(item: Item) -> Iterable[tuple[str, str]]:
-    """The (what stands before, what stands after) of the delimiter; an empty text where it is not known."""
+    """(text before, text after) the delimiter; an empty string if unknown."""
     if isinstance(item.text, int) and is_text_list(item.choices):
         return [(choice, item.target if isinstance(item.target, str) else "") for choice in item.choices]
     left = item.prefix or (item.text if isinstance(item.text, str) else "")
@@ -178,6 +178,6 @@ def is_unspaced(character: str) -> bool:
 
 
 def is_doubled(left: str, delimiter: str, right: str) -> bool:
-    """Two spaces in a row, at whichever seam."""
+    """Whether there are two spaces before or after the delimiter."""
     first = left.endswith(" ") and (delimiter or right).startswith(" ")
     return (bool(left) and first) or (delimiter.endswith(" ") and right.startswith(" "))

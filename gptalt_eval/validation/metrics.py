@@ -1,4 +1,4 @@
-"""``metric_list`` and ``filter_list``: known names, and arguments that they take."""
+"""``metric_list`` and ``filter_list``: known names and arguments."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ METRIC_FIELDS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")
 
 
 def check_filters(scene: Scene) -> None:
-    """Each filter has a name, known steps, and arguments that these take."""
+    """Each filter has a name and known steps, and these have the given arguments."""
     filters = scene.config.get("filter_list")
     for index, entry in enumerate(filters if isinstance(filters, list) else ()):
         steps: Steps = ("filter_list", index)
         if not isinstance(entry, dict):
-            scene.report("wrong-type", "A filter is a mapping with 'name:' and 'filter:'.", *steps)
+            scene.report("wrong-type", "A filter must be a mapping with 'name:' and 'filter:'.", *steps)
             continue
         for name in ("name", "filter"):
             if name not in entry:
@@ -31,11 +31,11 @@ def check_filters(scene: Scene) -> None:
             if name not in ("name", "filter"):
                 known = ("name", "filter")
                 at = (*steps, str(name))
-                scene.refuse_unknown("unknown-field", "field of a filter", str(name), known, at, True)
+                scene.refuse_unknown("unknown-field", "filter field", str(name), known, at, True)
         parts = entry.get("filter")
         if parts is not None and not isinstance(parts, list):
             scene.report(
-                "wrong-type", "'filter' takes a list of steps, each with 'function:'.", *steps, "filter"
+                "wrong-type", "'filter' must be a list of steps, each with 'function:'.", *steps, "filter"
             )
             continue
         for number, part in enumerate(parts or ()):
@@ -44,11 +44,11 @@ def check_filters(scene: Scene) -> None:
 
 def check_filter_step(scene: Scene, part: Any, steps: Steps) -> None:
     if not isinstance(part, dict) or "function" not in part:
-        scene.report("missing-field", "This step of a filter has no 'function'.", *steps)
+        scene.report("missing-field", "This filter step has no 'function'.", *steps)
         return
     name = part["function"]
     if isinstance(name, Function):
-        signature = scene.sign(name)
+        signature = scene.find_signature(name)
     elif name in scene.vocabulary.filters:
         signature = scene.vocabulary.filters[name]
     else:
@@ -60,15 +60,13 @@ def check_filter_step(scene: Scene, part: Any, steps: Steps) -> None:
     label = name.name if isinstance(name, Function) else name
     for key in given:
         if key not in signature.names and not signature.is_open:
-            hint = (
-                did_you_mean(key, signature.names) or f"It takes: {', '.join(signature.names) or 'nothing'}."
-            )
-            scene.report(
-                "unknown-argument", f"The filter '{label}' takes no '{key}'. {hint}", *steps, key, of_key=True
-            )
+            arguments = f"Its arguments are: {', '.join(signature.names)}."
+            hint = did_you_mean(key, signature.names) or (arguments if signature.names else "It has none.")
+            text = f"The filter '{label}' has no argument '{key}'. {hint}"
+            scene.report("unknown-argument", text, *steps, key, of_key=True)
     for key in signature.required:
         if key not in given:
-            scene.report("missing-argument", f"The filter '{label}' needs '{key}'.", *steps)
+            scene.report("missing-argument", f"The filter '{label}' needs the argument '{key}'.", *steps)
     pattern = part.get("regex_pattern")
     if isinstance(pattern, str):
         try:
@@ -78,12 +76,12 @@ def check_filter_step(scene: Scene, part: Any, steps: Steps) -> None:
 
 
 def check_metrics(scene: Scene) -> None:
-    """Each metric is known, can be aggregated, and is given only what it takes."""
+    """Each metric is known, has an aggregation, and gets only arguments that it has."""
     metrics = scene.config.get("metric_list")
     for index, entry in enumerate(metrics if isinstance(metrics, list) else ()):
         steps: Steps = ("metric_list", index)
         if not isinstance(entry, dict):
-            scene.report("wrong-type", "A metric is a mapping such as 'metric: acc'.", *steps)
+            scene.report("wrong-type", "A metric must be a mapping such as 'metric: acc'.", *steps)
             continue
         if "metric" not in entry:
             scene.report("missing-field", "This entry has no 'metric'.", *steps)
@@ -99,13 +97,13 @@ def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
     if not is_ours and name not in known:
         close = nearest(str(name), known)
         hint = did_you_mean(str(name), known)
-        if not close:  # lm-eval goes on to ask the `evaluate` library, which needs the network
-            hint = "lm-eval will look for it in the 'evaluate' library: say so with 'hf_evaluate: true'."
+        if not close:  # lm-eval then asks the `evaluate` library, which needs the network
+            hint = "lm-eval will search the 'evaluate' library; if you want that, add 'hf_evaluate: true'."
         text = f"There is no metric '{name}'. {hint}"
         scene.report("unknown-metric", text, *steps, "metric", level="error" if close else "warning")
     check_aggregation(scene, entry, steps)
     if isinstance(name, Function):
-        signature = scene.sign(name)
+        signature = scene.find_signature(name)
     else:
         signature = scene.vocabulary.metrics.get(str(name), OPEN)
     if entry.get("hf_evaluate") is True:
@@ -124,7 +122,7 @@ def check_aggregation(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> N
         name = str(entry["metric"])
         is_known = name in scene.vocabulary.metrics or name in scene.list_registered("register_metric")
         if name not in scene.vocabulary.default_aggregations and (is_known or is_computed(scene, entry)):
-            text = f"The metric '{name}' has no aggregation of its own: add 'aggregation: mean'."
+            text = f"The metric '{name}' has no default aggregation: add 'aggregation: mean'."
             scene.report("missing-field", text, *steps)
 
 
@@ -135,9 +133,9 @@ def is_computed(scene: Scene, entry: Mapping[Any, Any]) -> bool:
 def check_metric_arguments(
     scene: Scene, label: str, signature: Signature, entry: Mapping[Any, Any], steps: Steps
 ) -> None:
-    """Further keys of a metric's entry are arguments: named ones that nobody takes are reported.
+    """Other keys of a metric's entry are arguments; those that the metric does not have are reported.
 
-    Only metrics of generated text are called with them, so elsewhere they have no effect.
+    Only metrics of generated text are called with arguments, so elsewhere they have no effect.
     """
     is_generated = scene.config.get("output_type", "generate_until") == "generate_until"
     is_called = is_generated and scene.config.get("process_results") is None
@@ -145,16 +143,16 @@ def check_metric_arguments(
         misspelt = nearest(key, METRIC_FIELDS, 1)
         takes = (*signature.names, *METRIC_FIELDS)
         if misspelt:
-            text = f"There is no field of a metric '{key}'. {did_you_mean(key, METRIC_FIELDS)}"
+            text = f"There is no metric field '{key}'. {did_you_mean(key, METRIC_FIELDS)}"
             crashes = is_called and "predictions" in signature.names
-            level: Level = "error" if crashes else "warning"  # else lm-eval goes on without it
+            level: Level = "error" if crashes else "warning"  # else lm-eval ignores it
             scene.report("unknown-field", text, *steps, key, of_key=True, level=level)
         elif is_called and signature.names and key not in signature.names and not signature.is_open:
             crashes = "predictions" in signature.names
             effect = "lm-eval fails on it" if crashes else "it has no effect"
-            text = f"The metric '{label}' takes no '{key}': {effect}. {did_you_mean(key, takes)}"
+            text = f"The metric '{label}' has no argument '{key}': {effect}. {did_you_mean(key, takes)}"
             level = "error" if crashes else "warning"
             scene.report("unknown-argument", text, *steps, key, of_key=True, level=level)
         elif not is_called and label:
-            text = f"'{key}' has no effect: with this task, metrics are not called with arguments."
+            text = f"'{key}' has no effect: in this task, metrics are called without arguments."
             scene.report("unused-field", text, *steps, key, of_key=True, level="note")

@@ -1,4 +1,4 @@
-"""A task's templates tried on rows: do they parse, and do they find their columns?"""
+"""A task's templates, tried on rows: whether they parse and find their columns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gptalt_eval.validation.rendering import Fault, Renderer, RenderError, is_fu
 from gptalt_eval.validation.rows import Rows
 from gptalt_eval.validation.scene import Scene
 
-MOST_RENDERED = 100
+MAX_RENDERED = 100
 TEMPLATES = ("doc_to_text", "doc_to_choice", "doc_to_target")
 OTHER_TEMPLATES = ("description", "gen_prefix")
 
 
 def check_templates(scene: Scene, renderer: Renderer, rows: Rows | None) -> None:
-    """Templates parse, find their columns, and give prompts that can be scored."""
+    """Templates parse, find their columns, and produce prompts that can be scored."""
     broken = set(check_syntax(scene, renderer))
     usable = rows if rows is not None and rows.are_ready else None
     if usable is None:
@@ -46,12 +46,14 @@ def check_syntax(scene: Scene, renderer: Renderer) -> Iterator[tuple[str, ...]]:
         fault = renderer.find_syntax_fault(text) if isinstance(text, str) else None
         if fault:
             place = place_in_template(scene.definition, steps, fault)
-            scene.findings.add(fault.rule, f"'{steps[-1]}' is no Jinja template: {fault.message}", place)
+            scene.findings.add(
+                fault.rule, f"'{steps[-1]}' is not a valid Jinja template: {fault.message}", place
+            )
             yield steps
 
 
 def make_static_item(scene: Scene) -> Item:
-    """What can be told without a row: choices and targets that the YAML spells out, a prompt's last words."""
+    """What is known without rows: choices and targets in the YAML itself, and the end of the prompt."""
     config = scene.config
     choices = config.get("doc_to_choice")
     choices = list(choices.values()) if isinstance(choices, dict) else choices
@@ -68,9 +70,9 @@ def make_static_item(scene: Scene) -> Item:
 
 
 def render_rows(scene: Scene, renderer: Renderer, rows: Rows, broken: set[tuple[str, ...]]) -> Iterator[Item]:
-    """The first rows rendered; the first failure of each template is reported."""
+    """Render the first rows; the first failure of each template is reported."""
     failed = {steps[0] for steps in broken}
-    for number, row in enumerate(rows.scored[:MOST_RENDERED], 1):
+    for number, row in enumerate(rows.scored[:MAX_RENDERED], 1):
         values: dict[str, Any] = {}
         for name in (*TEMPLATES, "gen_prefix"):
             field = scene.config.get(name)
@@ -125,20 +127,22 @@ def list_keys(value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def check_literal_columns(scene: Scene, rows: Rows) -> None:
-    """A bare word that is nearly a column: lm-eval would take it for the text itself."""
+    """A bare word that is almost a column's name: lm-eval would use it as the text itself."""
     for name in TEMPLATES:
         field = scene.config.get(name)
         if isinstance(field, str) and field.isidentifier() and field not in rows.columns:
             close = nearest(field, rows.columns, 1)
             if close:
-                text = f"'{name}: {field}' is no column of {rows.origin}. {did_you_mean(field, rows.columns)}"
+                text = (
+                    f"'{name}: {field}' is not a column of {rows.origin}. {did_you_mean(field, rows.columns)}"
+                )
                 scene.report("undefined-column", text, name)
 
 
 def check_fewshot_templates(
     scene: Scene, renderer: Renderer, rows: Rows | None, broken: set[tuple[str, ...]]
 ) -> None:
-    """The examples that ``fewshot_config`` spells out have the columns that the templates want."""
+    """The examples in ``fewshot_config`` have the columns that the templates use."""
     fewshot = scene.config.get("fewshot_config")
     if not isinstance(fewshot, dict):
         return
@@ -166,5 +170,5 @@ def check_fewshot_templates(
 
 def find_template_rows(samples: list[dict[str, Any]], rows: Rows | None) -> list[Mapping[str, Any]]:
     if samples:
-        return list(samples[:MOST_RENDERED])
+        return list(samples[:MAX_RENDERED])
     return list((rows.fewshot or rows.scored)[:3]) if rows else []

@@ -1,4 +1,4 @@
-"""doc_to_text, doc_to_choice and doc_to_target on a row, by the rules of lm-eval's ConfigurableTask."""
+"""Renders doc_to_text, doc_to_choice and doc_to_target by the rules of lm-eval's ConfigurableTask."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MISSING_PART = re.compile(r"has no (?:attribute|element) '?(.+?)'?$")
 
 
 class Placeholder(jinja2.ChainableUndefined):
-    """Stands in for a column that is not there, so that the next one is found as well."""
+    """Takes the place of a missing column, so that the next missing one is found too."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Fault:
 
     Attributes:
         rule: the finding's rule.
-        message: in words.
-        line: the template's line, counted from 1.
-        name: the column it is about, if it is about one.
+        message: the reason.
+        line: the line in the template, from 1.
+        name: the missing column, if that is the reason.
     """
 
     rule: str
@@ -51,21 +51,21 @@ class RenderError(Exception):
 
 
 class Sandbox(SandboxedEnvironment):
-    """Jinja without a way into this process, and without sums that would take a day."""
+    """Jinja without access to this process, and without computations that would take a day."""
 
     intercepted_binops = frozenset(("*", "**"))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = [abs(value) for value in (left, right) if isinstance(value, (int, float))]
         if operator == "**" and max(sizes, default=0) > 1_000:
-            raise OverflowError(f"{left!r:.20} ** {right!r:.20} is not worked out here")
+            raise OverflowError(f"{left!r:.20} ** {right!r:.20} is too large to compute here")
         if operator == "*" and len(sizes) == 1 and sizes[0] > 100_000:
-            raise OverflowError(f"{left!r:.20} * {right!r:.20} is not worked out here")
+            raise OverflowError(f"{left!r:.20} * {right!r:.20} is too large to compute here")
         return super().call_binop(context, operator, left, right)
 
 
 class Renderer:
-    """lm-eval's Jinja environment, sandboxed: a YAML from elsewhere must not reach into this process."""
+    """lm-eval's Jinja environment in a sandbox: a foreign YAML must not access this process."""
 
     def __init__(self) -> None:
         self.environment = Sandbox(
@@ -96,12 +96,12 @@ class Renderer:
             found = UNDEFINED.match(message) or MISSING_PART.search(message)
             name = found[1] if found else ""
             raise RenderError(Fault("undefined-column", message, find_line(error), name)) from error
-        except Exception as error:  # whatever a template does with a row, it is the template's fault
+        except Exception as error:  # any error is the template's fault
             text = f"{type(error).__name__}: {error}"
             raise RenderError(Fault("template-error", text[:200], find_line(error))) from error
 
     def list_missing(self, text: str, row: Row) -> list[Fault]:
-        """All columns that a template wants and a row lacks, found one after the other."""
+        """All columns that a template uses and a row lacks, found one after another."""
         faults: list[Fault] = []
         filled = dict(row)
         while len(faults) < 20:
@@ -120,7 +120,7 @@ class Renderer:
         return faults
 
     def read(self, field: Any, row: Row, columns: tuple[str, ...]) -> Any:
-        """What lm-eval makes of a template field before it looks at its meaning: column, or rendered text."""
+        """A template field's raw value: the column of that name, or the rendered text."""
         if isinstance(field, str):
             return row[field] if field in columns else self.render(field, row)
         return field
@@ -147,7 +147,7 @@ class Renderer:
         """The choices.
 
         Raises:
-            RenderError: as :meth:`render`, or the rendered text is no Python list.
+            RenderError: see :meth:`render`, or the rendered text is not a Python list.
         """
         if isinstance(field, dict):
             return list(field.values())
@@ -172,7 +172,7 @@ def replace_pattern(string: str, pattern: str, repl: str, count: int = 0) -> str
 
 
 def read_digits(text: Any) -> Any:
-    """``"2"`` as 2, as lm-eval reads it; ``"02"`` and ``"²"`` stay as they are."""
+    """``"2"`` as 2, like lm-eval; ``"02"`` and ``"²"`` stay as they are."""
     if not isinstance(text, str) or not text.isdigit():
         return text
     try:
@@ -182,7 +182,7 @@ def read_digits(text: Any) -> Any:
 
 
 def find_line(error: BaseException) -> int:
-    """The template's line in which it failed."""
+    """The line in the template that failed."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == "<template>" and frame.lineno]
     return lines[-1] if lines else 1
@@ -193,7 +193,7 @@ def is_function(field: Any) -> bool:
 
 
 def place_in_template(definition: Definition, steps: tuple[str | int, ...], fault: Fault) -> Place:
-    """Where in the YAML a template's line stands, and the column of the name that it is about."""
+    """The place in the YAML of a template's line, and of the missing column's name in it."""
     document = definition.source(steps)
     node, _ = document.find(steps)
     start, end = node.start_mark, node.end_mark

@@ -1,4 +1,4 @@
-"""Rows to try a task's templates on: real data, a fixture beside the YAML, or the embedded sample."""
+"""Rows for trying a task's templates: real data, a fixture next to the YAML, or the embedded sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gptalt_eval.planning.task_data import LOCAL_BUILDERS
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
 
-MOST_ROWS = 2_000  # of a split: enough to compare splits with, and read in a fraction of a second
+MAX_ROWS = 2_000  # per split: enough for comparing splits, and read in a fraction of a second
 Row = Mapping[str, Any]
 SplitReader = Callable[[str | None], Iterable[Row]]
 
@@ -30,10 +30,10 @@ class Rows:
     """Rows of one task.
 
     Attributes:
-        origin: what to call them in a message.
-        scored: of the split that is evaluated.
-        fewshot: of the split that examples come from; empty where none is named.
-        are_ready: whether templates can be tried on them: not where process_docs would change them first.
+        origin: what messages call them.
+        scored: the rows of the evaluated split.
+        fewshot: the rows of the few-shot split; empty if none is named.
+        are_ready: whether templates can be tried on them: not if process_docs would change them first.
     """
 
     origin: str
@@ -52,7 +52,7 @@ def find_eval_split(config: Mapping[str, Any]) -> str | None:
 
 
 def find_fewshot_split(config: Mapping[str, Any]) -> str | None:
-    """The split that the definition itself names for examples."""
+    """The split that the definition names for few-shot examples."""
     fewshot = config.get("fewshot_config")
     split = fewshot.get("split") if isinstance(fewshot, dict) else None
     split = split or config.get("fewshot_split")
@@ -60,7 +60,7 @@ def find_fewshot_split(config: Mapping[str, Any]) -> str | None:
 
 
 def find_rows(scene: Scene, catalog: Catalog) -> Rows | None:
-    """Rows for a task: its own data files' or the data folder's, else its fixture's, else the sample's."""
+    """Rows for a task: from its data files or the data folder, else its fixture, else the sample."""
     config = scene.config
     try:
         rows = find_real_rows(scene, catalog)
@@ -84,7 +84,9 @@ def find_real_rows(scene: Scene, catalog: Catalog) -> Rows | None:
         return read_data_files(scene, hub)
     if hub.startswith((".", "/", "~")):
         if "\0" not in hub and not Path(hub).expanduser().exists():
-            scene.report("data-not-found", f"There is no {hub} (looked from {Path.cwd()}).", "dataset_path")
+            scene.report(
+                "data-not-found", f"{hub} does not exist (working directory: {Path.cwd()}).", "dataset_path"
+            )
         return None
     dataset = find_dataset(catalog, config)
     if dataset is None:
@@ -122,21 +124,21 @@ def read_sample(scene: Scene, dataset: Dataset) -> Rows | None:
 
 
 def make_rows(scene: Scene, origin: str, read: SplitReader) -> Rows | None:
-    """The rows that ``read(split)`` gives for the scored and the few-shot split; None without any."""
-    scored = tuple(islice(read(find_eval_split(scene.config)), MOST_ROWS))
-    fewshot = tuple(islice(read(find_fewshot_split(scene.config)), MOST_ROWS))
+    """The rows that ``read(split)`` returns for the scored and the few-shot split; None if there are none."""
+    scored = tuple(islice(read(find_eval_split(scene.config)), MAX_ROWS))
+    fewshot = tuple(islice(read(find_fewshot_split(scene.config)), MAX_ROWS))
     ready = scene.config.get("process_docs") is None
     return Rows(origin, fill_columns(scored), fewshot, ready) if scored else None
 
 
 def fill_columns(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Every row with every column, as a table has it."""
+    """Every row with every column, as in a table."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return tuple({**columns, **row} for row in rows)
 
 
 def read_fixture(scene: Scene) -> Rows | None:
-    """``<name>.fixture.jsonl`` beside the YAML: rows as the templates see them, so after process_docs."""
+    """``<name>.fixture.jsonl`` next to the YAML: rows as templates see them, so after process_docs."""
     main = scene.definition.main.file
     file = main.with_name(f"{main.stem}.fixture.jsonl")
     if not file.is_file():
@@ -153,14 +155,14 @@ def read_fixture(scene: Scene) -> Rows | None:
 def split_fixture(
     rows: list[dict[str, Any]], evaluated: str | None, source: str | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows to score and the examples: a row's "split" says which; a row without one is scored."""
+    """The rows to score and the examples, by each row's "split"; rows without one are scored."""
     fewshot = [row for row in rows if source and row.get("split") == source]
     named = [row for row in rows if evaluated and row.get("split") == evaluated]
     return named or [row for row in rows if row not in fewshot] or rows, fewshot
 
 
 def read_data_files(scene: Scene, builder: str) -> Rows | None:
-    """Rows of ``dataset_path: json`` and the like with ``dataset_kwargs: data_files``."""
+    """Rows of ``dataset_path: json`` (or csv, ...) with ``dataset_kwargs: data_files``."""
     settings = scene.config.get("dataset_kwargs")
     files = settings.get("data_files") if isinstance(settings, dict) else None
     if files is None:
@@ -182,12 +184,12 @@ def read_data_files(scene: Scene, builder: str) -> Rows | None:
 
 
 def list_files(scene: Scene, value: Any, settings: Any) -> list[Path]:
-    """The files behind a ``data_files`` value; those that do not exist are reported."""
+    """The files of a ``data_files`` value; missing ones are reported."""
     folder = Path(str(settings.get("data_dir") or ".")).expanduser()
     found: list[Path] = []
     for name in value if isinstance(value, list) else [value]:
         if not isinstance(name, str) or "://" in name or "\0" in name:
-            continue  # fetched when the task runs
+            continue  # downloaded when the task runs
         path = folder / Path(name).expanduser()
         matches = sorted(path.parent.glob(path.name)) if any(sign in name for sign in "*?[") else [path]
         found += [match for match in matches if match.is_file()]
@@ -197,27 +199,27 @@ def list_files(scene: Scene, value: Any, settings: Any) -> list[Path]:
 
 
 def report_absent_file(scene: Scene, path: Path, name: str) -> None:
-    """A name that is wrong is the task's fault; a whole folder that is not here is this machine's."""
+    """An error if the file's name is wrong; a warning if its whole folder is missing on this computer."""
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = did_you_mean(path.name, beside)
     if (scene.definition.main.file.parent / name).is_file():
-        hint = "It lies beside the YAML; paths are taken from the folder you start in."
-    text = f"There is no data file {path} (looked from {Path.cwd()}). {hint}"
+        hint = "It is next to the YAML, but paths are relative to the working directory."
+    text = f"There is no data file {path} (working directory: {Path.cwd()}). {hint}"
     level: Level = "error" if path.parent.is_dir() else "warning"
     scene.report("data-not-found", text, "dataset_kwargs", "data_files", level=level)
 
 
 def check_split_names(scene: Scene, known: list[str], where: str) -> None:
-    """The splits that a task reads are among those that its data has."""
+    """The data has the splits that the task reads."""
     for key in ("test_split", "validation_split", "training_split", "fewshot_split"):
         split = scene.config.get(key)
         if isinstance(split, str) and split not in known:
-            hint = did_you_mean(split, known) or f"There is: {', '.join(known)}."
+            hint = did_you_mean(split, known) or f"Available: {', '.join(known)}."
             scene.report("unknown-split", f"{where} has no split '{split}'. {hint}", key)
 
 
 def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
-    """Rows of a JSON, JSON Lines or CSV file; other formats give none.
+    """Rows of a JSON, JSON Lines or CSV file; none for other formats.
 
     Raises:
         GptaltError: the file is damaged.
@@ -241,10 +243,12 @@ def read_array(path: Path, field: Any) -> Iterator[Row]:
         value = json.loads(path.read_text(encoding="utf-8"))
         rows = value[field] if field else value
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GptaltError(f"{path}: damaged, or not laid out as the task says ({error}).") from error
+        raise GptaltError(
+            f"{path}: damaged, or not in the format that the task describes ({error})."
+        ) from error
     yield from (row for row in rows if isinstance(row, dict))
 
 
 def read_number(value: Any) -> Any:
-    """A CSV cell as the csv builder types it: whole numbers become ints."""
+    """A CSV cell, typed as by the csv builder: integers become int."""
     return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value

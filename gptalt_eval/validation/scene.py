@@ -1,4 +1,4 @@
-"""What every check of a definition is given, and how it reports."""
+"""What every check of a definition needs, and how it reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Scene:
 
     Attributes:
         definition: the task or group.
-        findings: where what is wrong goes.
+        findings: collects the problems.
         vocabulary: the names that lm-eval knows.
         sources: reads Python modules without running them.
     """
@@ -43,17 +43,17 @@ class Scene:
     def refuse_unknown(
         self, rule: str, what: str, name: str, known: Iterable[str], steps: Steps, of_key: bool = False
     ) -> None:
-        """Report a name that is none of the known ones, with the nearest of them."""
+        """Report a name that is not known, with the nearest known ones."""
         names = list(known)
         hint = did_you_mean(name, names) or (f"Known: {', '.join(names)}." if len(names) < 16 else "")
         self.report(rule, f"There is no {what} '{name}'. {hint}", *steps, of_key=of_key)
 
     def list_registered(self, decorator: str) -> set[str]:
-        """What the modules that this definition names register with lm-eval as they are loaded."""
+        """The names that this definition's modules register with lm-eval when they are loaded."""
         modules = [module for module in self.modules.values() if module is not None]
         return {name for module in modules for name in module.registered.get(decorator, ())}
 
-    def sign(self, function: Function) -> Signature:
+    def find_signature(self, function: Function) -> Signature:
         module_name, _, name = function.name.rpartition(".")
         module = self.sources.find(module_name, function.file.parent) if module_name else None
-        return module.sign(name) if module else OPEN
+        return module.find_signature(name) if module else OPEN

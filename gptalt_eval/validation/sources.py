@@ -1,4 +1,4 @@
-"""Python modules read as text: which names they define, and what their functions take. Nothing is run."""
+"""Reads Python modules as text: the names that they define and their functions' arguments. Runs nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Signature:
     """The keyword arguments of a function or class.
 
     Attributes:
-        names: those that it names.
-        required: those of them without a default.
-        is_open: whether it takes any further ones.
+        names: the named ones.
+        required: the named ones without a default.
+        is_open: whether it accepts others too.
     """
 
     names: tuple[str, ...] = ()
@@ -33,8 +33,8 @@ class Module:
 
     Attributes:
         file: where it is; None for one that is compiled or built in.
-        names: what it defines at its top level.
-        is_open: whether it may define more than its text shows (``import *``, ``globals()``).
+        names: the names that it defines at its top level.
+        is_open: whether it can define more than its text shows (``import *``, ``globals()``).
         definitions: its functions and classes.
         registered: decorator name -> the names registered with it (``register_filter`` -> ...).
     """
@@ -45,12 +45,12 @@ class Module:
     definitions: Mapping[str, ast.stmt] = field(default_factory=dict)
     registered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def sign(self, name: str) -> Signature:
-        """What a function or class of this module takes; open where that cannot be told."""
+    def find_signature(self, name: str) -> Signature:
+        """The signature of a function or class of this module; open if it is unknown."""
         node = self.definitions.get(name)
         if isinstance(node, ast.ClassDef):
-            return sign_class(node, self.definitions)
-        return sign_function(node, self.definitions) if isinstance(node, ast.FunctionDef) else OPEN
+            return read_class_signature(node, self.definitions)
+        return read_function_signature(node, self.definitions) if isinstance(node, ast.FunctionDef) else OPEN
 
 
 class Sources:
@@ -60,7 +60,7 @@ class Sources:
         self._modules: dict[Path, Module] = {}
 
     def find(self, name: str, folder: Path) -> Module | None:
-        """The module that ``!function name.x`` in a YAML of ``folder`` means: beside it, else installed."""
+        """The module of ``!function name.x`` in a YAML in ``folder``: from that folder, else installed."""
         if "\0" in name:
             return None
         beside = folder / f"{name.replace('.', '/')}.py"
@@ -99,7 +99,7 @@ def read_module(file: Path) -> Module:
         source = file.read_text(encoding="utf-8")
         tree = ast.parse(source)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return Module(file, is_open=True)  # what cannot be parsed cannot be said to lack a name
+        return Module(file, is_open=True)  # unknown names
     statements = list(walk_top_level(tree.body))
     dynamic = "globals()" in source or "sys.modules[" in source
     stars = any(
@@ -115,7 +115,7 @@ def read_module(file: Path) -> Module:
 
 
 def walk_top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run in the module's own scope: those inside if, try, with and loops too."""
+    """The statements that run in the module's own scope, including those inside if, try, with and loops."""
     for node in body:
         yield node
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -161,8 +161,8 @@ def read_registered_name(call: ast.Call) -> str | None:
     return next((value for value in constants if isinstance(value, str)), None)
 
 
-def sign_function(node: ast.FunctionDef, definitions: Mapping[str, ast.stmt]) -> Signature:
-    """A function's keywords; one that only hands ``**kwargs`` on takes what its callee takes."""
+def read_function_signature(node: ast.FunctionDef, definitions: Mapping[str, ast.stmt]) -> Signature:
+    """A function's keywords; if it only forwards ``**kwargs``, its callee's."""
     arguments = node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     named = [*positional, *arguments.kwonlyargs]
@@ -175,7 +175,7 @@ def sign_function(node: ast.FunctionDef, definitions: Mapping[str, ast.stmt]) ->
         callee = read_forwarded(statement, arguments.kwarg.arg)
         target = definitions.get(callee) if callee else None
         if isinstance(target, ast.FunctionDef) and target is not node:
-            return sign_function(target, {})
+            return read_function_signature(target, {})
     return Signature(tuple(names), find_popped(node, arguments.kwarg.arg), is_open=True)
 
 
@@ -189,7 +189,7 @@ def read_forwarded(statement: ast.stmt, kwargs: str) -> str | None:
 
 
 def find_popped(node: ast.FunctionDef, kwargs: str) -> tuple[str, ...]:
-    """What a function takes out of its ``**kwargs`` without a default, and so needs."""
+    """The keys that a function pops from its ``**kwargs`` without a default, and so requires."""
     calls = [part for part in ast.walk(node) if isinstance(part, ast.Call) and len(part.args) == 1]
     return tuple(
         str(call.args[0].value)
@@ -198,14 +198,14 @@ def find_popped(node: ast.FunctionDef, kwargs: str) -> tuple[str, ...]:
     )
 
 
-def sign_class(node: ast.ClassDef, definitions: Mapping[str, ast.stmt]) -> Signature:
+def read_class_signature(node: ast.ClassDef, definitions: Mapping[str, ast.stmt]) -> Signature:
     """The keywords of a class: its own ``__init__``'s, or that of a base in the same module."""
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            return sign_function(part, {})
+            return read_function_signature(part, {})
     for base in node.bases:
         parent = definitions.get(ast.unparse(base))
         if isinstance(parent, ast.ClassDef) and parent is not node:
             others = {name: other for name, other in definitions.items() if other is not node}
-            return sign_class(parent, others)
+            return read_class_signature(parent, others)
     return OPEN

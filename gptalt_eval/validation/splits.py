@@ -1,4 +1,4 @@
-"""What a task needs to be run at all: a name, data, splits, templates; and where its examples come from."""
+"""What every task needs: a name, data, splits and templates; and where its examples come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptalt_eval.validation.rows import Rows, check_split_names, find_eval_split
 from gptalt_eval.validation.scene import Scene
 
 SPLITS = ("training_split", "validation_split", "test_split")
-NUMBERINGS = {"id", "_id", "idx", "ind", "index", "split"}  # columns that tell equal rows apart
+NUMBERINGS = {"id", "_id", "idx", "ind", "index", "split"}  # columns that differ even if rows are equal
 
 
 def check_needs(scene: Scene) -> None:
@@ -34,7 +34,7 @@ def check_needs(scene: Scene) -> None:
 
 
 def check_splits(scene: Scene, dataset: Dataset | None) -> None:
-    """A split to evaluate, one to draw examples from, and not the same one for both."""
+    """There is a split to evaluate and another one for few-shot examples."""
     config = scene.config
     if config.get("test_split") is None and config.get("validation_split") is None:
         text = "There is neither 'test_split' nor 'validation_split': nothing to evaluate."
@@ -49,13 +49,13 @@ def check_splits(scene: Scene, dataset: Dataset | None) -> None:
     if source and source == evaluated and shots != 0 and not has_samples:
         name = "fewshot_config" if "fewshot_split" not in config else "fewshot_split"
         text = (
-            f"Examples are drawn from '{source}', which is also evaluated: answers of other items are shown."
+            f"Examples come from '{source}', which is also evaluated, so prompts show other items' answers."
         )
         level: Level = "warning" if shots else "note"
         scene.report("fewshot-is-test", text, name, level=level)
     if shots and shots > 0 and not source and not has_samples:
         taken = next((config[name] for name in SPLITS if config.get(name)), None)
-        text = f"{shots} examples are asked for, and no 'fewshot_split' is named; lm-eval takes '{taken}'."
+        text = f"'num_fewshot' is {shots}, but no 'fewshot_split' is named; lm-eval uses '{taken}'."
         scene.report("fewshot-split-missing", text, "num_fewshot")
 
 
@@ -79,23 +79,23 @@ def fingerprint(row: Any) -> str:
 
 
 def note_absent_data(scene: Scene, rows: Rows | None) -> None:
-    """Say that templates could not be tried, where the data is simply not on this disk."""
+    """Note that templates could not be tried, because the data is not on this computer."""
     config, hub = scene.config, scene.config.get("dataset_path")
     uses_templates = any(isinstance(config.get(name), str) for name in ("doc_to_text", "doc_to_target"))
     is_hub_id = isinstance(hub, str) and hub not in LOCAL_BUILDERS and not hub.startswith((".", "/", "~"))
     if not is_hub_id or not uses_templates or (rows is not None and rows.are_ready):
         return
     if rows is not None:
-        why = "process_docs changes the rows first, and it is not run here"
+        why = "process_docs changes the rows, and it is not run here"
     else:
-        why = f"no rows of {hub} are on this disk"
+        why = f"there are no rows of {hub} on this computer"
     fixture = f"{scene.definition.main.file.stem}.fixture.jsonl"
-    text = f"Templates were checked for their syntax only: {why}. Three rows in {fixture} would do."
+    text = f"Only the syntax of templates was checked: {why}. To check more, put a few rows into {fixture}."
     scene.report("data-elsewhere", text, "dataset_path")
 
 
 def is_included(file: Path) -> bool:
-    """Whether a YAML without a name serves others: some file near it includes it."""
+    """Whether some file in or below the same folder includes this one, which has no name."""
     pattern = re.compile(rb"include:[^\n]*(?:\n[ \t]*-[^\n]*)*\b" + re.escape(file.name).encode())
     for count, other in enumerate(file.resolve().parent.rglob("*.y*ml")):
         if count > 3_000:

@@ -1,4 +1,4 @@
-"""What is wrong with a task YAML, found offline: file, line, column and the nearest right name.
+"""Finds problems in task YAMLs offline: file, line, column and the nearest correct name.
 
 Neither lm-eval nor torch is imported and no ``!function`` is run: what lm-eval knows is read from its
 source as text. The checks live in :mod:`gptalt_eval.validation`.
@@ -39,10 +39,10 @@ from gptalt_eval.validation.yamlmap import YamlReader
 
 
 class Validator:
-    """Checks files one after the other; what they share is read once.
+    """Checks files one after another; what they share is read once.
 
     Args:
-        catalog: where names and datasets are looked up.
+        catalog: where to look up names and datasets.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -54,7 +54,7 @@ class Validator:
         self.neighbourhood = Neighbourhood(catalog)
 
     def check(self, file: Path) -> Report:
-        """Everything that is wrong with one file. Raises nothing that the file's content could cause."""
+        """All problems in one file. The file's content cannot cause an exception."""
         findings = Findings()
         definition = self.reader.read(file, findings)
         if definition is not None:
@@ -69,9 +69,9 @@ class Validator:
         return Report(file, findings.sorted())
 
     def _check_class(self, scene: Scene) -> None:
-        """A task that a Python class makes: its other fields are the class's own affair."""
+        """A task that a Python class defines; its other fields depend on the class."""
         if not scene.config.get("task"):
-            scene.report("missing-field", "'task' is missing: the name under which it is run.")
+            scene.report("missing-field", "'task' is missing: a task needs a name.")
 
     def _check_task(self, scene: Scene) -> None:
         check_field_names(scene)
@@ -81,11 +81,11 @@ class Validator:
         check_metrics(scene)
         check_filters(scene)
         if not scene.definition.is_whole:
-            return  # what a file that cannot be read would have brought is not known to be missing
+            return  # a file that cannot be read may have contained what is missing
         if not scene.config.get("task"):
             if is_included(scene.definition.main.file):
-                return  # half a task: those that include it bring the rest
-            scene.report("missing-field", "'task' is missing: the name under which it is run.")
+                return  # part of a task: files that include it have the rest
+            scene.report("missing-field", "'task' is missing: a task needs a name.")
         check_needs(scene)
         check_splits(scene, find_dataset(self.catalog, scene.config))
         rows = find_rows(scene, self.catalog)
@@ -100,10 +100,10 @@ def validate_files(targets: Sequence[str], catalog: Catalog) -> list[Report]:
 
     Args:
         targets: YAML files, folders of them, or names of tasks, groups and tags.
-        catalog: where names are looked up.
+        catalog: where to look up names.
 
     Raises:
-        GptaltError: a target that does not exist. What is wrong inside the files is reported instead.
+        GptaltError: a target does not exist. Problems inside files are reported, not raised.
     """
     files = list(dict.fromkeys(file for target in targets for file in find_files(target, catalog)))
     validator = Validator(catalog)
@@ -111,7 +111,7 @@ def validate_files(targets: Sequence[str], catalog: Catalog) -> list[Report]:
 
 
 def find_files(target: str, catalog: Catalog) -> list[Path]:
-    """The YAML files behind a path or name.
+    """The YAML files of a path or name.
 
     Raises:
         UnknownNameError: there is neither such a file nor such a task.
@@ -122,7 +122,7 @@ def find_files(target: str, catalog: Catalog) -> list[Path]:
     if path.is_dir():
         files = sorted(find_yaml_files(path))
         if not files:
-            raise GptaltError(f"There is no .yaml file in {path}.", "Name the file itself.")
+            raise GptaltError(f"There is no .yaml file in {path}.", "Give the path of the file itself.")
         return files
     if target.endswith((".yaml", ".yml")):
         beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []

@@ -16,7 +16,13 @@ from zlib import crc32
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.storage import cache_dir, write_atomically
 from gptalt_eval.planning.index import find_lm_eval_tasks
-from gptalt_eval.validation.sources import OPEN, Signature, read_module, sign_class, sign_function
+from gptalt_eval.validation.sources import (
+    OPEN,
+    Signature,
+    read_class_signature,
+    read_function_signature,
+    read_module,
+)
 
 #: Settings of generation that backends other than transformers take (vLLM, OpenAI), and lm-eval's own.
 GENERATION_KEYS = (
@@ -69,7 +75,7 @@ def load_vocabulary() -> Vocabulary:
     try:
         return restore(json.loads(cached.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # no cache yet, or a broken one: both are mended below
+        pass  # no cache yet, or a damaged one: it is written below
     try:
         vocabulary = read_vocabulary(package)
     except (OSError, ValueError, KeyError, SyntaxError) as error:
@@ -158,7 +164,7 @@ def read_metrics(file: Path) -> tuple[dict[str, Signature], dict[str, str]]:
             if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "register_metric":
                 words = {word.arg: word.value for word in decorator.keywords if word.arg}
                 name = str(ast.literal_eval(words["metric"]))
-                metrics[name] = sign_function(function, functions)
+                metrics[name] = read_function_signature(function, functions)
                 if "aggregation" in words:
                     defaults[name] = str(ast.literal_eval(words["aggregation"]))
     return metrics, defaults
@@ -174,7 +180,9 @@ def read_filters(folder: Path) -> dict[str, Signature]:
         for node in classes.values():
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "register_filter":
-                    found[str(ast.literal_eval(decorator.args[0]))] = sign_class(node, classes) or OPEN
+                    found[str(ast.literal_eval(decorator.args[0]))] = (
+                        read_class_signature(node, classes) or OPEN
+                    )
     if not found:
         raise ValueError("no filters")
     return found

@@ -1,4 +1,4 @@
-"""YAML files with the place of everything in them, includes merged as lm-eval merges them."""
+"""YAML files with the place of every node; includes are merged as lm-eval merges them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gptalt_eval.validation.findings import Findings, Place
 
 Steps = tuple[str | int, ...]
 Base: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DEEPEST = 200  # libyaml composes recursively, and in C: a thousand brackets would end the process
+MAX_DEPTH = 200  # libyaml composes recursively in C: a thousand nested brackets would crash the process
 
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML file: its data, and the nodes that know where it stood.
+    """One YAML file: its data, and nodes that know their place.
 
     Attributes:
         file: the file as the user gave it.
         text: its lines.
         root: the composed mapping node.
-        data: the mapping; ``!function`` unexecuted.
+        data: the mapping; ``!function`` is not executed.
     """
 
     file: Path
@@ -36,13 +36,13 @@ class Document:
     data: Mapping[str, Any]
 
     def place(self, path: Steps, of_key: bool = False) -> Place:
-        """Where the value (or key) at a path such as ``("metric_list", 0, "metric")`` stands."""
+        """The place of the value (or key) at a path such as ``("metric_list", 0, "metric")``."""
         node, key = self.find(path)
         chosen = key if of_key and key is not None else node
         return place_mark(self.file, chosen.start_mark)
 
     def find(self, path: Steps) -> tuple[Any, Any]:
-        """The node at a path and the node of its key; the deepest that exists where the path does not."""
+        """The node at a path and the node of its key; if the path does not exist, the deepest that does."""
         node, key = self.root, None
         for step in path:
             found = step_into(node, step)
@@ -58,10 +58,10 @@ class Definition:
 
     Attributes:
         main: the file itself.
-        config: its fields and those that its includes bring; its own win.
+        config: its fields and those of its includes; its own take precedence.
         sources: the file that each top-level field comes from.
-        files: every file that took part.
-    is_whole: whether every file that it includes could be read.
+        files: the file itself and all included ones.
+        is_whole: whether every included file could be read.
     """
 
     main: Document
@@ -74,13 +74,13 @@ class Definition:
         return self.sources.get(str(path[0]), self.main) if path else self.main
 
     def place(self, *path: str | int, of_key: bool = False) -> Place:
-        """Where a field stands, in whichever file; the start of the task where it does not."""
+        """The place of a field, in any of the files; if there is no such field, the place of the name."""
         if not path or path[0] not in self.sources:
             return self.place_name()
         return self.source(path).place(path, of_key)
 
     def place_name(self) -> Place:
-        """Where the task's or group's name stands: the place of everything that is missing."""
+        """The place of the task's or group's name, where missing fields are reported."""
         for name in ("task", "group"):
             if name in self.main.data:
                 return self.main.place((name,), of_key=True)
@@ -94,7 +94,7 @@ class YamlReader:
         self._documents: dict[Path, tuple[Document | None, Findings]] = {}
 
     def read(self, file: Path, findings: Findings) -> Definition | None:
-        """The definition in a file, or None where it cannot be read at all."""
+        """The definition in a file, or None if it cannot be read at all."""
         return self._merge(file, findings, set())
 
     def _merge(self, file: Path, findings: Findings, seen: set[Path]) -> Definition | None:
@@ -127,7 +127,7 @@ class YamlReader:
             findings.add("missing-include", f"There is no file {file.name} to include. {hint}", place)
             return None
         if file.resolve() in seen:
-            text = f"{file.name} is included a second time on the way; lm-eval takes that for a cycle."
+            text = f"{file.name} is included twice; lm-eval treats that as a cycle."
             findings.add("include-cycle", text, place)
             return None
         return self._merge(file, findings, seen)
@@ -144,13 +144,13 @@ class YamlReader:
 
 
 def shorten(file: Path) -> Path:
-    """``a/../b`` as ``b``, so that one file has one name, except where a link makes the two differ."""
+    """``a/../b`` as ``b``, so that a file has only one name, unless a link makes the two differ."""
     short = Path(os.path.normpath(file))
     return short if short.resolve() == file.resolve() else file
 
 
 def read_document(file: Path, findings: Findings) -> Document | None:
-    """Parse one file, reporting what is no YAML, no mapping, or stands twice."""
+    """Parse one file; reports invalid YAML, anything but a mapping, and duplicate keys."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -161,14 +161,14 @@ def read_document(file: Path, findings: Findings) -> Document | None:
         loader = make_loader(file)(content)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
-            findings.add("syntax-error", "This is no task: a mapping of fields was expected.", Place(file))
+            findings.add("syntax-error", "This is not a task: a mapping of fields was expected.", Place(file))
             return None
         report_duplicates(file, root, findings)
         data = loader.construct_document(root)
     except yaml.YAMLError as error:
         findings.add("syntax-error", f"Not valid YAML: {describe_fault(error)}.", place_fault(file, error))
         return None
-    except (ValueError, RecursionError, OverflowError) as error:  # dates and numbers that do not exist
+    except (ValueError, RecursionError, OverflowError) as error:  # impossible dates and numbers
         findings.add("syntax-error", f"Not valid YAML: {error}.", Place(file))
         return None
     text = content.decode("utf-8", "replace").splitlines()
@@ -176,14 +176,14 @@ def read_document(file: Path, findings: Findings) -> Document | None:
 
 
 def refuse_depth(content: bytes) -> None:
-    """Raises yaml.YAMLError where brackets or lists are nested deeper than the parser can bear."""
-    if sum(content.count(sign) for sign in (b"[", b"{", b"- ", b"? ", b"\n ")) < DEEPEST:
+    """Raises yaml.YAMLError if nodes are nested too deeply for the parser."""
+    if sum(content.count(sign) for sign in (b"[", b"{", b"- ", b"? ", b"\n ")) < MAX_DEPTH:
         return
     depth = 0
     for event in yaml.parse(content, Base):
         depth += isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent))
         depth -= isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent))
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             mark: Any = event.start_mark
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
 
@@ -217,13 +217,13 @@ def report_duplicates(file: Path, root: Any, findings: Findings) -> None:
                 continue
             if key.value in seen:
                 first = seen[key.value]
-                text = f"'{key.value}' stands here a second time (first in line {first.line + 1})."
+                text = f"'{key.value}' appears twice (first in line {first.line + 1})."
                 findings.add("duplicate-key", text, place_mark(file, key.start_mark))
             seen.setdefault(key.value, key.start_mark)
 
 
 def walk_mappings(root: Any) -> Iterator[Any]:
-    """Every mapping node once, aliases and cycles included."""
+    """Every mapping node once, even with aliases and cycles."""
     waiting, seen = [root], set()
     while waiting:
         node = waiting.pop()
@@ -243,7 +243,7 @@ def step_into(node: Any, step: str | int) -> tuple[Any, Any] | None:
         return (node.value[step], None) if step < len(node.value) else None
     if isinstance(node, yaml.MappingNode):
         pairs = [(value, key) for key, value in node.value if key.value == str(step)]
-        return pairs[-1] if pairs else None  # the last one is the one that counts
+        return pairs[-1] if pairs else None  # YAML keeps the last one
     return None
 
 
@@ -252,6 +252,6 @@ def list_includes(document: Document, findings: Findings) -> list[str]:
     names = include if isinstance(include, list) else [include] if include is not None else []
     wrong = [name for name in names if not isinstance(name, str) or "\0" in name]
     if wrong:
-        text = "'include' takes a file name or a list of them."
+        text = "'include' must be a file name or a list of file names."
         findings.add("wrong-type", text, document.place(("include",)))
     return [name for name in names if name not in wrong]

@@ -127,7 +127,7 @@ def test_every_finding_word_by_word(catalog, shared_validator):
 
 def hide_versions(line):
     """Without what other packages say, and without lm-eval's names of which there are more every month."""
-    line = re.sub(r"(no Jinja template|Not valid YAML): .*( \[[a-z-]+\])$", r"\1: ...\2", line)
+    line = re.sub(r"(not a valid Jinja template|Not valid YAML): .*( \[[a-z-]+\])$", r"\1: ...\2", line)
     return re.sub(r"( or 'hellaswag_\w+')+", "", line)
 
 
@@ -390,7 +390,7 @@ def test_exit_code_is_2_with_errors_and_0_with_warnings(capsys):
     assert re.search(
         r"^tests/broken_tasks/shots_negative\.yaml:9:14: error: .+ \[bad-value\]$", out, re.MULTILINE
     )
-    assert "good/local.yaml: no faults found" in out
+    assert "good/local.yaml: no problems found" in out
     assert out.splitlines()[-1] == "1 file: 0 errors, 0 warnings, 0 notes"
 
 
@@ -435,4 +435,7 @@ def test_many_untried_templates_are_summed_up(tmp_path, catalog):
     for number in range(8):
         (tmp_path / f"t{number}.yaml").write_text(TASK.replace("quiz\n", f"quiz{number}\n", 1))
     text = format_text(validate_files([str(tmp_path)], catalog))
-    assert "8 files: templates checked for their syntax only" in text and len(text.splitlines()) == 2
+    assert (
+        "8 files: there are no rows, so only the syntax of templates was checked" in text
+        and len(text.splitlines()) == 2
+    )
