@@ -2,6 +2,7 @@
 # make install  the program and its plugins into .venv, without what only tests need
 # make vote   two variants of the demo's model answer nine questions; vote which answer is better
 # make test   the whole test suite
+# make test-next   the same on the published pre-release of lm-eval; tests/next.toml lists what cannot pass there
 # make lint   ruff and mypy
 # make mutants  which faults put into the source no test notices: make mutants OF="stats compare --all"
 # make bench  speed, against stock lm-eval, in one run
@@ -54,6 +55,17 @@ vote: .venv/plain
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# the pre-release of lm-eval, which pyproject.toml keeps out, in front of what .venv has
+.venv-next/installed: .venv/installed Makefile
+	@$(BIN)/python -m venv --clear .venv-next
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	  > $$(echo .venv-next/lib/python*/site-packages)/behind.pth
+	@.venv-next/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lm_eval==0.5.0.dev1
+	@touch $@
+
+test-next: .venv-next/installed
+	@.venv-next/bin/python -m pytest -n 2 --dist loadgroup
+
 lint: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -69,4 +81,4 @@ changelog: .venv/installed
 	@$(BIN)/towncrier build --draft
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-next build dist

@@ -58,6 +58,8 @@ def evaluate_task(
             fewshot_as_multiturn=choose_multiturn(spec),
             confirm_run_unsafe_code=spec.confirm_run_unsafe_code,
         )
+    if result is not None:
+        result["samples"] = {name: [seams.flatten_sample(sample) for sample in result["samples"][name]]}
     return result
 
 

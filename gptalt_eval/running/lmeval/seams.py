@@ -19,6 +19,7 @@ from unittest import mock
 import datasets
 from lm_eval import utils
 from lm_eval.api.model import LM, CacheHook, hash_args
+from lm_eval.tasks import TaskManager
 from packaging.version import Version
 from tqdm.std import tqdm
 
@@ -93,9 +94,25 @@ def silence_bars() -> Iterator[None]:
 # ------------------------------------------------------------------ tasks
 
 
-def load_rows(task: Any) -> None:
-    """Have a task load its rows now; 0.5 leaves it until they are looked at."""
-    _ = task.dataset
+def load_named(manager: TaskManager, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tasks and the groups that these names stand for, each by its own name, the tasks' rows loaded.
+
+    0.5 loads rows when they are first looked at, and calls a member of a group ``group::task``.
+    """
+    loaded = manager.load(list(names))
+    if IS_NEXT:
+        for group in loaded["groups"].values():
+            for child in [group.pop(name) for name in group.child_names]:
+                drop_prefix(child)
+                group.add(child)
+        for task in loaded["tasks"].values():
+            _ = task.dataset
+    return {task.task_name: task for task in loaded["tasks"].values()}, dict(loaded.get("groups", {}))
+
+
+def drop_prefix(child: Any) -> None:
+    if hasattr(child, "task_name"):
+        child.config._qualified_name = None
 
 
 def take_splits(rows: datasets.DatasetDict, splits: str | Sequence[str] | None) -> Any:
@@ -163,6 +180,17 @@ def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
 
 
 # ------------------------------------------------------------------ results
+
+
+def flatten_sample(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A logged sample as 0.4 has it; 0.5 keeps lists of filtered answers, one for each repeat."""
+    if not IS_NEXT:
+        return sample
+    return {**sample, "filtered_resps": [unwrap(kept) for kept in sample["filtered_resps"]]}
+
+
+def unwrap(answers: Any) -> Any:
+    return answers[0] if isinstance(answers, list) and len(answers) == 1 else answers
 
 
 def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,12 +41,10 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
         metadata={**plan.model_args, **plan.spec.metadata},
     )
     with serve_rows(gather_located(cell)):
-        loaded = manager.load(list(cell.names))
-        for task in loaded["tasks"].values():
-            seams.load_rows(task)
-    for task in loaded["tasks"].values():
+        tasks, groups = seams.load_named(manager, cell.names)
+    for task in tasks.values():
         prepare_task(task, cell)
-    return LoadedTasks(loaded["tasks"], loaded.get("groups", {}))
+    return LoadedTasks(tasks, groups)
 
 
 def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:
