@@ -46,7 +46,11 @@ class Plugins:
 
     def register(self, plugin: object, owner: Owner) -> None:
         """Add a plugin, and the hooks that it brings; what is wrong with it lands in ``problems``."""
-        fault = self._find_fault(plugin, owner)
+        try:
+            fault = self._find_fault(plugin, owner)
+        except Exception as error:  # an object's property, looked at for hooks
+            self._blame_raise(owner, "looking for its hooks", error)
+            return
         if fault:
             self.blame(owner, *fault)
             return

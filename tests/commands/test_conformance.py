@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from gptalt_eval import Owner, UnknownNameError
 from gptalt_eval.commands import cli, subcommands
@@ -18,6 +20,7 @@ from gptalt_eval.contract.plugins import ALLOW_LIST, Plugins
 from gptalt_eval.planning import builtin
 from gptalt_eval.testing import check_plugin
 
+ROOT = Path(__file__).parents[2]
 SOURCE = """
 from pathlib import Path
 
@@ -579,6 +582,12 @@ def test_a_plugin_that_is_not_installed(fake, capsys):
     assert raised.value.hint == "Type: gptalt-eval install xyzzy, or in its folder: pip install -e ."
 
 
+@pytest.mark.parametrize("name", ["builtin", "gptalt-eval"])
+def test_the_core_is_no_plugin_to_check(name):
+    with pytest.raises(UnknownNameError, match=f"'{name}' is part of gptalt-eval itself"):
+        check_plugin(name)
+
+
 def test_a_plugin_that_the_allow_list_leaves_out(fake, monkeypatch):
     fake.write()
     monkeypatch.setenv(ALLOW_LIST, "")
@@ -594,3 +603,13 @@ def test_plugins_without_a_verb_lists_them(fake, capsys, monkeypatch):
     assert cli.main(["plugins"]) == 0
 
     assert "fake" in {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
+
+
+@pytest.mark.parametrize(
+    "project", sorted((ROOT / "plugins").glob("*/pyproject.toml")), ids=lambda p: p.parent.name
+)
+def test_no_plugin_of_ours_is_stranded_by_the_next_release(project):
+    (requirement,) = re.findall(r'"gptalt-eval([<>=~!][^"]*)"', project.read_text(encoding="utf-8"))
+
+    assert SpecifierSet(requirement).contains("0.1.0")
+    assert SpecifierSet(requirement).contains("1.0")

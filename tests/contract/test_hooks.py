@@ -179,6 +179,19 @@ def test_a_hook_of_a_plugin_that_is_not_there_says_how_to_make_it_optional():
     assert problem.cure.endswith("that need not be there: '@hookimpl(optionalhook=True)'.")
 
 
+def test_an_object_that_raises_when_its_hooks_are_looked_for():
+    class Moody:
+        @property
+        def mood(self):
+            raise RuntimeError("not today")
+
+    plugins = register(moody=Moody(), good=Gives("good"))
+
+    (problem,) = plugins.problems
+    assert problem.what == "looking for its hooks raised RuntimeError: not today"
+    assert list(plugins.owners) == ["good"]
+
+
 # ---------------------------------------------------------------------- hooks that a plugin brings
 
 

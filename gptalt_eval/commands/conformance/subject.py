@@ -77,6 +77,8 @@ def find_subject(name: str, plugins: Installed) -> Subject:
                     text, f"Type: {ALLOW_LIST}={point.name} gptalt-eval plugins check {name}"
                 )
             return subject
+    if name in plugins.owners or name == "gptalt-eval":
+        raise UnknownNameError(f"'{name}' is part of gptalt-eval itself.", "Installed: gptalt-eval plugins")
     hint = did_you_mean(name, [point.name for point in points])
     raise UnknownNameError(
         f"No plugin '{name}' is installed.",
