@@ -60,7 +60,7 @@ def test_a_line_that_is_no_object(tmp_path):
     ("name", "content"),
     [
         ("a.jsonl", b'{"a": 1}\n{"a": 2}'),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n{"a": 2}')),
+        ("a.jsonl.gz", gzip.compress(mtime=0, data=b'{"a": 1}\n{"a": 2}')),
         ("a.json", b'[{"a": 1}, {"a": 2}]'),
         ("a.json", b'\xef\xbb\xbf \t\r\n[{"a": 1}, {"a": 2}]'.removeprefix(b"\xef\xbb\xbf")),
         ("a.json", b'{"a": 1}\n{"a": 2}'),
