@@ -8,6 +8,7 @@ import pytest
 import gptalt_eval
 
 PACKAGE = Path(gptalt_eval.__file__).parent
+PLUGINS = PACKAGE.parent / "plugins"
 ROOMS = {  # room: the rooms it may import from
     "machine": set(),
     "contract": {"machine"},
@@ -78,3 +79,15 @@ def test_no_files_import_each_other_in_a_circle():
 def test_there_are_nine_rooms_and_three_doors():
     assert {find_room(file) for file in FILES} == ROOMS.keys()
     assert sum((PACKAGE / room).is_dir() for room in ROOMS) == 9
+
+
+SOURCES = [*FILES, *sorted(file for file in PLUGINS.glob("*/gptalt_eval_plugin_*/**/*.py"))]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: "/".join(file.parts[-2:]))
+def test_files_and_functions_are_short(file):
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno - node.lineno < 60, node.name
