@@ -308,7 +308,7 @@ def test_a_run_that_needs_a_name_of_two_owners_is_refused(rival, fresh, tmp_path
     assert "Two plugins claim" in done.stderr
     assert "gptalt-eval-plugin-example" in done.stderr
     assert f"gptalt-eval-plugin-{rival}" in done.stderr
-    assert "Leave one out, for example: GPTALT_EVAL_LOAD_PLUGINS=" in done.stderr
+    assert "Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS=" in done.stderr
 
 
 @pytest.mark.install
@@ -327,4 +327,4 @@ def test_a_name_of_the_example_says_how_to_get_it_where_it_is_not_loaded(fresh, 
 
     assert done.returncode == 2
     assert "'capitals' comes with gptalt-eval-plugin-example" in done.stderr
-    assert "Get it: gptalt-eval install example" in done.stderr
+    assert "Install it: gptalt-eval install example" in done.stderr

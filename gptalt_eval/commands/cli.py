@@ -95,8 +95,8 @@ def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
     provider = known_plugins.find_provider("commands", word)
     if provider:
         return GptaltError(
-            known_plugins.say_where_from("commands", word, provider),
-            f"Get it: gptalt-eval install {provider}",
+            known_plugins.describe_provider("commands", word, provider),
+            f"Install it: gptalt-eval install {provider}",
         )
     hint = did_you_mean(word, commands) or f"The commands are: {', '.join(commands)}."
     return GptaltError(f"There is no command '{word}'.", hint)

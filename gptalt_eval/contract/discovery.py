@@ -35,7 +35,7 @@ def load_plugins(*core: ModuleType, environ: Mapping[str, str] | None = None) ->
         if allowed is None or allowed & {owner.plugin, owner.distribution}:
             load_plugin(plugins, entry_point, owner)
     for name in sorted(str(name) for name in (allowed or set()) - installed):
-        hint = did_you_mean(name, map(str, installed)) or f"Get it: gptalt-eval install {name}"
+        hint = did_you_mean(name, map(str, installed)) or f"Install it: gptalt-eval install {name}"
         plugins.blame(Owner(name), f"{ALLOW_LIST} names it, and it is not installed.", hint)
     return plugins
 

@@ -1,4 +1,4 @@
-"""The core as a plugin: what gptalt-eval itself contributes, through the hooks everyone uses."""
+"""The core as a plugin: gptalt-eval registers its own models, tasks, datasets and styles through hooks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def register_prompt_styles() -> list[PromptStyle]:
 
 
 def find_task_yamls() -> Path:
-    """``task_yamls/``: inside the package in a wheel, beside it in an editable install."""
+    """``task_yamls/``: inside the package in a wheel, next to it in an editable install."""
     package = Path(__file__).parents[1]
     inside = package / "task_yamls"
     return inside if inside.is_dir() else package.parent / "task_yamls"

@@ -28,13 +28,13 @@ LM_EVAL = Owner("lm-eval", distribution="lm-eval")
 
 
 class Catalog:
-    """Looks names up, in the core, its plugins and lm-eval.
+    """Looks up names in the core, its plugins and lm-eval.
 
     Args:
         plugins: the plugins of this process.
-        include_paths: further folders of task YAMLs (``--include_path``); they win over other tasks.
-        data_dir: where rows come from, as ``choose_data_dir`` gives it; a folder's ``datasets.yaml`` adds
-            datasets of the user's own.
+        include_paths: more folders of task YAMLs (``--include_path``); they take precedence over other tasks.
+        data_dir: where rows come from, see ``choose_data_dir``; a folder's ``datasets.yaml`` adds
+            the user's own datasets.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Catalog:
 
     @cached_property
     def datasets(self) -> Mapping[str, Owned[Dataset]]:
-        """Those that a data folder's own file describes come first: they win where two serve one task.
+        """The registered datasets; those in the data folder's ``datasets.yaml`` take precedence.
 
         Raises:
-            DataError, RequestErrors: everything that is wrong with that file.
+            DataError, RequestErrors: all problems in that file.
         """
         registered = self._gather("dataset", "register_datasets")
         file = self.data_dir / FILE if isinstance(self.data_dir, Path) else None
@@ -68,7 +68,7 @@ class Catalog:
         for dataset in read_datasets(file) if file and file.is_file() else ():
             taken = registered.get(dataset.name)
             if taken is not None:
-                text = f"{file}: the dataset '{dataset.name}' is also one of {taken.owner}."
+                text = f"{file}: there is already a dataset '{dataset.name}' in {taken.owner}."
                 raise DataError(text, f"Give it another name, such as 'my_{dataset.name}'.")
             local[dataset.name] = Owned(dataset, Owner(str(file)))
         return local | registered
@@ -79,8 +79,8 @@ class Catalog:
         found: dict[str, Owned[TaskEntry]] = {}
         for owner, folder in self.plugins.contribute("register_task_dirs"):
             if not folder.is_dir():
-                text = f"register_task_dirs gave {str(folder)!r}, and there is no such folder."
-                self.plugins.blame(owner, text, 'Begin with the module: Path(__file__).parent / "tasks".')
+                text = f"register_task_dirs returned {str(folder)!r}, which does not exist."
+                self.plugins.blame(owner, text, 'Start from the module: Path(__file__).parent / "tasks".')
                 continue
             for name, entry in taskindex.read_task_folder(folder).items():
                 self._add(found, "task", name, Owned(entry, owner))
@@ -108,9 +108,9 @@ class Catalog:
         return ()
 
     def list_benchmarks(self) -> dict[str, Owned[TaskEntry]]:
-        """The tasks that ``ls`` shows: ours, and those of lm-eval's that our groups are made of.
+        """The tasks that ``ls`` shows: our own, and those of lm-eval that are in our groups.
 
-        Does not look into lm-eval's folders, so that ``ls`` answers at once.
+        Does not read lm-eval's folders, so that ``ls`` is fast.
         """
         listed = dict(self.tasks)
         for owned in self.tasks.values():
@@ -122,17 +122,17 @@ class Catalog:
     # ------------------------------------------------------------------ lookups
 
     def find_model(self, name: str) -> Owned[Model]:
-        """The model of that name.
+        """The model with this name.
 
         Raises:
-            UnknownNameError: no such name; says which is near, or which plugin would bring it.
-            PluginError: two plugins claim it.
+            UnknownNameError: unknown name; suggests the nearest one, or the plugin to install.
+            PluginError: two plugins register it.
         """
         self._refuse_clash("model", name, self.models)
         if name in self.models:
             return self.models[name]
         if name in self.lm_eval_models:
-            model = Model(name, "lm-eval's model class", "as the model's", "", backend=name)
+            model = Model(name, "lm-eval's model class", "the model's own", "", backend=name)
             return Owned(model, LM_EVAL)
         if Path(name).is_dir() or ("/" in name and not name.startswith((".", "/", "~"))):
             return Owned(
@@ -140,35 +140,35 @@ class Catalog:
             )
         if name.startswith((".", "/", "~")):
             raise UnknownNameError(
-                f"There is no model folder {name}.", "Give the folder that holds config.json."
+                f"There is no model folder {name}.", "Give the folder that contains config.json."
             )
         raise self._unknown("models", name, [*self.models, *self.lm_eval_models])
 
     def find_prompt_style(self, name: str) -> PromptStyle:
-        """The prompt style of that name.
+        """The prompt style with this name.
 
         Raises:
-            UnknownNameError, PluginError: as :meth:`find_model`.
+            UnknownNameError, PluginError: see :meth:`find_model`.
         """
         self._refuse_clash("prompt style", name, self.prompt_styles)
         if name in self.prompt_styles:
             return self.prompt_styles[name].item
-        hint = did_you_mean(name, self.prompt_styles) or f"There are: {', '.join(self.prompt_styles)}."
+        hint = did_you_mean(name, self.prompt_styles) or f"Available: {', '.join(self.prompt_styles)}."
         raise UnknownNameError(f"There is no prompt style '{name}'.", hint)
 
     def find_tasks(self, pattern: str) -> list[Owned[TaskEntry]]:
-        """The tasks, groups or tags that a name or glob (``mmlu_*``) or YAML path means.
+        """The tasks, groups or tags with this name, matching this glob (``mmlu_*``), or in this YAML file.
 
         Raises:
-            UnknownNameError, PluginError: as :meth:`find_model`.
+            UnknownNameError, PluginError: see :meth:`find_model`.
         """
-        is_path = pattern.endswith((".yaml", ".yml"))  # whose folders may have such characters in their names
+        is_path = pattern.endswith((".yaml", ".yml"))  # its folders can contain these characters
         if not is_path and any(character in pattern for character in "*?["):
             return self._match(pattern)
         return [self.find_task(pattern)]
 
     def find_task(self, name: str) -> Owned[TaskEntry]:
-        """The task, group or tag of exactly that name, or in the YAML of that path."""
+        """The task, group or tag with exactly this name, or in this YAML file."""
         if name.endswith((".yaml", ".yml")):
             return self._read_file(Path(name))
         self._refuse_clash("task", name, self.tasks)
@@ -179,7 +179,7 @@ class Catalog:
         raise self._unknown("tasks", name, [*self.list_benchmarks(), *self.lm_eval_tasks])
 
     def find_dataset(self, hub: str | None, config: str | None) -> Owned[Dataset] | None:
-        """The dataset that serves a task's ``dataset_path`` and ``dataset_name``, or None."""
+        """The dataset for a task's ``dataset_path`` and ``dataset_name``, or None."""
         return next((owned for owned in self.datasets.values() if owned.item.serves(hub, config)), None)
 
     # ------------------------------------------------------------------ inside
@@ -196,22 +196,22 @@ class Catalog:
             return
         first = found[name].owner
         if first == owned.owner:
-            text = f"it gives the {noun} '{name}' twice; the first one counts."
-            self.plugins.blame(first, text, "Remove one of the two, or rename it.")
+            text = f"it registers the {noun} '{name}' twice; the first one is used."
+            self.plugins.blame(first, text, "Remove or rename one of them.")
             return
         self._clashes[noun, name] = (first, owned.owner)
-        text = f"the {noun} '{name}' is also claimed by {first}; neither is used."
+        text = f"the {noun} '{name}' is also registered by {first}; neither is used."
         self.plugins.blame(
-            owned.owner, text, f"Uninstall one of the two ({first}, {owned.owner}), or rename it."
+            owned.owner, text, f"Uninstall one of the two ({first}, {owned.owner}), or rename one {noun}."
         )
 
     def _refuse_clash(self, noun: str, name: str, gathered: Mapping[str, Any]) -> None:
-        assert gathered is not None  # clashes are known once everything was gathered
+        assert gathered is not None  # clashes are known only after gathering
         clash = self._clashes.get((noun, name))
         if clash:
             raise PluginError(
-                f"Two plugins claim the {noun} '{name}': {clash[0]} and {clash[1]}.",
-                f"Leave one out, for example: GPTALT_EVAL_LOAD_PLUGINS={clash[0].plugin}",
+                f"Two plugins register the {noun} '{name}': {clash[0]} and {clash[1]}.",
+                f"Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS={clash[0].plugin}",
             )
 
     def _match(self, pattern: str) -> list[Owned[TaskEntry]]:
@@ -229,35 +229,37 @@ class Catalog:
         keys = taskindex.load_task_yaml(file)
         name = keys.get("group") or keys.get("task")
         if not isinstance(name, str):
-            raise GptaltError(f"{file} names no task.", "Add a line such as 'task: my_task'.")
+            raise GptaltError(f"{file} does not name a task.", "Add a line such as 'task: my_task'.")
         kind: taskindex.Kind = "group" if "group" in keys else "task"
         return Owned(TaskEntry(name, kind, file.resolve()), Owner(str(file)))
 
     def _unknown(self, kind: str, name: str, known: list[str]) -> GptaltError:
         provider = known_plugins.find_provider(kind, name)
         if provider:
-            what = known_plugins.say_where_from(kind, name, provider)
+            what = known_plugins.describe_provider(kind, name, provider)
             broken = [
                 problem for problem in self.plugins.problems if problem.plugin.endswith(f"plugin-{provider}")
             ]
             if broken:
                 return PluginError(f"{what} {broken[0].what}", broken[0].cure)
-            return UnknownNameError(what, f"Get it: gptalt-eval install {provider}")
+            return UnknownNameError(what, f"Install it: gptalt-eval install {provider}")
         elsewhere = {n: p for p, plugin in known_plugins.KNOWN.items() for n in getattr(plugin, kind)}
         close = nearest(name, [*known, *elsewhere], 1)
-        hint = did_you_mean(name, [*known, *elsewhere]) or f"See what there is: gptalt-eval ls {kind}"
+        hint = did_you_mean(name, [*known, *elsewhere]) or f"See: gptalt-eval ls {kind}"
         if close and close[0] in elsewhere and close[0] not in known:
-            hint += f"\n'{close[0]}' comes with a plugin. Get it: gptalt-eval install {elsewhere[close[0]]}"
+            hint += (
+                f"\n'{close[0]}' comes with a plugin. Install it: gptalt-eval install {elsewhere[close[0]]}"
+            )
         if kind == "models":
-            hint += "\nAny transformers model runs too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
+            hint += "\nAny transformers model works too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
         if self.plugins.problems:
-            aside = ", ".join(sorted({problem.plugin for problem in self.plugins.problems}))
-            hint += f"\nIf it comes from a plugin that has a problem ({aside}), see: gptalt-eval plugins"
+            faulty = ", ".join(sorted({problem.plugin for problem in self.plugins.problems}))
+            hint += f"\nIf it belongs to a plugin with a problem ({faulty}), see: gptalt-eval plugins"
         return UnknownNameError(f"There is no {kind[:-1]} '{name}'.", hint)
 
 
 def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:
-    """What a group's ``task`` list names, inside inline subgroups too."""
+    """The members in a group's ``task`` list, including those of inline subgroups."""
     found: list[TaskEntry] = []
     children = config.get("task")
     for child in children if isinstance(children, list) else []:

@@ -1,4 +1,4 @@
-"""Task names taken apart down to single tasks, each with its data found and counted."""
+"""Expands task names into single tasks, each with its data located and counted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from gptalt_eval.planning.task_data import DataFinder, choose_fewshot_split
 
 
 class TaskFinder:
-    """Takes task names apart down to single tasks, and finds each one's data.
+    """Expands task names into single tasks, and locates each task's data.
 
     Args:
-        catalog: where names are looked up.
+        catalog: where to look up names.
         spec: the request.
     """
 
@@ -37,10 +37,10 @@ class TaskFinder:
         return folder.is_relative_to(taskindex.find_lm_eval_tasks())
 
     def plan_cells(self, variants: Sequence[tuple[PromptStyle | None, RunSpec]]) -> list[Cell]:
-        """The cells of the request, one for each prompt style and number of shots.
+        """The cells of the request, one for each prompt style and shot count.
 
-        What can be evaluated at some of the shots only is noted in ``lacking``; a fault at all of them is one
-        of the request.
+        A task that can only be evaluated at some shot counts is noted in ``lacking``; a problem at all of
+        them is a problem of the request.
         """
         planned: dict[int | None, dict[str, tuple[Owned[TaskEntry], list[PlannedTask]]]] = {}
         faults: dict[str, dict[int | None, list[GptaltError]]] = {}
@@ -92,7 +92,7 @@ class TaskFinder:
     def _expand(
         self, owned: Owned[TaskEntry], overrides: Mapping[str, Any], shots: int | None
     ) -> list[PlannedTask]:
-        """The single tasks behind a name. ``overrides`` are the fields that enclosing groups set."""
+        """The single tasks of a name. ``overrides`` are fields that enclosing groups set."""
         entry = owned.item
         if entry.kind == "tag":
             return [task for name in entry.members for task in self._expand_name(name, overrides, shots)]
@@ -131,7 +131,7 @@ class TaskFinder:
     def _expand_inline(
         self, child: Mapping[str, Any], inherited: Mapping[str, Any], shots: int | None, owner: Owner
     ) -> list[PlannedTask]:
-        """A group's member written in place: a reference with overrides, a subgroup, or a whole task."""
+        """An inline member of a group: a reference with overrides, a subgroup, or a complete task."""
         name = child.get("group", child.get("task"))
         own = {
             key: value
@@ -148,7 +148,7 @@ class TaskFinder:
         return name in self.catalog.tasks or name in self.catalog.lm_eval_tasks
 
     def _refuse_unknown_code(self, name: str, owner: Owner, config: Mapping[str, Any]) -> None:
-        """Ask before Python runs that a YAML from outside of lm-eval and the installed plugins names."""
+        """Require consent to run Python code of a YAML from outside lm-eval and the installed plugins."""
         installed = owner == LM_EVAL or owner.plugin in self.catalog.plugins.owners
         if installed or self.spec.confirm_run_unsafe_code:
             return
@@ -156,7 +156,7 @@ class TaskFinder:
         if functions:
             names = ", ".join(dict.fromkeys(f"{function.name} ({function.file})" for function in functions))
             raise GptaltError(
-                f"{name}: its YAML runs Python code that comes with no installed plugin: {names}.",
+                f"{name}: its YAML runs Python code that is not from an installed plugin: {names}.",
                 "Read that code. If you trust it, add --confirm_run_unsafe_code.",
             )
 
@@ -168,7 +168,9 @@ class TaskFinder:
         try:
             self._refuse_unknown_code(name, owner, config)
             if shots and forbids_shots(config):
-                raise GptaltError(f"{name}: it takes no examples.", "Leave out --num_fewshot, or give 0.")
+                raise GptaltError(
+                    f"{name} takes no few-shot examples.", "Omit --num_fewshot, or set it to 0."
+                )
             located = self.data.locate(config, eval_split, fewshot_split)
             task = PlannedTask(name, file, owner, config, located, eval_split, fewshot_split)
             self.data.require_rows(task, shots)
@@ -188,14 +190,14 @@ def list_functions(value: Any) -> list[Function]:
 
 
 def forbids_shots(config: Mapping[str, Any]) -> bool:
-    """Whether a task takes no examples: it scores whole texts, or says so (``metadata: fewshot: false``)."""
+    """Whether a task takes no examples: it scores whole texts, or has ``metadata: fewshot: false``."""
     metadata = config.get("metadata")
-    said = isinstance(metadata, dict) and metadata.get("fewshot") is False
-    return said or config.get("output_type") == "loglikelihood_rolling"
+    is_declared = isinstance(metadata, dict) and metadata.get("fewshot") is False
+    return is_declared or config.get("output_type") == "loglikelihood_rolling"
 
 
 def read_group_shots(entry: TaskEntry) -> tuple[int, ...]:
-    """The shot counts that a group of ours is meant to be run at (``metadata: num_fewshot: [0, 1]``)."""
+    """The default shot counts of one of our groups (``metadata: num_fewshot: [0, 1]``)."""
     if entry.kind != "group" or entry.file is None:
         return ()
     metadata = taskindex.load_task_yaml(entry.file).get("metadata")

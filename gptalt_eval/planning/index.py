@@ -1,8 +1,8 @@
 """Names of tasks in folders of lm-eval YAMLs, read fast and without lm-eval.
 
-lm-eval builds its index by parsing each of its 14,000 files as YAML, which takes seconds. Four
-top-level keys decide what a file defines, so a look at those lines is enough (tests compare the outcome
-with lm-eval's own index). The names of an installed lm-eval are kept in the user's cache.
+lm-eval builds its index by parsing each of its 14,000 files as YAML, which takes seconds. A few top-level
+keys decide what a file defines, so reading those lines is enough (tests compare the result with lm-eval's
+own index). The names of an installed lm-eval are stored in the user's cache.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A name that can follow ``--tasks``.
+    """A name for ``--tasks``.
 
     Attributes:
         name: the name.
-        kind: task, group (aggregated) or tag (a mere list of tasks).
+        kind: task, group (aggregated) or tag (a list of tasks).
         file: the YAML that defines it; None for a tag.
-        members: the tasks that carry the tag.
+        members: the tasks with the tag.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Function:
     """A ``!function module.name`` of a task YAML, not executed.
 
     Attributes:
-        name: what stands in the YAML.
-        file: the YAML in which it stands.
+        name: the name in the YAML.
+        file: the YAML that contains it.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Function:
 
 
 def read_task_folder(folder: Path) -> dict[str, TaskEntry]:
-    """The tasks, groups and tags that the YAMLs below ``folder`` define; of equal names the first counts."""
+    """The tasks, groups and tags that the YAMLs below ``folder`` define; of equal names, the first."""
     entries: dict[str, TaskEntry] = {}
     tags: dict[str, list[str]] = {}
     seen: dict[Path, dict[str, Any]] = {}
@@ -69,7 +69,7 @@ def read_task_folder(folder: Path) -> dict[str, TaskEntry]:
         try:
             keys = read_top_level(file, seen)
         except (OSError, ValueError, yaml.YAMLError, RecursionError):
-            continue  # what cannot be read defines nothing; `validate` says why
+            continue  # a file that cannot be read defines nothing; `validate` says why
         add_entry(entries, tags, keys, file)
     for tag, members in tags.items():
         entries.setdefault(tag, TaskEntry(tag, "tag", members=tuple(members)))
@@ -98,7 +98,7 @@ def add_entry(
 
 
 def read_top_level(file: Path, seen: dict[Path, dict[str, Any]]) -> dict[str, Any]:
-    """The deciding keys of one YAML, those of its includes merged in (its own win)."""
+    """The deciding keys of one YAML, with those of its includes; its own take precedence."""
     if file in seen:
         return seen[file]
     with file.open("rb") as stream:
@@ -113,7 +113,7 @@ def read_top_level(file: Path, seen: dict[Path, dict[str, Any]]) -> dict[str, An
 
 
 def read_value(text: bytes) -> Any:
-    """The value of a top-level key; plain words are taken as they are, the rest is parsed."""
+    """The value of a top-level key; plain words are used directly, everything else is parsed."""
     value = text.strip()
     if re.fullmatch(rb"[\w./+-]*[A-Za-z_][\w./+-]*", value):
         return value.decode()
@@ -138,7 +138,7 @@ def find_lm_eval_tasks() -> Path:
 
 
 def read_lm_eval_tasks() -> dict[str, TaskEntry]:
-    """lm-eval's own names, from the cache where this version was read before."""
+    """lm-eval's own names, from the cache if this version was read before."""
     from gptalt_eval.machine.version import __version__
 
     folder = find_lm_eval_tasks()
@@ -149,12 +149,10 @@ def read_lm_eval_tasks() -> dict[str, TaskEntry]:
         if stored["folder"] == str(folder):
             return {name: load_entry(folder, name, *row) for name, row in stored["entries"].items()}
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # no cache yet, or a broken one: both are mended below
+        pass  # no cache yet, or a damaged one: it is written below
     entries = read_task_folder(folder)
     rows = {name: dump_entry(folder, entry) for name, entry in entries.items()}
-    with contextlib.suppress(
-        OSError
-    ):  # a cache that cannot be written costs a second next time, nothing more
+    with contextlib.suppress(OSError):  # without the cache, the next call takes a second longer
         write_atomically(cached, json.dumps({"folder": str(folder), "entries": rows}))
     return entries
 
@@ -169,10 +167,10 @@ def load_entry(folder: Path, name: str, kind: Kind, file: str | None, members: l
 
 
 def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A task YAML with its includes merged in as lm-eval does, ``!function`` left unexecuted.
+    """A task YAML with its includes merged as in lm-eval; ``!function`` is not executed.
 
     Raises:
-        GptaltError: the file or an include is missing, no mapping, no YAML, or includes itself.
+        GptaltError: the file or an include is missing, not valid YAML, not a mapping, or includes itself.
     """
     file = file.resolve()
     if file in seen:
@@ -199,5 +197,5 @@ def parse_yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise GptaltError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
-        raise GptaltError(f"{file} is not a task: it holds no mapping of fields.")
+        raise GptaltError(f"{file} is not a task: it does not contain a mapping of fields.")
     return config

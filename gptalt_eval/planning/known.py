@@ -1,6 +1,6 @@
-"""Plugins of this project: a name of one that is not installed can say where it comes from.
+"""The plugins of this project, so that an unknown name can say which plugin to install.
 
-What they bring is in ``known.json``, which ``plugins/list_known.py`` writes from the plugins themselves.
+``plugins/list_known.py`` writes ``known.json`` from the plugins themselves.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class KnownPlugin:
 
     Attributes:
         summary: one line.
-        tasks: task, group and tag names it brings.
-        models: model names it brings.
-        commands: subcommands it brings.
+        tasks: its task, group and tag names.
+        models: its model names.
+        commands: its subcommands.
     """
 
     summary: str
@@ -32,7 +32,7 @@ class KnownPlugin:
 
 
 def read_known(file: Path = FILE) -> dict[str, KnownPlugin]:
-    """Plugin name -> what it brings."""
+    """Plugin name -> the plugin."""
     plugins = json.loads(file.read_text(encoding="utf-8"))
     return {
         name: KnownPlugin(brings.pop("summary"), **{kind: tuple(names) for kind, names in brings.items()})
@@ -44,11 +44,11 @@ KNOWN: Mapping[str, KnownPlugin] = MappingProxyType(read_known())
 
 
 def find_provider(kind: str, name: str) -> str | None:
-    """The known plugin that brings this ``tasks``, ``models`` or ``commands`` name."""
+    """The known plugin with this ``tasks``, ``models`` or ``commands`` name."""
     return next((plugin for plugin, known in KNOWN.items() if name in getattr(known, kind)), None)
 
 
-def say_where_from(kind: str, name: str, plugin: str) -> str:
+def describe_provider(kind: str, name: str, plugin: str) -> str:
     """The sentence for a name whose plugin is not installed."""
     noun = {"tasks": "Task", "models": "Model", "commands": "Command"}[kind]
     return f"{noun} '{name}' comes with gptalt-eval-plugin-{plugin}."

@@ -1,6 +1,6 @@
-"""From a request to a plan: every name found, every dataset located and counted, and no weights loaded.
+"""Turns a request into a plan: finds every name, locates and counts every dataset, loads no weights.
 
-Whatever can be wrong with a request is found here, all of it at once.
+All problems of a request are found here and reported together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Faults:
-    """Collects what is wrong, so that one look finds everything."""
+    """Collects problems, so that all of them are reported together."""
 
     def __init__(self, found: list[GptaltError]) -> None:
         self.found = found
@@ -53,7 +53,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     """Find everything that a request names.
 
     Raises:
-        GptaltError: the one thing that is wrong, or RequestErrors with all of them.
+        GptaltError: the only problem, or RequestErrors with all of them.
     """
     faults = Faults(find_faults(spec))
     catalog = make_catalog(spec, plugins, faults)
@@ -63,14 +63,14 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
         faults.attempt(lambda: check_weights(found.item, spec))
     faults.attempt(lambda: check_paths(spec))
     styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
-    variants = lay_styles(spec, model.item if model else None, [style for style in styles if style])
+    variants = apply_styles(spec, model.item if model else None, [style for style in styles if style])
     for _, variant in variants if model else ():
         faults.attempt(partial(check_chat_template, found.item, variant))
     finder = TaskFinder(catalog, spec)
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
     faults.raise_any()
-    assert model is not None and cells  # else a fault was raised
+    assert model is not None and cells  # otherwise an error was raised
     lacking = {
         label(name, shots, style): reason
         for (name, shots), reason in finder.lacking.items()
@@ -83,7 +83,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:
-    """The names that a request can use; without data where what it says of data is wrong."""
+    """The names that a request can use; without data if its data folder has a problem."""
     folders = [Path(spec.include_path)] if spec.include_path else []
     chosen = faults.attempt(lambda: Catalog(plugins, folders, choose_data_dir(spec.data_dir)))
     if chosen is None or faults.attempt(lambda: chosen.datasets) is None:
@@ -91,10 +91,10 @@ def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:
     return chosen
 
 
-def lay_styles(
+def apply_styles(
     spec: RunSpec, model: Model | None, styles: list[PromptStyle]
 ) -> list[tuple[PromptStyle | None, RunSpec]]:
-    """The request once for each prompt style, with its template and system message."""
+    """One request for each prompt style, with its chat template and system message."""
     if not styles or model is None:
         return [(None, spec)]
     return [
@@ -111,7 +111,7 @@ def lay_styles(
 
 
 def check_paths(spec: RunSpec) -> None:
-    """See whether ``--include_path`` is there, and whether results can be saved at all."""
+    """Check that ``--include_path`` exists and that results can be saved."""
     if spec.include_path and not Path(spec.include_path).is_dir():
         raise GptaltError(
             f"--include_path: there is no folder {spec.include_path}.", "Give a folder of task YAMLs."
@@ -126,12 +126,12 @@ def check_paths(spec: RunSpec) -> None:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        text = f"--output_path {spec.output_path}: nothing can be written there ({reason})."
-        raise GptaltError(text, "Give a folder you may write to.") from error
+        text = f"--output_path {spec.output_path} is not writable ({reason})."
+        raise GptaltError(text, "Give a folder that you can write to.") from error
 
 
 def drop_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Without the folders that lie in another one of them, which lm-eval reads anyway."""
+    """The folders without those inside another one of them, which lm-eval reads anyway."""
     return tuple(
         folder
         for folder in folders
@@ -140,7 +140,7 @@ def drop_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def write_notes(cells: list[Cell]) -> list[str]:
-    """What has to be said wherever these results are shown."""
+    """The notes that must be shown with these results."""
     tasks = {task.name: task for cell in cells for task in cell.tasks}
     notes = []
     if any(task.data.is_sample for task in tasks.values()):
@@ -149,14 +149,14 @@ def write_notes(cells: list[Cell]) -> list[str]:
             "not results on the benchmarks themselves."
         )
     parts = {task.partial: None for cell in cells for task in cell.tasks if task.partial}
-    overruled = [
+    overridden = [
         task.name
         for task in tasks.values()
         if task.config.get("num_fewshot") == 0 and any(cell.num_fewshot for cell in cells)
     ]
-    if overruled:
+    if overridden:
         notes.append(
-            f"{', '.join(overruled)}: the YAML says 0 examples, and lm-eval would keep to it; "
-            "here --num_fewshot wins."
+            f"{', '.join(overridden)}: the task's YAML sets num_fewshot to 0, which lm-eval would keep; "
+            "--num_fewshot overrides it here."
         )
     return [*notes, *parts]

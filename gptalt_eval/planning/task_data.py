@@ -20,10 +20,10 @@ NOWHERE = "nowhere"
 
 
 class DataFinder:
-    """Finds the rows of tasks; what was found once is not read again.
+    """Locates the rows of tasks; each dataset is read only once.
 
     Args:
-        catalog: where datasets are looked up; its ``data_dir`` is NOWHERE where only names are looked up.
+        catalog: where to look up datasets; its ``data_dir`` is NOWHERE if only names are needed.
         spec: the request.
     """
 
@@ -63,7 +63,7 @@ class DataFinder:
             self.hub_reachable = can_reach_hub()
         if not self.hub_reachable:
             raise DataError(
-                f"{title}: its data ({hub}) is not on this disk, and the hub cannot be reached.",
+                f"{title}: its data ({hub}) is not on this computer, and the hub cannot be reached.",
                 "Give --data_dir FOLDER, set HF_ENDPOINT to a mirror, or try --data_dir sample.",
             )
 
@@ -78,17 +78,19 @@ class DataFinder:
         if task.fewshot_split:
             self._require_split(data, task.fewshot_split)
         rows = data.splits[task.fewshot_split].rows if task.fewshot_split else 0
-        # the row that is asked about is never its own example
+        # a row is never its own example
         available = rows - (task.fewshot_split == task.eval_split)
         if wanted > available:
-            text = f"{task.name}: {wanted} examples were asked for, '{task.fewshot_split}' has {available}."
-            raise DataError(text, f"Give --num_fewshot {available} or less.")
+            text = (
+                f"{task.name}: {wanted} examples requested, but '{task.fewshot_split}' has only {available}."
+            )
+            raise DataError(text, f"Use --num_fewshot {available} or less.")
 
     def check_rows(self, task: PlannedTask, shots: int | None) -> str:
-        """Why the results of a task are not those of the whole benchmark, or an empty string.
+        """Why the results of a task are not those of the complete benchmark, or an empty string.
 
         Raises:
-            DataError: the files that it needs are short or altered, and the request does not allow that.
+            DataError: files that it needs are incomplete or altered, and the request does not allow that.
         """
         is_shown = effective_shots(task.config, shots) and task.fewshot_split
         names = dict.fromkeys((task.eval_split, task.fewshot_split or "") if is_shown else (task.eval_split,))
@@ -96,8 +98,8 @@ class DataFinder:
         for verdict in verdicts:
             if verdict and verdict.is_faulty and not self.spec.allow_partial_data:
                 assert task.data.dataset is not None
-                again = f"{verdict.likely} Get the file again ({task.data.dataset.home})".lstrip()
-                raise DataError(verdict.reason, f"{again}, or go on with --allow-partial-data.")
+                again = f"{verdict.likely} Download the file again ({task.data.dataset.home})".lstrip()
+                raise DataError(verdict.reason, f"{again}, or use it as it is with --allow-partial-data.")
         return " ".join(verdict.reason for verdict in verdicts if verdict and verdict.reason)
 
     def _require_split(self, data: LocatedData, name: str) -> None:
@@ -116,7 +118,7 @@ class DataFinder:
 
 
 def choose_fewshot_split(config: Mapping[str, Any]) -> str | None:
-    """The split that lm-eval draws examples from."""
+    """The split from which lm-eval draws few-shot examples."""
     fewshot = config.get("fewshot_config")
     chosen = fewshot.get("split") if isinstance(fewshot, dict) else None
     keys = ("fewshot_split", "training_split", "validation_split", "test_split")
@@ -124,5 +126,5 @@ def choose_fewshot_split(config: Mapping[str, Any]) -> str | None:
 
 
 def effective_shots(config: Mapping[str, Any], shots: int | None) -> int:
-    """The examples in a prompt: what was asked for wins, over a task's own 0 too, unlike in lm-eval."""
+    """The number of examples in a prompt; the request overrides a task's own 0 too, unlike in lm-eval."""
     return (config.get("num_fewshot") or 0) if shots is None else shots

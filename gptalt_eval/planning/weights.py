@@ -1,4 +1,4 @@
-"""What can be said about a model before its weights are loaded."""
+"""Checks a model before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GGUF_MAGIC = b"GGUF"
 
 
 def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
-    """The model's own arguments with the user's laid over them."""
+    """The model's own arguments, overridden by the user's."""
     args = {**model.args, **spec.model_args}
     if spec.trust_remote_code:
         args["trust_remote_code"] = True
@@ -27,10 +27,10 @@ def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
 
 
 def check_weights(model: Model, spec: RunSpec) -> None:
-    """See whether the weights can be had.
+    """Check that the weights are available.
 
     Raises:
-        GptaltError: nothing named, no such folder, a broken GGUF, or neither cache nor hub has it.
+        GptaltError: no weights named, no such folder, a damaged GGUF, or neither in the cache nor on the hub.
     """
     if model.check is not None:
         model.check()
@@ -39,7 +39,7 @@ def check_weights(model: Model, spec: RunSpec) -> None:
     args = merge_model_args(model, spec)
     pretrained = args.get("pretrained")
     if not pretrained:
-        text = f"--model {model.name} needs to know which weights to load."
+        text = f"--model {model.name} needs weights to load."
         raise GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
     folder = Path(str(pretrained)).expanduser()
     if folder.is_dir():
@@ -49,12 +49,12 @@ def check_weights(model: Model, spec: RunSpec) -> None:
         hint = (
             f"Did you mean '{folder.parent / close[0]}'?"
             if close
-            else "Give the folder that holds config.json."
+            else "Give the folder that contains config.json."
         )
         raise UnknownNameError(f"There is no model folder {pretrained}.", hint)
     elif not is_in_hub_cache(str(pretrained), "models") and not can_reach_hub():
         raise GptaltError(
-            f"The weights of '{pretrained}' are not on this disk, and the hub cannot be reached.",
+            f"The weights of '{pretrained}' are not on this computer, and the hub cannot be reached.",
             "Set HF_ENDPOINT to a mirror, give a local folder as pretrained=..., or try --model smollm2.",
         )
 
@@ -65,21 +65,22 @@ def check_folder(folder: Path, args: Mapping[str, Any]) -> None:
         check_gguf(folder / str(gguf))
     elif not (folder / "config.json").is_file():
         raise GptaltError(
-            f"{folder} holds no model: there is no config.json in it.", "Give a folder saved by transformers."
+            f"{folder} does not contain a model: config.json is missing.",
+            "Give a folder saved by transformers.",
         )
 
 
 def check_gguf(path: Path) -> None:
-    """See whether a GGUF file is there, is one, and is as long as its own table of tensors says.
+    """Check that a file exists, is a GGUF file, and is as long as its own table of tensors says.
 
-    The layout is that of the GGUF specification (ggml project), read by the package ``gguf``.
+    The package ``gguf`` reads it by the GGUF specification (ggml project).
 
     Raises:
-        GptaltError: missing, something else, or cut off.
+        GptaltError: it is missing, something else, or truncated.
     """
     if not path.is_file():
         close = [other.name for other in path.parent.glob("*.gguf")]
-        hint = f"There is: {', '.join(close)}" if close else ""
+        hint = f"Available: {', '.join(close)}" if close else ""
         raise UnknownNameError(f"There is no file {path}.", hint)
     with path.open("rb") as stream:
         head = stream.read(8)
@@ -90,29 +91,29 @@ def check_gguf(path: Path) -> None:
     try:
         tensors = GGUFReader(path).tensors
         end = max((tensor.data_offset + tensor.n_bytes for tensor in tensors), default=0)
-    except Exception as error:  # the reader trusts its input: a damaged file raises nearly anything
+    except Exception as error:  # a damaged file can raise anything, since the reader trusts its input
         raise GptaltError(
-            f"{path} is damaged or cut off ({type(error).__name__}).", "Download it again."
+            f"{path} is damaged or truncated ({type(error).__name__}).", "Download it again."
         ) from error
     if end > path.stat().st_size:
-        text = f"{path} is cut off: {path.stat().st_size:,} bytes, {end:,} expected."
+        text = f"{path} is truncated: {path.stat().st_size:,} bytes, {end:,} expected."
         raise GptaltError(text, "Download it again.")
 
 
 def check_chat_template(model: Model, spec: RunSpec) -> None:
-    """Refuse ``--apply_chat_template`` for a model that is known to have none."""
+    """Refuse ``--apply_chat_template`` if the model is known to have no chat template."""
     if not spec.apply_chat_template:
         return
     if has_chat_template(model, spec) is False:
         flag = "--prompt_style" if spec.prompt_style else "--apply_chat_template"
         raise GptaltError(
             f"{flag}: '{spec.model}' has no chat template.",
-            "Leave the flag out, or choose a chat model: gptalt-eval ls models",
+            "Omit the flag, or choose a chat model: gptalt-eval ls models",
         )
 
 
 def has_chat_template(model: Model, spec: RunSpec) -> bool | None:
-    """Whether the model's tokenizer brings a chat template; None where only loading it can tell."""
+    """Whether the model's tokenizer has a chat template; None if that is unknown before loading it."""
     if model.chat_template is not None:
         return model.chat_template
     args = merge_model_args(model, spec)

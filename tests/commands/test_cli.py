@@ -61,22 +61,22 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
         ),
         (
             ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
-            "There is no model 'chatglm'.\nSee what there is: gptalt-eval ls models",
+            "There is no model 'chatglm'.\nSee: gptalt-eval ls models",
         ),
         (
             ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
-            "Get it: gptalt-eval install medqa",
+            "Install it: gptalt-eval install medqa",
         ),
         (
             ("--model", "smollm2", "--tasks", "medqa_zh"),
-            "Task 'medqa_zh' comes with gptalt-eval-plugin-medqa.\nGet it: gptalt-eval install medqa",
+            "Task 'medqa_zh' comes with gptalt-eval-plugin-medqa.\nInstall it: gptalt-eval install medqa",
         ),
         (
             ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "/nowhere"),
             "--data_dir: there is no folder /nowhere.",
         ),
         ((*PIQA, "--num_fewshot", "-1"), "--num_fewshot -1: it cannot be negative."),
-        ((*PIQA, "--output_path", "/dev/null/x"), "--output_path /dev/null/x: nothing can be written there"),
+        ((*PIQA, "--output_path", "/dev/null/x"), "--output_path /dev/null/x is not writable"),
         ((*PIQA, "--nun_fewshot", "1"), "There is no option --nun_fewshot.\nDid you mean '--num_fewshot'"),
         ((*PIQA, "--model_args", "dtype"), "expected key=value"),
         (("--tasks", "piqa"), "No model was named."),
@@ -95,7 +95,7 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
             "There is no model folder ./nowhere",
         ),
         (("lss",), "There is no command 'lss'.\nDid you mean 'ls'"),
-        (("elo",), "Command 'elo' comes with gptalt-eval-plugin-elo.\nGet it: gptalt-eval install elo"),
+        (("elo",), "Command 'elo' comes with gptalt-eval-plugin-elo.\nInstall it: gptalt-eval install elo"),
         (("show", "task", "piqua"), "Did you mean 'piqa'"),
         (("show", "dataset", "piqua"), "Did you mean 'piqa'"),
         (("report", "runs/none"), "There is no run folder runs/none"),
@@ -139,7 +139,7 @@ def test_a_gguf_of_the_users_own(gptalt_eval, tmp_path):
         "sample",
     )
     code, _, complaint = gptalt_eval(*words)
-    assert code == 2 and "model.gguf is damaged or cut off" in complaint
+    assert code == 2 and "model.gguf is damaged or truncated" in complaint
 
 
 def test_help_and_version(gptalt_eval):

@@ -459,7 +459,7 @@ def test_a_licence_that_is_not_stated(fake, old, new, told):
     ("files", "told"),
     [
         ({"sample/test.jsonl": ""}, "has no rows"),
-        ({"sample/test.jsonl": ROWS + '{"river": "Am'}, "line 3: cut off or damaged"),
+        ({"sample/test.jsonl": ROWS + '{"river": "Am'}, "line 3: truncated or damaged"),
         ({"sample/test.jsonl": ROWS + "[1]"}, "line 3: a JSON object was expected"),
         (
             {"sample/test.jsonl": ROWS, "sample/tests.jsonl": ROWS},

@@ -241,7 +241,7 @@ def test_medqa_of_the_checkout_is_installed_and_runs(wheels, tmp_path):
     run = ("--model", "dummy", "--tasks", "medqa_zh", "--data_dir", "sample")
 
     refused = environment.gptalt_eval(*run, cwd=tmp_path)
-    assert "Get it: gptalt-eval install medqa" in refused.stderr
+    assert "Install it: gptalt-eval install medqa" in refused.stderr
     installed = environment.gptalt_eval("install", "medqa", cwd=ROOT)
     assert installed.returncode == 0, installed.stderr
     assert str(PLUGINS / "gptalt-eval-plugin-medqa") in installed.stdout

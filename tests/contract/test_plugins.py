@@ -218,11 +218,11 @@ def test_two_owners_of_a_model_name():
 
     catalog = Catalog(register(Good(), Rival()))
 
-    with pytest.raises(PluginError, match="Two plugins claim the model 'good-one': good and rival"):
+    with pytest.raises(PluginError, match="Two plugins register the model 'good-one': good and rival"):
         catalog.find_model("good-one")
     assert catalog.find_model("rival").owner.plugin == "rival"
     assert catalog.find_model("good-two").owner.plugin == "good"
-    assert "'good-one' is also claimed by good" in catalog.plugins.problems[0].what
+    assert "'good-one' is also registered by good" in catalog.plugins.problems[0].what
 
 
 def test_two_owners_of_a_task_name(tmp_path):
@@ -253,7 +253,7 @@ def test_a_plugin_that_gives_a_name_twice_keeps_the_first():
     catalog = Catalog(register(Twice()))
 
     assert catalog.find_model("twin").owner.plugin == "twice"
-    assert catalog.plugins.problems[0].what == "it gives the model 'twin' twice; the first one counts."
+    assert catalog.plugins.problems[0].what == "it registers the model 'twin' twice; the first one is used."
 
 
 def test_a_thing_of_another_kind_is_refused_and_the_rest_counts():
@@ -269,7 +269,7 @@ def test_a_thing_of_another_kind_is_refused_and_the_rest_counts():
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"), [(Path("nowhere"), "no such folder"), ("tasks", "is no Path"), (5, "is no Path")]
+    ("folder", "told"), [(Path("nowhere"), "which does not exist"), ("tasks", "is no Path"), (5, "is no Path")]
 )
 def test_what_is_no_task_folder_is_refused(folder, told, tmp_path):
     class Folders:
@@ -317,7 +317,7 @@ def test_the_allow_list_names_a_plugin_that_is_not_there():
 
     assert [str(problem) for problem in plugins.problems] == [
         "Plugin 'a-plugin-nobody-has': GPTALT_EVAL_LOAD_PLUGINS names it, and it is not installed.\n"
-        "Get it: gptalt-eval install a-plugin-nobody-has",
+        "Install it: gptalt-eval install a-plugin-nobody-has",
         "Plugin 'builtn': GPTALT_EVAL_LOAD_PLUGINS names it, and it is not installed.\nDid you mean 'builtin'?",
     ]
 

@@ -50,7 +50,7 @@ def test_a_short_file(shared_data, plugins, tmp_path):
     text = refuse(plugins, tmp_path, "hellaswag")
     assert text.splitlines() == [
         f"HellaSwag validation: 9,000 rows, 10,042 expected ({HELLASWAG}).",
-        "Get the file again (github.com/rowanz/hellaswag), or go on with --allow-partial-data.",
+        "Download the file again (github.com/rowanz/hellaswag), or use it as it is with --allow-partial-data.",
     ]
 
 

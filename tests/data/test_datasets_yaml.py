@@ -94,7 +94,7 @@ MISTAKES = {
     COPA.replace("config: copa", "config: [copa]"): "line 3: 'config' of 'copa' must be text",
     COPA + COPA: "line 8: 'copa' appears twice in the file",
     COPA + COPA.replace("copa:", "other:", 1): "'copa' and 'other' have the same hub id and config",
-    COPA.replace("copa:", "piqa:", 1): "the dataset 'piqa' is also one of gptalt-eval",
+    COPA.replace("copa:", "piqa:", 1): "there is already a dataset 'piqa' in gptalt-eval",
 }  # fmt: skip
 
 

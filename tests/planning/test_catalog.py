@@ -45,7 +45,7 @@ def test_every_listed_name_is_one_that_runs(catalog):
         ("hellaswga", "Did you mean 'hellaswag'"),
         (
             "medqa_zh",
-            "Task 'medqa_zh' comes with gptalt-eval-plugin-medqa.\nGet it: gptalt-eval install medqa",
+            "Task 'medqa_zh' comes with gptalt-eval-plugin-medqa.\nInstall it: gptalt-eval install medqa",
         ),
         ("medqa_hz", "gptalt-eval install medqa"),
         ("qqqqqqqqqq", "gptalt-eval ls tasks"),
@@ -64,8 +64,8 @@ def test_unknown_tasks(catalog, name, expected):
         ("shortest-option", "Model 'shortest-option' comes with gptalt-eval-plugin-example."),
         (
             "chatglm",
-            "There is no model 'chatglm'.\nSee what there is: gptalt-eval ls models\n"
-            "Any transformers model runs too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
+            "There is no model 'chatglm'.\nSee: gptalt-eval ls models\n"
+            "Any transformers model works too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
         ),
         ("smolm2", "Did you mean 'smollm2'"),
         ("./nowhere", "There is no model folder"),
@@ -103,7 +103,7 @@ def test_yaml_paths(catalog, tmp_path):
     with pytest.raises(UnknownNameError, match=r"mine\.yaml"):
         catalog.find_tasks(str(tmp_path / "nime.yaml"))
     file.write_text("dataset_path: json\n")
-    with pytest.raises(GptaltError, match="names no task"):
+    with pytest.raises(GptaltError, match="does not name a task"):
         catalog.find_tasks(str(file))
 
 

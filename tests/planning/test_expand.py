@@ -198,9 +198,9 @@ def test_what_can_be_evaluated_at_some_shots_only_is_noted(plugins):
         for shots, names in ((0, ("piqa", "race")), (4, ("piqa", "race")), (5, ("piqa",)))
     ]
     reasons = {
-        "piqa": {6: "piqa: 6 examples were asked for, 'train' has 5.\nGive --num_fewshot 5 or less."},
+        "piqa": {6: "piqa: 6 examples requested, but 'train' has only 5.\nUse --num_fewshot 5 or less."},
         "race": {
-            shots: f"race: {shots} examples were asked for, 'test' has 4.\nGive --num_fewshot 4 or less."
+            shots: f"race: {shots} examples requested, but 'test' has only 4.\nUse --num_fewshot 4 or less."
             for shots in (5, 6)
         },
     }
@@ -215,8 +215,8 @@ def test_what_can_be_evaluated_at_some_shots_only_is_noted(plugins):
 def test_a_task_that_takes_no_examples_is_not_given_any(plugins, tmp_path):
     (tmp_path / "t.yaml").write_text("task: t\nmetadata: {fewshot: false}\n" + TASK)
     assert refuse(plugins, tasks="t", include_path=str(tmp_path), num_fewshot=2) == (
-        "t: it takes no examples.",
-        "Leave out --num_fewshot, or give 0.",
+        "t takes no few-shot examples.",
+        "Omit --num_fewshot, or set it to 0.",
     )
     assert plan(plugins, tasks="t", include_path=str(tmp_path), num_fewshot=0)
     assert plan(plugins, tasks="t", include_path=str(tmp_path))
@@ -229,7 +229,7 @@ def test_python_code_that_is_not_trusted_is_named(plugins, tmp_path):
     )
     file = tmp_path / "t.yaml"
     assert refuse(plugins, tasks=str(file)) == (
-        f"t: its YAML runs Python code that comes with no installed plugin: code.f ({file}), code.g ({file}).",
+        f"t: its YAML runs Python code that is not from an installed plugin: code.f ({file}), code.g ({file}).",
         "Read that code. If you trust it, add --confirm_run_unsafe_code.",
     )
 
@@ -255,7 +255,10 @@ def test_the_hub_is_asked_once_and_only_for_what_is_not_here(plugins, monkeypatc
         with pytest.raises(RequestErrors) as caught:
             plan(plugins, **settings)
         first, second = caught.value.errors
-        assert first.what == "PIQA: its data (baber/piqa) is not on this disk, and the hub cannot be reached."
+        assert (
+            first.what
+            == "PIQA: its data (baber/piqa) is not on this computer, and the hub cannot be reached."
+        )
         assert second.what.startswith("BoolQ: its data")
         assert first.hint == "Give --data_dir FOLDER, set HF_ENDPOINT to a mirror, or try --data_dir sample."
     assert len(calls) == asked
@@ -265,7 +268,7 @@ def test_a_dataset_that_nobody_registered_is_named_by_its_hub_id(plugins, monkey
     monkeypatch.setattr(task_data, "is_in_hub_cache", lambda hub, kind: False)
     monkeypatch.setattr(task_data, "can_reach_hub", lambda: False)
     what, _ = refuse(plugins, tasks="copa", data_dir=None)
-    assert what.startswith("aps/super_glue: its data (aps/super_glue) is not on this disk")
+    assert what.startswith("aps/super_glue: its data (aps/super_glue) is not on this computer")
 
 
 @pytest.mark.parametrize(
@@ -311,8 +314,8 @@ def test_rows_that_lack(plugins, tmp_path):
     settings = {"tasks": "piqa", "data_dir": str(tmp_path), "allow_partial_data": True}
     assert plan(plugins, **settings, num_fewshot=2)
     assert refuse(plugins, **settings, num_fewshot=3) == (
-        "piqa: 3 examples were asked for, 'train' has 2.",
-        "Give --num_fewshot 2 or less.",
+        "piqa: 3 examples requested, but 'train' has only 2.",
+        "Use --num_fewshot 2 or less.",
     )
     write_piqa(tmp_path, train=0)
     what, hint = refuse(plugins, **settings, num_fewshot=1)
@@ -341,7 +344,10 @@ def test_faulty_rows_are_refused_or_marked(plugins, tmp_path):
     settings = {"tasks": "piqa", "data_dir": str(tmp_path)}
     what, hint = refuse(plugins, **settings, num_fewshot=0)
     assert what == "PIQA validation: 3 rows, 1,838 expected (piqa/valid.jsonl)."
-    assert hint == "Get the file again (yonatanbisk.com/piqa), or go on with --allow-partial-data."
+    assert (
+        hint
+        == "Download the file again (yonatanbisk.com/piqa), or use it as it is with --allow-partial-data."
+    )
     [task] = plan(plugins, **settings, num_fewshot=0, allow_partial_data=True).cells[0].tasks
     assert task.partial == what
     [task] = plan(plugins, **settings, num_fewshot=1, allow_partial_data=True).cells[0].tasks

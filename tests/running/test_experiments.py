@@ -146,7 +146,7 @@ def test_the_flag_wins_over_a_tasks_own_zero(tmp_path):
     record = evaluate(tmp_path / "out", tasks=file, num_fewshot=2, data_dir=None)
     assert record.results[0]["n-shot"]["mine"] == 2
     assert read_prompts(record, 0, "mine")[0].count("+ 1 =") == 3
-    assert "lm-eval would keep to it; here --num_fewshot wins" in " ".join(record.notes)
+    assert "which lm-eval would keep; --num_fewshot overrides it here" in " ".join(record.notes)
     own = evaluate(tmp_path / "own", tasks=file, data_dir=None)
     assert own.results[0]["n-shot"]["mine"] == 0
     assert own.notes == ()
@@ -155,7 +155,7 @@ def test_the_flag_wins_over_a_tasks_own_zero(tmp_path):
 @pytest.mark.parametrize("field", [{"metadata": {"version": 1, "fewshot": False}}])
 def test_a_task_that_takes_no_examples_says_so(field, tmp_path):
     file = write_task(tmp_path / "task", **field)
-    with pytest.raises(GptaltError, match="mine: it takes no examples"):
+    with pytest.raises(GptaltError, match="mine takes no few-shot examples"):
         evaluate(tmp_path / "out", tasks=file, num_fewshot=2, data_dir=None)
     record = evaluate(tmp_path / "both", tasks=file, num_fewshot=[0, 2], data_dir=None)
     assert record.run.done == ("mine (0-shot)",)
