@@ -269,7 +269,8 @@ def test_a_thing_of_another_kind_is_refused_and_the_rest_counts():
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"), [(Path("nowhere"), "which does not exist"), ("tasks", "is no Path"), (5, "is no Path")]
+    ("folder", "told"),
+    [(Path("nowhere"), "which does not exist"), ("tasks", "is no Path"), (5, "is no Path")],
 )
 def test_what_is_no_task_folder_is_refused(folder, told, tmp_path):
     class Folders:
