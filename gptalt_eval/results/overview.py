@@ -20,7 +20,7 @@ from gptalt_eval.results.arms import (
     walk_arms,
 )
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
-from gptalt_eval.results.items import ShownItem, view_item
+from gptalt_eval.results.samples import ShownItem, view_item
 from gptalt_eval.results.stats import adjust_holm, compare_pairs
 
 SIGNIFICANT = 0.05

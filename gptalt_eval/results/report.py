@@ -17,8 +17,8 @@ from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.arms import find_style
-from gptalt_eval.results.items import ShownItem, view_item
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.samples import ShownItem, view_item
 
 SHOWN_SAMPLES = 20
 
