@@ -5,6 +5,7 @@ A plugin that cannot be used is named, set aside with its traceback in the log, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
@@ -90,6 +91,17 @@ class Plugins:
         """Call an observing hook of every plugin."""
         for _ in self._call(hook, arguments):
             pass
+
+    @contextlib.contextmanager
+    def watched_by(self, observer: object, owner: Owner) -> Iterator[None]:
+        """While this lasts, an object hears of runs as plugins do."""
+        self.manager.register(observer, name=owner.plugin)
+        self.owners[owner.plugin] = owner
+        try:
+            yield
+        finally:
+            self.manager.unregister(observer)
+            del self.owners[owner.plugin]
 
     def blame(self, owner: Owner, what: str, cure: str) -> None:
         """Add a problem of that plugin, once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -235,6 +236,9 @@ class Installed(Protocol):
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Call an observing hook of every plugin."""
+
+    def watched_by(self, observer: object, owner: Owner) -> AbstractContextManager[None]:
+        """While this lasts, an object hears of runs as plugins do."""
 
     def blame(self, owner: Owner, what: str, cure: str) -> None:
         """Add a problem of that plugin, once."""

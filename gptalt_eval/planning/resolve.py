@@ -5,6 +5,7 @@ All problems of a request are found here and reported together.
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,6 +63,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
         found = model
         faults.attempt(lambda: check_weights(found.item, spec))
     faults.attempt(lambda: check_paths(spec))
+    faults.attempt(lambda: check_packages(spec))
     styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
     variants = apply_styles(spec, model.item if model else None, [style for style in styles if style])
     for _, variant in variants if model else ():
@@ -128,6 +130,14 @@ def check_paths(spec: RunSpec) -> None:
         reason = error.strerror or str(error)
         text = f"--output_path {spec.output_path} is not writable ({reason})."
         raise GptaltError(text, "Give a folder that you can write to.") from error
+
+
+def check_packages(spec: RunSpec) -> None:
+    """See that the packages of the services that the request names are installed."""
+    for settings, package in ((spec.wandb_args, "wandb"), (spec.trackio_args, "trackio")):
+        if settings and importlib.util.find_spec(package) is None:
+            text = f"--{package}_args: the package {package} is not installed."
+            raise GptaltError(text, f"Type: pip install {package}")
 
 
 def drop_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -99,19 +99,21 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     """
     root = choose_output(spec) if len(split_names(spec.model)) > 1 else None
     if root is not None:
-        spec = replace(spec, output_path=str(root), log_samples=True)  # models are compared row by row
+        spec = replace(spec, output_path=str(root))
     plans = plan_models(spec, plugins)
     if root is not None:
         begin_experiment(root, spec, bool(resume))
+        plans = [replace(plan, spec=replace(plan.spec, log_samples=True)) for plan in plans]  # to be compared
+    sends_samples = spec.log_samples or spec.predict_only  # what a folder has is not always for others
     found = [
         resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
     ]
     records = []
     for plan, earlier in zip(plans, found, strict=True):
         if root is None:
-            records.append(run_plan(plan, plugins, console, earlier))
+            records.append(run_plan(plan, plugins, console, earlier, sends_samples))
         else:
-            records.append(run_member(plan, plugins, console, earlier, root))
+            records.append(run_member(plan, plugins, console, earlier, root, sends_samples))
         gc.collect()  # the weights of one model go before those of the next come
     folder = root or records[0].folder
     reported = [record for record in records if record.results]

@@ -22,6 +22,7 @@ from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
+from gptalt_eval.running.lmeval.samples import dump_sample
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.runfiles import RunFiles, is_about
 
@@ -230,7 +231,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         partial = {task: planned[task].partial for task in finished if task in planned}
         if any(partial.values()):
             combined["gptalt_partial_data"] = {task: reason for task, reason in partial.items() if reason}
-        lines = [evaluation.dump_sample(sample) for sample in samples] if run.plan.spec.saves_samples else []
+        lines = [dump_sample(sample) for sample in samples] if run.plan.spec.saves_samples else []
         files.save_task(index, name, lines, evaluation.dump_results(combined))
         run.display.end_task(cell.label(name), result["results"][name])
 

@@ -36,8 +36,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
         InterruptedRun: stopped early; the message says what is saved, what is missing and how to go on.
         GptaltError: nothing could be evaluated.
     """
-    rank = int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
-    files = RunFiles(plan, rank == 0, earlier)
+    files = RunFiles(plan, is_main_process(), earlier)
     plugins.observe("run_started", plan=plan)
     display.begin(plan)
     with interrupt_once():
@@ -57,6 +56,11 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
             if files.main and (files.folder / "run.json").is_file():
                 plugins.observe("run_finished", record=load_record(files.folder))
     return load_record(files.folder)
+
+
+def is_main_process() -> bool:
+    """Whether this process saves and reports; of several that work together only the first does."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 @contextlib.contextmanager

@@ -42,11 +42,16 @@ def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
 
 
 def run_member(
-    plan: Plan, plugins: Installed, console: Console, earlier: Record | None, root: Path
+    plan: Plan,
+    plugins: Installed,
+    console: Console,
+    earlier: Record | None,
+    root: Path,
+    sends_samples: bool,
 ) -> Record:
     """Run one model of an experiment; where it fails, it is marked with the reason."""
     try:
-        return run_plan(plan, plugins, console, earlier)
+        return run_plan(plan, plugins, console, earlier, sends_samples)
     except InterruptedRun as stopped:
         hint = f"Go on with what is missing: gptalt-eval resume {root}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,21 +13,40 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec
-from gptalt_eval.contract.types import Installed
-from gptalt_eval.running.execute import execute
+from gptalt_eval.contract.types import Installed, Owner
+from gptalt_eval.running.execute import execute, is_main_process
 from gptalt_eval.running.runfiles import choose_folder
 from gptalt_eval.running.terminal import Terminal
 
+SERVICES = Owner("services", distribution="gptalt-eval")
 
-def run_plan(plan: Plan, plugins: Installed, console: Console, earlier: Record | None) -> Record:
-    """Carry a plan out, or what an earlier run of it has not finished."""
+
+def run_plan(
+    plan: Plan, plugins: Installed, console: Console, earlier: Record | None, sends_samples: bool
+) -> Record:
+    """Carry a plan out, or what an earlier run of it has not finished.
+
+    Args:
+        sends_samples: whether services that are told of the results get the samples too.
+    """
     if earlier and not earlier.run.missing:
         name = plan.model.item.name
         console.print(
             f"{name}: finished before, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
         )
         return earlier
-    return execute(plan, plugins, Terminal(console), earlier)
+    terminal = Terminal(console)
+    with contextlib.ExitStack() as stack:
+        if names_services(plan.spec) and is_main_process():
+            from gptalt_eval.running.lmeval.loggers import Loggers
+
+            observer = Loggers(plan.spec, sends_samples, terminal.note)
+            stack.enter_context(plugins.watched_by(observer, SERVICES))
+        return execute(plan, plugins, terminal, earlier)
+
+
+def names_services(spec: RunSpec) -> bool:
+    return bool(spec.wandb_args or spec.trackio_args or spec.hf_hub_log_args)
 
 
 def find_earlier(plan: Plan) -> Record | None:

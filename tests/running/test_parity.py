@@ -1,14 +1,13 @@
 """The same model through stock lm-eval and through us: the same scores, prompts, hashes and samples."""
 
 import json
-from pathlib import Path
 
 import pytest
 from rich.console import Console
+from stock import run_stock
 
 from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.data.locate import read_located
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import make_plugin_set, make_scripted_lm, make_scripted_model
@@ -44,31 +43,8 @@ def run_ours(plugins, tmp_path, **settings):
     return run(spec, plugins, Console(quiet=True)).records[0], resolve(spec, plugins)
 
 
-def run_stock(plan, lm, tmp_path, limit, **settings):
-    """lm-eval's own ``simple_evaluate`` on its own task definitions, fed the same rows as JSON files."""
-    from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    tasks, manager = [], TaskManager(include_defaults=False)  # the default reads 14,000 files
-    for task in plan.cells[0].tasks:
-        config = load_yaml(task.file, resolve_func=True)
-        files = {}
-        for split in task.data.splits:
-            files[split] = str(tmp_path / f"{task.name}-{split}.jsonl")
-            Path(files[split]).write_text(
-                "".join(json.dumps(row) + "\n" for row in read_located(task.data, split))
-            )
-        for key in ("training_split", "validation_split", "test_split"):
-            if config.get(key) and config[key] not in files:
-                config[key] = None  # a split that is not on this disk
-        config |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
-        tasks.append(config)
-    return simple_evaluate(model=lm, tasks=tasks, task_manager=manager, limit=limit, **settings)
-
-
 def as_saved(samples):
-    from gptalt_eval.running.lmeval.evaluation import dump_sample
+    from gptalt_eval.running.lmeval.samples import dump_sample
 
     return [json.loads(dump_sample(sample)) for sample in samples]
 

@@ -195,17 +195,6 @@ def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:
     return hash_text("".join(parts))
 
 
-def dump_sample(sample: Mapping[str, Any]) -> str:
-    """One line of ``samples_<task>_<time>.jsonl``, in lm-eval's form."""
-    arguments = {
-        f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(request)}
-        for i, request in enumerate(sample["arguments"])
-    }
-    answers = {key: seams.write_out_texts(sample[key]) for key in ("resps", "filtered_resps")}
-    line = {**sample, **answers, "arguments": arguments, "target": str(sample["target"])}
-    return seams.dump_json(line)
-
-
 def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | None, shots: int) -> Sample:
     """A logged sample as observers see it. A task with several filters logs an item once for each."""
     return Sample(

@@ -1,0 +1,58 @@
+"""Samples as lm-eval has them in memory, and as it saves them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from gptalt_eval.contract.record import Record
+from gptalt_eval.running.lmeval import seams
+
+
+def dump_sample(sample: Mapping[str, Any]) -> str:
+    """One line of ``samples_<task>_<time>.jsonl``, in lm-eval's form."""
+    arguments = {
+        f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(request)}
+        for i, request in enumerate(sample["arguments"])
+    }
+    answers = {key: seams.write_out_texts(sample[key]) for key in ("resps", "filtered_resps")}
+    line = {**sample, **answers, "arguments": arguments, "target": str(sample["target"])}
+    return seams.dump_json(line)
+
+
+def read_raw_samples(record: Record, result: int) -> dict[str, list[dict[str, Any]]]:
+    """The samples of a result by task, as lm-eval has them before it saves them."""
+    configs: Mapping[str, Any] = record.results[result]["configs"]
+    return {
+        task: [restore_sample(line, config["output_type"]) for line in record.read_samples(result, task)]
+        for task, config in configs.items()
+    }
+
+
+def restore_sample(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
+    """What ``dump_sample`` was given. Numbers that it wrote out are numbers again, pairs are tuples."""
+    arguments = [tuple(request.values()) for request in line["arguments"].values()]
+    is_text = output_type == "generate_until"
+    answers = {
+        key: line[key] if is_text else [restore_answer(answer) for answer in line[key]]
+        for key in ("resps", "filtered_resps")
+    }
+    return {**line, **answers, "arguments": arguments, "target": restore_target(line["target"], is_text)}
+
+
+def restore_answer(answer: Any) -> Any:
+    """A log-likelihood, or (log-likelihood, whether it is the greedy continuation), at any depth."""
+    if isinstance(answer, str):
+        return answer == "True" if answer in ("True", "False") else float(answer)
+    restored = [restore_answer(part) for part in answer]
+    return tuple(restored) if any(isinstance(part, bool) for part in restored) else restored
+
+
+def restore_target(target: str, is_text: bool) -> Any:
+    """Of a choice the option's number; of a text the text, or the list of texts that would do."""
+    try:
+        value = ast.literal_eval(target)
+    except (ValueError, SyntaxError):
+        return target
+    return value if isinstance(value, list) or (isinstance(value, int) and not is_text) else target
