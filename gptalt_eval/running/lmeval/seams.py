@@ -201,7 +201,7 @@ def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[st
         groups: name -> lm-eval ``Group``, all of whose tasks are there.
     """
     gathered = EvalAcc(groups=dict(groups))
-    for name, result in results.samples():
+    for name, result in results.items():
         for part, attribute in PARTS.items():
             getattr(gathered, attribute)[name] = result[part][name]
     combined: dict[str, Any] = aggregate_groups(gathered)._to_eval_results()
