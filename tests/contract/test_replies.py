@@ -158,6 +158,10 @@ STATED = [
     *(f"Of these B is {right} here" for right in RIGHT),
     *(f"其中B{right}呢" for right in RIGHT_CHINESE),
     *(f"其中B{what}正确呢" for what in ("项", "項", "选项", "選項", "是", "为", "為", "项是", "選項為")),
+    "To my mind the option: B then",
+    "所以选项:B呢",
+    "So of the knot choose B here",
+    "So whenever choose B here",
     "The answer B then",
     "The answer: B then",
     "THE ANSWER IS B THEN",
@@ -248,6 +252,11 @@ def test_each_way_to_choose_b(reply):
         "The answer is (A) or (C) then",
         "(A) or (C)",
         "**A**, **B** or **C** it is",
+        *(f"I cannot {verb} B here" for verb in VERBS),
+        # a word that states an answer, within another
+        *(f"To my mind {word} is B then" for word in ("none", "adoption", "rechoice", "newsletter")),
+        *(f"To my mind I {word} B then" for word in ("rechoose", "handpick", "deselect", "forgo with")),
+        "To my mind a reanswer B then",
         # a letter that is a word, or stands in one
         "The answer is a drug",
         "A patient would die",
