@@ -4,13 +4,15 @@
 # make test   the whole test suite
 # make test-next   the same on the published pre-release of lm-eval; tests/next.toml lists what cannot pass there
 # make lint   ruff and mypy
+# make coverage  the test suite but for installing, and which share of the lines and branches it runs
 # make mutants  which faults put into the source no test notices: make mutants OF="stats compare --all"
 # make bench  speed, against stock lm-eval, in one run
 # make changelog  the change notes of the next release
 PYTHON ?= python3
 BIN := .venv/bin
+COVERED := 90
 
-.PHONY: demo install vote test lint mutants bench changelog clean
+.PHONY: demo install vote test lint coverage mutants bench changelog clean
 
 # the example is there to copy from
 PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
@@ -70,6 +72,9 @@ lint: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+coverage: .venv/installed
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not install" --cov --cov-report term:skip-covered --cov-fail-under $(COVERED)
 
 mutants: .venv/installed
 	@$(BIN)/python tests/mutation/measure.py $(OF)

@@ -1,10 +1,11 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import find_runs, load_record, read_run
-from gptalt_eval.contract.run import Run, RunCell, RunData, RunModel, RunScoring, RunSplit
+from gptalt_eval.contract.run import Checkout, Run, RunCell, RunData, RunModel, RunScoring, RunSplit
 from gptalt_eval.contract.types import Owner
 from gptalt_eval.running.runfiles import write_run_file
 
@@ -234,3 +235,29 @@ def test_what_is_not_known_is_not_written():
     assert "seconds" not in content and "scoring" not in content
     assert content["settings"] == {"seed": None}
     assert list(content["cells"]) == [{"prompt_style": None, "num_fewshot": None, "results": None}]
+
+
+def test_what_is_not_stated_is_empty():
+    assert Run().dump() == {
+        "format": 1, "status": "complete", "command": "", "settings": {}, "started": "", "finished": "", "resumed": (),
+        "model": asdict(RunModel()), "data": {}, "notes": (), "seeds": (), "versions": {}, "git": asdict(Checkout()), "results": (),
+        "cells": (), "done": (), "failed": {}, "missing": (), "stem": "", "hardware": {},
+    }  # fmt: skip
+    assert asdict(RunModel()) == {
+        "name": "", "owner": None, "args": {}, "licence": "", "home": "", "fingerprint": None, "parameters": None, "dtype": "",
+        "device": "", "load_seconds": None,
+    }  # fmt: skip
+    assert asdict(RunData("hub")) == {
+        "origin": "hub", "hub": "", "config": None, "task_from": "", "partial": False, "reason": "", "title": "", "licence": "",
+        "home": "", "splits": {},
+    }  # fmt: skip
+    assert asdict(RunSplit(3)) == {"rows": 3, "official_rows": None, "sha256": "", "files": 0}
+    assert asdict(Checkout()) == {"commit": "", "changed": False}
+    assert asdict(RunScoring("tree")) == {"way": "tree", "reason": ""}
+
+
+def test_the_time_of_a_file_stands_after_its_last_results(tmp_path):
+    folder = make_run(tmp_path / "a", results=["results_mine_results_t2.json"])
+    (folder / "results_mine_results_t2.json").write_text("{}")
+    (folder / "samples_piqa_t2.jsonl").write_text('{"doc_id": 5}')
+    assert [line["doc_id"] for line in load_record(folder).read_samples(0, "piqa")] == [5]

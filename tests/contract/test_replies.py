@@ -225,6 +225,7 @@ CLOSED = [
     "It thins the blood.\n(B)",
     "It thins the blood.\n **B** ",
     "It thins the blood.\nb",
+    'It thins the blood.\n"B "',
     "它止血。\n「B」。",
 ]
 
@@ -269,6 +270,16 @@ def test_each_way_to_choose_b(reply):
         "所以选择C反应蛋白,如上",
         "Of these b is correct here",
         "I like (b) more",
+        # marks that stand somewhere else
+        "The dose is \\boxed{12}, and I like B more",
+        "I like (very much) B) more",
+        "I **like it** so B) more",
+        "I like **B more",
+        "I like (B more) here",
+        "The answer is a drug, I think",
+        "A patient needs rest, I say",
+        # a letter that is no option
+        "The answer is X then",
         "I like (B more",
         "I like B) more",
         "It thins the blood. B",
@@ -297,6 +308,8 @@ def test_no_option_is_chosen(reply):
         ("The answer is B. No, the answer is warfarin then", "D"),
         ("Vitamin A and (C) it is", "C"),
         ("A or B? I like (C) more", "C"),
+        ("A, B? I like (C) more", "C"),
+        ("The answer is A and X then", "A"),
         # two that stand alike cancel each other
         ("I like (B) and also (C) more", None),
         ("\\boxed{B} or maybe \\boxed{C}", None),
@@ -309,6 +322,10 @@ def test_no_option_is_chosen(reply):
 )
 def test_which_letter_counts(reply, letter):
     assert find_choice(reply, ENGLISH) == letter
+
+
+def test_options_of_one_letter_are_not_taken_for_letters():
+    assert find_choice("The answer is A then", {"A": "b", "B": "a"}) == "A"
 
 
 def test_a_letter_counts_as_first_within_sixty_characters():
@@ -341,6 +358,20 @@ def test_a_letter_counts_as_first_within_sixty_characters():
         ("24小时,而不是2小时", CHINESE, "C"),
         ("24小时、2小时都行", CHINESE, "C"),
         ("24小时 2小时都行", CHINESE, None),
+        # of options that begin alike, the longest that fits
+        (
+            "I choose aspirin with clopidogrel, not aspirin",
+            {"A": "aspirin with clopidogrel", "B": "aspirin"},
+            "A",
+        ),
+        ("Aspirin, clopidogrel", {"A": "aspirin, clopidogrel", "B": "aspirin"}, "A"),
+        ("Aspirin, clopidogrel", {"A": "aspirin", "B": "aspirin, clopidogrel"}, "B"),
+        ("考虑急性肺炎可能", {"A": "肺炎", "B": "急性肺炎"}, "B"),
+        ("有头痛发热", {"A": "头痛发", "B": "发热"}, None),
+        ("缺乏维生素B族2种", {"A": "维生素B族", "B": "x"}, "A"),
+        ("缺乏维生素B1,对吗", {"A": "维生素B", "B": "x"}, None),
+        ("I think aspirin it is", {"A": " Aspirin. ", "B": "warfarin。"}, "A"),
+        ("所以选肺炎,不是流感", {"A": "肺炎", "B": "流感"}, "A"),
         # an option without a text, or with one letter, is not found by it
         ("I do not know", {"A": "", "B": "o"}, None),
         ("I choose o today", {"A": "x", "B": "o"}, "B"),
