@@ -125,6 +125,10 @@ def measure(
         raise SystemExit(f"{name}: its tests fail on the unchanged checkout")
     limit = 20 + 5 * (time.perf_counter() - began)
     every = [mutant for file in group.files for mutant in list_mutants(root, file)]
+    names = {mutant.key for mutant in every}
+    for key in equivalent:
+        if key.split(" ", 1)[0] in group.files and key not in names:
+            print(f"gone      {key}: take it out of {EQUIVALENT.name}")
     chosen = [mutant for mutant in every if arguments.only in mutant.key]
     if not arguments.all and len(chosen) > arguments.sample:
         chosen = random.Random(f"{arguments.seed} {name}").sample(chosen, arguments.sample)
