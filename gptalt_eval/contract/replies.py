@@ -46,7 +46,8 @@ DENIED_BEFORE = re.compile(
 # what stands after one: "is not right", "is wrong", "不对"; or leaves it open: "may be right"
 DENIED_AFTER = re.compile(
     rf"{CLOSING}\s*(?:(?:[项項]|选项|選項)\s*)?(?:"
-    r"(?:(?:is|are|was|were|would|could|should|must|can|may|does)(?:\s+be)?(?:\s+not\b(?!\s+only\b)|n't)|cannot)(?:\s+be)?"
+    r"(?:(?:is|are|was|were|would|could|should|must|can|may|does)(?:\s+be)?(?:\s+not\b(?!\s+only\b)|n't)"
+    r"|cannot|can't)(?:\s+be)?"
     r"\s*(?:(?:the|an?|very|quite)\s+)?"
     r"(?:right|correct|answer|best|choice|option|it\b|one\b|appropriate|true|likely|suitable|possible|chosen|[.,;!]|\Z)"
     r"|:?\s*(?:(?:is|are|was|were|seems?|looks?|(?:can|may|must|should|would)\s+be)\s+)?(?:clearly\s+|also\s+|probably\s+)?"
@@ -219,6 +220,6 @@ def is_inside(span: tuple[int, int], others: list[tuple[int, int]]) -> bool:
 
 
 def normalise(text: str) -> str:
-    """A reply without its thoughts, full-width characters made plain, runs of white space made one space."""
-    text = unicodedata.normalize("NFKC", text.rpartition("</think>")[2])
+    """A reply without its thoughts; full-width signs and apostrophes made plain, spaces made one."""
+    text = unicodedata.normalize("NFKC", text.rpartition("</think>")[2]).replace("’", "'")
     return re.sub(r"[^\S\n]+", " ", text).strip(" \n.。")

@@ -480,3 +480,78 @@ def test_what_is_left_after_a_denial_counts(reply, options, letter):
 def test_no_denied_letter_is_ever_chosen(option, not_):
     assert find_choice(f"这道题{not_}{option}", HOURS) is None
     assert find_choice(f"这道题{not_}{HOURS[option]}", HOURS) is None
+
+
+# each word by which an option is ruled out, before it or after it; aspirin is the only option named
+MAY = ("", "能", "应该", "應該", "应", "應", "该", "該", "可以", "可", "要", "会", "會", "建议", "建議")
+RULED_OUT = [
+    *(f"Give {word} aspirin today" for word in ("not", "never", "neither this nor", "neither")),
+    *(f"One {word} take aspirin today" for word in ("cannot", "can't", "should not", "would never")),
+    *(
+        f"It may not {word} aspirin today"
+        for word in (
+            "be", "been", "quite", "really", "simply", "actually", "necessarily", "likely", "for", "choose", "pick", "select",
+            "go with", "take", "give", "say", "recommend", "really be", "be quite",
+        )
+    ),
+    *(
+        f"We {word} aspirin today"
+        for word in (
+            "rule out", "ruled out", "exclude", "excluded", "eliminate", "eliminated", "take all except", "take all except for",
+            "do this rather than", "do this instead of", "do all other than", "are unlike",
+        )
+    ),
+    *(f"He {word} aspirin today" for word in ("rules out", "excludes", "eliminates")),
+    *(f"This is {word} aspirin today" for word in ("ruling out", "excluding", "eliminating")),
+    *(f"It is not {word} aspirin today" for word in ("the", "a", "an", "answer", "the right", "correct", "best", "the option", "choice")),
+    *(f"今天{no}{may}aspirin吧" for no in ("不", "非", "并非", "並非", "别", "別", "勿") for may in MAY),
+    *(f"今天不{word}aspirin吧" for word in ("是", "为", "為", "选择", "選擇", "选", "選", "属于", "屬於", "考虑", "考慮")),
+    *(f"今天{word}aspirin吧" for word in ("排除", "除了", "除外", "否定")),
+    *(
+        f"Aspirin {is_} not right today"
+        for is_ in ("is", "are", "was", "were", "would be", "could", "should", "must", "can", "may", "does", "may be")
+    ),
+    *(f"Aspirin {word} be right today" for word in ("cannot", "can't", "can’t", "wouldn't", "wouldn’t")),
+    "It isn’t aspirin",
+    *(
+        f"Aspirin is not {word}"
+        for word in (
+            "right", "correct", "the answer", "the best", "a choice", "an option", "it", "the one", "appropriate", "true", "likely",
+            "suitable", "possible", "chosen", "very likely", "quite right", ", I say", "; I say", "! I say",
+        )
+    ),
+    *(
+        f"Aspirin {is_} wrong today"
+        for is_ in (":", "is", "are", "was", "were", "seem", "seems", "look", "looks", "can be", "may be", "must be", "should be", "would be",
+                    "is clearly", "is also", "is probably")
+    ),
+    *(
+        f"Aspirin is {word} today"
+        for word in ("wrong", "incorrect", "false", "untrue", "unlikely", "inappropriate", "ruled out", "excluded", "eliminated")
+    ),
+    *(f"Aspirin {may} be right today" for may in ("may", "might", "could", "may also")),
+    *(f"用aspirin{how}不对吧" for how in ("", "是", "则", "則", "显然", "顯然", "明显", "明顯", "也", "都", "均", "项", "項", "选项", "選項", "选项也都")),
+    *(f"用aspirin{word}吧" for word in (
+        "不是", "不对", "不對", "不正确", "不正確", "不选", "不選", "不行", "不符", "不成立", "不适", "不適", "不妥", "不合理", "不能选", "不应该选",
+        "并非", "並非", "错误", "錯誤", "错", "錯", "有误", "有誤", "排除", "被排除", "除外",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", RULED_OUT)
+def test_each_way_to_rule_an_option_out(reply):
+    assert find_text(reply, DRUGS) is None
+    assert find_choice(reply, DRUGS) is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Give not only aspirin today", "Give aspirin today, not that", "Note: aspirin today", "Nothing but aspirin today", "The knot: aspirin",
+        "Aspirin is not only right", "Aspirin is not what they expect", "Aspirin is not the wrong one", "Aspirin is right", "Aspirin is falsely blamed",
+        "Aspirin may be given", "今天不仅aspirin吧", "今天不僅aspirin吧", "今天不只aspirin吧", "今天不但aspirin吧", "今天不良aspirin吧", "今天不同aspirin吧",
+        "今天除非aspirin吧", "今天不得不aspirin吧", "用aspirin不良吧", "用aspirin也对吧", "The rules outline aspirin today", "He is exceptional: aspirin today",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_denial(reply):
+    assert find_text(reply, DRUGS) == "B"
