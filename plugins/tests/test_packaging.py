@@ -130,7 +130,6 @@ def run_votes(call, folder):
     (folder / "mine.jsonl").write_text(json.dumps(vote) + "\n" + json.dumps(vote | {"winner": "b"}) + "\n")
     assert "2 votes" in call("votes", "import", "mine.jsonl")
     assert "Bradley-Terry" in call("elo", "--orders", "10")
-    assert "--annotators" in call("vote", "serve", "--help")
 
 
 ELO, EXAMPLE, MEDQA, NLPEC = FOLDERS
