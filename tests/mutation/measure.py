@@ -188,6 +188,7 @@ def run_pytest(copy: Path, group: Group, quiet: bool) -> None:
         os.chdir(copy)
         ours = [str(copy), *map(str, sorted(copy.glob("plugins/*-plugin-*")))]
         os.environ |= {"PYTHONPATH": os.pathsep.join(ours), "OMP_NUM_THREADS": "1"}
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer than most tests
         sys.path[:1] = ours
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         if quiet:
@@ -197,7 +198,8 @@ def run_pytest(copy: Path, group: Group, quiet: bool) -> None:
         import pytest
 
         options = ["-x", "-q", "--no-header", "--disable-warnings", "-p", "no:cacheprovider"]
-        options += ["--hypothesis-seed=0", "--hypothesis-profile=mutants"]
+        options += ["-p", "_hypothesis_pytestplugin", "--hypothesis-seed=0", "--hypothesis-profile=mutants"]
+        options += ["-p", "xdist.plugin"]  # for its marks
         code = int(pytest.main([*options, *group.options, *group.tests]))
     finally:
         sys.stdout.flush()

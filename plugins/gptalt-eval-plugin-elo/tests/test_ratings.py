@@ -15,6 +15,7 @@ from gptalt_eval_plugin_elo.ratings import (
     predict,
     shuffle_elo,
 )
+from gptalt_eval_plugin_elo.tables import count_needed
 
 SCALE = Scale()
 
@@ -41,7 +42,10 @@ def test_votes_as_numbers():
     chosen = found.choose(np.array([2, 0]))
     assert (chosen.models, chosen.first.tolist(), chosen.second.tolist()) == (["y", "x", "z"], [1, 0], [2, 1])
     assert chosen.score.tolist() == [0.5, 1.0]
-    assert len(number_votes([])) == 0
+    empty = number_votes([])
+    assert len(empty) == 0
+    for votes in (empty, found):
+        assert (votes.first.dtype, votes.second.dtype, votes.score.dtype) == (np.int64, np.int64, np.float64)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,12 @@ def test_groups_of_connected_models_the_largest_first():
         vote("s", "t", "tie"),
     ]
     assert find_groups(number_votes(votes)) == [[2, 3, 4], [0, 1], [5, 6]]
+
+
+@pytest.mark.parametrize(("share", "votes"), [(0.6, 194), (0.4, 194), (0.55, 783), (0.9, 10), (1.0, 4)])
+def test_the_votes_that_tell_a_share_from_one_half(share, votes):
+    """0.6: ((1.959964 x 0.5 + 0.841621 x 0.489898) / 0.1)^2 = 193.8, with a pocket calculator."""
+    assert count_needed(np.array(share)) == votes
 
 
 # ---------------------------------------------------------------------- Bradley-Terry
