@@ -1,4 +1,4 @@
-"""Discovery of plugins: entry points of the group ``gptalt_eval``, those that the allow-list admits."""
+"""Discovery of plugins: entry points of the group ``gptalt_eval`` that the allow-list includes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def load_plugins(*core: ModuleType, environ: Mapping[str, str] | None = None) -> Plugins:
-    """The core and every installed plugin that the allow-list admits.
+    """The core and every installed plugin that the allow-list includes.
 
     Args:
         core: modules with the core's own contributions.
         environ: the environment; ``GPTALT_EVAL_LOAD_PLUGINS`` is a comma-separated list of plugin
-            names (``medqa`` or ``gptalt-eval-plugin-medqa``). Unset: all. Empty: none but the core.
+            names (``medqa`` or ``gptalt-eval-plugin-medqa``). Unset: all. Empty: only the core.
     """
     plugins = register_core(*core)
     allowed = read_allow_list(os.environ if environ is None else environ)
@@ -36,12 +36,12 @@ def load_plugins(*core: ModuleType, environ: Mapping[str, str] | None = None) ->
             load_plugin(plugins, entry_point, owner)
     for name in sorted(str(name) for name in (allowed or set()) - installed):
         hint = did_you_mean(name, map(str, installed)) or f"Install it: gptalt-eval install {name}"
-        plugins.blame(Owner(name), f"{ALLOW_LIST} names it, and it is not installed.", hint)
+        plugins.blame(Owner(name), f"{ALLOW_LIST} lists it, but it is not installed.", hint)
     return plugins
 
 
 def register_core(*core: ModuleType) -> Plugins:
-    """A set of plugins with the core's own modules in it."""
+    """A set of plugins that contains only the core's own modules."""
     plugins = Plugins()
     for module in core:
         name = module.__name__.rpartition(".")[2]
@@ -64,7 +64,7 @@ def find_owner(entry_point: importlib.metadata.EntryPoint) -> Owner:
 
 
 def load_plugin(plugins: Plugins, entry_point: importlib.metadata.EntryPoint, owner: Owner) -> None:
-    """Import one entry point and register it, or record why not."""
+    """Import one entry point and register it, or record why that is impossible."""
     wanted = find_core_requirement(entry_point)
     if wanted is not None:
         plugins.blame(owner, wanted, f"Type: pip install -U gptalt-eval {owner.distribution}")
@@ -80,7 +80,7 @@ def load_plugin(plugins: Plugins, entry_point: importlib.metadata.EntryPoint, ow
 
 
 def find_core_requirement(entry_point: importlib.metadata.EntryPoint) -> str | None:
-    """A sentence, where the plugin's own metadata rules this version of the core out."""
+    """A sentence, if the plugin's metadata excludes this version of the core; else None."""
     from packaging.requirements import Requirement
 
     if entry_point.dist is None:
@@ -88,8 +88,8 @@ def find_core_requirement(entry_point: importlib.metadata.EntryPoint) -> str | N
     for text in entry_point.dist.requires or []:
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue  # an extra's, or another system's
+            continue  # for an extra, or for another system
         name = requirement.name.lower().replace("_", "-")
         if name == "gptalt-eval" and not requirement.specifier.contains(__version__, prereleases=True):
-            return f"it needs gptalt-eval{requirement.specifier}, and this is {__version__}."
+            return f"it needs gptalt-eval{requirement.specifier}, but this is {__version__}."
     return None

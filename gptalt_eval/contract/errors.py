@@ -1,11 +1,11 @@
 """The errors that a user can cause. Everything else is a bug and keeps its traceback.
 
-GptaltError          what happened, the nearest right name, what to type
+GptaltError          what happened, the nearest correct name, what to type
 ├── UnknownNameError a task, model, flag or file that does not exist
-├── DataError        benchmark data that is missing, cut short or altered
-├── PluginError      a plugin that is needed and could not be used
+├── DataError        benchmark data that is missing, incomplete or altered
+├── PluginError      a plugin that is needed but cannot be used
 ├── InterruptedRun   a run that ended early; what was finished is saved
-└── RequestErrors    several of the above, found in one look
+└── RequestErrors    several of the above, reported together
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from difflib import get_close_matches
 
 
 class GptaltError(Exception):
-    """Something the user can mend. ``str(error)`` is the whole message, ready to be printed.
+    """Something the user can fix. ``str(error)`` is the complete message, ready to print.
 
     Args:
         what: one sentence: what happened, with the names and figures of this case.
         hint: what to type or change next; may be empty.
     """
 
-    #: what the program ends with
+    #: the program's exit code
     exit_code = 2
 
     def __init__(self, what: str, hint: str = "") -> None:
@@ -32,7 +32,7 @@ class GptaltError(Exception):
 
 
 class UnknownNameError(GptaltError):
-    """A name that nobody registered."""
+    """A name that does not exist."""
 
 
 class DataError(GptaltError):
@@ -40,7 +40,7 @@ class DataError(GptaltError):
 
 
 class PluginError(GptaltError):
-    """A plugin that the request needs is set aside."""
+    """A plugin that the request needs is disabled."""
 
 
 class InterruptedRun(GptaltError):
@@ -50,20 +50,20 @@ class InterruptedRun(GptaltError):
         super().__init__(what, hint)
         self.by_user = by_user
         if by_user:
-            self.exit_code = 130  # what shells give for Ctrl-C
+            self.exit_code = 130  # as in shells for Ctrl-C
 
 
 class RequestErrors(GptaltError):
-    """Everything that is wrong with one request, so that it is mended in one go."""
+    """All problems of one request, so that they can be fixed in one go."""
 
     def __init__(self, errors: Sequence[GptaltError]) -> None:
         self.errors = tuple(errors)
         text = "\n\n".join(f"{number}. {error}" for number, error in enumerate(errors, 1))
-        super().__init__(f"{len(errors)} things to mend:\n\n{text}")
+        super().__init__(f"{len(errors)} problems found:\n\n{text}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The known names that look most like ``name``, best first; equal but for case comes first."""
+    """The known names most similar to ``name``, best first; a difference only in case is best."""
     names = list(dict.fromkeys(known))
     same = [candidate for candidate in names if candidate.lower() == name.lower()]
     close = get_close_matches(name, names, n=count, cutoff=0.72)
@@ -71,7 +71,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``Did you mean 'x' or 'y'?``, or an empty string where nothing is near."""
+    """``Did you mean 'x' or 'y'?``, or an empty string if no name is similar."""
     close = nearest(name, known)
     if not close:
         return ""

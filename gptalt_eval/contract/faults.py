@@ -1,4 +1,4 @@
-"""What is wrong with a request by itself, whatever the names in it mean."""
+"""Problems of a request that can be found without looking up its names."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.settings import SCORERS
 from gptalt_eval.contract.spec import RunSpec
 
-Fault = tuple[bool, str, str]  # whether it is there, what it is, what to type
+Fault = tuple[bool, str, str]  # whether it exists, what it is, what to type
 SEEDS = 2**32  # numpy's limit
 
 
 def find_faults(spec: RunSpec) -> list[GptaltError]:
-    """All of them at once."""
+    """All problems at once."""
     faults = (*check_names(spec), *check_numbers(spec), *check_prompts(spec), *check_services(spec))
-    return [GptaltError(what, hint) for is_there, what, hint in faults if is_there]
+    return [GptaltError(what, hint) for exists, what, hint in faults if exists]
 
 
 def check_names(spec: RunSpec) -> Iterator[Fault]:
-    yield not spec.model, "No model was named.", "For a first try: --model smollm2 --data_dir sample"
-    yield not spec.tasks, "No tasks were named.", "For example: --tasks piqa. See: gptalt-eval ls tasks"
+    yield not spec.model, "No model was given.", "For a first try: --model smollm2 --data_dir sample"
+    yield not spec.tasks, "No tasks were given.", "For example: --tasks piqa. See: gptalt-eval ls tasks"
     yield (
         spec.scorer not in SCORERS,
-        f"--scorer {spec.scorer}: there is no such scorer.",
-        did_you_mean(spec.scorer, SCORERS) or f"There are: {', '.join(SCORERS)}.",
+        f"--scorer {spec.scorer}: unknown scorer.",
+        did_you_mean(spec.scorer, SCORERS) or f"Available: {', '.join(SCORERS)}.",
     )
 
 
 def check_numbers(spec: RunSpec) -> Iterator[Fault]:
-    """Counts that are out of range, or that exclude each other."""
+    """Numbers that are out of range, and flags that exclude each other."""
     yield (
         any(shots < 0 for shots in spec.num_fewshot),
-        f"--num_fewshot {','.join(map(str, spec.num_fewshot))}: it cannot be negative.",
+        f"--num_fewshot {','.join(map(str, spec.num_fewshot))}: it must not be negative.",
         "Give 0 or more.",
     )
     yield (
@@ -44,13 +44,13 @@ def check_numbers(spec: RunSpec) -> Iterator[Fault]:
     )
     yield (
         spec.limit is not None and spec.samples is not None,
-        "--limit and --samples exclude each other.",
-        "Leave one out: --samples names the very rows.",
+        "--limit and --samples cannot be used together.",
+        "Omit one of them: --samples already selects the rows.",
     )
     yield (
         spec.samples is not None
         and not all(rows and rows[0] >= 0 for rows in (spec.samples or {"": []}).values()),
-        "--samples: each task needs a row, and rows are counted from 0.",
+        "--samples: each task needs at least one row, and row numbers start at 0.",
         """For example: --samples '{"piqa": [0, 5]}'""",
     )
     yield (
@@ -60,41 +60,41 @@ def check_numbers(spec: RunSpec) -> Iterator[Fault]:
     )
     yield (
         spec.max_batch_size is not None and spec.max_batch_size < 1,
-        f"--max_batch_size {spec.max_batch_size}: no batch is that small.",
+        f"--max_batch_size {spec.max_batch_size}: it must be at least 1.",
         "Give 1 or more.",
     )
     yield (
         spec.max_batch_size is not None and not spec.batch_size.startswith("auto"),
-        "--max_batch_size limits what --batch_size auto tries.",
-        "Add --batch_size auto, or leave it out.",
+        "--max_batch_size only applies to --batch_size auto.",
+        "Add --batch_size auto, or omit --max_batch_size.",
     )
     yield (
         spec.seed[1] is not None and not 0 <= spec.seed[1] < SEEDS,
-        f"--seed {','.join(map(str, spec.seed))}: numpy's, the second, is a number from 0 to {SEEDS - 1}.",
-        "Give such a number, or None.",
+        f"--seed {','.join(map(str, spec.seed))}: the second one, numpy's, must be from 0 to {SEEDS - 1}.",
+        "Give a number in that range, or None.",
     )
 
 
 def check_prompts(spec: RunSpec) -> Iterator[Fault]:
     yield (
         bool(spec.fewshot_as_multiturn) and not spec.apply_chat_template,
-        "--fewshot_as_multiturn has no meaning without a chat template.",
-        "Add --apply_chat_template, or leave it out.",
+        "--fewshot_as_multiturn needs a chat template.",
+        "Add --apply_chat_template, or omit --fewshot_as_multiturn.",
     )
     yield (
         bool(spec.prompt_style) and bool(spec.apply_chat_template or spec.system_instruction),
-        "--prompt_style decides on the chat template and the system message itself.",
-        "Leave out --apply_chat_template and --system_instruction, or --prompt_style.",
+        "--prompt_style already sets the chat template and the system message.",
+        "Omit --apply_chat_template and --system_instruction, or --prompt_style.",
     )
 
 
 def check_services(spec: RunSpec) -> Iterator[Fault]:
-    """What lm-eval's loggers would leave undone without a word, and a secret that would be saved."""
+    """Settings that lm-eval's loggers would silently ignore, and a secret that would be saved."""
     hub = spec.hf_hub_log_args
     pushes_samples = bool(hub.get("push_samples_to_hub"))
     yield (
         bool(spec.wandb_config_args) and not spec.wandb_args,
-        "--wandb_config_args describes the run that --wandb_args begins.",
+        "--wandb_config_args has no effect without --wandb_args.",
         "Add --wandb_args project=NAME.",
     )
     yield (
@@ -104,16 +104,16 @@ def check_services(spec: RunSpec) -> Iterator[Fault]:
     )
     yield (
         pushes_samples and not (spec.log_samples or spec.predict_only),
-        "--hf_hub_log_args push_samples_to_hub=True needs the samples.",
+        "--hf_hub_log_args push_samples_to_hub=True needs logged samples.",
         "Add --log_samples.",
     )
     yield (
         "token" in hub,
-        "--hf_hub_log_args token=...: it would be saved with the settings of the run.",
+        "--hf_hub_log_args token=...: the token would be saved with the run's settings.",
         "Set HF_TOKEN in the environment instead.",
     )
     yield (
         "output_path" in hub,
-        "--hf_hub_log_args output_path=...: results go where --output_path says.",
-        "Leave it out.",
+        "--hf_hub_log_args output_path=...: --output_path says where results go.",
+        "Omit it.",
     )

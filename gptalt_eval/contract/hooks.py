@@ -1,4 +1,4 @@
-"""A hook as an object, and what can go wrong with a plugin that implements it."""
+"""A hook as an object, and a problem of a plugin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Hook:
-    """A hook that a plugin brings, for others to implement.
+    """A hook that a plugin defines for others to implement.
 
     Attributes:
         spec: a function with the hook's name, arguments and docstring; it is never called.
@@ -23,7 +23,7 @@ class Hook:
 
     def __post_init__(self) -> None:
         if not isinstance(self.spec, FunctionType):
-            raise TypeError(f"a hook is described by a function, and {self.spec!r:.80} is none")
+            raise TypeError(f"a hook must be described by a function, not {self.spec!r:.80}")
 
     @property
     def name(self) -> str:
@@ -31,13 +31,13 @@ class Hook:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of its arguments; an implementation may leave out those that it does not use."""
+        """The names of its arguments; an implementation may omit those that it does not use."""
         return tuple(inspect.signature(self.spec).parameters)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a plugin, and the cure."""
+    """What is wrong with a plugin, and how to fix it."""
 
     plugin: str
     what: str

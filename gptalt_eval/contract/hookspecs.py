@@ -1,8 +1,8 @@
-"""The hooks. A plugin implements those it needs, decorated with ``@hookimpl``, and nothing else.
+"""The hooks. A plugin implements only those that it needs, decorated with ``@hookimpl``.
 
-Hooks either contribute (they return things, and the core remembers whose they are) or observe (they
-return nothing). All arguments are frozen. A hook is called with the arguments it names: leave out
-those you do not use. docs/plugins.md has an example of each.
+Hooks either contribute (they return items, and the core records which plugin each comes from) or observe
+(they return nothing). All arguments are frozen. A hook is called with the arguments that it names: omit
+those that you do not use. docs/plugins.md has an example of each.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from gptalt_eval.contract.record import Record
 
 GROUP = "gptalt_eval"
-#: Raised when a hook is removed, or takes or gives something else than before; a new hook does not raise it.
+#: Increased when a hook is removed or its arguments or results change; new hooks do not increase it.
 HOOK_API = 1
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 def register_hooks() -> Iterable[Hook]:  # type: ignore[empty-body]
-    """Contribute hooks of your own for others to implement. Called once, when the plugin is loaded."""
+    """Contribute your own hooks, for others to implement. Called once, when the plugin is loaded."""
 
 
 def register_models() -> Iterable[Model]:  # type: ignore[empty-body]
@@ -43,15 +43,15 @@ def register_models() -> Iterable[Model]:  # type: ignore[empty-body]
 
 
 def register_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Contribute folders of lm-eval task YAMLs, searched with all their subfolders."""
+    """Contribute folders of lm-eval task YAMLs; subfolders are searched too."""
 
 
 def register_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
-    """Contribute datasets: how release files become rows, licences, row counts, samples."""
+    """Contribute datasets: readers for release files, licences, row counts, samples."""
 
 
 def register_prompt_styles() -> Iterable[PromptStyle]:  # type: ignore[empty-body]
-    """Contribute ways in which a task's text becomes a prompt, for ``--prompt_style``."""
+    """Contribute prompt styles, for ``--prompt_style``."""
 
 
 def register_commands() -> Iterable[Command]:  # type: ignore[empty-body]
@@ -75,10 +75,10 @@ def sample_scored(sample: Sample) -> None:
 
 
 def run_finished(record: Record) -> None:
-    """Observe a run after it was saved; also after one that was interrupted.
+    """Observe a run after it was saved, including an interrupted one.
 
     Args:
-        record: the run as it lies on disk.
+        record: the saved run.
     """
 
 
@@ -86,7 +86,7 @@ def report_sections(record: Record) -> Iterable[ReportSection]:  # type: ignore[
     """Contribute sections to the HTML report, below the core's own.
 
     Args:
-        record: the run that is being reported.
+        record: the run in the report.
     """
 
 

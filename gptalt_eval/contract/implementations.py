@@ -1,4 +1,4 @@
-"""What a plugin implements, looked at before it is registered: what of it cannot be called, and the cure."""
+"""Checks a plugin's hook implementations before it is registered."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gptalt_eval.contract.types import (
 from gptalt_eval.machine.version import __version__
 
 API_NAME = "gptalt_eval_api"
-#: the version for which a plugin was written that does not say
+#: the version of plugins that do not state one
 FIRST_API = 1
 
 
 class Fault(NamedTuple):
-    """Why a plugin is set aside, and the cure."""
+    """Why a plugin is disabled, and how to fix it."""
 
     what: str
     cure: str
 
 
 def list_implementations(plugin: object, name: str) -> list[tuple[str, pluggy.HookImpl]]:
-    """The hooks that a plugin implements, each by the hook's name (``specname`` gives one of its own)."""
+    """The hooks that a plugin implements: (name, implementation). ``specname`` overrides the name."""
     found = []
     for attribute, function in inspect.getmembers(plugin, inspect.isroutine):
         options = getattr(function, f"{GROUP}_impl", None)
@@ -38,14 +38,14 @@ def list_implementations(plugin: object, name: str) -> list[tuple[str, pluggy.Ho
 
 
 def find_api_fault(plugin: object, owner: Owner) -> Fault | None:
-    """What is wrong with the version of the hook API for which a plugin says it was written."""
+    """What is wrong with the version of the hook API that a plugin states."""
     wanted = getattr(plugin, API_NAME, FIRST_API)
     if wanted == HOOK_API:
         return None
     if not isinstance(wanted, int):
-        text = f"its {API_NAME} is {wanted!r}, and versions of the hook API are whole numbers."
+        text = f"its {API_NAME} is {wanted!r}, but versions of the hook API are integers."
         return Fault(text, f"Write: {API_NAME} = {HOOK_API}")
-    text = f"it is written for version {wanted} of the hook API; gptalt-eval {__version__} has {HOOK_API}."
+    text = f"it needs version {wanted} of the hook API; gptalt-eval {__version__} has version {HOOK_API}."
     return Fault(text, f"Type: pip install -U {'gptalt-eval' if wanted > HOOK_API else owner}")
 
 
@@ -54,13 +54,13 @@ def find_fault(name: str, implementation: pluggy.HookImpl, hook: Hook | None) ->
 
     Args:
         name: the hook's name.
-        implementation: what a plugin implements it with.
-        hook: the hook; None: nobody has brought it so far.
+        implementation: the plugin's implementation.
+        hook: the hook; None: no plugin has defined it so far.
     """
     if implementation.wrapper or implementation.hookwrapper:
         return Fault(
-            f"{name} is marked as a wrapper, and hooks are called one by one: there is nothing to wrap.",
-            f"Write a plain '@hookimpl' above {name}; trylast=True has it called after all others.",
+            f"{name} is a wrapper, but hooks are called one by one, so there is nothing to wrap.",
+            f"Use a plain '@hookimpl' for {name}; with trylast=True it is called after all others.",
         )
     if hook is None:
         return None

@@ -1,4 +1,4 @@
-"""Rows found, counted, judged."""
+"""A task's data: the files that were found, their row counts, and whether they are the published ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SAMPLE = "sample"
 
 @dataclass(frozen=True)
 class LocatedSplit:
-    """One split, found and counted.
+    """One split whose files were found and counted.
 
     Attributes:
         name: the split.
-        files: the files that hold it.
-        rows: how many rows they give.
-        official: how many the official release has for this configuration's dataset; None: not known.
-        sha256: of the files' bytes, one after the other, and of those beside them (labels).
+        files: its files.
+        rows: how many rows they contain.
+        official: how many the official release has; None: unknown.
+        sha256: of the concatenated bytes of the files, label files included.
         verdict: whether these are the published files; None for the sample.
-        key: the name under which the rows are kept in the cache; empty: they are not.
+        key: the key of the rows in the cache; empty: they are not cached.
     """
 
     name: str
@@ -43,10 +43,10 @@ class LocatedData:
     Attributes:
         hub: the task's ``dataset_path``.
         config: the task's ``dataset_name``.
-        origin: ``folder`` (release files), ``sample`` (items of our own), ``hub``, ``files`` (the YAML
-            itself names local files) or ``code`` (the task makes its data).
-        dataset: the registered dataset, where one serves the task.
-        splits: what was found, by split name; empty for hub and code.
+        origin: ``folder`` (release files), ``sample`` (the embedded sample), ``hub``, ``files`` (local files
+            that the YAML names) or ``code`` (the task makes its data).
+        dataset: the registered dataset for this task, if there is one.
+        splits: the located splits, by name; empty for hub and code.
     """
 
     hub: str
@@ -67,16 +67,16 @@ FAULTY = ("short", "altered", "damaged")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What there is to say about the files of one split.
+    """How the files of one split compare with the published ones.
 
     Attributes:
         state: ``complete``; ``partial``: part of the release by design; ``short``; ``altered``;
             ``unchecked``: neither a row count nor a checksum is known.
-        known: whether the files' checksums are those that are listed; ``unknown``: none is listed.
-        expected: how many rows these files should have; None: not stated.
-        reason: a sentence, wherever the rows are not those of the whole release.
+        known: whether the files have the listed checksums; ``unknown``: not all of them are listed.
+        expected: how many rows these files should have; None: unknown.
+        reason: a sentence, if the rows are not those of the complete release.
         likely: what the files seem to be instead, or an empty string.
-        part: of a ``partial`` state, which part is here.
+        part: if the state is ``partial``, which part it is.
     """
 
     state: State

@@ -1,4 +1,4 @@
-"""A request in which everything was found, and nothing has run yet."""
+"""A request after everything was found and before anything runs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class PlannedTask:
 
     Attributes:
         name: its name.
-        file: its YAML, or None for one that a group's YAML defines in place.
-        owner: who brought it.
-        config: the merged YAML, functions unexecuted.
+        file: its YAML, or None if a group's YAML defines it inline.
+        owner: the plugin that contributed it.
+        config: the merged YAML; functions are not executed.
         data: where its rows are.
         eval_split: the split that is scored.
-        fewshot_split: the split that examples are drawn from, if it has one.
-        partial: why its results are not those of the whole benchmark; empty: they are.
+        fewshot_split: the split of the few-shot examples, if there is one.
+        partial: why its results are not those of the complete benchmark; empty: they are.
     """
 
     name: str
@@ -38,7 +38,7 @@ class PlannedTask:
     partial: str = ""
 
     def count_items(self, spec: RunSpec) -> int | None:
-        """How many rows will be scored; None where the data is not on this disk yet."""
+        """How many rows will be scored; None if the data is not on this computer yet."""
         if spec.samples and self.name in spec.samples:
             return len(spec.samples[self.name])
         split = self.data.splits.get(self.eval_split)
@@ -51,14 +51,14 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is evaluated in one go: some tasks at one number of shots, in one style of prompt.
+    """What is evaluated together: some tasks with one prompt style and one number of shots.
 
     Attributes:
-        spec: the request, with the style's template and system message in it.
-        style: the prompt style; None: what the request itself says.
+        spec: the request, with the style's chat template and system message.
+        style: the prompt style; None: none was requested.
         num_fewshot: the shots; None: each task's own default.
-        names: the task, group and tag names (or YAML paths) as lm-eval's task manager takes them.
-        tasks: the tasks that these come down to.
+        names: the task, group and tag names (or YAML paths) for lm-eval's task manager.
+        tasks: the single tasks of these names.
     """
 
     spec: RunSpec
@@ -73,16 +73,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A request in which everything was found.
+    """A request in which everything was found and nothing has run yet.
 
     Attributes:
         spec: the request.
-        model: the model and who brought it.
-        model_args: its arguments, the user's own laid over the model's.
+        model: the model and the plugin that contributed it.
+        model_args: the model's arguments, overridden by the user's.
         cells: what runs, in order; the model is loaded once for all of them.
-        folders: the task folders that lm-eval has to read.
+        folders: the task folders that lm-eval must read.
         notes: what the user should know about these results (a sample, partial data).
-        lacking: what cannot be evaluated, by label, and why; the rest can.
+        lacking: tasks that cannot be evaluated, by label, and why; all others can.
     """
 
     spec: RunSpec
@@ -95,6 +95,6 @@ class Plan:
 
 
 def label(name: str, shots: int | None, style: PromptStyle | None) -> str:
-    """What a task is called in one cell."""
+    """The name of a task in one cell, with prompt style and shots."""
     details = [style.name if style else "", "" if shots is None else f"{shots}-shot"]
     return f"{name} ({', '.join(filter(None, details))})" if any(details) else name

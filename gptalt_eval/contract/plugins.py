@@ -1,6 +1,6 @@
-"""The plugins of one process: whose each contribution is, and who is to blame.
+"""The plugins of one process: which plugin each contribution and each problem comes from.
 
-A plugin that cannot be used is named, set aside with its traceback in the log, and the others go on.
+A plugin that cannot be used is named and disabled, with its traceback in the log; the others still work.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gptalt_eval.machine.version import __version__
 
 ALLOW_LIST = "GPTALT_EVAL_LOAD_PLUGINS"
 CORE = Owner("gptalt-eval", __version__, "gptalt-eval")
-OPTIONAL = "If it is a hook of a plugin that need not be there: '@hookimpl(optionalhook=True)'."
+OPTIONAL = "If it is the hook of a plugin that may not be installed, use '@hookimpl(optionalhook=True)'."
 log = logging.getLogger(__name__)
 
 
 class Plugins:
-    """The plugins of one process. Made once by ``load_plugins`` and passed on."""
+    """The plugins of one process. ``load_plugins`` makes it once, and it is passed on."""
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(GROUP)
@@ -42,14 +42,14 @@ class Plugins:
 
     @property
     def problems(self) -> list[Problem]:
-        """What was found wrong so far. Hooks that nobody has are known once all plugins are registered."""
+        """The problems so far. Unknown hooks are known only when all plugins are registered."""
         return [*self._list_unknown_hooks(), *self._blamed]
 
     def register(self, plugin: object, owner: Owner) -> None:
-        """Add a plugin, and the hooks that it brings; what is wrong with it lands in ``problems``."""
+        """Add a plugin and the hooks that it defines; what is wrong with it is added to ``problems``."""
         try:
             fault = self._find_fault(plugin, owner)
-        except Exception as error:  # an object's property, looked at for hooks
+        except Exception as error:  # a property of the object can raise
             self._blame_raise(owner, "looking for its hooks", error)
             return
         if fault:
@@ -61,24 +61,26 @@ class Plugins:
             registered = self.manager.get_name(plugin)  # the same module under another name
             other = self.owners.get(registered or owner.plugin)
             text = (
-                f"it is there already, as '{registered}'." if registered else f"the name is taken by {other}."
+                f"it is already loaded as '{registered}'." if registered else f"the name is taken by {other}."
             )
-            self.blame(owner, text, "Uninstall one of the two, or give the entry point another name.")
+            self.blame(owner, text, "Uninstall one of the two, or rename its entry point.")
             return
         self.owners[owner.plugin] = owner
         for _, hook in list(self._gather("register_hooks", owner.plugin)):
             if hook.name in self.hooks:
-                text = f"it brings the hook '{hook.name}', which is one of {self.hooks[hook.name].owner}."
-                self._set_aside(owner, Fault(text, "Give the hook another name."))
+                text = (
+                    f"it defines the hook '{hook.name}', which {self.hooks[hook.name].owner} already defines."
+                )
+                self._disable(owner, Fault(text, "Give the hook another name."))
                 return
             self._add_hook(hook, owner)
 
     def contribute(self, hook: str) -> Iterator[tuple[Owner, Any]]:
         """Call a contributing hook of every plugin, in the order of registration (the core first).
 
-        Those marked ``tryfirst`` come before, those marked ``trylast`` after all others. A plugin that
-        raises is blamed and gives nothing more, and so is each thing of another kind than the hook's; the
-        others go on.
+        Those marked ``tryfirst`` come before all others, those marked ``trylast`` after them. If a plugin
+        raises, or an item has the wrong type, this is reported as the plugin's problem, and the others are
+        still called.
         """
         return self._gather(hook)
 
@@ -104,7 +106,7 @@ class Plugins:
             del self.owners[owner.plugin]
 
     def blame(self, owner: Owner, what: str, cure: str) -> None:
-        """Add a problem of that plugin, once."""
+        """Add a problem of this plugin, once."""
         problem = Problem(str(owner), what, cure)
         if problem not in self._blamed:
             self._blamed.append(problem)
@@ -132,21 +134,21 @@ class Plugins:
                 yield owner, result
 
     def _sort(self, implementations: Iterable[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
-        """In the order of registration, but for ``tryfirst`` and ``trylast``."""
+        """In the order of registration, except ``tryfirst`` and ``trylast``."""
         places = {name: place for place, name in enumerate(self.owners)}
         return sorted(implementations, key=lambda one: (one.trylast - one.tryfirst, places[one.plugin_name]))
 
     def _iterate(self, owner: Owner, hook: str, values: Iterable[Any]) -> Iterator[Any]:
         kind = self.hooks[hook].item.gives
         try:
-            if isinstance(values, (str, bytes)):  # whose characters would each be taken for something
-                raise TypeError("it gave a string instead of a list")
+            if isinstance(values, (str, bytes)):  # iterating would yield its characters
+                raise TypeError("it returned a string instead of a list")
             for value in values:
                 if kind is None or isinstance(value, kind):
                     yield value
                 else:
                     name = kind.__name__
-                    text = f"{hook} gave {value!r:.80}, which is no {name}."
+                    text = f"{hook} returned {value!r:.80}, which is not of type {name}."
                     self.blame(owner, text, f"Return a list of {name}.")
         except (Exception, SystemExit) as error:  # a generator raises here, not at the call
             self._blame_raise(owner, hook, error)
@@ -159,26 +161,26 @@ class Plugins:
     # ------------------------------------------------------------------ hooks
 
     def _add_hook(self, hook: Hook, owner: Owner) -> None:
-        """Add a hook. Plugins that were registered before it, and cannot implement it so, are set aside."""
+        """Add a hook. Plugins registered earlier whose implementation does not fit it are disabled."""
         waiting = getattr(self.manager.hook, hook.name, None)
         for implementation in waiting.get_hookimpls() if waiting else ():
             fault = find_fault(hook.name, implementation, hook)
             if fault and implementation.plugin_name in self.owners:
-                self._set_aside(self.owners[implementation.plugin_name], fault)
+                self._disable(self.owners[implementation.plugin_name], fault)
         self.hooks[hook.name] = Owned(hook, owner)
         namespace = ModuleType(hook.name)
         setattr(namespace, hook.name, hookspec(hook.spec))
         self.manager.add_hookspecs(namespace)
 
     def _find_fault(self, plugin: object, owner: Owner) -> Fault | None:
-        """The first reason for which a plugin cannot be used."""
+        """The first reason why a plugin cannot be used."""
         faults = [find_api_fault(plugin, owner)]
         for name, implementation in list_implementations(plugin, owner.plugin):
             known = self.hooks.get(name)
             faults.append(find_fault(name, implementation, known.item if known else None))
         return next(filter(None, faults), None)
 
-    def _set_aside(self, owner: Owner, fault: Fault) -> None:
+    def _disable(self, owner: Owner, fault: Fault) -> None:
         self.manager.unregister(name=owner.plugin)
         del self.owners[owner.plugin]
         self.blame(owner, *fault)
@@ -198,6 +200,6 @@ class Plugins:
 def report_cure(owner: Owner) -> str:
     name = owner.distribution or owner.plugin
     return (
-        f"Update it (pip install -U {name}), or leave it out: {ALLOW_LIST}=<the plugins you want>. "
+        f"Update it (pip install -U {name}), or disable it: {ALLOW_LIST}=<the plugins you want>. "
         "GPTALT_EVAL_LOG=debug shows the traceback."
     )

@@ -2,10 +2,10 @@
 
     <output_path>/<model>/results_<time>.json           scores, as lm-eval writes them
     <output_path>/<model>/samples_<task>_<time>.jsonl   each item's prompt, answers and metrics
-    <output_path>/<model>/run.json                      how the scores came about
+    <output_path>/<model>/run.json                      how the scores were produced
     <output_path>/<model>/answers.jsonl                 the model's answers, until the run is complete
 
-Every file is written whole or not at all, task by task, so that what was finished stays finished.
+Files are written atomically after every task, so that finished results are never lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.typed import build
 
 RUN_FILE = "run.json"
-DAMAGED = "Results of other runs are not touched by this."
+DAMAGED = "Results of other runs are not affected."
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Record:
     """A run, read from disk.
 
     Attributes:
-        folder: where it lies.
-        run: what ``run.json`` says; all defaults for a folder that plain lm-eval wrote.
+        folder: the run's folder.
+        run: the content of ``run.json``; all defaults for a folder that lm-eval itself wrote.
         results: lm-eval's results, one for each number of shots.
-        files: the file of each of these.
+        files: the file of each of them.
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class Record:
 
     @property
     def failed(self) -> Mapping[str, str]:
-        """What could not be evaluated, by label, and why."""
+        """Tasks that could not be evaluated, by label, and why."""
         return self.run.failed
 
     @property
@@ -59,7 +59,7 @@ class Record:
         return self.run.status == "complete"
 
     def read_samples(self, result: int, task: str) -> Iterator[dict[str, Any]]:
-        """The logged items of a task in the ``result``-th result; none where they were not saved."""
+        """The logged items of a task in the ``result``-th results file; none if they were not saved."""
         time = self.files[result].stem.rpartition("results_")[2]
         file = self.folder / f"samples_{task}_{time}.jsonl"
         if file.is_file():
@@ -68,7 +68,7 @@ class Record:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The run folders at or below a path (an ``--output_path`` holds one for each model)."""
+    """The run folders at or below a path (an ``--output_path`` contains one for each model)."""
     if not path.is_dir():
         siblings = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
         near = [str(path.parent / name) for name in nearest(path.name, siblings)]
@@ -76,8 +76,8 @@ def find_runs(path: Path) -> list[Path]:
     found = sorted({file.parent for name in (RUN_FILE, "results_*.json") for file in path.rglob(name)})
     if not found:
         raise GptaltError(
-            f"{path} holds no run: no {RUN_FILE} and no results_*.json.",
-            "Give the folder that a run named when it ended.",
+            f"{path} contains no run: there is no {RUN_FILE} and no results_*.json.",
+            "Give the folder that a run printed at its end.",
         )
     return found
 
@@ -86,22 +86,22 @@ def load_record(folder: Path) -> Record:
     """Read one run folder.
 
     Raises:
-        GptaltError: it holds no run, or one of its files is damaged.
+        GptaltError: it contains no run, or one of its files is damaged.
     """
     run_file = folder / RUN_FILE
     run = read_run(run_file) if run_file.is_file() else None
     names = (run and run.results) or sorted(file.name for file in folder.glob("*results_*.json"))
     files = tuple(folder / name for name in names if (folder / name).is_file())
     if not files and run is None:
-        raise GptaltError(f"{folder} holds no run.")
+        raise GptaltError(f"{folder} contains no run.")
     return Record(folder, run or Run(), tuple(read_json(file) for file in files), files)
 
 
 def read_run(file: Path) -> Run:
-    """What a ``run.json`` says.
+    """The content of a ``run.json``.
 
     Raises:
-        GptaltError: it is damaged, or something else.
+        GptaltError: it is damaged.
     """
     try:
         return build(Run, read_json(file))
@@ -113,12 +113,12 @@ def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        GptaltError: it cannot be read, or holds something else.
+        GptaltError: it cannot be read, or contains something else.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GptaltError(f"{file} is damaged ({error}).", DAMAGED) from error
     if not isinstance(content, dict):
-        raise GptaltError(f"{file} is damaged (it holds no JSON object).", DAMAGED)
+        raise GptaltError(f"{file} is damaged (not a JSON object).", DAMAGED)
     return content

@@ -1,8 +1,8 @@
-"""What a free reply to a multiple-choice question chooses, in English or Chinese.
+"""Finds the option that a free-text reply to a multiple-choice question chooses, in English or Chinese.
 
 A reply may state its answer ("The answer is (B)", "答案是B", "故选 B"), begin with it ("B. aspirin"), mark it
-("**B**", "【B】"), end with it, or say the option's text. What can be read in two ways, or in none, is no
-answer: nothing is guessed.
+("**B**", "【B】"), end with it, or contain the option's text. If it is ambiguous or chooses nothing, there is
+no answer: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IS = (
 )
 RIGHT = r"(?:the\s+)?(?:correct|right|best|most\s+(?:likely|appropriate)|正确|正確|对的|對的)"
 KIND = r"(?:\boption|\bchoice|\bletter|选项|選項)"
-# what stands before an answer that is stated
+# text before a stated answer
 STATES = re.compile(
     rf"(?:(?:\banswer|答案)(?:\s+(?:here|to\s+(?:this|the)\s+question))?\s*{IS}?\s*:?"
     rf"|(?:{KIND}|\bone|正确的|正確的)\s*{IS}"
@@ -31,9 +31,9 @@ STATED_AFTER = re.compile(rf"{CLOSING}\s*(?:项|項|选项|選項)?\s*(?:is|是|
 NOT = r"(?:\bnot(?!\s+only\b)|n't|\bcannot|\bnever|\bneither|\bnor)"
 NOT_CHINESE = r"(?:(?<!不得)不(?![仅僅只但良同])|(?<!除)非|并非|並非|别|別|勿)"
 MAY = r"(?:能|应该|應該|应|應|该|該|可以|可|要|会|會|建议|建議)"
-# what stands before a verb that would choose: "do not pick", "不应选"
+# text before a verb of choosing that negates it: "do not pick", "不应选"
 DENIED = re.compile(rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*{MAY}?\s*)\Z", re.IGNORECASE)
-# what stands before an option that is ruled out: "it is not the (", "而不是"
+# text before an option that is ruled out: "it is not the (", "而不是"
 DENIED_BEFORE = re.compile(
     rf"(?:{NOT}(?:\s+(?:be|been|quite|really|simply|actually|necessarily|likely|for"
     r"|choose|pick|select|go\s+with|take|give|say|recommend))*"
@@ -43,7 +43,7 @@ DENIED_BEFORE = re.compile(
     rf"\s*(?:(?:the|an?|answer|right|correct|best|{KIND})\s+|{KIND})*{OPENING}\Z",
     re.IGNORECASE,
 )
-# what stands after one: "is not right", "is wrong", "不对"; or leaves it open: "may be right"
+# text after it: "is not right", "is wrong", "不对"; or that leaves it open: "may be right"
 DENIED_AFTER = re.compile(
     rf"{CLOSING}\s*(?:(?:[项項]|选项|選項)\s*)?(?:"
     r"(?:(?:is|are|was|were|would|could|should|must|can|may|does)(?:\s+be)?(?:\s+not\b(?!\s+only\b)|n't)"
@@ -66,18 +66,18 @@ STRESSED = re.compile(r"\*\*\s*\Z"), re.compile(r"\s*[.:)]?\s*\*\*|\s*[.:)]")
 BEGINS = re.compile(rf"\A{OPENING}(?:{KIND}\s*)?{OPENING}\Z", re.IGNORECASE)
 ENDS = re.compile(rf"\s*{CLOSING}[.。]?\s*\Z")
 LAST_LINE = re.compile(rf"\n{OPENING}\Z")
-NEAR = 60  # characters before a letter that are looked at
+NEAR = 60  # how many characters before a letter are examined
 
 
 def find_choice(reply: str, options: Mapping[str, str]) -> str | None:
     """The option that a reply chooses.
 
     Args:
-        reply: what the model said.
+        reply: the model's reply.
         options: letter -> the option's text.
 
     Returns:
-        its letter; None where nothing, or more than one option, can be taken from the reply.
+        its letter; None if the reply chooses no option, or more than one.
     """
     text = normalise(reply)
     stated = [*find_stated_texts(text, options)]
@@ -102,7 +102,7 @@ def find_choice(reply: str, options: Mapping[str, str]) -> str | None:
 
 
 def judge_letter(text: str, match: re.Match[str]) -> str:
-    """How a letter stands in a reply: ``stated``, ``boxed``, ``leading``, ``marked``, ``closing``, or ""."""
+    """How a letter appears in a reply: ``stated``, ``boxed``, ``leading``, ``marked``, ``closing``, or ""."""
     before, after = text[max(0, match.start() - NEAR) : match.start()], text[match.end() :]
     is_capital = match[0].isupper()
     ends = ENDS.match(after) is not None
@@ -138,7 +138,7 @@ def is_denied(text: str, start: int, end: int) -> bool:
 
 
 def is_joined(text: str, match: re.Match[str], options: Mapping[str, str]) -> bool:
-    """Whether another letter follows that counts as much: "B or C"."""
+    """Whether another letter follows as an alternative: "B or C"."""
     return any(
         JOINED.fullmatch(text[match.end() : other.start()])
         for other in re.finditer(rf"[{''.join(options)}](?![A-Za-z0-9])", text[: match.end() + 20])
@@ -147,7 +147,7 @@ def is_joined(text: str, match: re.Match[str], options: Mapping[str, str]) -> bo
 
 
 def find_stated_texts(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Where a reply states an option by its text: (place, letter). "B超" after "选" is no letter."""
+    """Where a reply states an option by its text: (place, letter). "B超" after "选" is not a letter."""
     texts = {letter: normalise(option) for letter, option in options.items()}
     for states in STATES.finditer(text):
         if DENIED.search(text[: states.start()]):
@@ -171,7 +171,7 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
     """The option whose text a reply states, begins with, or contains as the only one.
 
     Args, Returns:
-        as ``find_choice``.
+        see ``find_choice``.
     """
     text = normalise(reply)
     stated = [*find_stated_texts(text, options)]
@@ -196,7 +196,7 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
         for letter, option in texts.items()
     }
     every = [span for found in spans.values() for span in found]
-    # "4小时" in "24小时" is the longer option's
+    # "4小时" in "24小时" belongs to the longer option
     chosen = [
         letter
         for letter, found in spans.items()
@@ -220,6 +220,6 @@ def is_inside(span: tuple[int, int], others: list[tuple[int, int]]) -> bool:
 
 
 def normalise(text: str) -> str:
-    """A reply without its thoughts; full-width signs and apostrophes made plain, spaces made one."""
+    """A reply without its reasoning: half-width characters, plain apostrophes, single spaces."""
     text = unicodedata.normalize("NFKC", text.rpartition("</think>")[2]).replace("’", "'")
     return re.sub(r"[^\S\n]+", " ", text).strip(" \n.。")

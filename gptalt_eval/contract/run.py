@@ -1,4 +1,4 @@
-"""What ``run.json`` says of a run: how its scores came about."""
+"""The content of ``run.json``: how a run's scores were produced."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class RunModel:
     """The model of a run.
 
     Attributes:
-        name: as after ``--model``.
-        owner: who brought it.
+        name: its ``--model`` name.
+        owner: the plugin that contributed it.
         args: its arguments, as text.
-        licence, home: as its publisher states them.
+        licence, home: as published.
         fingerprint: SHA-256 of its weights and tokenizer; None until they are loaded.
-        parameters: their number; None where the model cannot tell.
+        parameters: their number; None if unknown.
         dtype, device: of the weights.
         load_seconds: how long loading took.
     """
@@ -41,7 +41,7 @@ class RunModel:
 
 @dataclass(frozen=True)
 class RunSplit:
-    """One split that was read: its rows, those of the official release, and what its files hash to."""
+    """One split that was read: its rows, those of the official release, and its files' SHA-256."""
 
     rows: int
     official_rows: int | None = None
@@ -56,9 +56,9 @@ class RunData:
     Attributes:
         origin: ``folder``, ``sample``, ``hub``, ``files`` or ``code``, as in ``LocatedData``.
         hub, config: the task's ``dataset_path`` and ``dataset_name``.
-        task_from: who brought the task.
-        partial: whether the rows are not those of the whole release; ``reason`` says why.
-        title, licence, home: of the dataset, where one is registered.
+        task_from: the plugin that contributed the task.
+        partial: whether the rows are not those of the complete release; ``reason`` says why.
+        title, licence, home: of the dataset, if one is registered.
         splits: those that were read.
     """
 
@@ -76,7 +76,7 @@ class RunData:
 
 @dataclass(frozen=True)
 class RunCell:
-    """One prompt style and number of shots, and the file with its results; None: there are none yet."""
+    """One prompt style and number of shots, and its results file; None: there are no results yet."""
 
     prompt_style: str | None = None
     num_fewshot: int | None = None
@@ -85,7 +85,7 @@ class RunCell:
 
 @dataclass(frozen=True)
 class RunScoring:
-    """How log-likelihoods were computed, and why not in the fastest way (empty: it was the fastest)."""
+    """How log-likelihoods were computed, and why not with the fastest method (empty: it was)."""
 
     way: str
     reason: str = ""
@@ -93,7 +93,7 @@ class RunScoring:
 
 @dataclass(frozen=True)
 class Checkout:
-    """The git checkout that a run was started in; an empty commit: none."""
+    """The git checkout in which a run was started; an empty commit: none."""
 
     commit: str = ""
     changed: bool = False
@@ -101,27 +101,27 @@ class Checkout:
 
 @dataclass(frozen=True)
 class Run:
-    """What ``run.json`` says. All defaults: a folder that plain lm-eval wrote.
+    """The content of ``run.json``. All defaults: a folder that lm-eval itself wrote.
 
     Attributes:
-        format: of the file.
+        format: version of the file format.
         status: ``incomplete``: some tasks could not be evaluated; ``failed``: a bug ended the run.
         command: the command line that repeats it.
-        settings: the request, as ``make_spec`` reads it; empty: not recorded.
+        settings: the request, readable by ``make_spec``; empty: not recorded.
         started, finished: ISO 8601.
         seconds: how long it took (a resumed run: since it was resumed).
         resumed: when it was resumed.
         data: by task.
-        notes: what has to be said wherever the results are shown.
+        notes: what must be shown with the results.
         seeds: Python, numpy, torch, few-shot.
         versions: of the packages.
         results: the result files.
         cells: the prompt styles and shots, in order.
         done, missing: tasks by label.
         failed: tasks that could not be evaluated, by label, and why.
-        stem: what the names of the run's files begin with.
-        hardware: as :func:`machine.environment.describe_hardware` gives it.
-        scoring: None: lm-eval's own way.
+        stem: the prefix of the names of the run's files.
+        hardware: see :func:`machine.environment.describe_hardware`.
+        scoring: how log-likelihoods were computed; None: by lm-eval's own scorer.
     """
 
     format: int = FORMAT
@@ -148,5 +148,5 @@ class Run:
     scoring: RunScoring | None = None
 
     def dump(self) -> dict[str, Any]:
-        """The run as JSON can hold it; what is not known is left out."""
+        """The run as JSON values; unknown ones are left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}

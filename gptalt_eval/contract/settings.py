@@ -1,6 +1,6 @@
-"""How the value of each setting is read, lm-eval's way: typed, from YAML and from Python alike.
+"""How the values of settings are read, as in lm-eval: from the command line, from YAML and from Python.
 
-Each reader takes a text or the value itself, and raises a ``ValueError`` with what it expected.
+Each reader takes text or the value itself, and raises a ``ValueError`` that says what it expected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_settings(text: str) -> dict[str, Any]:
         try:
             parsed = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"not valid JSON ({error.msg}); strings want double quotes") from None
+            raise ValueError(f"not valid JSON ({error.msg}); strings need double quotes") from None
         return dict(parsed)
     pairs = [part for part in split_outside_brackets(text) if part]
     wrong = [pair for pair in pairs if "=" not in pair]
@@ -41,7 +41,7 @@ def parse_settings(text: str) -> dict[str, Any]:
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """Split at commas that stand in no bracket and no quotes."""
+    """Split at commas outside brackets and quotes."""
     parts, start, depth, quote = [], 0, 0, ""
     for position, character in enumerate(text):
         if quote:
@@ -77,7 +77,7 @@ def read_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text")
     if not value:
-        raise ValueError("it is empty; leave the setting out, or give it a value")
+        raise ValueError("it is empty; omit the setting, or give it a value")
     return value
 
 
@@ -108,33 +108,33 @@ def read_number(value: object) -> float:
     raise ValueError("expected a number")
 
 
-def read_whole(value: object) -> int:
-    """A whole number."""
+def read_integer(value: object) -> int:
+    """An integer."""
     try:
         if isinstance(value, (int, str)) and not isinstance(value, bool):
             return int(value)
     except ValueError:
         pass
-    raise ValueError("expected a whole number")
+    raise ValueError("expected an integer")
 
 
 def read_batch_size(value: object) -> str:
     """A number of items, ``auto``, or ``auto:N``."""
-    return value if isinstance(value, str) else str(read_whole(value))
+    return value if isinstance(value, str) else str(read_integer(value))
 
 
 def read_shots(value: object) -> tuple[int, ...]:
-    """One number of examples, or several, each once."""
+    """One or several numbers of examples, without duplicates."""
     values = value.split(",") if isinstance(value, str) else value
     counts = values if isinstance(values, Sequence) else [values]
-    return tuple(dict.fromkeys(read_whole(count) for count in counts))
+    return tuple(dict.fromkeys(read_integer(count) for count in counts))
 
 
 def read_seeds(value: object) -> tuple[int | None, ...]:
-    """One seed for all four generators, or three or four; ``None`` leaves one unset."""
+    """One seed for all four generators, or three or four seeds; ``None`` leaves one unset."""
     values = value.split(",") if isinstance(value, str) else value
     given = values if isinstance(values, Sequence) else [values]
-    seeds = [None if str(seed).strip().lower() == "none" else read_whole(seed) for seed in given]
+    seeds = [None if str(seed).strip().lower() == "none" else read_integer(seed) for seed in given]
     if len(seeds) == 1:
         return tuple(seeds * len(DEFAULT_SEEDS))
     if len(seeds) in (len(DEFAULT_SEEDS) - 1, len(DEFAULT_SEEDS)):
@@ -154,10 +154,10 @@ def read_samples(value: object) -> dict[str, list[int]]:
     """Row numbers by task, ascending: JSON, the path of a JSON file, or a mapping."""
     try:
         parsed: Any = json.loads(find_json(value)) if isinstance(value, str) else value
-        # lm-eval takes the rows in the order of the data, and numbers them in the order that they are given
-        return {str(task): sorted({read_whole(row) for row in rows}) for task, rows in parsed.items()}
+        # lm-eval reads the rows in the order of the data, but numbers them in the order given here
+        return {str(task): sorted({read_integer(row) for row in rows}) for task, rows in parsed.items()}
     except (ValueError, TypeError, AttributeError, OSError):
-        raise ValueError("give JSON such as '{\"piqa\": [0, 5]}', or a file that holds it") from None
+        raise ValueError("give JSON such as '{\"piqa\": [0, 5]}', or the path of a JSON file") from None
 
 
 def find_json(text: str) -> str:
@@ -175,12 +175,12 @@ def read_request_cache(value: object) -> str | None:
 
 
 def read_template(value: object) -> bool | str:
-    """Whether a chat template is applied, or the name of one of several."""
+    """Whether to apply the chat template, or the name of one of several."""
     if isinstance(value, bool):
         return value
     name = read_text(value)
     if name.lower() in WORDS:
-        raise ValueError("this would be a template's name; give the flag alone, or leave it out")
+        raise ValueError("this would be the name of a template; use the flag without a value, or omit it")
     return name
 
 

@@ -1,4 +1,4 @@
-"""What the user asked for: a RunSpec from argv, a YAML file or Python. Nothing is looked up here."""
+"""The user's request: a RunSpec from argv, a YAML file or Python. No names are looked up here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gptalt_eval.contract.settings import (
     DEFAULT_SEEDS,
     read_batch_size,
     read_flag,
+    read_integer,
     read_level,
     read_model,
     read_names,
@@ -30,7 +31,6 @@ from gptalt_eval.contract.settings import (
     read_shots,
     read_template,
     read_text,
-    read_whole,
 )
 
 Settings = Mapping[str, Any]
@@ -42,12 +42,12 @@ class RunSpec:
 
     Attributes:
         model: one name, or several separated by commas: an experiment.
-        num_fewshot: one or several shot counts; several make one evaluation each, the model loaded once.
-        prompt_style: ways of writing prompts; several make one evaluation each.
+        num_fewshot: one or several shot counts; each is one evaluation, and the model is loaded only once.
+        prompt_style: prompt styles; each is one evaluation.
         seed: for Python, numpy, torch and few-shot sampling; None leaves one unset.
         data_dir: folder of release files, or ``sample``; None: ``GPTALT_DATA``, else the hub.
         scorer: ``tree``, or ``stock`` for lm-eval's own computation of log-likelihoods and generation.
-        allow_partial_data: go on with release files that are short or altered, and mark the results.
+        allow_partial_data: use incomplete or altered release files anyway, and mark the results.
     """
 
     model: str = ""
@@ -87,7 +87,7 @@ class RunSpec:
 
     @property
     def saves_samples(self) -> bool:
-        """lm-eval saves samples on request; a folder of our own has them, and so have arms to be compared."""
+        """On request, as in lm-eval; always in the default folder and for several arms to compare."""
         several = len(self.num_fewshot) > 1 or len(self.prompt_style) > 1
         return self.log_samples or self.predict_only or several or not self.output_path
 
@@ -98,7 +98,7 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "model": read_model,
         "num_fewshot": read_shots,
         "batch_size": read_batch_size,
-        "max_batch_size": read_whole,
+        "max_batch_size": read_integer,
         "limit": read_number,
         "samples": read_samples,
         "cache_requests": read_request_cache,
@@ -119,17 +119,17 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "fewshot_as_multiturn": read_flag,
     }
 )
-#: flags of lm-eval that cannot be served, and why
+#: flags of lm-eval that are not supported, and why
 REFUSED: Mapping[str, str] = MappingProxyType(
-    {"check_integrity": "the tests that it runs are in no release of lm-eval"}
+    {"check_integrity": "no release of lm-eval includes the tests that it runs"}
 )
 
 
 def read_argv(namespace: argparse.Namespace) -> RunSpec:
-    """The request that a parsed command line makes, laid over its ``--config`` file.
+    """The request of a parsed command line, which overrides its ``--config`` file.
 
     Args:
-        namespace: only what was typed is in it.
+        namespace: contains only what was typed.
     """
     typed = {key: value for key, value in vars(namespace).items() if key in READERS or key in REFUSED}
     config = getattr(namespace, "config", None)
@@ -141,7 +141,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of flags.
 
     Raises:
-        GptaltError: no such file, no YAML, no mapping.
+        GptaltError: the file is missing, not valid YAML, or not a mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -150,26 +150,26 @@ def read_config(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GptaltError(f"--config: {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise GptaltError(f"--config: {path} holds no settings.", "Write one 'flag: value' a line.")
+        raise GptaltError(f"--config: {path} contains no settings.", "Write one 'flag: value' per line.")
     return values
 
 
 def make_spec(values: Mapping[str, Any]) -> RunSpec:
-    """A RunSpec from plain values or typed texts: ``a,b`` for a list, ``a=1,b=2`` for a mapping.
+    """A RunSpec from values, or from text as typed: ``a,b`` for a list, ``a=1,b=2`` for a mapping.
 
     Raises:
-        GptaltError: a name that is no flag, or a value of the wrong kind.
+        GptaltError: an unknown flag, or a value of the wrong type.
     """
     for key, reason in REFUSED.items():
         if values.get(key):
-            raise GptaltError(f"--{key}: {reason}.", "Leave it out.")
+            raise GptaltError(f"--{key}: {reason}.", "Omit it.")
     return RunSpec(**{key: read_value(key, value) for key, value in values.items() if key not in REFUSED})
 
 
 def read_value(key: str, value: object) -> Any:
     if key not in READERS:
         raise GptaltError(f"There is no setting '{key}'.", did_you_mean(key, READERS))
-    if value is None and key != "seed":  # lm-eval leaves all generators unset where the seed is None
+    if value is None and key != "seed":  # with seed None, lm-eval leaves all generators unset
         return getattr(RunSpec(), key)
     try:
         return READERS[key](value)
@@ -179,14 +179,14 @@ def read_value(key: str, value: object) -> Any:
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
-    """The settings that differ from their defaults, as JSON can hold them; ``make_spec`` reads them back."""
+    """The settings that differ from their defaults, as JSON values; ``make_spec`` reads them back."""
     default = RunSpec()
     values = {item.name: getattr(spec, item.name) for item in dataclasses.fields(spec)}
     return {key: value for key, value in values.items() if value != getattr(default, key)}
 
 
 def format_command(spec: RunSpec, program: str = "gptalt-eval") -> str:
-    """The command line that makes this request."""
+    """The command line of this request."""
     words = [program]
     for key, value in dump_spec(spec).items():
         words.append(f"--{key}")

@@ -1,4 +1,4 @@
-"""JSON values as frozen dataclasses, each value of the type that its field states."""
+"""Builds frozen dataclasses from JSON values, and checks every value's type."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], value: object) -> T:
-    """An object of a dataclass from what a JSON file holds.
+    """An object of a dataclass from the content of a JSON file.
 
     Keys that the class does not know are ignored, so that files of later versions can be read.
 
     Raises:
-        ValueError: a value is missing or of another type; says which, and where.
+        ValueError: a value is missing or has the wrong type; says which one, and where.
     """
     built: T = convert(kind, value, "")
     return built

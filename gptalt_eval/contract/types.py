@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Owned(Generic[T]):
-    """A contribution and who made it."""
+    """A contribution and the plugin that made it."""
 
     item: T
     owner: Owner
@@ -49,7 +49,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Model:
-    """A model under a name of its own.
+    """A model with a name.
 
     Attributes:
         name: what the user types after ``--model``.
@@ -57,16 +57,16 @@ class Model:
         licence: the licence of the weights, as their publisher states it.
         home: where the model is published.
         backend: the lm-eval model class that loads it (``hf`` for transformers).
-        args: lm-eval ``--model_args`` that make it up; the user's own win.
-        fetch: gets the weights where they are not simply a hub id, and returns further args. Called
-            after everything else about the request was found right.
-        check: looks, in well under a second, whether what was fetched before is whole; raises GptaltError.
-        create: builds an lm-eval ``LM`` itself, for a model that no backend knows. Called with the
+        args: its lm-eval ``--model_args``; the user's own override them.
+        fetch: downloads the weights if they are not simply a hub id, and returns more args. Called after
+            everything else about the request was checked.
+        check: checks, in well under a second, that what was downloaded before is intact; raises GptaltError.
+        create: builds an lm-eval ``LM`` itself, for a model that no backend can load. Called with the
             merged args; imports what it needs when called.
-        chat_template: whether its tokenizer has one; None where that is not known before loading.
+        chat_template: whether its tokenizer has one; None if that is unknown before loading.
         languages: ISO 639-1 codes.
         parameters: number of parameters, in words (``135M``).
-        system_instruction: the system message that its publisher gives it, for the prompt style ``system``.
+        system_instruction: its publisher's system message, for the prompt style ``system``.
     """
 
     name: str
@@ -91,9 +91,9 @@ class PromptStyle:
     Attributes:
         name: what the user types after ``--prompt_style``.
         summary: one line for listings.
-        chat: whether the text goes through the model's chat template.
-        system: gives the system message for a model; None (or giving None): the template's own default.
-        instruction: text that is put before the task's own description.
+        chat: whether the model's chat template is applied.
+        system: returns the system message for a model; None (or returning None): the template's default.
+        instruction: text before the task's own description.
     """
 
     name: str
@@ -105,10 +105,10 @@ class PromptStyle:
 
 @dataclass(frozen=True)
 class Part:
-    """A release file that by design holds part of a split.
+    """A release file that contains only part of a split by design.
 
     Attributes:
-        title: in words, after a comma: ``the Wikipedia half``.
+        title: a noun phrase such as ``the Wikipedia half``.
         rows: how many rows it has.
     """
 
@@ -122,12 +122,12 @@ class Split:
 
     Attributes:
         name: the split's name in the hub version (``train``, ``validation``, ``test``, ``dev``).
-        files: paths below the data folder that may hold it, best first; globs are allowed and
+        files: possible paths below the data folder, best first; globs are allowed, and
             ``{config}`` stands for the configuration (an MMLU subject, RACE's ``high``).
-        rows: how many rows the official release has, summed over all configurations; None: not stated.
-        parts: those of ``files`` that hold part of the split by design.
-        beside: further files that the reader opens, named from the folder of each file; ``{stem}`` is
-            the file's name without its ending. They are hashed, checked and kept as part of the split.
+        rows: how many rows the official release has in all configurations; None: unknown.
+        parts: those of ``files`` that contain only part of the split by design.
+        beside: other files that the reader opens, relative to the folder of each file; ``{stem}`` is the
+            file's name without its suffix. They are hashed and checked as part of the split.
     """
 
     name: str
@@ -143,15 +143,15 @@ class Dataset:
 
     Attributes:
         name: short name, also its sample's folder.
-        title: the name in print.
-        hub: the hub id that task YAMLs give as ``dataset_path``.
-        configs: the ``dataset_name`` values it serves; empty: every one.
+        title: the display name.
+        hub: the hub id, which task YAMLs use as ``dataset_path``.
+        configs: the ``dataset_name`` values that it provides; empty: all.
         splits: the official splits.
-        read: turns release files into rows of the hub version's schema.
+        read: converts release files to rows in the schema of the hub version.
         licence: the data's licence.
         home: where the release is published.
-        sample: folder of ``<split>.jsonl`` with items of our own writing, or None.
-        checksums: the SHA-256 of its release files, as ``sha256sum`` writes them in the data folder, or None.
+        sample: folder of ``<split>.jsonl`` with a few items for trying things out, or None.
+        checksums: file in ``sha256sum`` format with paths below the data folder, or None.
     """
 
     name: str
@@ -166,7 +166,7 @@ class Dataset:
     checksums: Path | None = None
 
     def serves(self, hub: str | None, config: str | None) -> bool:
-        """Whether a task that names this hub id and configuration gets its rows here."""
+        """Whether this dataset provides the rows for a task with this hub id and configuration."""
         return hub == self.hub and (not self.configs or config in self.configs)
 
     def split(self, name: str) -> Split | None:
@@ -175,22 +175,22 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Sample:
-    """One scored item, as observers see it while a run goes on.
+    """One scored item, as observers receive it during a run.
 
-    The first six attributes tell items apart: one row is scored once for each filter of its task, in each
+    The first six attributes identify an item: a row is scored once for each filter of its task, in each
     cell (number of shots, prompt style) of a run.
 
     Attributes:
         task: the task's name.
         doc_id: the row's index in its split.
-        filter: lm-eval's filter that made the response of the model's answer; ``none`` for a task without.
-        num_fewshot: how many examples stand before the question.
-        prompt_style: the style's name; None: what the request itself says.
+        filter: lm-eval's filter that extracted the response; ``none`` for a task without filters.
+        num_fewshot: number of examples in the prompt.
+        prompt_style: the style's name; None: none was requested.
         model: the model's name.
         metrics: metric -> value for this row and filter.
-        prompt: the text the model was given.
-        response: the model's filtered answers, one an option, as lm-eval logs them.
-        target: the gold answer as lm-eval logs it.
+        prompt: the prompt as the model received it.
+        response: the model's filtered answers, one per option, as lm-eval logs them.
+        target: the gold answer, as lm-eval logs it.
     """
 
     task: str
@@ -207,7 +207,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ReportSection:
-    """A section of ``report.html``. ``html`` goes in as it is: escape what comes from a model or dataset."""
+    """A section of ``report.html``. ``html`` is inserted unescaped: escape text from models and datasets."""
 
     title: str
     html: str
@@ -218,21 +218,21 @@ class Installed(Protocol):
 
     @property
     def owners(self) -> Mapping[str, Owner]:
-        """Plugin name -> owner, in the order in which they were loaded; the core is first."""
+        """Plugin name -> owner, in the order of loading; the core is first."""
 
     @property
     def hooks(self) -> Mapping[str, Owned[Hook]]:
-        """Hook name -> the hook and who brings it; the core's are first."""
+        """Hook name -> the hook and the plugin that defines it; the core's are first."""
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What was found wrong with plugins so far."""
+        """The problems with plugins so far."""
 
     def contribute(self, hook: str) -> Iterator[tuple[Owner, Any]]:
-        """(owner, thing) of a contributing hook, the core's first."""
+        """(owner, item) from a contributing hook, the core's first."""
 
     def collect(self, hook: str, **arguments: object) -> Iterator[tuple[Owner, Any]]:
-        """(owner, what the hook returned), of a hook with arguments."""
+        """(owner, returned list) from a contributing hook with arguments."""
 
     def observe(self, hook: str, **arguments: object) -> None:
         """Call an observing hook of every plugin."""
@@ -241,7 +241,7 @@ class Installed(Protocol):
         """While this lasts, an object hears of runs as plugins do."""
 
     def blame(self, owner: Owner, what: str, cure: str) -> None:
-        """Add a problem of that plugin, once."""
+        """Add a problem of this plugin, once."""
 
 
 @dataclass(frozen=True)
@@ -254,18 +254,18 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: ``gptalt-eval <name> ...``. It does something itself, has commands of its own, or both.
+    """A subcommand: ``gptalt-eval <name> ...``. It runs something, has subcommands of its own, or both.
 
     Attributes:
         name: what the user types.
         summary: one line for ``--help``.
-        run: gets the parsed arguments and the plugins, and returns the exit code; None: one of ``commands``
-            has to be named.
-        options: its arguments. Those that ``commands`` have too may stand before the inner command's name.
+        run: receives the parsed arguments and the plugins, returns the exit code; None: one of ``commands``
+            is required.
+        options: its arguments. Those that ``commands`` have too can precede the subcommand's name.
         commands: its own subcommands (``votes import``).
 
     Raises:
-        ValueError: there is nothing to run.
+        ValueError: neither ``run`` nor ``commands`` is given.
     """
 
     name: str

@@ -75,11 +75,11 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
             ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "/nowhere"),
             "--data_dir: there is no folder /nowhere.",
         ),
-        ((*PIQA, "--num_fewshot", "-1"), "--num_fewshot -1: it cannot be negative."),
+        ((*PIQA, "--num_fewshot", "-1"), "--num_fewshot -1: it must not be negative."),
         ((*PIQA, "--output_path", "/dev/null/x"), "--output_path /dev/null/x is not writable"),
         ((*PIQA, "--nun_fewshot", "1"), "There is no option --nun_fewshot.\nDid you mean '--num_fewshot'"),
         ((*PIQA, "--model_args", "dtype"), "expected key=value"),
-        (("--tasks", "piqa"), "No model was named."),
+        (("--tasks", "piqa"), "No model was given."),
         (("--model", "hf", "--tasks", "piqa", "--data_dir", "sample"), "Add --model_args pretrained="),
         (
             (

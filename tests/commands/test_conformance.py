@@ -204,7 +204,7 @@ def test_a_plugin_that_does_not_say_which_hook_api(fake):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("gptalt_eval_api = 1", "gptalt_eval_api = 2", "written for version 2 of the hook API"),
+        ("gptalt_eval_api = 1", "gptalt_eval_api = 2", "it needs version 2 of the hook API"),
         ("gptalt_eval_api = 1", "gptalt_eval_api = '1'", "Write: gptalt_eval_api = 1"),
     ],
 )
@@ -348,8 +348,8 @@ def test_an_import_that_never_ends(fake, monkeypatch):
     [
         ("def register_models(", "def register_model(", "there is no hook 'register_model'"),
         ("def register_models(", "def register_models(verbose", "has the wrong arguments: there is no 'verbose'."),
-        ("@hookimpl\ndef register_models", "@hookimpl(wrapper=True)\ndef register_models", "is marked as a wrapper"),
-        ('[Model("echo"', '["echo", Model("echo"', "register_models gave 'echo', which is no Model."),
+        ("@hookimpl\ndef register_models", "@hookimpl(wrapper=True)\ndef register_models", "is a wrapper"),
+        ('[Model("echo"', '["echo", Model("echo"', "register_models returned 'echo', which is not of type Model."),
         ('    return [Model("echo"', '    raise OSError("full")\n    return [Model("echo"', "raised OSError: full"),
         ("[HERE / \"tasks\"]", "HERE / 'tasks'", "register_task_dirs raised TypeError"),
     ],

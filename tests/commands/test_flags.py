@@ -212,7 +212,7 @@ def test_what_was_not_typed_is_not_there():
         (["--zzzzzzzz", "-q"], "There is no option --zzzzzzzz.\nSee: gptalt-eval run --help"),
         (
             ["--max_batch_size", "x"],
-            "--max_batch_size x: expected a whole number.\nSee: gptalt-eval run --help",
+            "--max_batch_size x: expected an integer.\nSee: gptalt-eval run --help",
         ),
         (
             ["--model_args", "x"],

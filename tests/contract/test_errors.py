@@ -23,7 +23,7 @@ def test_message_holds_what_and_hint():
 
 def test_several_errors_are_numbered():
     text = str(RequestErrors([GptaltError("One."), GptaltError("Two.", "Mend it.")]))
-    assert text.startswith("2 things to mend")
+    assert text.startswith("2 problems found")
     assert "1. One." in text and "2. Two.\nMend it." in text
 
 

@@ -96,9 +96,9 @@ def test_a_wrapper_is_refused_with_what_to_write_instead(option):
 
     (problem,) = plugins.problems
     assert str(problem) == (
-        "Plugin 'wraps': run_finished is marked as a wrapper, and hooks are called one by one: "
+        "Plugin 'wraps': run_finished is a wrapper, but hooks are called one by one, so "
         "there is nothing to wrap.\n"
-        "Write a plain '@hookimpl' above run_finished; trylast=True has it called after all others."
+        "Use a plain '@hookimpl' for run_finished; with trylast=True it is called after all others."
     )
     assert list(plugins.owners) == ["good"]
     assert list_models(plugins) == ["good"]
@@ -113,7 +113,7 @@ def test_a_wrapper_of_a_hook_that_comes_later_is_refused_too():
     plugins = register(wraps=Wraps(), kitchen=Kitchen())
 
     assert list(plugins.owners) == ["kitchen"]
-    assert "register_sauces is marked as a wrapper" in plugins.problems[0].what
+    assert "register_sauces is a wrapper" in plugins.problems[0].what
 
 
 def test_specname_gives_the_function_a_name_of_its_own():
@@ -176,7 +176,7 @@ def test_a_hook_of_a_plugin_that_is_not_there_says_how_to_make_it_optional():
     (problem,) = register(needs=Needs()).problems
 
     assert problem.what == "there is no hook 'register_sauces', so it is never called."
-    assert problem.cure.endswith("that need not be there: '@hookimpl(optionalhook=True)'.")
+    assert problem.cure.endswith("that may not be installed, use '@hookimpl(optionalhook=True)'.")
 
 
 def test_an_object_that_raises_when_its_hooks_are_looked_for():
@@ -245,7 +245,7 @@ def test_hooks_of_a_plugin_work_whatever_is_loaded_first(order):
     assert problem.cure.startswith("Rename it to 'register_sauces'. ")
     given = {owner.plugin: things for owner, things in plugins.collect("register_sauces", dish="rice")}
     assert given == {"kitchen": ["gravy for rice"], "cook": ["ketchup"]}
-    assert plugins.problems[-1].what == "register_sauces gave 5, which is no str."
+    assert plugins.problems[-1].what == "register_sauces returned 5, which is not of type str."
     plugins.observe("dish_served", dish="rice", guests=4)
     assert cook.served == [4]
 
@@ -287,7 +287,7 @@ def test_a_hook_of_one_name_from_two_plugins():
 
     (problem,) = plugins.problems
     assert problem.plugin == "bistro"
-    assert problem.what == "it brings the hook 'dish_served', which is one of kitchen."
+    assert problem.what == "it defines the hook 'dish_served', which kitchen already defines."
     assert list(plugins.owners) == ["kitchen"]
     assert list_models(plugins) == []
 
@@ -303,7 +303,10 @@ def test_a_hook_of_the_cores_name_is_refused():
 
     plugins = register(usurper=Usurper(), good=Gives("good"))
 
-    assert plugins.problems[0].what == "it brings the hook 'register_models', which is one of gptalt-eval."
+    assert (
+        plugins.problems[0].what
+        == "it defines the hook 'register_models', which gptalt-eval already defines."
+    )
     assert list_models(plugins) == ["good"]
 
 
@@ -316,7 +319,9 @@ def test_a_hook_that_is_described_by_no_function(spec):
 
     plugins = register(odd=Odd(), good=Gives("good"))
 
-    assert "register_hooks raised TypeError: a hook is described by a function" in plugins.problems[0].what
+    assert (
+        "register_hooks raised TypeError: a hook must be described by a function" in plugins.problems[0].what
+    )
     assert list_models(plugins) == ["good"]
 
 
@@ -367,5 +372,5 @@ def test_a_later_version_strands_a_plugin_that_says_nothing(monkeypatch):
 
     (problem,) = register(silent=Gives("silent")).problems
 
-    assert "written for version 1 of the hook API" in problem.what
+    assert "it needs version 1 of the hook API" in problem.what
     assert problem.cure == "Type: pip install -U silent"

@@ -151,7 +151,7 @@ def test_a_misspelt_hook_is_named_with_the_right_spelling():
     assert str(problem) == (
         "Plugin 'misspelt': there is no hook 'register_model', so it is never called.\n"
         "Rename it to 'register_models'. "
-        "If it is a hook of a plugin that need not be there: '@hookimpl(optionalhook=True)'."
+        "If it is the hook of a plugin that may not be installed, use '@hookimpl(optionalhook=True)'."
     )
     assert len(list(plugins.contribute("register_models"))) == 2
 
@@ -203,7 +203,7 @@ def test_one_plugin_under_two_names():
     plugins.register(good, Owner("first"))
     plugins.register(good, Owner("second"))
 
-    assert plugins.problems[0].what == "it is there already, as 'first'."
+    assert plugins.problems[0].what == "it is already loaded as 'first'."
     assert len(list(plugins.contribute("register_models"))) == 2
 
 
@@ -265,12 +265,12 @@ def test_a_thing_of_another_kind_is_refused_and_the_rest_counts():
     catalog = Catalog(register(Mixed()))
 
     assert list(catalog.models) == ["real"]
-    assert catalog.plugins.problems[0].what == "register_models gave 'gpt2', which is no Model."
+    assert catalog.plugins.problems[0].what == "register_models returned 'gpt2', which is not of type Model."
 
 
 @pytest.mark.parametrize(
     ("folder", "told"),
-    [(Path("nowhere"), "which does not exist"), ("tasks", "is no Path"), (5, "is no Path")],
+    [(Path("nowhere"), "which does not exist"), ("tasks", "is not of type Path"), (5, "is not of type Path")],
 )
 def test_what_is_no_task_folder_is_refused(folder, told, tmp_path):
     class Folders:
@@ -317,9 +317,9 @@ def test_the_allow_list_names_a_plugin_that_is_not_there():
     plugins = load_plugins(builtin, environ={"GPTALT_EVAL_LOAD_PLUGINS": "builtn, a-plugin-nobody-has"})
 
     assert [str(problem) for problem in plugins.problems] == [
-        "Plugin 'a-plugin-nobody-has': GPTALT_EVAL_LOAD_PLUGINS names it, and it is not installed.\n"
+        "Plugin 'a-plugin-nobody-has': GPTALT_EVAL_LOAD_PLUGINS lists it, but it is not installed.\n"
         "Install it: gptalt-eval install a-plugin-nobody-has",
-        "Plugin 'builtn': GPTALT_EVAL_LOAD_PLUGINS names it, and it is not installed.\nDid you mean 'builtin'?",
+        "Plugin 'builtn': GPTALT_EVAL_LOAD_PLUGINS lists it, but it is not installed.\nDid you mean 'builtin'?",
     ]
 
 
@@ -480,7 +480,7 @@ def test_what_is_no_command_leaves_the_others(everything, capsys):
     plugins = make_plugin_set(NoCommand(), everything)
 
     assert cli.dispatch(["count"], plugins) == 0
-    assert plugins.problems[0].what == "register_commands gave 'greet', which is no Command."
+    assert plugins.problems[0].what == "register_commands returned 'greet', which is not of type Command."
 
 
 def test_sections_of_another_kind_are_left_out(everything, tmp_path):
@@ -496,7 +496,7 @@ def test_sections_of_another_kind_are_left_out(everything, tmp_path):
 
     assert "Sums of our own" in (record.folder / "report.html").read_text(encoding="utf-8")
     assert [problem.what for problem in plugins.problems] == [
-        "report_sections gave '<p>no section</p>', which is no ReportSection.",
+        "report_sections returned '<p>no section</p>', which is not of type ReportSection.",
         "report_sections raised RuntimeError: halfway",
     ]
 

@@ -53,9 +53,9 @@ def test_folders_without_a_run(tmp_path):
     with pytest.raises(GptaltError, match="2026-01-01"):
         find_runs(tmp_path / "2026-01-10")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(GptaltError, match="holds no run"):
+    with pytest.raises(GptaltError, match="contains no run"):
         find_runs(tmp_path / "empty")
-    with pytest.raises(GptaltError, match="holds no run"):
+    with pytest.raises(GptaltError, match="contains no run"):
         load_record(tmp_path / "empty")
 
 
@@ -109,7 +109,7 @@ def test_what_a_later_version_adds_is_ignored(tmp_path):
 def test_a_file_that_holds_no_object_is_damaged(tmp_path):
     folder = make_run(tmp_path / "a")
     (folder / "run.json").write_text("[1]")
-    with pytest.raises(GptaltError, match="it holds no JSON object"):
+    with pytest.raises(GptaltError, match="not a JSON object"):
         load_record(folder)
 
 
@@ -190,8 +190,8 @@ def test_what_is_said_where_there_is_no_run(tmp_path):
     for call, what, hint in (
         (lambda: find_runs(tmp_path / "2026-01-02"), f"There is no run folder {tmp_path / '2026-01-02'}.", f"Did you mean '{tmp_path / '2026-01-01'}'?"),
         (lambda: find_runs(tmp_path / "no" / "such"), f"There is no run folder {tmp_path / 'no' / 'such'}.", ""),
-        (lambda: find_runs(tmp_path / "empty"), f"{tmp_path / 'empty'} holds no run: no run.json and no results_*.json.", "Give the folder that a run named when it ended."),
-        (lambda: load_record(tmp_path / "empty"), f"{tmp_path / 'empty'} holds no run.", ""),
+        (lambda: find_runs(tmp_path / "empty"), f"{tmp_path / 'empty'} contains no run: there is no run.json and no results_*.json.", "Give the folder that a run printed at its end."),
+        (lambda: load_record(tmp_path / "empty"), f"{tmp_path / 'empty'} contains no run.", ""),
     ):  # fmt: skip
         with pytest.raises(GptaltError) as caught:
             call()
@@ -212,10 +212,10 @@ def test_runs_of_plain_lm_eval_are_found_too(tmp_path):
     [
         ("run.json", b"{", "Expecting property name"),
         ("run.json", b"\xff", "'utf-8' codec can't decode"),
-        ("run.json", b"[]", "it holds no JSON object"),
+        ("run.json", b"[]", "not a JSON object"),
         ("run.json", b'{"notes": 3}', "notes is 3, expected a list"),
         ("results_t.json", b"", "Expecting value"),
-        ("results_t.json", b"3", "it holds no JSON object"),
+        ("results_t.json", b"3", "not a JSON object"),
     ],
 )
 def test_what_is_said_of_a_damaged_file(tmp_path, name, content, reason):
@@ -225,7 +225,7 @@ def test_what_is_said_of_a_damaged_file(tmp_path, name, content, reason):
         load_record(folder)
     assert caught.value.what.startswith(f"{folder / name} is damaged ({reason}")
     assert caught.value.what.endswith(").")
-    assert caught.value.hint == "Results of other runs are not touched by this."
+    assert caught.value.hint == "Results of other runs are not affected."
 
 
 def test_what_is_not_known_is_not_written():

@@ -11,6 +11,7 @@ from gptalt_eval.contract.settings import (
     parse_value,
     read_batch_size,
     read_flag,
+    read_integer,
     read_level,
     read_model,
     read_names,
@@ -22,7 +23,6 @@ from gptalt_eval.contract.settings import (
     read_shots,
     read_template,
     read_text,
-    read_whole,
     split_names,
     split_outside_brackets,
 )
@@ -69,7 +69,7 @@ def test_settings(text, settings):
         ("b,c", "expected key=value, found 'b'"),
         (
             "{'a': 1}",
-            "not valid JSON (Expecting property name enclosed in double quotes); strings want double quotes",
+            "not valid JSON (Expecting property name enclosed in double quotes); strings need double quotes",
         ),
     ],
 )
@@ -119,7 +119,7 @@ def test_shots():
     assert read_shots([3, "0", 3]) == (3, 0)  # each once: two cells of one name would be one
     assert read_shots(2) == (2,)
     for value in ("few", "1,", "", 1.5, True, [1.5], ["x"], {}, None):
-        with pytest.raises(ValueError, match=r"^expected a whole number$"):
+        with pytest.raises(ValueError, match=r"^expected an integer$"):
             read_shots(value)
 
 
@@ -143,10 +143,10 @@ def test_seeds(value, seeds):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("1,x", "expected a whole number"),
-        ("", "expected a whole number"),
-        (1.5, "expected a whole number"),
-        (True, "expected a whole number"),
+        ("1,x", "expected an integer"),
+        ("", "expected an integer"),
+        (1.5, "expected an integer"),
+        (True, "expected an integer"),
         ("1,2", "give one seed, or four: Python, numpy, torch, few-shot"),
         ("1,2,3,4,5", "give one seed, or four: Python, numpy, torch, few-shot"),
         ([], "give one seed, or four: Python, numpy, torch, few-shot"),
@@ -166,7 +166,9 @@ def test_rows_as_json_or_in_a_file(tmp_path, monkeypatch):
     (tmp_path / "rows.json").write_text(json.dumps({"题目": [3]}, ensure_ascii=False), encoding="utf-8")
     assert read_samples("rows.json") == {"题目": [3]}
     for value in ("gone.json", "[1]", "{", '{"piqa": 3}', '{"piqa": ["x"]}', "3", 3, [1], {"piqa": [1.5]}):
-        with pytest.raises(ValueError, match=r"^give JSON such as '\{\"piqa\": \[0, 5\]\}', or a file"):
+        with pytest.raises(
+            ValueError, match=r"^give JSON such as '\{\"piqa\": \[0, 5\]\}', or the path of a JSON file"
+        ):
             read_samples(value)
 
 
@@ -184,8 +186,8 @@ READ = [
     (read_number, "5", 5.0),
     (read_number, 5, 5),
     (read_number, "1e-2", 0.01),
-    (read_whole, "64", 64),
-    (read_whole, 0, 0),
+    (read_integer, "64", 64),
+    (read_integer, 0, 0),
     (read_batch_size, 8, "8"),
     (read_batch_size, "auto:3", "auto:3"),
     (read_settings, "a=1,b=x", {"a": 1, "b": "x"}),
@@ -220,16 +222,16 @@ def test_values_are_read(reader, value, expected):
         (read_number, "abc", "expected a number"),
         (read_number, True, "expected a number"),
         (read_number, [5], "expected a number"),
-        (read_whole, "1.5", "expected a whole number"),
-        (read_whole, 2.0, "expected a whole number"),
-        (read_batch_size, True, "expected a whole number"),
-        (read_batch_size, 1.5, "expected a whole number"),
+        (read_integer, "1.5", "expected an integer"),
+        (read_integer, 2.0, "expected an integer"),
+        (read_batch_size, True, "expected an integer"),
+        (read_batch_size, 1.5, "expected an integer"),
         (read_settings, 3, "expected key=value, or a mapping"),
         (read_settings, {1: 2}, "expected key=value, or a mapping"),
         (read_settings, "a", "expected key=value, found 'a'"),
         (read_request_cache, "perhaps", "expected true, refresh or delete"),
         (read_request_cache, 1, "expected true, refresh or delete"),
-        (read_template, "False", "this would be a template's name"),
+        (read_template, "False", "this would be the name of a template"),
         (read_template, 3, "expected text"),
         (read_level, "LOUD", "expected one of DEBUG, INFO"),
         (read_level, "WARNIN", "Did you mean 'WARNING'"),

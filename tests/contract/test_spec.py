@@ -85,7 +85,7 @@ def test_a_config_that_is_not_there():
     [
         ({"num_fewshot": -1}, "--num_fewshot -1"),
         ({"limit": -3}, "--limit"),
-        ({"limit": 3, "samples": {"piqa": [1]}}, "exclude each other"),
+        ({"limit": 3, "samples": {"piqa": [1]}}, "cannot be used together"),
         ({"fewshot_as_multiturn": True}, "chat template"),
         ({"batch_size": "big"}, "--batch_size"),
         ({"batch_size": 0}, "--batch_size"),
@@ -169,35 +169,35 @@ def test_when_samples_are_saved(settings, saves):
 @pytest.mark.parametrize(
     ("settings", "what", "hint"),
     [
-        ({"model": None}, "No model was named.", "--model smollm2"),
-        ({"tasks": []}, "No tasks were named.", "--tasks piqa"),
-        ({"num_fewshot": [3, -1]}, "--num_fewshot 3,-1: it cannot be negative.", "0 or more"),
+        ({"model": None}, "No model was given.", "--model smollm2"),
+        ({"tasks": []}, "No tasks were given.", "--tasks piqa"),
+        ({"num_fewshot": [3, -1]}, "--num_fewshot 3,-1: it must not be negative.", "0 or more"),
         ({"limit": 0}, "--limit 0: nothing would run.", "a fraction below 1"),
         ({"limit": -0.5}, "--limit -0.5: nothing would run.", "a fraction below 1"),
-        ({"limit": 3, "samples": {"t": [1]}}, "--limit and --samples exclude each other.", "Leave one out"),
-        ({"fewshot_as_multiturn": True}, "--fewshot_as_multiturn has no meaning without a chat template.", "--apply_chat_template"),
-        ({"prompt_style": "x", "apply_chat_template": True}, "--prompt_style decides on the chat template", "Leave out"),
-        ({"prompt_style": "x", "system_instruction": "Be brief."}, "--prompt_style decides on the chat template", "Leave out"),
-        ({"scorer": "tre"}, "--scorer tre: there is no such scorer.", "Did you mean 'tree'?"),
-        ({"scorer": "qqqq"}, "--scorer qqqq: there is no such scorer.", "There are: tree, stock."),
+        ({"limit": 3, "samples": {"t": [1]}}, "--limit and --samples cannot be used together.", "Omit one of them"),
+        ({"fewshot_as_multiturn": True}, "--fewshot_as_multiturn needs a chat template.", "--apply_chat_template"),
+        ({"prompt_style": "x", "apply_chat_template": True}, "--prompt_style already sets the chat template", "Omit"),
+        ({"prompt_style": "x", "system_instruction": "Be brief."}, "--prompt_style already sets the chat template", "Omit"),
+        ({"scorer": "tre"}, "--scorer tre: unknown scorer.", "Did you mean 'tree'?"),
+        ({"scorer": "qqqq"}, "--scorer qqqq: unknown scorer.", "Available: tree, stock."),
         *(
             ({"batch_size": text}, f"--batch_size {text}: not a batch size.", "'auto:N'")
             for text in ("0", "-1", "auto:x", "auto:0", "x", "", "auto2", "²", "8 ")
         ),
         ({"limit": "nan"}, "--limit nan: nothing would run.", "a fraction below 1"),
         ({"limit": "inf"}, "--limit inf: nothing would run.", "a fraction below 1"),
-        ({"samples": {}}, "--samples: each task needs a row", '{"piqa": [0, 5]}'),
-        ({"samples": {"t": []}}, "--samples: each task needs a row", '{"piqa": [0, 5]}'),
-        ({"samples": {"t": [3, -1]}}, "--samples: each task needs a row", '{"piqa": [0, 5]}'),
-        ({"max_batch_size": 0, "batch_size": "auto"}, "--max_batch_size 0: no batch is that small.", "1 or more"),
-        ({"max_batch_size": 8}, "--max_batch_size limits what --batch_size auto tries.", "--batch_size auto"),
-        ({"seed": -1}, "--seed -1,-1,-1,-1: numpy's, the second, is a number from 0", "or None"),
-        ({"seed": [0, 2**32, 0, 0]}, "--seed 0,4294967296,0,0: numpy's", "or None"),
-        ({"wandb_config_args": "a=1"}, "--wandb_config_args describes the run that --wandb_args begins.", "project=NAME"),
+        ({"samples": {}}, "--samples: each task needs at least one row", '{"piqa": [0, 5]}'),
+        ({"samples": {"t": []}}, "--samples: each task needs at least one row", '{"piqa": [0, 5]}'),
+        ({"samples": {"t": [3, -1]}}, "--samples: each task needs at least one row", '{"piqa": [0, 5]}'),
+        ({"max_batch_size": 0, "batch_size": "auto"}, "--max_batch_size 0: it must be at least 1.", "1 or more"),
+        ({"max_batch_size": 8}, "--max_batch_size only applies to --batch_size auto.", "--batch_size auto"),
+        ({"seed": -1}, "--seed -1,-1,-1,-1: the second one, numpy's, must be from 0 to", "or None"),
+        ({"seed": [0, 2**32, 0, 0]}, "--seed 0,4294967296,0,0: the second one, numpy's, must be", "or None"),
+        ({"wandb_config_args": "a=1"}, "--wandb_config_args has no effect without --wandb_args.", "project=NAME"),
         ({"hf_hub_log_args": "hub_results_org=me"}, "--hf_hub_log_args: nothing would be pushed.", "push_results_to_hub=True"),
         ({"hf_hub_log_args": "push_samples_to_hub=True"}, "--hf_hub_log_args push_samples_to_hub=True needs", "--log_samples"),
-        ({"hf_hub_log_args": "push_results_to_hub=True,token=hf_x"}, "--hf_hub_log_args token=...: it would be saved", "HF_TOKEN"),
-        ({"hf_hub_log_args": "push_results_to_hub=True,output_path=x"}, "--hf_hub_log_args output_path=...", "Leave it out"),
+        ({"hf_hub_log_args": "push_results_to_hub=True,token=hf_x"}, "--hf_hub_log_args token=...: the token would be saved", "HF_TOKEN"),
+        ({"hf_hub_log_args": "push_results_to_hub=True,output_path=x"}, "--hf_hub_log_args output_path=...", "Omit it"),
     ],
 )  # fmt: skip
 def test_each_fault_by_itself(settings, what, hint):
@@ -259,7 +259,7 @@ def test_plain_values_become_the_types_of_a_request(settings, expected):
     ("settings", "expected"),
     [
         ({"tsks": "piqa"}, "There is no setting 'tsks'.\nDid you mean 'tasks'?"),
-        ({"num_fewshot": "x"}, "--num_fewshot x: expected a whole number.\nSee: gptalt-eval run --help"),
+        ({"num_fewshot": "x"}, "--num_fewshot x: expected an integer.\nSee: gptalt-eval run --help"),
         (
             {"seed": [1, 2]},
             "--seed: give one seed, or four: Python, numpy, torch, few-shot.\nSee: gptalt-eval run --help",
@@ -273,7 +273,7 @@ def test_plain_values_become_the_types_of_a_request(settings, expected):
         ),
         (
             {"check_integrity": True},
-            "--check_integrity: the tests that it runs are in no release of lm-eval.\nLeave it out.",
+            "--check_integrity: no release of lm-eval includes the tests that it runs.\nOmit it.",
         ),
     ],
 )
@@ -303,8 +303,8 @@ def test_where_a_config_file_is_wrong(tmp_path):
         parse("--config", str(file))
     assert str(caught.value) == f"--config: {file} cannot be read: No such file or directory."
     for text, expected in (
-        ("- piqa", "holds no settings.\nWrite one 'flag: value' a line."),
-        ("", "holds no settings.\nWrite one 'flag: value' a line."),
+        ("- piqa", "contains no settings.\nWrite one 'flag: value' per line."),
+        ("", "contains no settings.\nWrite one 'flag: value' per line."),
         ("a: [", "is not valid YAML: while parsing a flow node expected the node content"),
     ):
         file.write_text(text)

@@ -96,7 +96,7 @@ def test_an_emptied_subject_is_named(shared_data, plugins, tmp_path, flag):
     shutil.copytree(shared_data / "mmlu", tmp_path / "mmlu", copy_function=shutil.copyfile)
     (tmp_path / "mmlu" / "test" / "anatomy_test.csv").write_text("")
     text = refuse(plugins, tmp_path, "mmlu", allow_partial_data=flag)
-    assert "(mmlu/test/anatomy_test.csv)" in text and "is empty" in text and "things to mend" not in text
+    assert "(mmlu/test/anatomy_test.csv)" in text and "is empty" in text and "problems found" not in text
 
 
 def test_an_altered_subject_is_named(shared_data, plugins, tmp_path):

@@ -137,7 +137,7 @@ def test_the_documented_commands_are_understood():
 
 def test_all_mistakes_at_once(folder):
     (folder / FILE).write_text(COPA.replace("hub:", "hubb:").replace("val.jsonl", "val.xlsx"))
-    with pytest.raises(GptaltError, match=r"(?s)2 things to mend.*hubb.*val\.xlsx"):
+    with pytest.raises(GptaltError, match=r"(?s)2 problems found.*hubb.*val\.xlsx"):
         read_datasets(folder / FILE)
 
 

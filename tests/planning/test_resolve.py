@@ -74,7 +74,7 @@ def test_everything_wrong_is_said_at_once(plugins):
         "--output_path",
     ):
         assert expected in text
-    assert text.startswith("6 things to mend")
+    assert text.startswith("6 problems found")
 
 
 def test_the_same_complaint_is_made_once(plugins, tmp_path):

@@ -106,7 +106,7 @@ def test_a_template_that_drops_the_system_message_is_refused(tmp_path, monkeypat
         ({"prompt_style": "sytem"}, "There is no prompt style 'sytem'.\nDid you mean 'system'?"),
         (
             {"prompt_style": "system", "apply_chat_template": True},
-            "--prompt_style decides on the chat template",
+            "--prompt_style already sets the chat template",
         ),
     ],
 )

@@ -126,4 +126,7 @@ def test_what_is_no_format_is_refused(make_plugins):
     plugins = make_plugins(elo, Odd())
 
     assert [known.name for known in gather_formats(plugins)] == OWN
-    assert plugins.problems[0].what == "register_vote_formats gave 'fastchat', which is no VoteFormat."
+    assert (
+        plugins.problems[0].what
+        == "register_vote_formats returned 'fastchat', which is not of type VoteFormat."
+    )
