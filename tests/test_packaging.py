@@ -19,8 +19,11 @@ def test_the_wheel_carries_what_it_needs(wheels):
         str(path.relative_to(ROOT)) for path in (ROOT / "gptalt_eval" / "data" / "samples").rglob("*.jsonl")
     }
     assert samples and samples <= names
-    pages = {"gptalt_eval/results/pages/report.html.j2", "gptalt_eval/planning/known.json"}
-    assert pages | {"gptalt_eval/py.typed"} <= names
+    read = {
+        "results/pages/report.html.j2", "planning/known.json", "planning/lm_eval_models.json",
+        "validation/vocabulary.json", "py.typed",
+    }  # fmt: skip
+    assert {f"gptalt_eval/{name}" for name in read} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "plugins/"))]
 
 

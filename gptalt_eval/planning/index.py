@@ -8,6 +8,7 @@ own index). The names of an installed lm-eval are stored in the user's cache.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os

@@ -64,7 +64,10 @@ class Streaming(LM):
 
 
 def make_requests(*ends):
-    return [Instance("loglikelihood", {}, ("context", end), number) for number, end in enumerate(ends)]
+    return [
+        Instance("loglikelihood", {}, ("context", end), number, doc_id=number)
+        for number, end in enumerate(ends)
+    ]
 
 
 REQUESTS = make_requests("a", "bb", "ccc", "dddd", "eeeee", "ffffff")

@@ -41,7 +41,7 @@ def load():
 
 
 def ask(*pairs):
-    return [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+    return [Instance("loglikelihood", {}, pair, number, doc_id=number) for number, pair in enumerate(pairs)]
 
 
 def assert_same(ours, stock):
@@ -134,7 +134,9 @@ def test_a_stream_gives_the_same_answers_as_they_come(load):
 @pytest.mark.parametrize("name", ["llama", "mpt", "t5"])
 def test_rolling_log_likelihoods(name, load):
     long = " ".join(["The quick brown fox jumps over the lazy dog, and twelve apples are left."] * 5)
-    requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in (long, "the dog", long[:90])]
+    requests = [
+        Instance("loglikelihood_rolling", {}, (text,), 0, doc_id=0) for text in (long, "the dog", long[:90])
+    ]
     ours, stock = load(name, max_length=30)
     theirs = stock.loglikelihood_rolling(requests, disable_tqdm=True)
     assert ours.loglikelihood_rolling(requests, disable_tqdm=True) == pytest.approx(theirs, abs=1e-3)
@@ -147,7 +149,7 @@ def test_each_answer_goes_to_the_cache_once_and_windows_never(load):
     ours.loglikelihood(TEXTS, disable_tqdm=True)
     assert sorted(kept) == sorted(("loglikelihood", request.args) for request in TEXTS)
     kept.clear()
-    ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("the dog",), 0)])
+    ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("the dog",), 0, doc_id=0)])
     assert kept == [("loglikelihood_rolling", ("the dog",))]
 
 

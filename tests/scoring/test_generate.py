@@ -66,7 +66,7 @@ def make_lm(tokenizer, make=MODELS["llama"], **settings):
 def ask_stock(lm, requests, batch_size=1):
     lm.batch_size_per_gpu = batch_size
     copies = [
-        Instance("generate_until", {}, (context, dict(kwargs)), index)
+        Instance("generate_until", {}, (context, dict(kwargs)), index, doc_id=index)
         for index, (context, kwargs) in enumerate(requests)
     ]
     return lm.generate_until(copies, disable_tqdm=True)

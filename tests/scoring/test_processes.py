@@ -25,7 +25,7 @@ lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tok
 lm._rank, lm._world_size = rank, world
 contexts = [f"{first} The quick brown fox number {n}" for first in tiny.SENTENCES for n in range(6)]
 pairs = [(context, end) for context in contexts for end in (" jumps", " over the dog", " five")]
-own = [Instance("loglikelihood", {}, pair, 0) for pair in pairs[rank::world]]
+own = [Instance("loglikelihood", {}, pair, 0, doc_id=0) for pair in pairs[rank::world]]
 passed = []
 lm.progress = lambda progress: passed.append(progress.computed)
 answers = lm.loglikelihood(own, disable_tqdm=True)
@@ -66,7 +66,9 @@ def test_two_processes_answer_as_one_does(tmp_path):
     lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer())
     contexts = [f"{first} The quick brown fox number {n}" for first in tiny.SENTENCES for n in range(6)]
     pairs = [(context, end) for context in contexts for end in (" jumps", " over the dog", " five")]
-    alone = lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs], disable_tqdm=True)
+    alone = lm.loglikelihood(
+        [Instance("loglikelihood", {}, pair, 0, doc_id=0) for pair in pairs], disable_tqdm=True
+    )
     total = lm.choice.engine.computed
     for each in told:
         wanted = alone[each["rank"] :: 2]
