@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gptalt_eval.contract.errors import GptaltError, RequestErrors
+from gptalt_eval.contract.errors import GptaltError, RequestErrors, UnknownNameError, did_you_mean
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.plan import Cell, Plan, label
 from gptalt_eval.contract.spec import RunSpec
@@ -22,7 +22,7 @@ from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.expand import TaskFinder
 from gptalt_eval.planning.task_data import NOWHERE
-from gptalt_eval.planning.weights import check_chat_template, check_weights, merge_model_args
+from gptalt_eval.planning.weights import check_built, check_chat_template, check_weights, merge_model_args
 
 T = TypeVar("T")
 
@@ -62,6 +62,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     if model is not None:
         found = model
         faults.attempt(lambda: check_weights(found.item, spec))
+        faults.attempt(lambda: check_built(found.item, spec))
     faults.attempt(lambda: check_paths(spec))
     faults.attempt(lambda: check_packages(spec))
     styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
@@ -71,6 +72,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     finder = TaskFinder(catalog, spec)
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
+    faults.attempt(lambda: check_samples(spec, cells or []))
     faults.raise_any()
     assert model is not None and cells  # otherwise an error was raised
     lacking = {
@@ -130,6 +132,23 @@ def check_paths(spec: RunSpec) -> None:
         reason = error.strerror or str(error)
         text = f"--output_path {spec.output_path} is not writable ({reason})."
         raise GptaltError(text, "Give a folder that you can write to.") from error
+
+
+def check_samples(spec: RunSpec, cells: list[Cell]) -> None:
+    """See that the rows of ``--samples`` are rows of tasks that run.
+
+    Raises:
+        GptaltError: a task that does not run, or a row that its data does not have.
+    """
+    tasks = {task.name: task for cell in cells for task in cell.tasks}
+    for name, rows in (spec.samples or {}).items() if tasks else ():
+        if name not in tasks:
+            hint = did_you_mean(name, tasks) or f"There are: {', '.join(list(tasks)[:5])}."
+            raise UnknownNameError(f"--samples: the task '{name}' is not run.", hint)
+        split = tasks[name].data.splits.get(tasks[name].eval_split)
+        if split and rows and rows[-1] >= split.rows:
+            text = f"--samples: {name} has no row {rows[-1]}."
+            raise GptaltError(text, f"Its {split.rows:,} rows are 0 to {split.rows - 1}.")
 
 
 def check_packages(spec: RunSpec) -> None:

@@ -59,6 +59,27 @@ def check_weights(model: Model, spec: RunSpec) -> None:
         )
 
 
+def check_built(model: Model, spec: RunSpec) -> None:
+    """Refuse flags that only lm-eval's own backends read, for a model that its plugin builds.
+
+    Raises:
+        GptaltError: one of them was given.
+    """
+    if model.create is None:
+        return
+    given: dict[str, object] = {
+        "--device": spec.device,
+        "--batch_size": spec.batch_size != RunSpec.batch_size and spec.batch_size,
+        "--max_batch_size": spec.max_batch_size,
+        "--scorer": spec.scorer != RunSpec.scorer and spec.scorer,
+        "--apply_chat_template": spec.apply_chat_template is not True and spec.apply_chat_template,
+    }
+    for flag, value in given.items():
+        if value:
+            text = f"{flag} {value} has no effect: the model '{model.name}' is built by its plugin."
+            raise GptaltError(text, "Leave it out; what the plugin reads goes into --model_args.")
+
+
 def check_folder(folder: Path, args: Mapping[str, Any]) -> None:
     gguf = args.get("gguf_file")
     if gguf:

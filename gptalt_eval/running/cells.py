@@ -20,9 +20,9 @@ from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.evaluation import Requests
+from gptalt_eval.running.lmeval.logged import dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
-from gptalt_eval.running.lmeval.samples import dump_sample
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.runfiles import RunFiles, is_about
 

@@ -1,14 +1,11 @@
 """lm-eval's own loggers get from a run what they get from lm-eval's command line."""
 
-import contextlib
-import importlib.machinery
-import io
+import importlib.util
 import json
-import sys
-import types
 
 import pandas
 import pytest
+from services import FakeArtifact, FakeTable, FakeTrackio, FakeWandb
 from stock import run_stock
 
 import gptalt_eval
@@ -16,82 +13,10 @@ from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.running.lmeval.samples import dump_sample, restore_sample
+from gptalt_eval.running.lmeval.logged import dump_sample, restore_sample
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_lm, make_scripted_model
 
 TASKS = ["piqa", "gsm8k", "triviaqa", "drop", "mmlu_high_school_biology"]
-
-
-def make_module(monkeypatch, name, **contents):
-    module = types.ModuleType(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
-    vars(module).update(contents)
-    monkeypatch.setitem(sys.modules, name, module)
-    return module
-
-
-class FakeWandb:
-    """The part of the package wandb that lm-eval's logger touches; what it is told stands in ``told``."""
-
-    def __init__(self, monkeypatch):
-        self.told = []
-        self.module = make_module(
-            monkeypatch,
-            "wandb",
-            __version__="0.31.0",
-            run=None,
-            init=self.init,
-            Table=FakeTable,
-            Artifact=FakeArtifact,
-        )
-        for name in ("wandb.sdk", "wandb.sdk.lib"):
-            make_module(monkeypatch, name)
-        make_module(monkeypatch, "wandb.sdk.lib.printer", new_printer=lambda: None)
-
-    def init(self, **settings):
-        self.told.append(("init", settings))
-        note = lambda kind: lambda *values, **more: self.told.append((kind, *values, more))  # noqa: E731
-        self.module.run = types.SimpleNamespace(
-            config=types.SimpleNamespace(update=note("config")),
-            summary=types.SimpleNamespace(update=note("summary")),
-            log=note("log"),
-            log_artifact=note("artifact"),
-            finish=self.finish,
-        )
-        return self.module.run
-
-    def finish(self):
-        self.told.append(("finish",))
-        self.module.run = None
-
-
-class FakeTable:
-    def __init__(self, columns):
-        self.columns, self.rows = columns, []
-
-    def add_data(self, *row):
-        self.rows.append(row)
-
-
-class FakeArtifact:
-    def __init__(self, name, type):
-        self.name, self.type, self.files = name, type, {}
-
-    @contextlib.contextmanager
-    def new_file(self, name, mode, encoding):
-        stream = io.StringIO()
-        yield stream
-        self.files[name] = json.loads(stream.getvalue())
-
-
-class FakeTrackio:
-    def __init__(self, monkeypatch):
-        self.told = []
-        note = lambda kind: lambda *values, **more: self.told.append((kind, *values, more))  # noqa: E731
-        make_module(
-            monkeypatch, "trackio", init=note("init"), log=note("log"), finish=note("finish"),
-            config=types.SimpleNamespace(update=note("config")), Trace=lambda messages, metadata: (messages, metadata),
-        )  # fmt: skip
 
 
 OURS_ALONE = ("task_hashes", "lm_eval_version", "transformers_version", "model_source", "model_name", "system_instruction",
@@ -282,7 +207,7 @@ def test_a_service_that_cannot_be_begun_stops_the_run_before_it(monkeypatch, tmp
 
     fake = FakeWandb(monkeypatch)
     fake.module.init = refuse
-    with pytest.raises(GptaltError, match="PermissionError: no API key"):
+    with pytest.raises(GptaltError, match="--wandb_args: PermissionError: no API key"):
         evaluate(tmp_path, tasks="piqa", wandb_args="project=p")
     assert not list((tmp_path / "ours").rglob("*"))
 

@@ -44,7 +44,7 @@ def run_ours(plugins, tmp_path, **settings):
 
 
 def as_saved(samples):
-    from gptalt_eval.running.lmeval.samples import dump_sample
+    from gptalt_eval.running.lmeval.logged import dump_sample
 
     return [json.loads(dump_sample(sample)) for sample in samples]
 

@@ -116,10 +116,11 @@ def choose_multiturn(spec: RunSpec) -> bool:
 
 
 def find_request_cache(spec: RunSpec, data_hash: str) -> Path | None:
-    """Where ``--cache_requests`` keeps prompts: lm-eval tells them apart by their task, not by their data."""
+    """Where ``--cache_requests`` keeps prompts: lm-eval tells neither data nor named templates apart."""
     if spec.cache_requests not in ("true", "refresh"):
         return None
-    return cache_dir() / "requests" / data_hash[:16]
+    template = f"-{hash_text(named)[:8]}" if isinstance(named := spec.apply_chat_template, str) else ""
+    return cache_dir() / "requests" / f"{data_hash[:16]}{template}"
 
 
 def delete_request_cache() -> None:

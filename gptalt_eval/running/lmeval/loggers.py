@@ -15,7 +15,7 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.running.lmeval.samples import read_raw_samples
+from gptalt_eval.running.lmeval.logged import read_raw_samples
 
 LOGGED = ("complete", "incomplete")  # what was stopped is logged when it has been resumed
 Results = dict[str, Any]
@@ -80,20 +80,20 @@ def begin_services(spec: RunSpec, note: Callable[[str], None]) -> Iterator[Servi
     Raises:
         GptaltError: one cannot be begun; nothing has run yet.
     """
-    named: list[tuple[bool, Callable[[], Service]]] = [
-        (bool(spec.hf_hub_log_args), lambda: Hub(spec, note)),
-        (bool(spec.wandb_args), lambda: Wandb(spec)),
-        (bool(spec.trackio_args), lambda: Trackio(spec)),
+    named: list[tuple[str, object, Callable[[], Service]]] = [
+        (Hub.flag, spec.hf_hub_log_args, lambda: Hub(spec, note)),
+        (Wandb.flag, spec.wandb_args, lambda: Wandb(spec)),
+        (Trackio.flag, spec.trackio_args, lambda: Trackio(spec)),
     ]
-    for is_named, make in named:
-        if is_named:
+    for flag, settings, make in named:
+        if settings:
             try:
                 yield make()
             except GptaltError:
                 raise
             except Exception as error:  # what services raise is of their own kinds
-                text = f"The results could not be logged: {type(error).__name__}: {error}"
-                raise GptaltError(text, "Nothing was run. Mend it, or leave the flag out.") from error
+                text = f"--{flag}: {type(error).__name__}: {error}"
+                raise GptaltError(text, "Nothing was run. Fix it, or leave the flag out.") from error
 
 
 class Wandb:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.plan import Plan
 
 
@@ -22,7 +22,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
         fetched: what the model's ``fetch`` returned.
 
     Raises:
-        GptaltError: a chat template was asked for and there is none.
+        GptaltError: a chat template was asked for that is not there.
     """
     model, spec = plan.model.item, plan.spec
     args = {**fetched, **plan.model_args}
@@ -44,10 +44,30 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
         backend = add_tree(backend)
     lm: LM = backend.create_from_arg_obj(args, extra)
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
-    if templates and not lm.chat_template(templates[0]):
-        text = f"The tokenizer of '{spec.model}' has no chat template."
-        raise GptaltError(text, "Leave out --apply_chat_template, or take --prompt_style standard alone.")
+    if templates:
+        choose_template(lm, spec.model, templates[0])
     return lm
+
+
+def choose_template(lm: LM, model: str, template: bool | str) -> None:
+    """Have a model write prompts by its chat template, or by that of a name.
+
+    lm-eval 0.4.13 notes the named template in its results, and still applies the default one.
+
+    Raises:
+        GptaltError: the tokenizer has no template, or none of this name.
+    """
+    written = getattr(lm.tokenizer, "chat_template", None)
+    if isinstance(template, str):
+        names = list(written) if isinstance(written, Mapping) else []
+        if template not in names:
+            hint = did_you_mean(template, names) or f"There are: {', '.join(names)}."
+            text = f"The tokenizer of '{model}' has no chat template '{template}'."
+            raise GptaltError(text, hint if names else "Give --apply_chat_template without a name.")
+        lm.chat_template_args = {**lm.chat_template_args, "chat_template": template}
+    elif not lm.chat_template(template):
+        text = f"The tokenizer of '{model}' has no chat template."
+        raise GptaltError(text, "Leave out --apply_chat_template, or take --prompt_style standard alone.")
 
 
 @dataclass(frozen=True)
