@@ -31,6 +31,7 @@ examples:
   gptalt-eval --model smollm2 --tasks piqa --data_dir sample
   gptalt-eval --model smollm2 --tasks arc_easy,hellaswag --data_dir ~/benchmarks --limit 100
   gptalt-eval --model hf --model_args pretrained=./my-model,dtype=bfloat16 --tasks mmlu --num_fewshot 5
+  gptalt-eval run experiment.yaml
   gptalt-eval ls tasks race
   gptalt-eval show task piqa
   gptalt-eval report runs/2026-01-31_12-00-00
@@ -92,6 +93,8 @@ def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
 
     if word in MOVED:
         return point_to_new(word)
+    if word.endswith((".yaml", ".yml")):
+        return GptaltError(f"There is no command '{word}'.", f"To run that file: gptalt-eval run {word}")
     provider = known_plugins.find_provider("commands", word)
     if provider:
         return GptaltError(

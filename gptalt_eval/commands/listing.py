@@ -10,8 +10,8 @@ from typing import Any
 from gptalt_eval.commands.printing import print_rows
 from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.types import Installed, Owned, Split
-from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.contract.types import Dataset, Installed, Owned, Split
+from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.data.survey import found_by
 from gptalt_eval.planning.catalog import Catalog
 
@@ -89,13 +89,16 @@ def list_datasets(catalog: Catalog) -> Iterable[dict[str, str]]:
             "from": str(owned.owner),
             "rows": rows,
         }
-        if isinstance(folder, Path):
-            here = [split.name for split in dataset.splits if is_here(split, folder)]
+        if folder is not None:
+            here = [split.name for split in dataset.splits if is_here(dataset, split, folder)]
             row["here"] = ", ".join(here) or "nothing"
         yield row
 
 
-def is_here(split: Split, folder: Path) -> bool:
+def is_here(dataset: Dataset, split: Split, folder: Path | str) -> bool:
+    """Whether a data folder, or the embedded sample, has rows of a split."""
+    if not isinstance(folder, Path):
+        return bool(find_sample(dataset, split.name))
     return any(found_by(folder, pattern) for pattern in split.files)
 
 

@@ -8,8 +8,8 @@ from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_m
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.plan import Plan, PlannedTask
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Installed, Split
-from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.contract.types import Dataset, Installed, Split
+from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
 
@@ -47,15 +47,17 @@ def describe_dataset(catalog: Catalog, name: str) -> str:
         + (f" ({', '.join(str(config) for config in dataset.configs)})" if dataset.configs else ""),
         "Sample": "embedded, of our own writing" if dataset.sample else "none",
     }
-    facts |= {split.name: describe_split(split, catalog.data_dir) for split in dataset.splits}
+    facts |= {split.name: describe_split(dataset, split, catalog.data_dir) for split in dataset.splits}
     return format_facts(facts)
 
 
-def describe_split(split: Split, folder: Path | str | None) -> str:
-    """How many rows a split has and, of a folder, which of its files are there."""
+def describe_split(dataset: Dataset, split: Split, folder: Path | str | None) -> str:
+    """How many rows a split has and, of a folder or the embedded sample, which of its files are there."""
     rows = f"{split.rows:,} rows" if split.rows else "rows not stated"
-    if not isinstance(folder, Path):
+    if folder is None:
         return f"{rows}; below --data_dir: {' or '.join(split.files)}"
+    if not isinstance(folder, Path):
+        return f"{rows}; {'some' if find_sample(dataset, split.name) else 'none'} in the sample"
     places = []
     for pattern in split.files:
         shown = pattern.replace("{config}", "*")

@@ -95,6 +95,11 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
             "There is no model folder ./nowhere",
         ),
         (("lss",), "There is no command 'lss'.\nDid you mean 'ls'"),
+        (
+            ("mine.yaml", "--limit", "3"),
+            "There is no command 'mine.yaml'.\nTo run that file: gptalt-eval run mine.yaml",
+        ),
+        (("grid", "mine.yaml"), "'grid' is another command now.\nType: gptalt-eval run EXPERIMENT.yaml"),
         (("elo",), "Command 'elo' comes with gptalt-eval-plugin-elo.\nInstall it: gptalt-eval install elo"),
         (("show", "task", "piqua"), "Did you mean 'piqa'"),
         (("show", "dataset", "piqua"), "Did you mean 'piqa'"),

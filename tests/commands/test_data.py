@@ -157,6 +157,8 @@ def test_ls_says_what_is_in_the_folder(tmp_path, call, monkeypatch):
     monkeypatch.setenv("GPTALT_DATA", str(tmp_path))
     [row] = json.loads(call("ls", "datasets", "gsm8k", "--json")[1])
     assert row["here"] == "test"
+    [row] = json.loads(call("ls", "datasets", "boolq", "--json", "--data_dir", "sample")[1])
+    assert row["here"] == "train, validation"
 
 
 def test_show_says_where_each_file_belongs(tmp_path, call):
@@ -166,6 +168,7 @@ def test_show_says_where_each_file_belongs(tmp_path, call):
     assert f"{tmp_path}/gsm8k/test.jsonl: found\n" in printed
     assert f"{tmp_path}/gsm8k/train.jsonl: not found\n" in printed
     assert "github.com/openai/grade-school-math" in printed
+    assert "3,270 rows; some in the sample" in call("show", "dataset", "boolq", "--data_dir", "sample")[1]
     assert "mmlu/dev/*_dev.csv: found (2 files)" in call("show", "dataset", "mmlu", "--data_dir", tmp_path)[1]
 
 
