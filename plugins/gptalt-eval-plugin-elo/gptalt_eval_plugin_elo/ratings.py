@@ -107,13 +107,13 @@ def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) ->
 
 def find_groups(votes: Comparisons) -> list[list[int]]:
     """Models that votes connect, the largest group first; those of different groups cannot be compared."""
-    return split_graph(votes, np.ones(len(votes), dtype=bool), "weak")
+    return split_graph(votes, "weak")
 
 
-def split_graph(votes: Comparisons, which: npt.NDArray[np.bool_], connection: str) -> list[list[int]]:
+def split_graph(votes: Comparisons, connection: str) -> list[list[int]]:
     count = len(votes.models)
     # an arrow from the loser to the winner; a tie goes both ways
-    up, down = which & (votes.score >= 0.5), which & (votes.score <= 0.5)
+    up, down = votes.score >= 0.5, votes.score <= 0.5
     begin = np.concatenate([votes.second[up], votes.first[down]])
     end = np.concatenate([votes.first[up], votes.second[down]])
     graph = coo_array((np.ones(len(begin)), (begin, end)), shape=(count, count))
@@ -142,7 +142,7 @@ class BradleyTerry:
 def fit_bradley_terry(votes: Comparisons, scale: Scale, resamples: int = 500, seed: int = 0) -> BradleyTerry:
     """Ratings within the largest set of models each of which has won and lost against others of it."""
     count = len(votes.models)
-    inside = split_graph(votes, np.ones(len(votes), dtype=bool), "strong")[0]
+    inside = split_graph(votes, "strong")[0]
     nothing = np.full(count, np.nan)
     ranks = np.zeros(count, dtype=np.int64)
     if len(inside) < 2:
