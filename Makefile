@@ -44,7 +44,10 @@ demo: .venv/plain
 	@echo "  gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
 	@echo "  make vote                                        judge two variants' answers yourself, blind"
 
-install: .venv/plain
+# anew, as a plugin may have been uninstalled
+install:
+	@rm -f .venv/plain
+	@$(MAKE) --no-print-directory .venv/plain
 	@echo "gptalt-eval and its plugins are in .venv. $(ACTIVATE)"
 
 ASK := $(BIN)/gptalt-eval answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
