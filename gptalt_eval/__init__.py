@@ -1,11 +1,11 @@
-"""Evaluate open stand-ins for GPT, on lm-evaluation-harness.
+"""Evaluate open replacements for GPT, based on lm-evaluation-harness.
 
-The whole of the library in one line::
+The library in one line::
 
     import gptalt_eval
     record = gptalt_eval.evaluate(model="smollm2", tasks=["piqa"], data_dir="sample")
 
-Plugin authors need the names below and nothing else. Nothing heavy is imported here.
+Plugin authors need only the names below. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # `evaluate` pulls in the run's machinery; importing a plugin must not.
+    # `evaluate` imports everything that runs need; importing a plugin must not
     if name == "evaluate":
         from gptalt_eval.running.api import evaluate
 

@@ -1,4 +1,4 @@
-"""For the tests of plugin authors, and our own: a scripted model and a set of plugins, without torch.
+"""For the tests of plugin authors and our own: a scripted model and a fixed set of plugins, without torch.
 
 In your ``conftest.py``::
 
@@ -35,7 +35,7 @@ Generate = Callable[[str], str]
 
 
 def hash_likelihood(prompt: str, continuation: str) -> float:
-    """A log-likelihood that depends on every character and on nothing else: the same on any machine."""
+    """A log-likelihood that depends only on the characters: the same on every computer."""
     digest = hashlib.sha256(f"{prompt}\0{continuation}".encode()).digest()
     return -1 - int.from_bytes(digest[:4], "big") / 2**32 * 10
 
@@ -52,7 +52,7 @@ def make_scripted_model(
     Args:
         likelihood: (prompt, continuation) -> log-likelihood.
         generate: prompt -> text.
-        name: its name after ``--model``.
+        name: its ``--model`` name.
     """
 
     def create(args: Mapping[str, Any]) -> Any:
@@ -62,12 +62,12 @@ def make_scripted_model(
 
 
 def make_scripted_lm(likelihood: Likelihood = hash_likelihood, generate: Generate = repeat_last_word) -> Any:
-    """The lm-eval ``LM`` behind :func:`make_scripted_model`."""
+    """The lm-eval ``LM`` of :func:`make_scripted_model`."""
     from lm_eval.api.model import LM
 
     def roll(arguments: tuple[str, ...]) -> Any:
         total = likelihood("", arguments[-1])
-        return total if len(arguments) == 1 else (total, False)  # lm-eval 0.5 wants pairs
+        return total if len(arguments) == 1 else (total, False)  # lm-eval 0.5 expects pairs
 
     class ScriptedLM(LM):  # type: ignore[misc]
         tokenizer_name = "scripted"
@@ -98,7 +98,7 @@ def make_scripted_lm(likelihood: Likelihood = hash_likelihood, generate: Generat
 
 
 def cut(text: str, settings: Mapping[str, Any]) -> str:
-    """Text up to the first stop string, as a backend leaves it."""
+    """Text up to the first stop string, as from a backend."""
     stops = settings.get("until") or []
     for stop in [stops] if isinstance(stops, str) else stops:
         text = text.split(stop)[0]
@@ -106,11 +106,11 @@ def cut(text: str, settings: Mapping[str, Any]) -> str:
 
 
 def make_plugin_set(*others: object, models: list[Model] | None = None) -> Plugins:
-    """The core and the given plugins; what is installed in the environment does not count.
+    """The core and the given plugins, independent of what is installed.
 
     Args:
         others: plugin modules or objects with ``@hookimpl`` functions.
-        models: models to register besides (for a scripted one).
+        models: more models to register, such as a scripted one.
     """
     plugins = register_core(builtin, subcommands)
     if models:
@@ -122,7 +122,7 @@ def make_plugin_set(*others: object, models: list[Model] | None = None) -> Plugi
 
 
 class GivenModels:
-    """A plugin that brings the given models."""
+    """A plugin with the given models."""
 
     def __init__(self, models: list[Model]) -> None:
         self.models = models
@@ -133,7 +133,7 @@ class GivenModels:
 
 
 def check_plugin(plugin: str | ModuleType) -> list[str]:
-    """What ``gptalt-eval plugins check`` finds wrong with a plugin: ``assert check_plugin("medqa") == []``.
+    """The problems that ``gptalt-eval plugins check`` finds: ``assert check_plugin("medqa") == []``.
 
     Args:
         plugin: the name of an installed plugin (``pip install -e .``), or its module.
@@ -162,9 +162,9 @@ def make_plugins() -> Callable[..., Plugins]:
 
 @pytest.fixture
 def assert_golden(request: pytest.FixtureRequest) -> Callable[[Plan, str], None]:
-    """Compares the first prompt of a plan with ``golden/NAME.txt`` beside the test, which somebody read.
+    """Compares the first prompt of a plan with ``golden/NAME.txt`` next to the test, which somebody checked.
 
-    To accept a change on purpose: ``GPTALT_UPDATE_GOLDEN=1 pytest``, then read the difference.
+    To accept an intended change: ``GPTALT_UPDATE_GOLDEN=1 pytest``, then read the difference.
     """
     from gptalt_eval.running.lmeval import evaluation
 

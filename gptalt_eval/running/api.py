@@ -1,4 +1,4 @@
-"""gptalt-eval from Python, and the one way in which a request is carried out."""
+"""gptalt-eval from Python, and the one function that runs a request."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def evaluate(
     resume: bool = False,
     **settings: Any,
 ) -> Record | list[Record]:
-    """Evaluate a model, or several, on tasks, and save and return the runs.
+    """Evaluate one or several models on tasks; save and return the runs.
 
     Args:
-        model: a name as after ``--model``, or a list of names: an experiment.
+        model: a ``--model`` name, or a list of names: an experiment.
         tasks: one name or several.
-        plugins: those to use; None: every installed one.
-        resume: go on with the run or experiment of the very same settings in ``output_path``; where none is,
-            begin it. What is finished is kept.
-        settings: any other flag of the command line, under its name: ``num_fewshot=5``,
+        plugins: the plugins to use; None: all installed ones.
+        resume: continue the run or experiment with the same settings in ``output_path``, or start it if there
+            is none. Finished results are kept.
+        settings: any other flag of the command line, by its name: ``num_fewshot=5``,
             ``data_dir="sample"``, ``limit=100``, ``model_args={"dtype": "float32"}``, ...
 
     Returns:
-        The run as it lies on disk, or, of a list of models, one for each; ``record.results[0]`` is lm-eval's
+        The saved run, or a list with one for each model; ``record.results[0]`` is lm-eval's
         result.
 
     Raises:
-        GptaltError: something about the request is wrong; nothing was run.
+        GptaltError: the request has a problem; nothing was run.
         InterruptedRun: it ended early; what was finished is saved.
     """
     is_one = isinstance(model, str)
@@ -69,11 +69,11 @@ def evaluate(
 
 
 class Runs(NamedTuple):
-    """What a request came to.
+    """The runs of a request.
 
     Attributes:
         records: a run for each model.
-        folder: where they lie, with the report.
+        folder: the folder with the runs and the report.
     """
 
     records: list[Record]
@@ -81,20 +81,20 @@ class Runs(NamedTuple):
 
 
 def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Record = False) -> Runs:
-    """Plan, execute and report a request; everything that runs, runs through here.
+    """Plan, execute and report a request; every run goes through here.
 
-    Of several models, each is a run below one folder. One that cannot be loaded is marked with the reason,
-    and the others go on.
+    Each of several models is a run below one folder. A model that cannot be loaded is marked with the reason,
+    and the others are still run.
 
     Args:
         spec: the request.
-        plugins: those that bring names and observe.
-        console: shows how it goes on.
-        resume: True: keep what is finished in the folder of the request; a record: of this run. Nothing that
-            is finished is computed again.
+        plugins: the plugins that provide names and observe.
+        console: shows the progress.
+        resume: True: continue the run in the request's folder; a record: continue this run. Finished results
+            are not computed again.
 
     Raises:
-        GptaltError: something about the request is wrong, or the folder holds another one.
+        GptaltError: the request has a problem, or the folder contains another run.
         InterruptedRun: it ended early; what was finished is saved.
     """
     root = choose_output(spec) if len(split_names(spec.model)) > 1 else None
@@ -103,8 +103,10 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     plans = plan_models(spec, plugins)
     if root is not None:
         begin_experiment(root, spec, bool(resume))
-        plans = [replace(plan, spec=replace(plan.spec, log_samples=True)) for plan in plans]  # to be compared
-    sends_samples = spec.log_samples or spec.predict_only  # what a folder has is not always for others
+        plans = [
+            replace(plan, spec=replace(plan.spec, log_samples=True)) for plan in plans
+        ]  # to compare them
+    sends_samples = spec.log_samples or spec.predict_only  # saved locally does not mean sent to others
     found = [
         resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
     ]
@@ -114,7 +116,7 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
             records.append(run_plan(plan, plugins, console, earlier, sends_samples))
         else:
             records.append(run_member(plan, plugins, console, earlier, root, sends_samples))
-        gc.collect()  # the weights of one model go before those of the next come
+        gc.collect()  # free one model's weights before the next loads
     folder = root or records[0].folder
     reported = [record for record in records if record.results]
     if reported:

@@ -1,4 +1,4 @@
-"""The cells of a plan, one after the other: prompts, answers, scores, saved."""
+"""Evaluates the cells of a plan one after another: prompts, answers, scores, files."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from gptalt_eval.running.lmeval.logged import dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
-from gptalt_eval.running.runfiles import RunFiles, is_about
+from gptalt_eval.running.runfiles import RunFiles, is_error_in
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A plan whose weights are in memory and whose tasks are built.
+    """A plan with the model in memory and the tasks built.
 
     Attributes:
         plan: what runs.
-        plugins: those that observe.
-        display: shows how it goes on.
-        files: where it is saved.
-        lm: the model; its answers are counted and kept.
-        facts: what was loaded.
-        tasks: by cell, lm-eval's tasks.
+        plugins: the plugins that observe.
+        display: shows the progress.
+        files: the run's files.
+        lm: the model; its answers are counted and stored.
+        facts: about the loaded model.
+        tasks: lm-eval's tasks, by cell.
     """
 
     plan: Plan
@@ -62,10 +62,10 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
     with evaluation.quiet(shown), seams.compile_once():
         answers = open_answers(files, lm, facts.fingerprint)
         if answers and plan.spec.use_cache:
-            display.note(f"Answers are kept in {answers.path}, for this very model only.")
+            display.note(f"Answers are stored in {answers.path} and reused only for exactly this model.")
         observed = ObservedLM(lm, display, answers)
         report_scorer(lm, display, files)
-        files.save_run()  # with the fingerprint, by which a resumed run knows its model
+        files.save_run()  # with the fingerprint, by which a resumed run checks its model
         display.say("Preparing the prompts")
         loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
         run = LoadedRun(plan, plugins, display, files, observed, facts, loaded)
@@ -73,7 +73,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         for index in range(len(plan.cells)):
             evaluate_cell(run, index)
     if answers and not plan.spec.use_cache:
-        answers.delete()  # the samples and the results have them
+        answers.delete()  # they are in the samples and the results now
 
 
 def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, ModelFacts]:
@@ -93,9 +93,9 @@ def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, Mode
 
 
 def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
-    """What the model answered before: to ``--use_cache``, or until the run was interrupted.
+    """The model's earlier answers: those of ``--use_cache``, or those before the run was interrupted.
 
-    Unlike lm-eval's, the name of a file that several runs share tells models, and their settings, apart.
+    Unlike in lm-eval, the name of a shared file depends on the model and its settings.
     """
     plan = files.plan
     if plan.spec.use_cache:
@@ -103,7 +103,7 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
         name = hashlib.sha256(f"{fingerprint} {settings}".encode()).hexdigest()[:16]
         return Answers(Path(f"{plan.spec.use_cache}_{name}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:
-        return None  # what each process would find could differ, and they must ask for the same together
+        return None  # the processes could find different answers, but must make the same calls
     path = files.folder / f"{files.run.stem}answers.jsonl"
     if not files.run.resumed:
         path.unlink(missing_ok=True)
@@ -111,14 +111,14 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
 
 
 def check_same_model(files: RunFiles, fingerprint: str) -> None:
-    """See that a resumed run has the weights that it was begun with."""
+    """Check that a resumed run has the same weights as when it was started."""
     if files.run.model.fingerprint not in (None, fingerprint):
-        text = f"The weights of '{files.plan.spec.model}' are not those with which {files.folder} was begun."
-        raise GptaltError(text, "Begin a new run: results of different weights do not belong together.")
+        text = f"The weights of '{files.plan.spec.model}' have changed since {files.folder} was started."
+        raise GptaltError(text, "Start a new run: results of different weights cannot be combined.")
 
 
 def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
-    """Say which way log-likelihoods are computed where it is not the fastest, and note it in ``run.json``.
+    """Record in ``run.json`` how log-likelihoods are computed; say so if not with the fastest method.
 
     Args:
         lm: an lm-eval ``LM``; only the tree scorer's has a ``choice``.
@@ -129,24 +129,25 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
     way = choice.engine.way if choice.engine else "stock"
     files.update(scoring=RunScoring(way, choice.reason))
     if choice.engine is None:
-        display.note(f"lm-eval's own loop computes the log-likelihoods of this model: {choice.reason}.")
+        display.note(f"lm-eval's own scorer computes this model's log-likelihoods: {choice.reason}.")
     elif choice.reason:
-        display.note(f"Prefixes are shared in the way '{way}': {choice.reason}.")
-    told: set[str] = set()
+        display.note(f"Prefixes are shared with the method '{way}': {choice.reason}.")
+    shown: set[str] = set()
 
     def explain(reason: str) -> None:
-        if reason not in told:
-            told.add(reason)
-            display.note(f"lm-eval's own loop generates: {reason}.")
+        if reason not in shown:
+            shown.add(reason)
+            display.note(f"lm-eval's own loop generates the texts: {reason}.")
 
     lm.explain = explain
 
 
 def prepare_requests(run: LoadedRun) -> None:
-    """Build the requests of all tasks where they are looked at together.
+    """Build the requests of all tasks if they are needed together.
 
-    Prompt styles that come to the same prompts are no comparison, and refused. The log-likelihoods of all
-    tasks are asked for at once, so that whatever they share is computed once.
+    A prompt style that produces the same prompts as another one is refused, since there is nothing to
+    compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
+    only once.
     """
     several = len({cell.style for cell in run.plan.cells}) > 1
     resumed = bool(run.files.run.resumed)
@@ -180,7 +181,7 @@ def expect_loglikelihoods(run: LoadedRun, requests: Mapping[str, Requests], resu
 
 
 def find_same_prompts(run: LoadedRun, requests: Mapping[str, Requests]) -> dict[str, str]:
-    """The tasks whose prompts are those of another style, by label, and why."""
+    """The tasks whose prompts are the same as with another style, by label, and why they are refused."""
     refused: dict[str, str] = {}
     seen: dict[tuple[int | None, str], list[tuple[str, list[Any]]]] = {}
     for cell in run.plan.cells:
@@ -199,19 +200,19 @@ def find_same_prompts(run: LoadedRun, requests: Mapping[str, Requests]) -> dict[
             others = seen.setdefault((cell.num_fewshot, task.name), [])
             same = [style for style, theirs in others if theirs == prompts]
             if same:
-                refused[label] = f"its prompts are those of the style '{same[0]}'"
+                refused[label] = f"its prompts are the same as with the style '{same[0]}'"
             others.append((cell.style.name, prompts))
     return refused
 
 
 def evaluate_cell(run: LoadedRun, index: int) -> None:
-    """Evaluate the missing tasks of a cell; each is on disk before the next begins."""
+    """Evaluate the missing tasks of a cell; each is saved before the next starts."""
     cell, files = run.plan.cells[index], run.files
     started = time.time()
     described = evaluation.describe_run(run.plan, cell, run.lm.lm, run.facts, started)
     saved = files.read_results(index)
     hashes: dict[str, str] = dict(saved.get("task_hashes", {}))
-    finished = {name: evaluation.take_result(saved, name) for name in hashes}
+    finished = {name: evaluation.extract_result(saved, name) for name in hashes}
     planned = {task.name: task for task in cell.tasks}
     for name, task in run.tasks[index].tasks.items():
         if not files.is_missing(cell.label(name)):
@@ -222,8 +223,8 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         samples = result.pop("samples")[name]
         style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
-            seen = evaluation.make_sample(name, sample, run.plan.model.item.name, style, shots)
-            run.plugins.observe("sample_scored", sample=seen)
+            observed = evaluation.make_sample(name, sample, run.plan.model.item.name, style, shots)
+            run.plugins.observe("sample_scored", sample=observed)
         hashes[name] = evaluation.hash_samples(samples)
         finished[name] = result
         described["total_evaluation_time_seconds"] = str(time.time() - started)
@@ -237,9 +238,9 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
 
 
 def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, data_hash: str) -> dict[str, Any] | None:
-    """lm-eval's result for one task (an lm-eval ``Task``), its samples included.
+    """lm-eval's result for one task (an lm-eval ``Task``), including its samples.
 
-    None where it failed, which is noted, and on all processes but the one that gathers the answers.
+    None if it failed, which is noted, and on all processes except the one that gathers the answers.
     """
     cell, files = run.plan.cells[index], run.files
     run.display.begin_task(cell.label(name), evaluation.count_items(task, name, cell.spec))
@@ -247,14 +248,14 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, data_hash: s
         return evaluation.evaluate_task(run.lm, name, task, cell.spec, data_hash)
     except Exception as error:
         is_only_one = len(files.run.missing) + len(files.run.done) < 2
-        if is_only_one or (isinstance(error, OSError) and is_about(error, files.folder)):
+        if is_only_one or (isinstance(error, OSError) and is_error_in(error, files.folder)):
             raise
         note_failure(files, cell.label(name), error, run.display)
         return None
 
 
 def note_failure(files: RunFiles, name: str, error: Exception, display: Display) -> None:
-    """Mark a task that failed; the others go on, and the traceback is kept beside the results."""
+    """Mark a task as failed; the others are still run, and the traceback is saved next to the results."""
     reason = " ".join(str(error).split()) or type(error).__name__
     reason = reason if isinstance(error, GptaltError) else f"{type(error).__name__}: {reason}"
     files.save_failure({name: reason})

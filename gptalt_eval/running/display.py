@@ -1,4 +1,4 @@
-"""What a run tells whoever watches."""
+"""The interface through which a run shows its progress."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from gptalt_eval.contract.plan import Plan
 
 
 class Display(Protocol):
-    """Shows how a run goes on."""
+    """Shows the progress of a run."""
 
     def begin(self, plan: Plan) -> None: ...
     def say(self, text: str) -> None:
-        """What is being done now."""
+        """Show the current step."""
 
     def note(self, text: str) -> None:
-        """What the user has to know about the results."""
+        """Show what the user must know about the results."""
 
     def begin_task(self, name: str, items: int) -> None: ...
     def asked(self, requests: int) -> None:
-        """So many requests of the task go to the model now."""
+        """The given number of requests of the task goes to the model now."""
 
     def answered(self, requests: int) -> None:
-        """So many more of them are answered."""
+        """The given number of further requests is answered."""
 
     def computed(self, tokens: int, total: int, asked: int, seconds: float) -> None:
-        """Of the ``total`` distinct tokens among all ``asked`` ones, so many are computed by now."""
+        """``tokens`` of ``total`` distinct tokens are computed; without sharing there would be ``asked``."""
 
     def end_task(self, name: str, result: Mapping[str, Any]) -> None: ...
     def end(self) -> None: ...

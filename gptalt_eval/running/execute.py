@@ -1,7 +1,7 @@
-"""Carry a plan out: load the weights, evaluate task by task, save as it goes.
+"""Executes a plan: loads the weights, evaluates task by task, and saves every result at once.
 
-What is finished is on disk before the next task begins, and so is each answer of the model: a kill costs what
-was being computed.
+Every finished task is saved before the next one starts, and so is every answer of the model: a kill only
+loses what was being computed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import Record, load_record
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.running.display import Display
-from gptalt_eval.running.runfiles import RunFiles, is_about
+from gptalt_eval.running.runfiles import RunFiles, is_error_in
 
 
 def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | None = None) -> Record:
     """Run a plan.
 
     Args:
-        plan: what runs.
-        plugins: those that observe.
-        display: shows how it goes on.
-        earlier: an interrupted run of this plan; what is finished there is kept and not done again.
+        plan: the plan.
+        plugins: the plugins that observe.
+        display: shows the progress.
+        earlier: an interrupted run of this plan; its finished results are kept.
 
     Returns:
-        the run as it lies on disk.
+        the saved run.
 
     Raises:
-        InterruptedRun: stopped early; the message says what is saved, what is missing and how to go on.
+        InterruptedRun: stopped early; the message says what is saved, what is missing and how to continue.
         GptaltError: nothing could be evaluated.
     """
     files = RunFiles(plan, is_main_process(), earlier)
@@ -59,13 +59,13 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
 
 
 def is_main_process() -> bool:
-    """Whether this process saves and reports; of several that work together only the first does."""
+    """Whether this process saves and reports: only the first of several does."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 @contextlib.contextmanager
 def interrupt_once() -> Iterator[None]:
-    """The first Ctrl-C stops the run; a second one cannot stop what the first has to save."""
+    """The first Ctrl-C stops the run; a second one cannot interrupt saving."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -82,19 +82,19 @@ def interrupt_once() -> Iterator[None]:
 
 
 def end_early(files: RunFiles, error: BaseException) -> InterruptedRun | None:
-    """Save how the run ended; what to tell the user, or None where it is a bug's own traceback."""
+    """Save how the run ended; returns what to tell the user, or None if the error is a bug."""
     by_user = isinstance(error, KeyboardInterrupt)
-    with contextlib.suppress(OSError):  # the disk is full: the files that are there stay whole
+    with contextlib.suppress(OSError):  # the disk is full: existing files stay intact
         files.save_end("interrupted" if by_user else "failed")
-    if isinstance(error, OSError) and is_about(error, files.folder):
+    if isinstance(error, OSError) and is_error_in(error, files.folder):
         return explain_end(files, f"{files.folder} could not be written: {error.strerror}.", by_user)
     return explain_end(files, "Stopped.", by_user) if by_user else None
 
 
 def explain_end(files: RunFiles, reason: str, by_user: bool) -> InterruptedRun:
-    """What is saved, what is missing, and how to go on."""
+    """What is saved, what is missing, and how to continue."""
     done, missing = files.run.done, files.run.missing
     saved = f"{len(done)} of {len(done) + len(missing)} tasks are saved in {files.folder}"
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-    hint = f"Go on with what is missing: gptalt-eval resume {files.folder}"
+    hint = f"To run what is missing: gptalt-eval resume {files.folder}"
     return InterruptedRun(f"{reason} {saved}; missing: {shown}.", hint, by_user)

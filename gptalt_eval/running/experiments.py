@@ -1,4 +1,4 @@
-"""Several models on the same tasks: a run folder for each below one folder, which can be resumed."""
+"""Experiments: several models on the same tasks, each a run below one folder, which can be resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPERIMENT_FILE = "experiment.json"
 
 
 def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
-    """A plan for each model; what is wrong with any of them is said before anything runs."""
+    """A plan for each model; the problems of all of them are reported before anything runs."""
     plans: list[Plan] = []
     faults: list[GptaltError] = []
     for name in dict.fromkeys(split_names(spec.model)) or [""]:
@@ -49,11 +49,11 @@ def run_member(
     root: Path,
     sends_samples: bool,
 ) -> Record:
-    """Run one model of an experiment; where it fails, it is marked with the reason."""
+    """Run one model of an experiment; if it fails, it is marked with the reason."""
     try:
         return run_plan(plan, plugins, console, earlier, sends_samples)
     except InterruptedRun as stopped:
-        hint = f"Go on with what is missing: gptalt-eval resume {root}"
+        hint = f"To run what is missing: gptalt-eval resume {root}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None
     except Exception as error:
         folder = choose_folder(plan)[1]
@@ -66,11 +66,11 @@ def run_member(
 
 
 def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
-    """Note the request in its folder.
+    """Save the request in its folder.
 
     Raises:
-        GptaltError: the folder holds an experiment already, and it is another one or not to be resumed; or it
-            cannot be written.
+        GptaltError: the folder already contains an experiment, which is another one or not to be resumed; or
+            it cannot be written.
     """
     settings = dump_settings(spec)
     known = read_experiment(root)
@@ -78,14 +78,14 @@ def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
     if changed or (known is not None and not resume):
         what = f"another experiment (it differs in {', '.join(changed)})" if changed else "this experiment"
         raise GptaltError(
-            f"{root} holds {what} already.",
-            f"Choose another --output_path, or go on with that one: gptalt-eval resume {root}",
+            f"{root} already contains {what}.",
+            f"Choose another --output_path, or continue that one: gptalt-eval resume {root}",
         )
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(root / EXPERIMENT_FILE, json.dumps(settings, indent=2, ensure_ascii=False))
 
 
 def read_experiment(root: Path) -> Mapping[str, Any] | None:
-    """The settings of the experiment in a folder; None: it holds none."""
+    """The settings of the experiment in a folder; None: there is none."""
     file = root / EXPERIMENT_FILE
     return read_json(file) if file.is_file() else None

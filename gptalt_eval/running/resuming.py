@@ -1,4 +1,4 @@
-"""Going on with a run: what lies in its folder, whether it is the same, and what is kept of it."""
+"""Resuming: whether a folder contains the same run, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SERVICES = Owner("services", distribution="gptalt-eval")
 def run_plan(
     plan: Plan, plugins: Installed, console: Console, earlier: Record | None, sends_samples: bool
 ) -> Record:
-    """Carry a plan out, or what an earlier run of it has not finished.
+    """Execute a plan, or the part that an earlier run of it has not finished.
 
     Args:
-        sends_samples: whether services that are told of the results get the samples too.
+        sends_samples: whether logging services get the samples too.
     """
     if earlier and not earlier.run.missing:
         name = plan.model.item.name
         console.print(
-            f"{name}: finished before, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
+            f"{name}: already finished, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
         )
         return earlier
     terminal = Terminal(console)
@@ -50,10 +50,10 @@ def names_services(spec: RunSpec) -> bool:
 
 
 def find_earlier(plan: Plan) -> Record | None:
-    """The run that lies where a plan's will; None: there is none.
+    """The run in the folder of a plan; None: there is none.
 
     Raises:
-        GptaltError: it was asked for with other settings.
+        GptaltError: it has other settings.
     """
     folder = choose_folder(plan)[1]
     if not (folder / RUN_FILE).is_file():
@@ -62,19 +62,19 @@ def find_earlier(plan: Plan) -> Record | None:
     changed = list_changes(record.run.settings, dump_settings(plan.spec))
     if changed:
         raise GptaltError(
-            f"{folder} holds another run (it differs in {', '.join(changed)}).",
-            f"Choose another --output_path, or go on with that one: gptalt-eval resume {folder}",
+            f"{folder} contains another run (it differs in {', '.join(changed)}).",
+            f"Choose another --output_path, or continue that one: gptalt-eval resume {folder}",
         )
     return record
 
 
 def dump_settings(spec: RunSpec) -> dict[str, Any]:
-    """The settings of a request as a JSON file gives them back."""
+    """The settings of a request, as read from a JSON file."""
     settings: dict[str, Any] = json.loads(json.dumps(dump_spec(spec), default=str))
     return settings
 
 
 def list_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The settings that differ. A folder may have been moved."""
+    """The settings that differ, except the folder, which may have been moved."""
     changed = {key for key in {*first, *second} if first.get(key) != second.get(key)}
     return sorted(changed - {"output_path"})

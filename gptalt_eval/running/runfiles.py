@@ -1,4 +1,4 @@
-"""The files of one run, written as it goes on: see :mod:`gptalt_eval.contract.record` for their layout."""
+"""The files of a run, written while it runs; see :mod:`gptalt_eval.contract.record` for their layout."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gptalt_eval.machine import environment
 from gptalt_eval.machine.storage import write_atomically
 
 
-def is_about(error: OSError, folder: Path) -> bool:
-    # without a number it is no error of the system: transformers says so of weights that it cannot read
+def is_error_in(error: OSError, folder: Path) -> bool:
+    # an OSError without errno is not a system error: transformers raises it for weights that it cannot read
     return error.errno is not None and str(error.filename or folder).startswith(str(folder))
 
 
 def name_run_folder(model: Model, args: Mapping[str, Any]) -> str:
-    """The folder's name for this model's results, as lm-eval makes it from ``pretrained``."""
+    """The name of the folder for this model's results, derived from ``pretrained`` as in lm-eval."""
     named = (
         model.name
         if model.backend != model.name
@@ -36,7 +36,7 @@ def name_run_folder(model: Model, args: Mapping[str, Any]) -> str:
 
 
 def write_run_file(folder: Path, run: Run) -> None:
-    """Write ``run.json``; that of an earlier run in the same folder is kept under its time."""
+    """Write ``run.json``; that of an earlier run in the same folder is renamed with its time."""
     target = folder / RUN_FILE
     if target.is_file():
         try:
@@ -49,12 +49,12 @@ def write_run_file(folder: Path, run: Run) -> None:
 
 
 class RunFiles:
-    """The files of one run, written as it goes on.
+    """The files of a run, written while it runs.
 
     Args:
-        plan: what runs.
-        main: whether this process writes (of several that work together only the first does).
-        earlier: the interrupted run to be resumed, in its own folder.
+        plan: the plan.
+        main: whether this process writes (only the first of several does).
+        earlier: the interrupted run to resume, in its own folder.
 
     Raises:
         GptaltError: the data of the earlier run has changed since.
@@ -81,16 +81,16 @@ class RunFiles:
             write_run_file(self.folder, self.run)
 
     def save_task(self, cell: int, name: str, samples: list[str], results: str) -> None:
-        """One more task is finished: its samples, the results so far, and run.json."""
+        """Save a finished task: its samples, the results so far, and run.json."""
         file = self.run.cells[cell].results or self.begin_results(cell)
         stamp = file.removesuffix(".json").rpartition("results_")[2]
         if samples:
             write_atomically(self.folder / f"samples_{name}_{stamp}.jsonl", "\n".join(samples) + "\n")
         write_atomically(self.folder / file, results)
-        self.leave(done=(*self.run.done, self.plan.cells[cell].label(name)))
+        self.save_progress(done=(*self.run.done, self.plan.cells[cell].label(name)))
 
     def begin_results(self, cell: int) -> str:
-        """Name the file of a cell's results."""
+        """Choose the name of a cell's results file."""
         stamp = datetime.now().isoformat().replace(":", "-")
         file = f"{self.run.stem}results_{stamp}.json"
         cells = list(self.run.cells)
@@ -99,19 +99,19 @@ class RunFiles:
         return file
 
     def save_failure(self, failed: Mapping[str, str]) -> None:
-        """Tasks that cannot be evaluated, by label, and why."""
-        self.leave(failed={**self.run.failed, **failed})
+        """Save which tasks cannot be evaluated, by label, and why."""
+        self.save_progress(failed={**self.run.failed, **failed})
 
-    def leave(self, **changes: Any) -> None:
+    def save_progress(self, **changes: Any) -> None:
         self.update(**changes)
-        left = {*self.run.done, *self.run.failed}
-        self.save_run(missing=tuple(task for task in self.run.missing if task not in left))
+        closed = {*self.run.done, *self.run.failed}
+        self.save_run(missing=tuple(task for task in self.run.missing if task not in closed))
 
     def is_missing(self, label: str) -> bool:
         return label in self.run.missing
 
     def read_results(self, cell: int) -> dict[str, Any]:
-        """What is saved of a cell; empty: nothing yet."""
+        """The saved results of a cell; empty: none yet."""
         name = self.run.cells[cell].results
         return read_json(self.folder / name) if name else {}
 
@@ -122,10 +122,10 @@ class RunFiles:
 
 
 def continue_run(begun: Run, earlier: Record) -> Run:
-    """The run that goes on where an earlier one ended.
+    """The run that continues an earlier one.
 
     Args:
-        begun: as it would be from the beginning.
+        begun: the run as it would start from scratch.
         earlier: the interrupted one.
 
     Raises:
@@ -133,11 +133,11 @@ def continue_run(begun: Run, earlier: Record) -> Run:
     """
     run = earlier.run
     if not run.cells:
-        raise GptaltError(f"{earlier.folder} was begun by an older version.", "Begin a new run.")
+        raise GptaltError(f"{earlier.folder} was started by an older version.", "Start a new run.")
     for name, data in begun.data.items():
         if name in run.data and data.splits != run.data[name].splits:
-            text = f"{name}: its data has changed since {earlier.folder} was begun."
-            raise GptaltError(text, "Begin a new run: results on different rows do not belong together.")
+            text = f"{name}: its data has changed since {earlier.folder} was started."
+            raise GptaltError(text, "Start a new run: results on different rows cannot be combined.")
     return replace(
         begun,
         started=run.started,
@@ -157,7 +157,7 @@ def choose_output(spec: RunSpec) -> Path:
 
 
 def choose_folder(plan: Plan) -> tuple[str, Path]:
-    """The prefix of the results' name, and the run's folder, as lm-eval makes them of ``--output_path``."""
+    """The prefix of the results file's name, and the run's folder, as lm-eval derives them."""
     path = choose_output(plan.spec)
     if path.suffix == ".json":
         return f"{path.stem}_", path.parent
@@ -165,7 +165,7 @@ def choose_folder(plan: Plan) -> tuple[str, Path]:
 
 
 def describe_plan(plan: Plan, started: datetime) -> Run:
-    """The part of ``run.json`` that is known before the weights are."""
+    """The part of ``run.json`` that is known before the weights are loaded."""
     model = plan.model.item
     tasks = {task.name: task for cell in plan.cells for task in cell.tasks}
     partial = {task.name: task.partial for cell in plan.cells for task in cell.tasks if task.partial}
@@ -195,11 +195,11 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
 
 
 def describe_located(task: PlannedTask, partial: str) -> RunData:
-    """Where a task's rows were found; ``partial`` says why they are not those of the whole release."""
+    """Where a task's rows were found; ``partial`` says why they are not those of the complete release."""
     data, dataset = task.data, task.data.dataset
     licence = dataset.licence if dataset else ""
     if data.is_sample:
-        licence = "that of the plugin that brings the sample"
+        licence = "that of the plugin with the sample"
         if dataset and dataset.sample and dataset.sample.is_relative_to(Path(__file__).parents[1]):
             licence = "Apache-2.0 (written for gptalt-eval)"
     return RunData(

@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: a live bar on a screen, plain lines in a log."""
+"""Shows a run's progress: a live bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Terminal:
         counts = [task.count_items(plan.spec) for cell in plan.cells for task in cell.tasks]
         self.items = sum(count or 0 for count in counts)
         model = plan.model.item
-        items = f"{self.items:,} items" if None not in counts else "their items counted as they are loaded"
+        items = f"{self.items:,} items" if None not in counts else "items are counted when they are loaded"
         self.console.print(f"[bold]{escape(model.name)}[/] on {len(counts)} tasks, {items}", soft_wrap=True)
         for note in plan.notes:
             self.note(note)
@@ -59,9 +59,8 @@ class Terminal:
 
     def begin_task(self, name: str, items: int) -> None:
         self.current, self.requests, self.answers = items, 0, 0
-        self.items = max(
-            self.items, self.done + items
-        )  # the rows of hub data are counted when they are there
+        # rows from the hub are counted only after they are loaded
+        self.items = max(self.items, self.done + items)
         self.began = time.perf_counter()
         self.progress.update(self.total, description=escape(name))
         if not self.computing:
@@ -86,7 +85,7 @@ class Terminal:
 
     def answered(self, requests: int) -> None:
         self.answers += requests
-        if self.computing:  # the bar counts tokens: they take the time, and lie in no task's order
+        if self.computing:  # the bar counts tokens, which take the time and are not in the tasks' order
             return
         share = self.answers / self.requests if self.requests else 0
         figures = f"{self.done + self.current * share:,.0f}/{self.items:,} items"
@@ -100,7 +99,7 @@ class Terminal:
             f"{key.removesuffix(',none').replace(',', ' ')} {value:.3f}"
             for key, value in result.items()
             if "," in key and "_stderr" not in key and isinstance(value, (int, float))
-            and not key.startswith("bypass,")  # lm-eval's word for: answers only, nothing is scored
+            and not key.startswith("bypass,")  # lm-eval's name for: answers only, no scores
         ]  # fmt: skip
         seconds = time.perf_counter() - self.began
         line = f"  {name:<36} {self.current:>6,} items {seconds:>7.1f} s  {'  '.join(shown)}"

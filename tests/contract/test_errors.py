@@ -22,9 +22,9 @@ def test_message_holds_what_and_hint():
 
 
 def test_several_errors_are_numbered():
-    text = str(RequestErrors([GptaltError("One."), GptaltError("Two.", "Mend it.")]))
+    text = str(RequestErrors([GptaltError("One."), GptaltError("Two.", "Fix it.")]))
     assert text.startswith("2 problems found")
-    assert "1. One." in text and "2. Two.\nMend it." in text
+    assert "1. One." in text and "2. Two.\nFix it." in text
 
 
 def test_what_and_hint_are_not_exchanged():
@@ -34,10 +34,10 @@ def test_what_and_hint_are_not_exchanged():
 
 
 def test_several_errors_keep_each_its_own():
-    errors = [GptaltError("One."), GptaltError("Two.", "Mend it.")]
+    errors = [GptaltError("One."), GptaltError("Two.", "Fix it.")]
     found = RequestErrors(errors)
     assert found.errors == tuple(errors)
-    assert str(found).partition(":")[2] == "\n\n1. One.\n\n2. Two.\nMend it."
+    assert str(found).partition(":")[2] == "\n\n1. One.\n\n2. Two.\nFix it."
 
 
 def test_an_interruption_ends_as_shells_expect():

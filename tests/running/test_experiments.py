@@ -77,7 +77,7 @@ def test_labels_name_style_and_shots(tmp_path):
 
 def test_a_style_with_the_same_prompts_is_refused(tmp_path):
     record = evaluate(tmp_path, prompt_style=["standard", "again"])
-    assert record.run.failed == {"arc_easy (again)": "its prompts are those of the style 'standard'"}
+    assert record.run.failed == {"arc_easy (again)": "its prompts are the same as with the style 'standard'"}
     assert record.run.status == "incomplete"
     assert len(record.results) == 1
 
@@ -290,7 +290,7 @@ def test_groups_are_whole_after_going_on(tmp_path):
 def test_other_settings_are_not_gone_on_with(tmp_path, names):
     models = [make_model(name) for name in names]
     run(tmp_path, *models)
-    with pytest.raises(GptaltError, match=r"holds another .* \(it differs in limit\)"):
+    with pytest.raises(GptaltError, match=r"contains another .* \(it differs in limit\)"):
         run(tmp_path, *models, limit=3, resume=True)
     with pytest.raises(GptaltError, match=r"differs in batch_size, limit"):
         run(tmp_path, *models, limit=3, batch_size=2, resume=True)
@@ -298,14 +298,14 @@ def test_other_settings_are_not_gone_on_with(tmp_path, names):
 
 def test_other_models_are_another_experiment(tmp_path):
     run(tmp_path, make_model("one"), make_model("two"))
-    with pytest.raises(GptaltError, match=r"holds another experiment \(it differs in model\)"):
+    with pytest.raises(GptaltError, match=r"already contains another experiment \(it differs in model\)"):
         run(tmp_path, make_model("one"), make_model("three"), resume=True)
 
 
 def test_an_experiment_is_not_begun_twice_in_one_folder(tmp_path):
     models = [make_model("one"), make_model("two")]
     run(tmp_path, *models)
-    with pytest.raises(GptaltError, match=r"holds this experiment already.\n.*gptalt-eval resume"):
+    with pytest.raises(GptaltError, match=r"already contains this experiment.\n.*gptalt-eval resume"):
         run(tmp_path, *models)
 
 
@@ -386,7 +386,7 @@ def test_resume_of_a_single_run(tmp_path, monkeypatch, capsys):
     assert list(load_record(tmp_path / "out" / "scripted").run.done) == ["arc_easy", "hellaswag"]
     assert cli.main(["resume", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
-    assert "scripted: finished before" in printed.err and "arc_easy" in printed.out
+    assert "scripted: already finished" in printed.err and "arc_easy" in printed.out
     assert len(again) == whole - 24
 
 
@@ -459,7 +459,7 @@ def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path):
     rest = call(tmp_path / "killed", -1)
     assert rest.returncode == 0, rest.stderr
     assert read_scores(tmp_path / "killed") == read_scores(tmp_path / "whole")
-    assert int(rest.stdout) == int(whole.stdout) - 59, "no answer is asked for twice"
+    assert int(rest.stdout) == int(whole.stdout) - 59, "no answer is computed twice"
     assert not list(tmp_path.rglob("answers.jsonl"))
 
 
@@ -488,11 +488,11 @@ def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, names):
     (folder / "run.json").write_text(json.dumps(saved))
     calls = []
     if len(names) == 1:
-        with pytest.raises(GptaltError, match="The weights of 'one' are not those"):
+        with pytest.raises(GptaltError, match="The weights of 'one' have changed since"):
             call(count_calls(calls), resume=True)
     else:  # it is marked, and the other model goes on
         call(count_calls(calls), resume=True)
-        assert "The weights of 'one' are not those" in load_record(folder).run.failed["arc_easy"]
+        assert "The weights of 'one' have changed since" in load_record(folder).run.failed["arc_easy"]
     assert calls == []
 
 

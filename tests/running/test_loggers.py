@@ -362,9 +362,9 @@ def test_samples_stay_here_where_only_results_are_pushed(hub, tmp_path, capsys):
     [
         (
             "push_results_to_hub=True,hub_result_org=me",
-            "there is no 'hub_result_org'.\nDid you mean 'hub_results_org'",
+            "unknown argument 'hub_result_org'.\nDid you mean 'hub_results_org'",
         ),
-        ("push_results_to_hub=True", "there is no token to push with.\nSet HF_TOKEN."),
+        ("push_results_to_hub=True", "a token is needed for pushing.\nSet HF_TOKEN."),
     ],
 )
 def test_a_push_that_cannot_be_is_said_before_anything_runs(monkeypatch, tmp_path, words, expected):

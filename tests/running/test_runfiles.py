@@ -21,7 +21,7 @@ from gptalt_eval.running.runfiles import (
     choose_folder,
     choose_output,
     describe_located,
-    is_about,
+    is_error_in,
     name_run_folder,
 )
 
@@ -97,7 +97,7 @@ def test_an_output_path_may_be_a_file_as_in_lm_eval(make_plan, tmp_path):
     ],
 )
 def test_whether_an_error_is_about_the_folder(error, expected):
-    assert is_about(error, Path("/out/run")) is expected
+    assert is_error_in(error, Path("/out/run")) is expected
 
 
 # ------------------------------------------------------------------ run.json
@@ -176,8 +176,8 @@ def make_task(origin, dataset):
         ("folder", OURS, "MIT"),
         ("hub", None, "MIT"),
         ("sample", OURS, "Apache-2.0 (written for gptalt-eval)"),
-        ("sample", Path("/elsewhere/sample"), "that of the plugin that brings the sample"),
-        ("sample", None, "that of the plugin that brings the sample"),
+        ("sample", Path("/elsewhere/sample"), "that of the plugin with the sample"),
+        ("sample", None, "that of the plugin with the sample"),
     ],
 )
 def test_what_is_said_of_the_data(origin, sample, licence):
@@ -316,8 +316,8 @@ def test_a_run_on_other_rows_does_not_go_on(make_plan):
             True,
             replace(earlier, run=replace(earlier.run, data={**data, "piqa": changed})),
         )
-    assert caught.value.what == f"piqa: its data has changed since {earlier.folder} was begun."
-    assert caught.value.hint == "Begin a new run: results on different rows do not belong together."
+    assert caught.value.what == f"piqa: its data has changed since {earlier.folder} was started."
+    assert caught.value.hint == "Start a new run: results on different rows cannot be combined."
     del data["piqa"]
     assert RunFiles(make_plan(num_fewshot=0), True, replace(earlier, run=replace(earlier.run, data=data)))
 
@@ -326,4 +326,4 @@ def test_a_run_of_an_older_version_does_not_go_on(make_plan):
     earlier = begin(make_plan(num_fewshot=0))
     with pytest.raises(GptaltError) as caught:
         RunFiles(make_plan(num_fewshot=0), True, replace(earlier, run=Run()))
-    assert str(caught.value) == f"{earlier.folder} was begun by an older version.\nBegin a new run."
+    assert str(caught.value) == f"{earlier.folder} was started by an older version.\nStart a new run."

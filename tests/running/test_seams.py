@@ -259,10 +259,10 @@ def test_members_of_a_group_have_their_own_names(quiz):
 @holds("lm_eval.api.model.CacheHook", "lm_eval.api.model.LM.set_cache_hook")
 def test_a_model_says_each_answer():
     """The bar moves and an answer is on disk as soon as the model has it; a kill costs one answer."""
-    lm, heard = make_scripted_lm(likelihood=lambda prompt, answer: -float(len(answer))), []
-    seams.hear_answers(lm, lambda *said: heard.append(said))
+    lm, reported = make_scripted_lm(likelihood=lambda prompt, answer: -float(len(answer))), []
+    seams.report_answers(lm, lambda *answer: reported.append(answer))
     lm.loglikelihood([Instance("loglikelihood", {}, ("a", "bb"), 0, doc_id=0)])
-    assert heard == [("loglikelihood", ("a", "bb"), (-2.0, False))]
+    assert reported == [("loglikelihood", ("a", "bb"), (-2.0, False))]
 
 
 @pytest.mark.torch
@@ -271,16 +271,19 @@ def test_lm_eval_s_own_backend_says_each_answer_by_position():
     import tiny
     from lm_eval.models.huggingface import HFLM
 
-    lm, heard = HFLM(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer(), batch_size=2), []
-    seams.hear_answers(lm, lambda *said: heard.append(said))
+    lm, reported = (
+        HFLM(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer(), batch_size=2),
+        [],
+    )
+    seams.report_answers(lm, lambda *answer: reported.append(answer))
     ask = [Instance("loglikelihood", {}, ("Question: how", end), 0, doc_id=0) for end in (" many", " quick")]
     answers = lm.loglikelihood(ask, disable_tqdm=True)
     text = Instance("generate_until", {}, ("Question: how", {"max_gen_toks": 2, "until": ["?"]}), 0, doc_id=0)
     answers += lm.generate_until([text], disable_tqdm=True)
-    assert {(kind, arguments[1] if kind == "loglikelihood" else "") for kind, arguments, _ in heard} == {
+    assert {(kind, arguments[1] if kind == "loglikelihood" else "") for kind, arguments, _ in reported} == {
         ("loglikelihood", " many"), ("loglikelihood", " quick"), ("generate_until", ""),
     }  # fmt: skip
-    assert all(answer in answers for _, _, answer in heard)
+    assert all(answer in answers for _, _, answer in reported)
 
 
 @holds("lm_eval.api.model.hash_args")

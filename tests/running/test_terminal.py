@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_live_bar(shown):
 
 def test_kept_answers_are_announced(shown, tmp_path):
     text = shown(False, use_cache=str(tmp_path / "kept"))
-    assert "for this very model only" in text.replace("\n", " ")
+    assert "reused only for exactly this model" in text.replace("\n", " ")
 
 
 def test_brackets_in_names_are_no_markup(tmp_path):

@@ -1,4 +1,4 @@
-"""The answers of one model in a file that grows line by line."""
+"""The answers of one model, in a file that grows line by line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gptalt_eval.running.lmeval import seams
 
 
 class Answers:
-    """The answers of one model, each on disk as soon as it is known: a kill costs the one being written.
+    """The answers of one model, each saved as soon as it is known: a kill loses at most the last one.
 
     Args:
-        path: the file, one JSON array ``[key, answer]`` a line; lines that are broken are passed over.
+        path: the file, one JSON array ``[key, answer]`` per line; damaged lines are skipped.
 
     Raises:
         OSError: it cannot be read or written.
@@ -43,20 +43,20 @@ class Answers:
         key = make_key(request_type, arguments)
         if key is not None and key not in self.known:
             self.known[key] = answer
-            # some models answer with numpy's numbers
+            # some models return numpy numbers
             self.file.write(json.dumps([key, answer], default=lambda number: number.item()) + "\n")
 
     def close(self) -> None:
         self.file.close()
 
     def delete(self) -> None:
-        """Remove the file: what was in it lies elsewhere by now."""
+        """Delete the file, whose content is saved elsewhere by now."""
         self.close()
         self.path.unlink(missing_ok=True)
 
 
 def make_key(request_type: str, arguments: Any) -> str | None:
-    """None: the answer is drawn at random, and so drawn anew each time; or the request holds a picture."""
+    """The key of a request; None: the answer is sampled, so it is not reused, or the request has an image."""
     if request_type == "generate_until" and dict(arguments[1]).get("do_sample"):
         return None
     try:

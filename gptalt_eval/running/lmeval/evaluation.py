@@ -1,4 +1,4 @@
-"""lm-eval's evaluator, task by task, and its results in its own form."""
+"""Calls lm-eval's evaluator task by task; results keep lm-eval's format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def count_items(task: Any, name: str, spec: RunSpec) -> int:
 def evaluate_task(
     lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str
 ) -> dict[str, Any] | None:
-    """Evaluate one task; lm-eval's result for it, samples included. None on all processes but the first."""
+    """Evaluate one task; returns lm-eval's result with its samples, or None on all but the first process."""
     kept = find_request_cache(spec, data_hash)
     with seams.keep_requests_in(kept):
         result: dict[str, Any] | None = evaluate(
@@ -64,7 +64,7 @@ def evaluate_task(
 
 
 def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> Requests:
-    """Build a task's requests before its turn, the very ones ``evaluate_task`` then asks."""
+    """Build a task's requests in advance; ``evaluate_task`` then uses exactly these."""
     template = spec.apply_chat_template
     kept = find_request_cache(spec, data_hash)
     with seams.keep_requests_in(kept):
@@ -87,15 +87,15 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_has
 
 
 def drops_system_message(lm: ObservedLM, text: str) -> bool:
-    """Whether a system message is not in what the model's chat template makes of it."""
+    """Whether the model's chat template drops a system message."""
     turns = [{"role": "system", "content": text}, {"role": "user", "content": "?"}]
     return text.strip() not in lm.apply_chat_template(turns)
 
 
 def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
-    """The prompt of a plan's first item and the continuations that are compared after it (none: generation).
+    """The prompt of a plan's first item and the continuations that are compared (none: generation).
 
-    Continuations of a task whose options stand in the prompt (WinoGrande) are given as whole texts.
+    If the options are in the prompt (WinoGrande), continuations are complete texts.
     """
     loaded = load_tasks(plan, plan.cells[0])
     task = next(iter(loaded.tasks.values()))
@@ -116,7 +116,7 @@ def choose_multiturn(spec: RunSpec) -> bool:
 
 
 def find_request_cache(spec: RunSpec, data_hash: str) -> Path | None:
-    """Where ``--cache_requests`` keeps prompts: lm-eval tells neither data nor named templates apart."""
+    """Where ``--cache_requests`` stores prompts: lm-eval's cache ignores the data and named templates."""
     if spec.cache_requests not in ("true", "refresh"):
         return None
     template = f"-{hash_text(named)[:8]}" if isinstance(named := spec.apply_chat_template, str) else ""
@@ -128,9 +128,9 @@ def delete_request_cache() -> None:
 
 
 def combine(results: Mapping[str, Mapping[str, Any]], loaded: LoadedTasks) -> dict[str, Any]:
-    """The results of single tasks as one lm-eval result, groups aggregated by lm-eval itself.
+    """The results of single tasks as one lm-eval result; lm-eval itself aggregates groups.
 
-    A group of which a task is missing is left out.
+    Groups with a missing task are left out.
     """
     complete = {
         name: group
@@ -140,8 +140,8 @@ def combine(results: Mapping[str, Mapping[str, Any]], loaded: LoadedTasks) -> di
     return seams.combine_results(results, complete)
 
 
-def take_result(combined: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """One task's part of a combined result, as ``combine`` takes it."""
+def extract_result(combined: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One task's part of a combined result, as input for ``combine``."""
     return {part: {name: combined[part][name]} for part in seams.PARTS}
 
 
@@ -186,7 +186,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
 
 
 def hash_text(text: str) -> str:
-    """SHA-256, as lm-eval's results have it."""
+    """SHA-256 of a text, as in lm-eval's results."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -197,7 +197,7 @@ def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:
 
 
 def make_sample(task: str, sample: Mapping[str, Any], model: str, style: str | None, shots: int) -> Sample:
-    """A logged sample as observers see it. A task with several filters logs an item once for each."""
+    """A logged sample for observers. A task with several filters logs an item once for each."""
     return Sample(
         task=task,
         doc_id=sample["doc_id"],
@@ -218,7 +218,7 @@ def dump_results(results: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def quiet(verbosity: str | None) -> Iterator[None]:
-    """No bars and no chatter but ours; ``--verbosity`` (or LMEVAL_LOG_LEVEL) brings lm-eval's log back."""
+    """Silence other progress bars and logs; ``--verbosity`` (or LMEVAL_LOG_LEVEL) restores lm-eval's log."""
     level = verbosity or os.environ.get("LMEVAL_LOG_LEVEL")
     seams.set_log_level(getattr(logging, level, logging.INFO) if level else logging.ERROR)
     with seams.silence_bars():

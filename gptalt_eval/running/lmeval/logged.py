@@ -1,4 +1,4 @@
-"""Samples as lm-eval has them in memory, and as it saves them."""
+"""Samples in lm-eval's two formats: in memory and saved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gptalt_eval.running.lmeval import seams
 
 
 def dump_sample(sample: Mapping[str, Any]) -> str:
-    """One line of ``samples_<task>_<time>.jsonl``, in lm-eval's form."""
+    """One line of ``samples_<task>_<time>.jsonl``, in lm-eval's format."""
     arguments = {
         f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(request)}
         for i, request in enumerate(sample["arguments"])
@@ -22,7 +22,7 @@ def dump_sample(sample: Mapping[str, Any]) -> str:
 
 
 def read_raw_samples(record: Record, result: int) -> dict[str, list[dict[str, Any]]]:
-    """The samples of a result by task, as lm-eval has them before it saves them."""
+    """The samples of a result by task, in lm-eval's format in memory."""
     configs: Mapping[str, Any] = record.results[result]["configs"]
     return {
         task: [restore_sample(line, config["output_type"]) for line in record.read_samples(result, task)]
@@ -31,7 +31,7 @@ def read_raw_samples(record: Record, result: int) -> dict[str, list[dict[str, An
 
 
 def restore_sample(line: Mapping[str, Any], output_type: str) -> dict[str, Any]:
-    """What ``dump_sample`` was given. Numbers that it wrote out are numbers again, pairs are tuples."""
+    """The inverse of ``dump_sample``: numbers in text are numbers again, pairs are tuples."""
     arguments = [tuple(request.values()) for request in line["arguments"].values()]
     is_text = output_type == "generate_until"
     answers = {
@@ -50,7 +50,7 @@ def restore_answer(answer: Any) -> Any:
 
 
 def restore_target(target: str, is_text: bool) -> Any:
-    """Of a choice the option's number; of a text the text, or the list of texts that would do."""
+    """The target: of a choice, the option's number; of a text, the text or a list of accepted texts."""
     try:
         value = ast.literal_eval(target)
     except (ValueError, SyntaxError):

@@ -1,4 +1,4 @@
-"""lm-eval's own loggers, told of a run as its command line tells them: W&B, Trackio, the Hugging Face hub."""
+"""lm-eval's own loggers, used as in its command line: W&B, Trackio, the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.running.lmeval.logged import read_raw_samples
 
-LOGGED = ("complete", "incomplete")  # what was stopped is logged when it has been resumed
+LOGGED = ("complete", "incomplete")  # a stopped run is logged after it was resumed
 Results = dict[str, Any]
 Samples = dict[str, list[dict[str, Any]]]
 
 
 class Service(Protocol):
-    """One logger. There is one for each result of a run: lm-eval has one result a run."""
+    """One logger. Each result of a run has its own, since lm-eval has only one result per run."""
 
     flag: str
     needs_samples: bool
 
     def log(self, results: Results, samples: Samples | None) -> None:
-        """Log a result and, if wanted, its samples by task."""
+        """Log a result and, optionally, its samples by task."""
 
     def finish(self) -> None: ...
 
 
 class Loggers:
-    """An observer that logs to the services that a request names. They are begun before the weights load.
+    """An observer that logs to the services in a request. They are started before the weights load.
 
     Args:
         spec: the request.
         sends_samples: whether every service gets the samples too.
-        note: says what the user has to know.
+        note: shows what the user must know.
 
     Raises:
-        GptaltError: a service cannot be begun.
+        GptaltError: a service cannot be started.
     """
 
     def __init__(self, spec: RunSpec, sends_samples: bool, note: Callable[[str], None]) -> None:
@@ -67,7 +67,7 @@ class Loggers:
                 self.attempt(service, service.finish)
 
     def attempt(self, service: Service, action: Callable[[], None]) -> None:
-        """Whatever a service raises: the results are saved, and the other services want theirs."""
+        """Run an action; an error must not affect the saved results or the other services."""
         try:
             action()
         except Exception as error:
@@ -75,10 +75,10 @@ class Loggers:
 
 
 def begin_services(spec: RunSpec, note: Callable[[str], None]) -> Iterator[Service]:
-    """Those that a request names.
+    """Start the services in a request.
 
     Raises:
-        GptaltError: one cannot be begun; nothing has run yet.
+        GptaltError: one cannot be started; nothing has run yet.
     """
     named: list[tuple[str, object, Callable[[], Service]]] = [
         (Hub.flag, spec.hf_hub_log_args, lambda: Hub(spec, note)),
@@ -91,9 +91,9 @@ def begin_services(spec: RunSpec, note: Callable[[str], None]) -> Iterator[Servi
                 yield make()
             except GptaltError:
                 raise
-            except Exception as error:  # what services raise is of their own kinds
+            except Exception as error:  # services raise their own types of errors
                 text = f"--{flag}: {type(error).__name__}: {error}"
-                raise GptaltError(text, "Nothing was run. Fix it, or leave the flag out.") from error
+                raise GptaltError(text, "Nothing was run. Fix this, or omit the flag.") from error
 
 
 class Wandb:
@@ -137,7 +137,7 @@ class Trackio:
 
 
 class Hub:
-    """The Hugging Face hub. lm-eval pushes the files that it writes; here, to a folder of its own."""
+    """The Hugging Face hub. lm-eval pushes the files that it writes; here they are in a temporary folder."""
 
     flag = "hf_hub_log_args"
 
@@ -147,13 +147,13 @@ class Hub:
         known = inspect.signature(EvaluationTracker).parameters
         for name in spec.hf_hub_log_args:
             if name not in known:
-                raise GptaltError(f"--hf_hub_log_args: there is no '{name}'.", did_you_mean(name, known))
+                raise GptaltError(f"--hf_hub_log_args: unknown argument '{name}'.", did_you_mean(name, known))
         self.needs_samples = bool(spec.hf_hub_log_args.get("push_samples_to_hub"))
         self.note = note
         self.written = tempfile.TemporaryDirectory()
         settings = {**spec.hf_hub_log_args, "token": os.environ.get("HF_TOKEN", "")}
         if not settings["token"]:
-            raise GptaltError("--hf_hub_log_args: there is no token to push with.", "Set HF_TOKEN.")
+            raise GptaltError("--hf_hub_log_args: a token is needed for pushing.", "Set HF_TOKEN.")
         self.tracker = EvaluationTracker(**settings, output_path=self.written.name)
 
     def log(self, results: Results, samples: Samples | None) -> None:
@@ -170,7 +170,7 @@ class Hub:
             for task, lines in (samples or {}).items():
                 tracker.save_results_samples(task, lines)
         failed = [text for text in messages if text.startswith("Could not")]
-        if failed:  # lm-eval logs it and goes on
+        if failed:  # lm-eval only logs this
             raise OSError(" ".join(messages[messages.index(failed[0]) :]))
         for text in messages:
             if text.startswith("Successfully pushed"):
@@ -182,7 +182,7 @@ class Hub:
 
 
 def name_model(results: Results) -> str:
-    """The model's name in the repository: that of its weights, where ``--model hf`` loads them."""
+    """The model's name in the repository: that of its weights if ``--model hf`` loads them."""
     name, args = results["model_name"], results["config"]["model_args"]
     weights = args.get("peft") or args.get("pretrained")
     return str(weights if weights and name == results["model_source"] else name)
@@ -190,7 +190,7 @@ def name_model(results: Results) -> str:
 
 @contextlib.contextmanager
 def collect_log(name: str) -> Iterator[list[str]]:
-    """What a logger says from here on, in place of its being printed."""
+    """Collect a logger's messages inside the block instead of printing them."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The plan's model, loaded through lm-eval, and what can be said about it then."""
+"""Loads a plan's model through lm-eval, and describes it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gptalt_eval.contract.plan import Plan
 
 
 def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
-    """The plan's model, its weights in memory.
+    """Load the plan's model.
 
     Args:
         plan: the plan.
         fetched: what the model's ``fetch`` returned.
 
     Raises:
-        GptaltError: a chat template was asked for that is not there.
+        GptaltError: a chat template was requested that the model does not have.
     """
     model, spec = plan.model.item, plan.spec
     args = {**fetched, **plan.model_args}
@@ -50,36 +50,36 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
 
 
 def choose_template(lm: LM, model: str, template: bool | str) -> None:
-    """Have a model write prompts by its chat template, or by that of a name.
+    """Make a model use its chat template, or the one with a given name.
 
-    lm-eval 0.4.13 notes the named template in its results, and still applies the default one.
+    lm-eval 0.4.13 records the named template in its results, but applies the default one.
 
     Raises:
-        GptaltError: the tokenizer has no template, or none of this name.
+        GptaltError: the tokenizer has no template, or none with this name.
     """
     written = getattr(lm.tokenizer, "chat_template", None)
     if isinstance(template, str):
         names = list(written) if isinstance(written, Mapping) else []
         if template not in names:
-            hint = did_you_mean(template, names) or f"There are: {', '.join(names)}."
+            hint = did_you_mean(template, names) or f"Available: {', '.join(names)}."
             text = f"The tokenizer of '{model}' has no chat template '{template}'."
             raise GptaltError(text, hint if names else "Give --apply_chat_template without a name.")
         lm.chat_template_args = {**lm.chat_template_args, "chat_template": template}
     elif not lm.chat_template(template):
         text = f"The tokenizer of '{model}' has no chat template."
-        raise GptaltError(text, "Leave out --apply_chat_template, or take --prompt_style standard alone.")
+        raise GptaltError(text, "Omit --apply_chat_template, or use only --prompt_style standard.")
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What was loaded.
+    """Facts about a loaded model.
 
     Attributes:
         fingerprint: SHA-256 over every parameter's name, shape, dtype and a sample of its values, and the
-            tokenizer: two models of one name, or one model changed, differ in it.
-        parameters: their number; None where the model cannot tell.
-        dtype: of the weights.
-        device: where they lie.
+            tokenizer: it differs between two models of the same name, and after any change of a model.
+        parameters: their number; None if unknown.
+        dtype: type of the weights.
+        device: device of the weights.
     """
 
     fingerprint: str

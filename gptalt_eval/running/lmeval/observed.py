@@ -1,4 +1,4 @@
-"""A language model whose answers are counted as they arrive and, if wanted, kept."""
+"""A language model whose answers are counted as they arrive and, optionally, stored."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
 
 class ObservedLM:
-    """A language model whose answers are counted as they arrive and, if wanted, kept.
+    """A language model whose answers are counted as they arrive and, optionally, stored.
 
     Args:
         lm: the model.
-        display: told of requests and answers.
-        answers: where they are kept; what is there already is not asked for again.
+        display: shows the numbers of requests and answers.
+        answers: where to store them; stored answers are not computed again.
     """
 
     def __init__(self, lm: LM, display: Display, answers: Answers | None = None) -> None:
         self.lm = lm
         self.display = display
         self.answers = answers
-        self.ahead: dict[Any, Any] = {}  # answers that came before they were asked for
-        self.coming: Iterator[list[tuple[Any, Any]]] = iter(())
+        self.ahead: dict[Any, Any] = {}  # answers that were computed before they were requested
+        self.batches: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
-        seams.hear_answers(lm, self.hear)
+        seams.report_answers(lm, self.receive)
         if can_stream(lm):
             lm.progress = lambda progress: display.computed(
                 progress.computed, progress.total, progress.asked, progress.seconds
@@ -38,29 +38,29 @@ class ObservedLM:
 
     def __getattr__(self, name: str) -> Any:
         if name in REQUEST_TYPES:
-            return lambda requests: self._ask(name, requests)
+            return lambda requests: self._answer(name, requests)
         return getattr(self.lm, name)
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
         if self.answers is not None:
             self.answers.keep(request_type, arguments, answer)
 
-    def hear(self, request_type: str, arguments: Any, answer: Any) -> None:
-        """An answer, as soon as the model has it."""
+    def receive(self, request_type: str, arguments: Any, answer: Any) -> None:
+        """Receive an answer as soon as the model has it."""
         if request_type == "loglikelihood" and arguments in self.expected:
-            return  # kept when it is pulled, counted when it is asked for
+            return  # stored when it is computed, counted when it is requested
         self.display.answered(1)
         self.keep(request_type, arguments, answer)
 
     def expect(self, requests: Sequence[Any], missing: Collection[Any] | None = None) -> None:
-        """Have log-likelihoods of several tasks computed together; each is given out when it is asked for.
+        """Compute the log-likelihoods of several tasks together; each is returned when it is requested.
 
-        Does nothing where the model scores request by request. With several processes all call this at once.
+        Does nothing if the model scores request by request. With several processes, all must call this.
 
         Args:
-            requests: of all tasks.
-            missing: where a run is gone on with, the arguments of requests whose tasks are not finished; what
-                is not answered of them is computed as it would have been without the interruption.
+            requests: the requests of all tasks.
+            missing: in a resumed run, the arguments of the requests of unfinished tasks; those without an
+                answer are computed exactly as they would have been without the interruption.
         """
         if not can_stream(self.lm):
             return
@@ -77,17 +77,17 @@ class ObservedLM:
         self.expected = distinct.keys() - known
         places = {place for place, arguments in enumerate(keys) if arguments in known}
         batches = self.lm.stream_loglikelihood(list(distinct.values()), places)
-        self.coming = ([(keys[place], answer) for place, answer in batch] for batch in batches)
-        if self.lm.world_size > 1:  # the processes exchange answers now, not each at its own time
-            self.pull(keys[-1] if keys else None)
+        self.batches = ([(keys[place], answer) for place, answer in batch] for batch in batches)
+        if self.lm.world_size > 1:  # the processes must exchange answers at the same time
+            self.compute_until(keys[-1] if keys else None)
 
-    def pull(self, key: Any) -> None:
-        """Compute ahead until a request is answered."""
+    def compute_until(self, key: Any) -> None:
+        """Compute batches until a request is answered."""
         while key not in self.ahead:
             try:
-                batch = next(self.coming, None)
+                batch = next(self.batches, None)
             except BaseException:
-                self.expected = set()  # what was not computed together is asked for task by task
+                self.expected = set()  # the rest is computed task by task
                 raise
             if batch is None:
                 return
@@ -98,13 +98,13 @@ class ObservedLM:
     def recall(self, request_type: str, request: Any) -> Any:
         return self.answers.recall(request_type, request.args) if self.answers else None
 
-    def _ask(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
+    def _answer(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         self.display.asked(len(requests))
         answers: dict[int, Any] = {}
         for position, request in enumerate(requests):
             is_choice = request_type == "loglikelihood"
             if is_choice and request.args in self.expected:
-                self.pull(request.args)
+                self.compute_until(request.args)
             if is_choice and request.args in self.ahead:
                 answers[position] = self.ahead[request.args]
             elif (answer := self.recall(request_type, request)) is not None:
@@ -120,5 +120,5 @@ class ObservedLM:
 
 
 def can_stream(lm: LM) -> bool:
-    """Whether a model scores many requests together, and gives out answers as they come."""
+    """Whether a model scores many requests together and returns answers as they are computed."""
     return hasattr(lm, "stream_loglikelihood") and lm.choice.engine is not None

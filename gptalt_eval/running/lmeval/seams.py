@@ -1,8 +1,8 @@
-"""Every patch of lm-eval, and every call of it by a name that it does not document.
+"""Every patch of lm-eval, and every use of its undocumented names.
 
-Nothing else in this room patches it or uses such a name. ``tests/running/test_seams.py`` lists them, says
-what stands on each and holds them against the installed lm-eval. Where 0.5 differs from 0.4.13, the two are
-told apart here.
+No other module in this room patches lm-eval or uses such a name. ``tests/running/test_seams.py`` lists them,
+says what depends on each, and checks them against the installed release. Differences between releases 0.4.13
+and 0.5 are handled here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if IS_NEXT:
 else:
     from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size
 
-PARTS = {  # of a result: where lm-eval gathers them
+PARTS = {  # part of a result -> the attribute in which lm-eval collects it
     "results": "metrics",
     "configs": "configs",
     "versions": "versions",
@@ -45,9 +45,9 @@ PARTS = {  # of a result: where lm-eval gathers them
 
 @contextlib.contextmanager
 def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
-    """While this lasts, ``datasets.load_dataset(...)`` is ``load(the original, ...)``.
+    """Inside the block, ``datasets.load_dataset(...)`` is ``load(the original, ...)``.
 
-    The one place that serves tasks in YAML and tasks written in Python alike.
+    This works both for tasks in YAML and for tasks written in Python.
     """
     with mock.patch.object(datasets, "load_dataset", functools.partial(load, datasets.load_dataset)):
         yield
@@ -55,11 +55,11 @@ def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def compile_once() -> Iterator[None]:
-    """While this lasts, each template of the tasks is compiled once; lm-eval 0.4 does it anew for every row.
+    """Inside the block, each template is compiled only once; lm-eval 0.4 compiles it again for every row.
 
-    Of the 140 seconds that a grid over the medical sets spent on other things than the model, 105 went there.
+    In an experiment on the medical tasks, this took 105 of the 140 seconds outside the model.
     """
-    if IS_NEXT:  # it keeps 256 compiled templates itself
+    if IS_NEXT:  # it caches 256 compiled templates itself
         yield
         return
     with mock.patch.object(utils.env, "from_string", functools.cache(utils.env.from_string)):
@@ -68,20 +68,20 @@ def compile_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_requests_in(folder: Path | None) -> Iterator[None]:
-    """While this lasts, lm-eval keeps built requests there, if it is asked to keep them."""
+    """Inside the block, this folder is lm-eval's cache of requests, if it is told to cache them."""
     from lm_eval.caching import cache
 
     if folder is None:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)  # 0.5 makes the last folder of a path only
+    folder.mkdir(parents=True, exist_ok=True)  # 0.5 creates only the last folder of a path
     with mock.patch.object(cache, "PATH", str(folder)):
         yield
 
 
 @contextlib.contextmanager
 def silence_bars() -> Iterator[None]:
-    """While this lasts, no bar of tqdm is drawn, whoever makes it."""
+    """Inside the block, tqdm shows no progress bars."""
     initialise = tqdm.__init__
 
     def initialise_silently(self: tqdm, *args: Any, **settings: Any) -> None:
@@ -95,9 +95,9 @@ def silence_bars() -> Iterator[None]:
 
 
 def load_named(manager: TaskManager, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tasks and the groups that these names stand for, each by its own name, the tasks' rows loaded.
+    """The tasks and groups of these names, each by its own name, with the tasks' rows loaded.
 
-    0.5 loads rows when they are first looked at, and calls a member of a group ``group::task``.
+    0.5 loads rows only when they are first used, and names a member of a group ``group::task``.
     """
     loaded = manager.load(list(names))
     if IS_NEXT:
@@ -116,7 +116,7 @@ def drop_prefix(child: Any) -> None:
 
 
 def take_splits(rows: datasets.DatasetDict, splits: str | Sequence[str] | None) -> Any:
-    """What ``load_dataset`` gives of these rows for ``split=``; 0.5 asks for ``["train[:]", "test[:]"]``."""
+    """What ``load_dataset`` returns for ``split=``; 0.5 requests ``["train[:]", "test[:]"]``."""
     if splits is None:
         return rows
     if not isinstance(splits, str):
@@ -126,7 +126,7 @@ def take_splits(rows: datasets.DatasetDict, splits: str | Sequence[str] | None) 
 
 
 def build_requests(task: Any, **settings: Any) -> list[Any]:
-    """A task's requests, as lm-eval's evaluator has them built.
+    """A task's requests, built as in lm-eval's evaluator.
 
     Returns:
         lm-eval ``Instance`` objects.
@@ -136,7 +136,7 @@ def build_requests(task: Any, **settings: Any) -> list[Any]:
 
 
 def keep_requests(task: Any) -> None:
-    """Have the evaluator ask the requests as they are: built anew, they would have other examples."""
+    """Make the evaluator use the existing requests: built again, they would have other examples."""
     task.build_all_requests = lambda **_: None
 
 
@@ -146,7 +146,7 @@ def filter_examples(task: Any, is_wanted: Callable[[Any], bool]) -> None:
 
 
 def count_limited(task: Any, limit: float | None) -> int | None:
-    """How many rows ``--limit`` leaves, a share of them included; None: all."""
+    """How many rows ``--limit`` (a number or a share) leaves; None: all."""
     limited: int | None = get_sample_size(task, limit)
     return limited
 
@@ -157,24 +157,24 @@ def count_limited(task: Any, limit: float | None) -> int | None:
 class AnswerHook(CacheHook):  # type: ignore[misc]
     """lm-eval calls this with each answer as soon as it has it."""
 
-    def __init__(self, hear: Callable[[str, Any, Any], None]) -> None:
+    def __init__(self, report: Callable[[str, Any, Any], None]) -> None:
         super().__init__(None)
-        self.hear = hear
+        self.report = report
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
-        self.hear(attr, req, res)
+        self.report(attr, req, res)
 
 
-def hear_answers(lm: LM, hear: Callable[[str, Any, Any], None]) -> None:
-    """Have a model say (request type, arguments, answer) as soon as it knows an answer."""
-    lm.set_cache_hook(AnswerHook(hear))
+def report_answers(lm: LM, report: Callable[[str, Any, Any], None]) -> None:
+    """Make a model call ``report(request type, arguments, answer)`` as soon as it has an answer."""
+    lm.set_cache_hook(AnswerHook(report))
 
 
 def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
     """The key of a request in lm-eval's own cache of answers.
 
     Raises:
-        TypeError: it holds what cannot be hashed, such as a sound.
+        TypeError: it contains something that cannot be hashed, such as audio.
     """
     return str(hash_args(request_type, arguments))
 
@@ -183,7 +183,7 @@ def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
 
 
 def flatten_sample(sample: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A logged sample as 0.4 has it; 0.5 keeps lists of filtered answers, one for each repeat."""
+    """A logged sample in the format of 0.4; 0.5 has lists of filtered answers, one for each repeat."""
     if not IS_NEXT:
         return sample
     return {**sample, "filtered_resps": [unwrap(kept) for kept in sample["filtered_resps"]]}
@@ -194,11 +194,11 @@ def unwrap(answers: Any) -> Any:
 
 
 def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The results of single tasks as one, groups aggregated by lm-eval itself.
+    """The results of single tasks as one result; lm-eval itself aggregates groups.
 
     Args:
-        results: by task, lm-eval's result for it.
-        groups: name -> lm-eval ``Group``, all of whose tasks are there.
+        results: lm-eval's result for each task.
+        groups: name -> lm-eval ``Group`` of which no task is missing.
     """
     gathered = EvalAcc(groups=dict(groups))
     for name, result in results.items():
@@ -209,17 +209,17 @@ def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[st
 
 
 def dump_json(value: Any, indent: int | None = None) -> str:
-    """Results and samples as JSON, what JSON does not know written as lm-eval writes it."""
+    """Results and samples as JSON; values that JSON does not have are written as in lm-eval."""
     return json.dumps(value, indent=indent, default=utils.handle_non_serializable, ensure_ascii=False)
 
 
 def write_out_texts(answers: Any) -> Any:
-    """Nested answers, each number in them as text, as lm-eval saves them."""
+    """Nested answers with numbers as text, as lm-eval saves them."""
     return utils.sanitize_list(answers)
 
 
 def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
-    """Add what lm-eval's command line says of a model's tokenizer."""
+    """Add what lm-eval's command line records about a model's tokenizer."""
     from lm_eval.loggers.utils import add_tokenizer_info
 
     add_tokenizer_info(described, lm)
@@ -229,5 +229,5 @@ def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
 
 
 def set_log_level(level: int) -> None:
-    """Have lm-eval and what it uses log from this level on."""
+    """Set the log level of lm-eval and its dependencies."""
     utils.setup_logging(level)

@@ -1,4 +1,4 @@
-"""lm-eval's tasks, their rows taken from where the plan found them."""
+"""lm-eval's tasks, with rows from where the plan located them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LoadedTasks:
 
 
 def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
-    """Build the tasks of a cell, their rows taken from where the plan found them."""
+    """Build the tasks of a cell, with rows from where the plan located them."""
     manager = TaskManager(
         include_defaults=False,
         include_path=[str(folder) for folder in plan.folders],
@@ -48,7 +48,7 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
 
 
 def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:
-    """By hub id and configuration, all the splits that any task of the cell needs of them."""
+    """All splits that the tasks of a cell need, by hub id and configuration."""
     located: dict[tuple[str, str | None], LocatedData] = {}
     for task in cell.tasks:
         if task.data.splits:
@@ -60,7 +60,7 @@ def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:
 
 @contextlib.contextmanager
 def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterator[None]:
-    """While this lasts, ``datasets.load_dataset`` gives the located rows; other names go to the hub."""
+    """Inside the block, ``datasets.load_dataset`` returns located rows; other names come from the hub."""
     made: dict[tuple[str, str | None], Any] = {}
 
     def load(from_hub: Callable[..., Any], path: str, name: str | None = None, **settings: Any) -> Any:
@@ -83,7 +83,7 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
 
 
 def make_dataset(data: LocatedData) -> Any:
-    """A ``DatasetDict`` of the located splits; the official ones that were not needed are there, empty."""
+    """A ``DatasetDict`` of the located splits; other official splits are empty."""
     assert data.dataset is not None
     made = {name: load_rows(data, name) for name in data.splits}
     features = next(iter(made.values())).features
@@ -96,9 +96,9 @@ def make_dataset(data: LocatedData) -> Any:
 
 
 def prepare_task(task: Any, cell: Cell) -> None:
-    """Lay the request's settings over a task's own, as lm-eval's ``simple_evaluate`` does.
+    """Override a task's settings with the request's, as lm-eval's ``simple_evaluate`` does.
 
-    One thing is done otherwise: the number of shots that was asked for wins over a task's own 0.
+    One difference: the requested number of shots overrides even a task's own 0.
     """
     spec = cell.spec
     if task.get_config("output_type") == "generate_until" and spec.gen_kwargs:
@@ -118,7 +118,7 @@ def prepare_task(task: Any, cell: Cell) -> None:
 
 
 def drop_scored(task: Any) -> None:
-    """Draw no examples that are scored: some releases have rows in common between their splits."""
+    """Draw no examples from scored rows: the splits of some releases overlap."""
     scored = {task.doc_to_text(doc) for doc in task.eval_docs}
     seams.filter_examples(task, lambda doc: task.doc_to_text(doc) not in scored)
 
@@ -128,7 +128,7 @@ def set_seeds(spec: RunSpec, with_torch: bool) -> None:
 
     Args:
         spec: the request.
-        with_torch: whether torch's too; importing it takes seconds that a model without torch need not pay.
+        with_torch: whether to seed torch too; importing it takes seconds, which other models do not need.
     """
     python, numpy, torch_seed, _ = spec.seed
     if python is not None:
