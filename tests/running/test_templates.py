@@ -40,10 +40,10 @@ def test_the_default_and_a_named_template():
     ("template", "name", "expected"),
     [
         (SEVERAL, "lood", "no chat template 'lood'.\nDid you mean 'loud'?"),
-        (SEVERAL, "x", "no chat template 'x'.\nThere are: default, loud."),
+        (SEVERAL, "x", "no chat template 'x'.\nAvailable: default, loud."),
         (SINGLE, "loud", "no chat template 'loud'.\nGive --apply_chat_template without a name."),
         (None, "loud", "no chat template 'loud'."),
-        (None, True, "has no chat template.\nLeave out --apply_chat_template"),
+        (None, True, "has no chat template.\nOmit --apply_chat_template"),
     ],
 )
 def test_a_template_that_is_not_there(template, name, expected):
