@@ -60,6 +60,7 @@ class RunData:
         partial: whether the rows are not those of the complete release; ``reason`` says why.
         title, licence, home: of the dataset, if one is registered.
         splits: those that were read.
+        yaml: SHA-256 of the task's merged YAML; empty: written by an earlier version.
     """
 
     origin: str
@@ -72,15 +73,23 @@ class RunData:
     licence: str = ""
     home: str = ""
     splits: Mapping[str, RunSplit] = field(default_factory=dict)
+    yaml: str = ""
 
 
 @dataclass(frozen=True)
 class RunCell:
-    """One prompt style and number of shots, and its results file; None: there are no results yet."""
+    """One prompt style and number of shots.
+
+    Attributes:
+        prompt_style, num_fewshot: None: none was requested.
+        results: its results file; None: there are no results yet.
+        prompts: SHA-256 of what the style adds to prompts; empty: no style, or written by an earlier version.
+    """
 
     prompt_style: str | None = None
     num_fewshot: int | None = None
     results: str | None = None
+    prompts: str = ""
 
 
 @dataclass(frozen=True)

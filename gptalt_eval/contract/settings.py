@@ -147,6 +147,10 @@ def read_settings(value: object) -> dict[str, Any]:
         return parse_settings(value)
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError("expected key=value, or a mapping")
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise ValueError("its values must be text, numbers, lists or mappings: they are saved") from None
     return dict(value)
 
 
@@ -155,9 +159,17 @@ def read_samples(value: object) -> dict[str, list[int]]:
     try:
         parsed: Any = json.loads(find_json(value)) if isinstance(value, str) else value
         # lm-eval reads the rows in the order of the data, but numbers them in the order given here
-        return {str(task): sorted({read_integer(row) for row in rows}) for task, rows in parsed.items()}
+        return {
+            str(task): sorted({read_integer(row) for row in read_list(rows)}) for task, rows in parsed.items()
+        }
     except (ValueError, TypeError, AttributeError, OSError):
         raise ValueError("give JSON such as '{\"piqa\": [0, 5]}', or the path of a JSON file") from None
+
+
+def read_list(value: object) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError("expected a list")
+    return value
 
 
 def find_json(text: str) -> str:

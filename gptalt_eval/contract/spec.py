@@ -168,7 +168,7 @@ def make_spec(values: Mapping[str, Any]) -> RunSpec:
 
 def read_value(key: str, value: object) -> Any:
     if key not in READERS:
-        raise GptaltError(f"There is no setting '{key}'.", did_you_mean(key, READERS))
+        raise GptaltError(f"There is no setting '{key}'.", did_you_mean(str(key), READERS))
     if value is None and key != "seed":  # with seed None, lm-eval leaves all generators unset
         return getattr(RunSpec(), key)
     try:

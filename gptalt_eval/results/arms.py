@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,12 +59,15 @@ def walk_arms(records: Sequence[Record]) -> Iterator[tuple[Record, int, str, Arm
 
 
 def name_models(records: Sequence[Record]) -> list[str]:
-    """A name for each record: its model, or its folder if several records have the same model."""
+    """A name for each record: its model, or the end of its folder's path if several have the same model."""
+    folders = [record.folder.absolute().parts for record in records]
     names = [record.model for record in records]
-    return [
-        name if names.count(name) == 1 else record.folder.name
-        for name, record in zip(names, records, strict=True)
-    ]
+    for length in range(1, max(map(len, folders), default=0) + 1):
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        for place, folder in enumerate(folders):
+            if names[place] in repeated:
+                names[place] = "/".join(folder[-length:])
+    return names
 
 
 def read_rows(samples: Iterable[Mapping[str, Any]]) -> Rows:

@@ -158,7 +158,7 @@ def prepare_requests(run: LoadedRun) -> None:
         planned = {task.name: task for task in cell.tasks}
         for name, task in loaded.tasks.items():
             if several or resumed or run.files.is_missing(cell.label(name)):
-                digest = hash_data(planned.get(name))
+                digest = hash_data(planned.get(name), task)
                 requests[cell.label(name)] = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
     refused = find_same_prompts(run, requests)
     for name, reason in refused.items():
@@ -217,7 +217,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
     for name, task in run.tasks[index].tasks.items():
         if not files.is_missing(cell.label(name)):
             continue
-        result = evaluate_task(run, index, name, task, hash_data(planned.get(name)))
+        result = evaluate_task(run, index, name, task, hash_data(planned.get(name), task))
         if result is None:
             continue
         samples = result.pop("samples")[name]
@@ -265,6 +265,10 @@ def note_failure(files: RunFiles, name: str, error: Exception, display: Display)
             log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
 
 
-def hash_data(task: PlannedTask | None) -> str:
-    parts = [split.sha256 for split in task.data.splits.values()] if task else []
+def hash_data(planned: PlannedTask | None, task: Any) -> str:
+    """A hash of a task's rows: of its files, or of the fingerprints that ``datasets`` gives them."""
+    parts = [split.sha256 for split in planned.data.splits.values()] if planned else []
+    if not parts:
+        splits = task.dataset.values() if isinstance(task.dataset, Mapping) else ()
+        parts = [str(getattr(split, "_fingerprint", "")) for split in splits]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -29,7 +29,8 @@ def run_plan(
     Args:
         sends_samples: whether logging services get the samples too.
     """
-    if earlier and not earlier.run.missing:
+    planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
+    if earlier and planned <= {*earlier.run.done}:  # what failed is tried again
         name = plan.model.item.name
         console.print(
             f"{name}: already finished, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True

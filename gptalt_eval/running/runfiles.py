@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plan import Plan, PlannedTask
+from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.contract.types import Model
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.planning.index import Function
 
 
 def is_error_in(error: OSError, folder: Path) -> bool:
@@ -134,6 +136,7 @@ def continue_run(begun: Run, earlier: Record) -> Run:
     run = earlier.run
     if not run.cells:
         raise GptaltError(f"{earlier.folder} was started by an older version.", "Start a new run.")
+    check_same_prompts(begun, earlier)
     for name, data in begun.data.items():
         if name in run.data and data.splits != run.data[name].splits:
             text = f"{name}: its data has changed since {earlier.folder} was started."
@@ -149,6 +152,36 @@ def continue_run(begun: Run, earlier: Record) -> Run:
         missing=tuple(task for task in begun.missing if task not in run.done),
         model=replace(begun.model, fingerprint=run.model.fingerprint),
     )
+
+
+def check_same_prompts(begun: Run, earlier: Record) -> None:
+    """See that a resumed run has the tasks and shots it was begun with, and the prompts of what is done."""
+    run = earlier.run
+    changed = sorted({*begun.missing, *begun.failed} ^ {*run.done, *run.missing, *run.failed})
+    for cell, other in zip(begun.cells, run.cells, strict=False):
+        named = (cell.prompt_style, cell.num_fewshot) != (other.prompt_style, other.num_fewshot)
+        if named or (other.results and other.prompts not in ("", cell.prompts)):
+            changed.append(str(cell.prompt_style or f"{cell.num_fewshot}-shot"))
+    for name, data in begun.data.items():
+        is_done = any(label == name or label.startswith(f"{name} (") for label in run.done)
+        if is_done and name in run.data and run.data[name].yaml not in ("", data.yaml):
+            changed.append(name)
+    if changed:
+        what = f"What {earlier.folder} evaluates has changed since it was started: {', '.join(changed)}."
+        raise GptaltError(what, "Start a new run: results on different prompts cannot be combined.")
+
+
+def hash_value(value: object) -> str:
+    """SHA-256 of settings; of a ``!function`` its name and the source beside its YAML."""
+    text = json.dumps(value, sort_keys=True, default=describe_value)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_value(value: object) -> object:
+    if not isinstance(value, Function):
+        return str(value)
+    source = value.file.parent / f"{value.name.partition('.')[0]}.py"
+    return [value.name, source.read_text(encoding="utf-8") if source.is_file() else ""]
 
 
 def choose_output(spec: RunSpec) -> Path:
@@ -187,11 +220,19 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
         versions=environment.describe_versions(),
         git=Checkout(**environment.describe_git()),
         cells=tuple(
-            RunCell(cell.style.name if cell.style else None, cell.num_fewshot) for cell in plan.cells
+            RunCell(cell.style.name if cell.style else None, cell.num_fewshot, prompts=hash_style(cell))
+            for cell in plan.cells
         ),
         failed=plan.lacking,
         missing=tuple(cell.label(task.name) for cell in plan.cells for task in cell.tasks),
     )
+
+
+def hash_style(cell: Cell) -> str:
+    """What a prompt style adds to the prompts of its tasks; empty: none was asked for."""
+    if cell.style is None:
+        return ""
+    return hash_value([cell.style.instruction, cell.spec.system_instruction, cell.spec.apply_chat_template])
 
 
 def describe_located(task: PlannedTask, partial: str) -> RunData:
@@ -207,6 +248,7 @@ def describe_located(task: PlannedTask, partial: str) -> RunData:
         hub=data.hub,
         config=data.config,
         task_from=str(task.owner),
+        yaml=hash_value(task.config),
         partial=bool(partial),
         reason=partial,
         title=dataset.title if dataset else "",

@@ -1,6 +1,7 @@
 """How the words of a flag are read: conversions, empty parts, and what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +163,8 @@ def test_rows_as_json_or_in_a_file(tmp_path, monkeypatch):
     assert read_samples('{"piqa": [0, "5"], "race": []}') == {"piqa": [0, 5], "race": []}
     assert read_samples(' {"piqa": [1]}') == {"piqa": [1]}
     assert read_samples({"piqa": (5, 0, 5)}) == {"piqa": [0, 5]}
+    with pytest.raises(ValueError, match="give JSON such as"):
+        read_samples({"piqa": "12"})  # not rows 1 and 2
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.json").write_text(json.dumps({"题目": [3]}, ensure_ascii=False), encoding="utf-8")
     assert read_samples("rows.json") == {"题目": [3]}
@@ -244,3 +247,9 @@ def test_values_that_are_refused(reader, value, expected):
 
 def test_the_scorers_are_two():
     assert SCORERS == ("tree", "stock")
+
+
+def test_what_cannot_be_saved_is_no_value():
+    assert read_settings({"a": [1, {"b": None}]}) == {"a": [1, {"b": None}]}
+    with pytest.raises(ValueError, match="its values must be text, numbers"):
+        read_settings({"dtype": Path("x")})

@@ -334,3 +334,8 @@ def test_false_and_zero_that_were_typed_are_not_lost():
 def test_every_setting_has_a_reader():
     assert READERS.keys() == {item.name for item in dataclasses.fields(RunSpec)}
     assert not READERS.keys() & REFUSED.keys()
+
+
+def test_a_setting_whose_name_is_no_text():
+    with pytest.raises(GptaltError, match="There is no setting '5'"):
+        make_spec({5: 6})

@@ -15,6 +15,7 @@ from gptalt_eval.data import datasets_yaml
 from gptalt_eval.data.datasets_yaml import FILE, is_integer, read_any, read_datasets
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.testing import make_plugin_set
 
 COPA = """\
 copa:
@@ -207,3 +208,18 @@ def test_no_text_gives_anything_but_datasets_or_an_error(tmp_path_factory, text)
         read_datasets(file)
     except GptaltError as error:
         assert FILE in str(error)
+
+
+@pytest.mark.parametrize("names", [("any", "one"), ("one", "any")])
+def test_the_dataset_of_a_config_goes_before_the_one_of_all(tmp_path, names):
+    described = {
+        "any": "any: {hub: org/d, splits: {test: a.json}}",
+        "one": "one: {hub: org/d, config: c, splits: {test: b.json}}",
+    }
+    (tmp_path / FILE).write_text("\n".join(described[name] for name in names))
+    catalog = Catalog(make_plugin_set(), data_dir=tmp_path)
+    assert [catalog.find_dataset("org/d", config).item.name for config in ("c", "x", None)] == [
+        "one",
+        "any",
+        "any",
+    ]

@@ -194,3 +194,18 @@ def test_python_code_of_a_yaml_from_outside_is_asked_about(plugins, tmp_path):
     assert plan(plugins, tasks="race_middle,hellaswag"), (
         "lm-eval's own and an installed plugin's are not asked about"
     )
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ({"pqia": [1]}, "the task 'pqia' is not run.\nDid you mean 'piqa'"),
+        ({"piqa": [0], "gptalt_zero_shot": [1]}, "the task 'gptalt_zero_shot' is not run"),
+        (
+            {"piqa": [0, 20]},
+            "piqa has no row 20.\nIts 20 rows are 0 to 19.",
+        ),
+    ],
+)
+def test_rows_that_are_not_there_are_refused(plugins, samples, expected):
+    assert expected in refuse(plugins, tasks="piqa", samples=samples)

@@ -16,6 +16,7 @@ from gptalt_eval.results.arms import (
     find_style,
     find_subject,
     list_common,
+    name_models,
     read_rows,
     walk_arms,
 )
@@ -353,3 +354,17 @@ def test_a_real_run_is_compared(tmp_path):
     assert found.difference.rows == 20
     assert found.difference.only_first == sum(by_shots[0][row] > by_shots[1][row] for row in by_shots[0])
     assert found.difference.first == pytest.approx(record.results[0]["results"]["arc_easy"]["acc,none"])
+
+
+def test_runs_of_one_model_in_folders_of_one_name_are_told_apart(tmp_path):
+    first = write_run(tmp_path / "a" / "m", "m", {("standard", 0): ZERO}, prompt="{row}")
+    second = write_run(tmp_path / "b" / "m", "m", {("standard", 0): THREE}, prompt="{row}")
+    third = write_run(tmp_path / "c" / "n", "n", {("standard", 0): ZERO}, prompt="{row}")
+    assert name_models([first, second, third]) == ["a/m", "b/m", "n"]
+    found = compare_runs([first, second, third])
+    assert [(each.first.model, each.second.model) for each in found] == [
+        ("a/m", "b/m"),
+        ("a/m", "n"),
+        ("b/m", "n"),
+    ]
+    assert [each.difference.second for each in found] == [0.7, 0.3, 0.3]

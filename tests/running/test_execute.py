@@ -351,6 +351,24 @@ def test_prompts_kept_for_other_data_are_not_used(evaluate, cache, tmp_path):
     assert not (cache / "requests").exists()
 
 
+def test_prompts_kept_for_other_settings_are_not_used(evaluate, cache):
+    """lm-eval tells kept prompts apart by the task's name and the number of shots."""
+
+    def read_prompts(**settings):
+        record = evaluate("piqa", cache_requests="true", log_samples=True, **settings)
+        return [
+            (row["doc_id"], row["arguments"]["gen_args_0"]["arg_0"]) for row in record.read_samples(0, "piqa")
+        ]
+
+    zero = read_prompts()
+    assert read_prompts(samples={"piqa": [3, 5]}) == [zero[3], zero[5]]
+    assert read_prompts(samples={"piqa": [1, 2]}) == [zero[1], zero[2]]
+    assert len(list((cache / "requests").iterdir())) == 3
+    assert read_prompts(limit=4) == zero[:4]
+    assert len(list((cache / "requests").iterdir())) == 3, "prompts of the same settings are used again"
+    assert read_prompts(num_fewshot=2) != read_prompts(num_fewshot=2, seed=[0, 0, 0, 7])
+
+
 # ------------------------------------------------------------------ observers
 
 

@@ -6,8 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 import gptalt_eval
@@ -508,3 +510,80 @@ def test_from_python_as_from_the_command_line(tmp_path):
     assert alone.results[0]["results"] == records[0].results[0]["results"]
     with pytest.raises(GptaltError, match=r"Give a list: evaluate\(\['a', 'b'\]"):
         gptalt_eval.evaluate("one,two", "arc_easy", **given)
+
+
+def test_what_failed_is_tried_again(tmp_path):
+    def fail(args):
+        raise OSError("no memory")
+
+    calls = []
+    one = make_model("one", likelihood=count_calls(calls))
+    run(tmp_path, one, Model("two", "", "", "", create=fail), tasks="arc_easy")
+    before = len(calls)
+    records, _ = run(tmp_path, one, make_model("two"), tasks="arc_easy", resume=True)
+    assert [record.is_complete for record in records] == [True, True]
+    assert not records[1].failed and len(calls) == before
+
+
+@pytest.mark.parametrize("names", [("a/b", "a__b"), ("one", "two")])
+def test_models_whose_results_would_lie_in_one_folder_are_refused(tmp_path, names):
+    path = tmp_path / ("x.json" if names[0] == "one" else "x")
+    with pytest.raises(
+        GptaltError, match=f"The results of '{names[0]}' and '{names[1]}' would lie in one folder"
+    ):
+        run(path, *map(make_model, names), tasks="arc_easy")
+
+
+def write_yaml(folder, name, description):
+    """In block style: what lies in ``--include_path`` is found by its line ``task:``."""
+    file = Path(write_task(folder, name, description=description))
+    file.write_text(yaml.safe_dump(json.loads(file.read_text())))
+
+
+def interrupt(tmp_path, **settings):
+    """A run of a group of ours that is stopped in the second of its tasks."""
+    folder = tmp_path / "task"
+    for name in ("mine", "yours"):
+        write_yaml(folder, name, name)
+    (folder / "g.yaml").write_text(yaml.safe_dump({"group": "g", "task": ["mine", "yours"], **settings}))
+    given = {"tasks": "g", "include_path": str(folder), "limit": 6}
+    with pytest.raises(InterruptedRun):
+        run(tmp_path / "out", make_model("one", likelihood=stop_at(50, [])), **given)
+    return folder, given
+
+
+def test_changed_tasks_are_not_gone_on_with(tmp_path):
+    folder, given = interrupt(tmp_path)
+    write_yaml(folder, "mine", "other")
+    with pytest.raises(GptaltError, match=r"has changed since it was started: mine\."):
+        run(tmp_path / "out", make_model("one"), resume=True, **given)
+    write_yaml(folder, "mine", "mine")
+    (folder / "g.yaml").write_text(yaml.safe_dump({"group": "g", "task": ["yours"]}))
+    with pytest.raises(GptaltError, match=r"has changed since it was started: mine\."):
+        run(tmp_path / "out", make_model("one"), resume=True, **given)
+
+
+def test_a_task_without_results_may_be_mended(tmp_path):
+    folder, given = interrupt(tmp_path)
+    write_yaml(folder, "yours", "other")
+    [record], _ = run(tmp_path / "out", make_model("one"), resume=True, **given)
+    assert record.is_complete and set(record.run.done) == {"mine", "yours"}
+    assert record.results[0]["configs"]["yours"]["description"] == "other"
+
+
+def test_changed_shots_of_a_group_are_not_gone_on_with(tmp_path):
+    folder, given = interrupt(tmp_path, metadata={"num_fewshot": [0, 1]})
+    changed = {"group": "g", "task": ["mine", "yours"], "metadata": {"num_fewshot": [1, 0]}}
+    (folder / "g.yaml").write_text(yaml.safe_dump(changed))
+    with pytest.raises(GptaltError, match="has changed since it was started: 1-shot, 0-shot"):
+        run(tmp_path / "out", make_model("one"), resume=True, **given)
+
+
+def test_a_changed_prompt_style_is_not_gone_on_with(tmp_path, monkeypatch):
+    given = {"tasks": "arc_easy,hellaswag", "prompt_style": "think"}
+    with pytest.raises(InterruptedRun):
+        run(tmp_path, make_model("one", likelihood=stop_at(25, [])), **given)
+    other = PromptStyle("think", "asks for steps", instruction="Think twice.")
+    monkeypatch.setattr(Styles, "register_prompt_styles", hookimpl(lambda self: [other]))
+    with pytest.raises(GptaltError, match="has changed since it was started: think"):
+        run(tmp_path, make_model("one"), resume=True, **given)

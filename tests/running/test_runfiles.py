@@ -15,12 +15,15 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Dataset, Model, Owner
+from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.runfiles import (
     RunFiles,
     choose_folder,
     choose_output,
     describe_located,
+    hash_style,
+    hash_value,
     is_error_in,
     name_run_folder,
 )
@@ -135,8 +138,8 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "seeds": [5, 5, 5, 5],
         "results": [],
         "cells": [
-            {"prompt_style": "standard", "num_fewshot": 0, "results": None},
-            {"prompt_style": "standard", "num_fewshot": 2, "results": None},
+            {"prompt_style": "standard", "num_fewshot": 0, "results": None, "prompts": hash_style(plan.cells[0])},
+            {"prompt_style": "standard", "num_fewshot": 2, "results": None, "prompts": hash_style(plan.cells[1])},
         ],
         "done": [],
         "failed": {"race (2-shot)": "too few rows"},
@@ -183,13 +186,23 @@ def make_task(origin, dataset):
 def test_what_is_said_of_the_data(origin, sample, licence):
     assert describe_located(make_task(origin, replace(DATASET, sample=sample)), "") == RunData(
         origin, "org/d", "main", "gptalt-eval-plugin-p", False, "", "The Title", licence, "d.example",
-        {"test": RunSplit(7, 9, "ab12", 2)},
+        {"test": RunSplit(7, 9, "ab12", 2)}, hash_value({}),
     )  # fmt: skip
 
 
 def test_what_is_said_of_data_that_nobody_registered():
     found = describe_located(make_task("hub", None), "")
-    assert found == RunData("hub", "org/d", "main", "gptalt-eval-plugin-p")
+    assert found == RunData("hub", "org/d", "main", "gptalt-eval-plugin-p", yaml=hash_value({}))
+
+
+def test_the_hash_of_a_yaml_covers_the_source_of_its_functions(tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_text("a = 1")
+    config = {"doc_to_text": Function("mine.ask", tmp_path / "t.yaml")}
+    before = hash_value(config)
+    assert before == hash_value(dict(config)) != hash_value({"doc_to_text": "x"})
+    source.write_text("a = 2")
+    assert hash_value(config) != before
 
 
 def test_data_that_is_partial_says_why(make_plan):

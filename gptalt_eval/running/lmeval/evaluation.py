@@ -42,7 +42,7 @@ def evaluate_task(
     lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str
 ) -> dict[str, Any] | None:
     """Evaluate one task; returns lm-eval's result with its samples, or None on all but the first process."""
-    kept = find_request_cache(spec, data_hash)
+    kept = find_request_cache(spec, name, task, data_hash)
     with seams.keep_requests_in(kept):
         result: dict[str, Any] | None = evaluate(
             lm=lm,
@@ -66,7 +66,7 @@ def evaluate_task(
 def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> Requests:
     """Build a task's requests in advance; ``evaluate_task`` then uses exactly these."""
     template = spec.apply_chat_template
-    kept = find_request_cache(spec, data_hash)
+    kept = find_request_cache(spec, name, task, data_hash)
     with seams.keep_requests_in(kept):
         requests = seams.build_requests(
             task,
@@ -115,12 +115,17 @@ def choose_multiturn(spec: RunSpec) -> bool:
     return bool(spec.apply_chat_template) if spec.fewshot_as_multiturn is None else spec.fewshot_as_multiturn
 
 
-def find_request_cache(spec: RunSpec, data_hash: str) -> Path | None:
-    """Where ``--cache_requests`` stores prompts: lm-eval's cache ignores the data and named templates."""
+def find_request_cache(spec: RunSpec, name: str, task: Any, data_hash: str) -> Path | None:
+    """Where ``--cache_requests`` stores a task's prompts.
+
+    lm-eval's cache knows the task's name and the number of shots, but ignores its data, its YAML (and so a
+    prompt style's instruction), the few-shot seed, the rows of ``--samples`` and the name of a chat template.
+    """
     if spec.cache_requests not in ("true", "refresh"):
         return None
-    template = f"-{hash_text(named)[:8]}" if isinstance(named := spec.apply_chat_template, str) else ""
-    return cache_dir() / "requests" / f"{data_hash[:16]}{template}"
+    rows = spec.samples.get(name) if spec.samples else None
+    made_from = seams.dump_json([data_hash, task.dump_config(), spec.seed[3], rows, spec.apply_chat_template])
+    return cache_dir() / "requests" / hash_text(made_from)[:16]
 
 
 def delete_request_cache() -> None:
