@@ -100,7 +100,9 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
     plan = files.plan
     if plan.spec.use_cache:
         settings = json.dumps({key: str(value) for key, value in plan.model_args.items()}, sort_keys=True)
-        name = hashlib.sha256(f"{fingerprint} {settings}".encode()).hexdigest()[:16]
+        # without weights to look at, two models of one class have the same fingerprint
+        built = plan.model.item.name if plan.model.item.create else ""
+        name = hashlib.sha256(f"{fingerprint} {settings} {built}".encode()).hexdigest()[:16]
         return Answers(Path(f"{plan.spec.use_cache}_{name}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:
         return None  # the processes could find different answers, but must make the same calls

@@ -312,7 +312,7 @@ def test_kept_answers_are_used_again_by_the_same_model_only(evaluate, tmp_path):
     again = evaluate("piqa", model="short", **settings)
     assert asked == ["short"] * 8, "all answers were kept"
     assert again.results[0]["results"] == first.results[0]["results"]
-    evaluate("piqa", model="long", model_args={"x": 1}, **settings)
+    evaluate("piqa", model="long", **settings)
     assert asked.count("long") == 8, "another model does not share them"
     assert len(list(tmp_path.glob("answers_*.jsonl"))) == 2
 
