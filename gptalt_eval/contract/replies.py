@@ -27,12 +27,19 @@ STATES = re.compile(
     rf"\s*(?:{RIGHT}\s*)?(?:{KIND}\s*{IS}?\s*)?:?{OPENING}",
     re.IGNORECASE,
 )
-STATED_AFTER = re.compile(rf"{CLOSING}\s*(?:项|項|选项|選項)?\s*(?:is|是|为|為)?\s*{RIGHT}", re.IGNORECASE)
+STATED_AFTER = re.compile(
+    rf"{CLOSING}\s*(?:项|項|选项|選項)?\s*(?:is|是|为|為)?\s*{RIGHT}(?!\s*\?)", re.IGNORECASE
+)
 NOT = r"(?:\bnot(?!\s+only\b)|n't|\bcannot|\bnever|\bneither|\bnor)"
-NOT_CHINESE = r"(?:(?<!不得)不(?![仅僅只但良同])|(?<!除)非|并非|並非|别|別|勿)"
+NOT_CHINESE = r"(?:(?<!不得)不(?![仅僅只但良同])|(?<!除)非|并非|並非|别|別|勿|没有?|沒有?|未)"
 MAY = r"(?:能|应该|應該|应|應|该|該|可以|可|要|会|會|建议|建議)"
-# text before a verb of choosing that negates it: "do not pick", "不应选"
-DENIED = re.compile(rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*{MAY}?\s*)\Z", re.IGNORECASE)
+# text before a statement that negates it or leaves it open: "do not pick", "不应选", "I doubt that the"
+OPEN = r"\b(?:disagree|false|untrue|wrong|doubt|den(?:y|ies|ied)|unless|if|whether|suppose|assum(?:e|es|ing)|says)"
+DENIED = re.compile(
+    rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*(?:{MAY}|理由|必要)?\s*|如果|假如|若"
+    rf"|{OPEN}\s+(?:that\s+)?(?:the\s+)?(?:{RIGHT}\s+)?)\Z",
+    re.IGNORECASE,
+)
 # text before an option that is ruled out: "it is not the (", "而不是"
 DENIED_BEFORE = re.compile(
     rf"(?:{NOT}(?:\s+(?:be|been|quite|really|simply|actually|necessarily|likely|for"
@@ -40,12 +47,14 @@ DENIED_BEFORE = re.compile(
     r"|\b(?:rul(?:e|es|ed|ing)\s+out|exclud(?:e|es|ed|ing)|eliminat(?:e|es|ed|ing)|except(?:\s+for)?"
     r"|rather\s+than|instead\s+of|other\s+than|unlike)"
     rf"|{NOT_CHINESE}\s*{MAY}?\s*(?:是|为|為|选择|選擇|选|選|属于|屬於|考虑|考慮)?|排除|除了|除外|否定)"
+    # "not A or B" rules out both
+    r"(?:\s*[^.,;:!?、。，；\n]{1,40}?(?:\s(?:or|nor)\s|或者?|和|与|與))?"
     rf"\s*(?:(?:the|an?|answer|right|correct|best|{KIND})\s+|{KIND})*{OPENING}\Z",
     re.IGNORECASE,
 )
 # text after it: "is not right", "is wrong", "不对"; or that leaves it open: "may be right"
 DENIED_AFTER = re.compile(
-    rf"{CLOSING}\s*(?:(?:[项項]|选项|選項)\s*)?(?:"
+    rf"{CLOSING}\s*(?:(?:[项項]|选项|選項)\s*)?(?:\?|"
     r"(?:(?:is|are|was|were|would|could|should|must|can|may|does)(?:\s+be)?(?:\s+not\b(?!\s+only\b)|n't)"
     r"|cannot|can't)(?:\s+be)?"
     r"\s*(?:(?:the|an?|very|quite)\s+)?"

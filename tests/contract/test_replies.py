@@ -555,3 +555,31 @@ def test_each_way_to_rule_an_option_out(reply):
 )  # fmt: skip
 def test_what_only_looks_like_a_denial(reply):
     assert find_text(reply, DRUGS) == "B"
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "letter"),
+    [
+        ("It isn't warfarin or clopidogrel", DRUGS, None),
+        ("It isn't warfarin or clopidogrel; it is aspirin", DRUGS, "B"),
+        ("It is not A or B, so (C) it is", DRUGS, "C"),
+        ("Is A correct? No.", DRUGS, None),
+        ("A is correct.", DRUGS, "A"),
+        ("The answer is A? No, it is (B) here.", DRUGS, "B"),
+        ("I disagree that the answer is A here", DRUGS, None),
+        ("It is false that the answer is A here", DRUGS, None),
+        ("I think the answer is A here", DRUGS, "A"),
+        ("If the answer is A then the dose is wrong", DRUGS, None),
+        ("Everyone says the answer is A, but the answer is B", DRUGS, "B"),
+        ("没选A，如上", HOURS, None),
+        ("未选A，如上", HOURS, None),
+        ("没有选A，如上", HOURS, None),
+        ("没有理由选A，如上", HOURS, None),
+        ("沒有選A，如上", HOURS_TRADITIONAL, None),
+        ("不是A或B，选C", HOURS, "C"),
+        ("不是2小时或24小时", HOURS, None),
+        ("如果答案是A，如上", HOURS, None),
+    ],
+)
+def test_what_is_doubted_or_asked_is_not_chosen(reply, options, letter):
+    assert find_choice(reply, options) == letter

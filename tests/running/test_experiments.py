@@ -294,8 +294,8 @@ def test_other_settings_are_not_gone_on_with(tmp_path, names):
     run(tmp_path, *models)
     with pytest.raises(GptaltError, match=r"contains another .* \(it differs in limit\)"):
         run(tmp_path, *models, limit=3, resume=True)
-    with pytest.raises(GptaltError, match=r"differs in batch_size, limit"):
-        run(tmp_path, *models, limit=3, batch_size=2, resume=True)
+    with pytest.raises(GptaltError, match=r"differs in limit, seed"):
+        run(tmp_path, *models, limit=3, seed=5, resume=True)
 
 
 def test_other_models_are_another_experiment(tmp_path):
