@@ -34,7 +34,10 @@ NOT = r"(?:\bnot(?!\s+only\b)|n't|\bcannot|\bnever|\bneither|\bnor)"
 NOT_CHINESE = r"(?:(?<!不得)不(?![仅僅只但良同])|(?<!除)非|并非|並非|别|別|勿|没有?|沒有?|未)"
 MAY = r"(?:能|应该|應該|应|應|该|該|可以|可|要|会|會|建议|建議)"
 # text before a statement that negates it or leaves it open: "do not pick", "不应选", "I doubt that the"
-OPEN = r"\b(?:disagree|false|untrue|wrong|doubt|den(?:y|ies|ied)|unless|if|whether|suppose|assum(?:e|es|ing)|says)"
+OPEN = (
+    r"\b(?:disagree|false|untrue|wrong|doubt|den(?:y|ies|ied)|unless|if|whether|suppose"
+    r"|assum(?:e|es|ing)|says)"
+)
 DENIED = re.compile(
     rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*(?:{MAY}|理由|必要)?\s*|如果|假如|若"
     rf"|{OPEN}\s+(?:that\s+)?(?:the\s+)?(?:{RIGHT}\s+)?)\Z",
