@@ -59,15 +59,7 @@ PROSE = [
     "*.md", "docs/**/*.md", "plugins/*/README.md", "benchmarks/*.md", "changelog.d/*.md",
     "gptalt_eval/data/samples/README.md", "gptalt_eval/commands/templates/plugin/README.md.tmpl",
 ]  # fmt: skip
-ROOMS = [
-    "machine",
-    "data",
-    "results",
-    "scoring",
-    "validation",
-    "planning",
-]  # those whose words have been gone through
-SOURCE = ["docs/*.py", *(f"gptalt_eval/{room}/**/*.{kind}" for room in ROOMS for kind in ("py", "j2"))]
+SOURCE = ["docs/*.py", *(f"gptalt_eval/**/*.{kind}" for kind in ("py", "j2", "tmpl"))]
 
 
 def list_files(patterns: list[str]) -> list[Path]:

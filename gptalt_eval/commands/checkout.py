@@ -1,4 +1,4 @@
-"""A checkout of gptalt-eval: where its task YAMLs and its plugins lie side by side."""
+"""A checkout of gptalt-eval, which contains the task YAMLs and the plugins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def find_checkout(*starts: Path) -> Path | None:
-    """The checkout that the first of these files or folders lies in; None: none of them does."""
+    """The checkout that contains the first of these files or folders that is in one; None: none is."""
     for start in starts:
         for folder in (start, *start.parents):
             core = folder / "gptalt_eval" / "contract" / "hookspecs.py"

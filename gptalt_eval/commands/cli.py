@@ -18,7 +18,7 @@ from gptalt_eval.contract.types import Command, Installed
 from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
-#: commands of earlier versions, and what does the same now
+#: commands of earlier versions, and their replacements
 MOVED: Mapping[str, str] = MappingProxyType(
     {
         "data ls": "gptalt-eval ls datasets",
@@ -39,7 +39,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program. Returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """The program. Returns the exit code: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(
         level=os.environ.get("GPTALT_EVAL_LOG", "WARNING").upper(), format="%(name)s: %(message)s"
@@ -80,12 +80,12 @@ def run_command(command: Command, namespace: argparse.Namespace, plugins: Instal
     if command.run is None:
         program = namespace.subparser.prog
         names = ", ".join(inner.name for inner in command.commands)
-        raise GptaltError(f"'{program}' needs one of its commands: {names}.", f"See: {program} --help")
+        raise GptaltError(f"'{program}' needs a subcommand: {names}.", f"See: {program} --help")
     return command.run(namespace, plugins)
 
 
 def point_to_new(old: str) -> GptaltError:
-    return GptaltError(f"'{old}' is another command now.", f"Type: {MOVED[old]}")
+    return GptaltError(f"'{old}' has been replaced.", f"Type: {MOVED[old]}")
 
 
 def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
@@ -110,7 +110,7 @@ def gather_commands(plugins: Installed) -> dict[str, Command]:
     owners: dict[str, str] = {}
     for owner, command in plugins.contribute("register_commands"):
         if command.name in commands:
-            text = f"the command '{command.name}' is also claimed by {owners[command.name]}."
+            text = f"the command '{command.name}' is also registered by {owners[command.name]}."
             plugins.blame(owner, text, "Uninstall one of the two.")
             continue
         commands[command.name], owners[command.name] = command, str(owner)
@@ -122,7 +122,7 @@ def make_parser(commands: dict[str, Command]) -> Parser:
 
     parser = Parser(
         prog="gptalt-eval",
-        description="Evaluate open stand-ins for GPT. Without a command, flags mean 'run'.",
+        description="Evaluate open replacements for GPT. Without a command, flags belong to 'run'.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-""""""
+"""``gptalt-eval compare``: the differences between arms, as a table."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
     for line in format_table(found):
         print(line)
     print(
-        "\nDiff.: second minus first, with its 95 % interval (rows resampled 10,000 times)."
-        "\np: McNemar's exact test; Holm: corrected for all tests of this table."
-        "\nDetect.: the difference that this many rows show four times in five."
+        "\nDiff.: second minus first, with its 95 % interval (paired bootstrap)."
+        "\np: McNemar's exact test; Holm: corrected for all tests in this table."
+        "\nMDE: the minimum detectable difference, with 80 % power."
     )
     return 0
 
@@ -34,8 +34,8 @@ LINE = "  {:<18} {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"  # fits 80 columns
 
 
 def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Lines: a task with what its arms have in common, below it each pair of arms."""
-    yield LINE.format("", "Scores", "Diff.", "95 % interval", "p", "Holm", "Detect.").rstrip()
+    """Lines: a task with what its arms have in common, then each pair of arms."""
+    yield LINE.format("", "Scores", "Diff.", "95 % interval", "p", "Holm", "MDE").rstrip()
     previous = ""
     for each in comparisons:
         found = each.difference

@@ -1,4 +1,4 @@
-"""``gptalt-eval data``: whether release files are whole, and putting a download in its place."""
+"""``gptalt-eval data``: check release files, and copy a download to its place."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ def need_folder(command: str) -> GptaltError:
 
 
 def find_datasets(catalog: Catalog, names: list[str]) -> list[Dataset]:
-    """The datasets of these names; of none: all.
+    """The datasets with these names; without names, all.
 
     Raises:
-        UnknownNameError: no such dataset; says which is near.
+        UnknownNameError: no such dataset; suggests the nearest ones.
     """
     for name in names:
         if name not in catalog.datasets:
-            begin = [known for known in catalog.datasets if known.startswith(name)]
-            hint = did_you_mean(name, catalog.datasets) or (f"There are {', '.join(begin)}." if begin else "")
+            begin = ", ".join(known for known in catalog.datasets if known.startswith(name))
+            hint = did_you_mean(name, catalog.datasets) or (f"Available: {begin}." if begin else "")
             raise UnknownNameError(f"There is no dataset '{name}'.", hint or "See: gptalt-eval ls datasets")
     return [catalog.datasets[name].item for name in names or catalog.datasets]
 
 
 def show_surveys(arguments: argparse.Namespace, surveys: list[SplitSurvey]) -> int:
-    """Print what was found. Returns 2 where something is wrong with it, else 0."""
+    """Print what was found. Returns 2 if there is a problem, else 0."""
     show(arguments, [asdict(s) for s in surveys] if arguments.json else [describe_survey(s) for s in surveys])
     if not arguments.json:
         for survey in surveys:
             for reason in survey.reasons:
-                print(f"\n{'Fault' if survey.is_faulty else 'Note'}: {reason}", end="")
+                print(f"\n{'Error' if survey.is_faulty else 'Note'}: {reason}", end="")
         is_faulty = any(survey.is_faulty for survey in surveys)
-        print("\nWhere to get them again: gptalt-eval show dataset NAME" if is_faulty else "")
+        print("\nTo download files again, see: gptalt-eval show dataset NAME" if is_faulty else "")
     return EXIT_OF_FAULTY_DATA if any(survey.is_faulty for survey in surveys) else 0
 
 
@@ -92,7 +92,7 @@ def run_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
     if not arguments.json:
         new = [item.path for item in placed if item.is_new]
         named = ", ".join(new[:3]) + (f" and {len(new) - 3:,} more" if len(new) > 3 else "")
-        print(f"Put in {folder}: {named or 'nothing new'}. There already: {len(placed) - len(new):,}.\n")
+        print(f"Added to {folder}: {named or 'nothing new'}. Already there: {len(placed) - len(new):,}.\n")
     code = show_surveys(arguments, surveys)
     missing = [
         f"{survey.dataset} {survey.split} ({survey.files})" for survey in surveys if survey.state == MISSING
@@ -103,7 +103,7 @@ def run_prepare(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 
 def choose_target(flag: str | None) -> Path:
-    """The data folder, which need not be there yet."""
+    """The data folder, which need not exist yet."""
     if flag not in (None, SAMPLE):
         return Path(flag).expanduser()
     folder = choose_data_dir(flag)
@@ -120,4 +120,4 @@ def show(arguments: argparse.Namespace, rows: list[dict[str, str]]) -> None:
     elif rows:
         print_rows([{key: key.upper() for key in rows[0]}, *rows])
     else:
-        print("Nothing of that name.")
+        print("No dataset matches.")

@@ -1,4 +1,4 @@
-"""The flags of a run: those of ``lm-eval run``, with the same names and meanings, and ``--data_dir``."""
+"""The flags of a run: those of ``lm-eval run``, with the same names and meanings, and some of our own."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class KeyValues(argparse.Action):
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Every flag of a run. Values are read by ``make_spec``, as those of YAML files are."""
+    """All flags of a run. ``make_spec`` reads their values, as it does those of YAML files."""
     add_request_flags(parser)
     add_data_flags(parser)
     add_model_flags(parser)
     add_service_flags(parser)
     for action in parser._actions:
-        action.default = argparse.SUPPRESS  # only what the user typed lands in the namespace
+        action.default = argparse.SUPPRESS  # the namespace contains only what the user typed
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         "--model",
         "-M",
         metavar="NAME",
-        help="a model of 'gptalt-eval ls models', a hub id or folder, or lm-eval's 'hf'",
+        help="a name from 'gptalt-eval ls models', a hub id, a folder, or lm-eval's 'hf'",
     )
     add(
         "--model_args",
@@ -55,7 +55,7 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=KeyValues,
         metavar="KEY=VALUE",
-        help="arguments of the model, as pretrained=...,dtype=...",
+        help="model arguments, such as pretrained=...,dtype=...",
     )
     add(
         "--tasks",
@@ -63,36 +63,38 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=Names,
         metavar="NAME",
-        help="tasks, groups, globs or YAML files, by comma or space",
+        help="tasks, groups, globs or YAML files, separated by commas or spaces",
     )
     add(
         "--num_fewshot",
         "-f",
         metavar="N[,N]",
-        help="examples in the prompt; several counts make one evaluation each",
+        help="number of few-shot examples; each of several numbers is one evaluation",
     )
     add(
         "--prompt_style",
         nargs="+",
         action=Names,
         metavar="NAME",
-        help="how prompts are written: standard, system, or a plugin's; several make one evaluation each",
+        help="standard, system, or a plugin's style; each of several styles is one evaluation",
     )
     add("--limit", "-L", metavar="N", help="items per task, or a fraction below 1")
     add(
         "--samples",
         "-E",
         metavar="JSON",
-        help='the very rows, as {"task": [0, 5]} or a file; not with --limit',
+        help='row numbers by task, such as {"task": [0, 5]}, or a JSON file; not with --limit',
     )
-    add("--config", "-C", metavar="FILE", help="a YAML file of these flags; what is typed here wins")
-    add("--include_path", metavar="FOLDER", help="a further folder of task YAMLs")
+    add(
+        "--config", "-C", metavar="FILE", help="a YAML file of these flags; the command line takes precedence"
+    )
+    add("--include_path", metavar="FOLDER", help="another folder of task YAMLs")
     add(
         "--gen_kwargs",
         nargs="+",
         action=KeyValues,
         metavar="KEY=VALUE",
-        help="arguments of generation, as temperature=0.8,do_sample=true",
+        help="generation settings, such as temperature=0.8,do_sample=true",
     )
 
 
@@ -103,13 +105,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--data_dir",
         metavar="FOLDER|sample",
-        help="release files on this disk, or the embedded sample (default: $GPTALT_DATA, else the hub)",
+        help="folder of release files, or the embedded sample (default: $GPTALT_DATA, else the hub)",
     )
     add(
         "--allow-partial-data",
         "--allow_partial_data",
         action="store_true",
-        help="go on with release files that are short or altered; the results are marked",
+        help="use incomplete or altered release files anyway; the results are marked",
     )
     add(
         "--output_path",
@@ -121,45 +123,44 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--log_samples",
         "-s",
         action="store_true",
-        help="save each item's prompt and answers (always on without --output_path, "
-        "and where arms are compared)",
+        help="save each item's prompt and answers (always on without --output_path, and for several arms)",
     )
     add("--predict_only", "-x", action="store_true", help="save the answers, compute no metrics")
     add(
         "--use_cache",
         "-c",
         metavar="PATH",
-        help="keep answers in a file for this very model, and reuse them",
+        help="store answers in a file, and reuse them for exactly this model",
     )
     add(
         "--cache_requests",
         nargs="?",
         const="true",
         choices=REQUEST_CACHES,
-        help="keep the built prompts and reuse them",
+        help="store the built prompts, and reuse them",
     )
     add("--write_out", "-w", action="store_true", help="print the prompt of each task's first item")
     add("--show_config", action="store_true", help="print the whole result as JSON")
     add(
         "--check_integrity",
         action="store_true",
-        help="refused: lm-eval's tests of its tasks are in no release",
+        help="not supported: no release of lm-eval includes the tests",
     )
-    add("--verbosity", "-v", metavar="LEVEL", help="log level, as INFO")
+    add("--verbosity", "-v", metavar="LEVEL", help="log level, such as INFO")
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """How the model is loaded and prompted."""
-    how = parser.add_argument_group("the model at work")
+    how = parser.add_argument_group("loading and prompting the model")
     add = how.add_argument
-    add("--device", metavar="DEVICE", help="cuda, cuda:0, cpu, mps (default: a GPU where there is one)")
-    add("--batch_size", "-b", metavar="N|auto", help="items at once where lm-eval computes (default 1)")
+    add("--device", metavar="DEVICE", help="cuda, cuda:0, cpu, mps (default: a GPU if there is one)")
+    add("--batch_size", "-b", metavar="N|auto", help="batch size where lm-eval computes (default 1)")
     add(
         "--scorer",
         choices=SCORERS,
-        help="tree (default): each distinct token is computed once; stock: lm-eval's own way",
+        help="tree (default): each distinct token is computed once; stock: lm-eval's own scorer",
     )
-    add("--max_batch_size", metavar="N", help="the most that 'auto' tries")
+    add("--max_batch_size", metavar="N", help="the largest size that 'auto' tries")
     add(
         "--apply_chat_template",
         nargs="?",
@@ -167,40 +168,44 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         help="wrap prompts in the model's chat template",
     )
-    add("--system_instruction", metavar="TEXT", help="a system instruction")
+    add("--system_instruction", metavar="TEXT", help="a system message")
     add(
         "--fewshot_as_multiturn",
         nargs="?",
         const=True,
         metavar="BOOL",
-        help="examples as turns of the conversation (default with a chat template)",
+        help="few-shot examples as turns of the conversation (default with a chat template)",
     )
     add(
         "--seed",
         metavar="N,N,N,N",
-        help="Python, numpy, torch, few-shot (default 0,1234,1234,1234)",
+        help="seeds for Python, numpy, torch, few-shot sampling (default 0,1234,1234,1234)",
     )
     add("--trust_remote_code", action="store_true", help="let a model from the hub run its own code")
-    add("--confirm_run_unsafe_code", action="store_true", help="run tasks that execute what the model writes")
+    add(
+        "--confirm_run_unsafe_code",
+        action="store_true",
+        help="run tasks that execute generated code, and Python code of task YAMLs",
+    )
     add(
         "--metadata",
         nargs="+",
         action=KeyValues,
         metavar="KEY=VALUE",
-        help="further facts that some tasks ask for",
+        help="metadata that some tasks need",
     )
 
 
 def add_service_flags(parser: argparse.ArgumentParser) -> None:
-    """Which services are told of the results, through lm-eval's own loggers."""
-    logging = parser.add_argument_group("reporting to services")
+    """Services that receive the results, through lm-eval's own loggers."""
+    logging = parser.add_argument_group("logging to services")
     for flag, text in (
-        ("--wandb_args", "log to Weights & Biases: arguments of wandb.init, as project=NAME"),
-        ("--wandb_config_args", "further entries of that run's configuration"),
-        ("--trackio_args", "log to Trackio: arguments of trackio.init, as project=NAME"),
+        ("--wandb_args", "log to Weights & Biases: arguments of wandb.init, such as project=NAME"),
+        ("--wandb_config_args", "more entries of that run's configuration"),
+        ("--trackio_args", "log to Trackio: arguments of trackio.init, such as project=NAME"),
         (
             "--hf_hub_log_args",
-            "push to the Hugging Face hub, as push_results_to_hub=True,hub_results_org=NAME",
+            "push to the Hugging Face hub, such as push_results_to_hub=True,hub_results_org=NAME",
         ),
     ):
         logging.add_argument(flag, nargs="+", action=KeyValues, metavar="KEY=VALUE", help=text)

@@ -1,4 +1,4 @@
-"""What there is, for ``gptalt-eval ls`` and ``plugins``: tasks, models, datasets, prompt styles, plugins."""
+"""Lists for ``gptalt-eval ls`` and ``plugins``: tasks, models, datasets, prompt styles, plugins."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands.printing import print_json
 
     if arguments.all and arguments.kind not in ("tasks", "groups"):
-        raise GptaltError(f"--all has no meaning for {arguments.kind}.", "It goes with tasks and groups.")
+        raise GptaltError(f"--all does not apply to {arguments.kind}.", "It applies to tasks and groups.")
     if arguments.data_dir and arguments.kind != "datasets":
-        raise GptaltError(f"--data_dir has no meaning for {arguments.kind}.", "It goes with datasets.")
+        raise GptaltError(f"--data_dir does not apply to {arguments.kind}.", "It applies to datasets.")
     folder = choose_data_dir(arguments.data_dir) if arguments.kind == "datasets" else None
     catalog = Catalog(plugins, data_dir=folder)
     listers: dict[str, Callable[[], Iterable[dict[str, str]]]] = {
@@ -42,9 +42,10 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     print_rows(shown)
     if not shown:
         hint = did_you_mean(arguments.word, [row["name"] for row in rows])
-        print(f"Nothing with '{arguments.word}' in it. {hint}")
+        print(f"Nothing matches '{arguments.word}'. {hint}")
     if arguments.kind in ("tasks", "groups") and not arguments.all:
-        print(f"\nlm-eval's own run as well: gptalt-eval ls {arguments.kind} --all {arguments.word}".rstrip())
+        command = f"gptalt-eval ls {arguments.kind} --all {arguments.word}".rstrip()
+        print(f"\nlm-eval's own {arguments.kind}: {command}")
     return 0
 
 
@@ -72,7 +73,7 @@ def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
         "size": "",
         "licence": "",
         "from": "lm-eval",
-        "what": "any model of transformers: --model_args pretrained=<hub id or folder>",
+        "what": "any transformers model: --model_args pretrained=<hub id or folder>",
     }
 
 
@@ -112,7 +113,7 @@ def list_plugins(catalog: Catalog) -> Iterable[dict[str, str]]:
 
     for name, owner in catalog.plugins.owners.items():
         if owner.distribution == "gptalt-eval" and name != "builtin":
-            continue  # the core registers in parts, and is one to its users
+            continue  # the core registers several modules, but counts as one
         yield {
             "name": name,
             "state": "installed",
@@ -123,7 +124,7 @@ def list_plugins(catalog: Catalog) -> Iterable[dict[str, str]]:
         str(o) for o in catalog.plugins.owners.values()
     }
     for name in sorted(broken):
-        yield {"name": name.removeprefix(PREFIX), "state": "set aside", "version": "", "what": "see below"}
+        yield {"name": name.removeprefix(PREFIX), "state": "disabled", "version": "", "what": "see below"}
     for name, known in KNOWN.items():
         if name not in catalog.plugins.owners and PREFIX + name not in broken:
             yield {"name": name, "state": "available", "version": "", "what": known.summary}
@@ -151,5 +152,5 @@ def run_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
         print_json({"plugins": rows, "problems": problems})
         return 0
     print_rows(rows)
-    print("\nInstall one: gptalt-eval install NAME. Write one: CONTRIBUTING.md")
+    print("\nTo install one: gptalt-eval install NAME. To write one: CONTRIBUTING.md")
     return 0

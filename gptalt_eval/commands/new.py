@@ -1,7 +1,7 @@
-"""``gptalt-eval new plugin NAME`` and ``gptalt-eval new task NAME``: a start that runs, ready to be changed.
+"""``gptalt-eval new plugin NAME`` and ``gptalt-eval new task NAME``: working templates, ready to change.
 
-The plugin's template, rendered with the names of ``EXAMPLE``, is the example plugin of this project to the
-byte: what is tested there is what a new plugin starts from.
+The plugin's template, rendered with the names in ``EXAMPLE``, is exactly this project's example plugin: its
+tests are tests of the template.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class PluginNames:
-    """What the plugin's template is filled with.
+    """The names in the plugin's template.
 
     Attributes:
         name: the entry point's name (``medqa``).
         distribution: the name for pip.
         module: the name for import.
-        model: the name of the model that it starts with.
-        task: the name of the task, and of the dataset, that it starts with.
-        hub: the hub id that its task names.
+        model: the name of its model.
+        task: the name of its task and of its dataset.
+        hub: the hub id of its task.
         summary: one sentence.
     """
 
@@ -77,17 +77,17 @@ def create_plugin(name: str, into: Path) -> str:
     """Write a complete, installable plugin below ``into``.
 
     Returns:
-        what to type next, for the user.
+        what the user can type next.
 
     Raises:
-        GptaltError: the name cannot be used, or a file is there already.
+        GptaltError: the name is invalid, or a file already exists.
     """
     names = name_plugin(name)
     folder = into / names.distribution
     write_files(folder, render_plugin(names), "gptalt-eval new plugin ANOTHER-NAME, or add --into FOLDER")
     return "\n".join(
         (
-            f"{show(folder)} is a plugin that works. Now:",
+            f"{show(folder)} is a working plugin. Next:",
             f"  cd {show(folder)}",
             "  pip install -e .",
             f"  gptalt-eval ls tasks {names.task}",
@@ -99,15 +99,15 @@ def create_plugin(name: str, into: Path) -> str:
 
 
 def name_plugin(name: str) -> PluginNames:
-    """The names that follow from a plugin's name (given with or without ``gptalt-eval-plugin-``).
+    """The names derived from a plugin's name (with or without ``gptalt-eval-plugin-``).
 
     Raises:
-        GptaltError: it is no such name, or one of this project's plugins has it.
+        GptaltError: the name is invalid, or one of this project's plugins has it.
     """
     name = name.removeprefix(PREFIX)
-    check_name("plugin", name, PLUGIN_NAME, "small letters, digits and '-' between them", "-")
+    check_name("plugin", name, PLUGIN_NAME, "lowercase letters and digits, joined by '-'", "-")
     if name in KNOWN or name == "builtin":
-        text = f"There is a plugin '{name}' already."
+        text = f"There is already a plugin '{name}'."
         raise GptaltError(text, f"Choose another name: gptalt-eval new plugin my-{name}")
     word = name.replace("-", "_")
     return PluginNames(
@@ -127,22 +127,22 @@ def render_plugin(names: PluginNames) -> dict[str, str]:
 
 
 def write_example(into: Path = Path("plugins")) -> None:
-    """Write the example plugin of this project anew, after a change of the template."""
+    """Write the example plugin of this project again, after a change of the template."""
     write_files(into / EXAMPLE.distribution, render_plugin(EXAMPLE), f"rm -r {into / EXAMPLE.distribution}")
 
 
 def create_task(name: str, into: Path, catalog: Catalog) -> str:
-    """Write ``NAME.yaml``, three rows for it to run on, and the first prompt that comes out.
+    """Write ``NAME.yaml``, three rows to run it on, and the first prompt that results.
 
     Returns:
-        what to type next, for the user.
+        what the user can type next.
 
     Raises:
-        GptaltError: the name cannot be used or is taken, or a file is there already.
+        GptaltError: the name is invalid or taken, or a file already exists.
     """
-    check_name("task", name, TASK_NAME, "letters, digits and '_', a letter first", "_")
+    check_name("task", name, TASK_NAME, "letters, digits and '_', starting with a letter", "_")
     if name in catalog.tasks or name in catalog.lm_eval_tasks:
-        text = f"There is a task '{name}' already; it comes from {catalog.find_task(name).owner}."
+        text = f"There is already a task '{name}', from {catalog.find_task(name).owner}."
         raise GptaltError(text, f"Choose another name: gptalt-eval new task my_{name}")
     write_files(into, render_task(name), "gptalt-eval new task ANOTHER_NAME, or add --into FOLDER")
     steps = [] if into.resolve() == Path.cwd() else [f"  cd {show(into)}"]
@@ -151,7 +151,7 @@ def create_task(name: str, into: Path, catalog: Catalog) -> str:
         f"  gptalt-eval show task {name}.yaml",
         f"  gptalt-eval --model smollm2 --tasks {name}.yaml",
     ]
-    return "\n".join((f"{show(into / name)}.yaml is a task that works, on three rows. Now:", *steps))
+    return "\n".join((f"{show(into / name)}.yaml is a working task with three rows. Next:", *steps))
 
 
 def render_task(name: str) -> dict[str, str]:
@@ -163,11 +163,11 @@ def render_task(name: str) -> dict[str, str]:
 
 
 def render_golden(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The prompt and the right answer after it, as lm-eval renders them from one row.
+    """The prompt followed by the correct answer, as lm-eval renders them from one row.
 
     Args:
         config: the YAML's fields; ``doc_to_text`` and ``doc_to_target`` are Jinja templates, and
-            ``doc_to_choice``, where there is one, a template that gives a list.
+            ``doc_to_choice``, if there is one, a template that produces a list.
         row: a row of the dataset.
     """
     from jinja2 import Environment, StrictUndefined
@@ -180,7 +180,7 @@ def render_golden(config: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def find_task_folder(folder: Path) -> Path:
-    """``task_yamls/`` of the checkout of gptalt-eval that ``folder`` lies in, else ``folder`` itself."""
+    """``task_yamls/`` of the checkout of gptalt-eval that contains ``folder``, else ``folder`` itself."""
     checkout = find_checkout(folder)
     return checkout / "task_yamls" if checkout else folder
 
@@ -191,7 +191,7 @@ def check_name(noun: str, name: str, pattern: re.Pattern[str], rule: str, joint:
     words = re.findall(r"[A-Za-z0-9]+", name)
     near = joint.join(words).lower().lstrip("0123456789" + joint)
     hint = f"Type: gptalt-eval new {noun} {near or f'my{joint}{noun}'}"
-    raise GptaltError(f"'{name}' cannot be a {noun}'s name: it is made of {rule}.", hint)
+    raise GptaltError(f"'{name}' is not a valid {noun} name: use {rule}.", hint)
 
 
 def render_folder(folder: Path, paths: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
@@ -199,8 +199,8 @@ def render_folder(folder: Path, paths: Mapping[str, str], texts: Mapping[str, st
 
     Args:
         folder: the templates.
-        paths: words of the templates' paths -> what stands there.
-        texts: ``$word`` of the templates' texts -> what stands there.
+        paths: words in the templates' paths -> their replacements.
+        texts: ``$word`` in the templates' texts -> their replacements.
     """
     files = {}
     for file in sorted(folder.rglob("*.tmpl")):
@@ -212,25 +212,25 @@ def render_folder(folder: Path, paths: Mapping[str, str], texts: Mapping[str, st
 
 
 def write_files(folder: Path, files: Mapping[str, str], instead: str) -> None:
-    """Write all files, or none where one of them is there already.
+    """Write all files, or none if one of them already exists.
 
     Raises:
-        GptaltError: one is there, or the folder cannot be written.
+        GptaltError: one already exists, or the folder is not writable.
     """
     there = [folder / path for path in files if (folder / path).exists()]
     if there:
-        raise GptaltError(f"{show(there[0])} is there already; nothing was written.", f"Type: {instead}")
+        raise GptaltError(f"{show(there[0])} already exists; nothing was written.", f"Type: {instead}")
     try:
         for path, text in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(text.encode())  # as it is: no other line ends on Windows
+            target.write_bytes(text.encode())  # unchanged line endings on Windows
     except OSError as error:
         text = f"{show(folder)} cannot be written: {error.strerror}."
         raise GptaltError(text, "Choose another folder with --into.") from error
 
 
 def show(path: Path) -> str:
-    """The path as one would type it from here."""
+    """The path as one would type it in the current folder."""
     path = path.resolve()
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

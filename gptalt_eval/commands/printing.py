@@ -1,4 +1,4 @@
-"""Rows, JSON, plugin problems."""
+"""Prints rows, JSON, and problems of plugins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def warn(plugins: Installed, said: int = 0) -> int:
-    """Say what is wrong with plugins, beyond the first ``said`` problems; returns how many there are."""
-    for problem in plugins.problems[said:]:
+def warn(plugins: Installed, shown: int = 0) -> int:
+    """Print the problems of plugins, except the first ``shown``; returns how many there are."""
+    for problem in plugins.problems[shown:]:
         print(f"gptalt-eval: {problem}\n", file=sys.stderr)
     return len(plugins.problems)
 

@@ -17,13 +17,15 @@ def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
 
     if "experiment" in arguments:
         if "config" in arguments:
-            raise GptaltError("The experiment and --config are both files of flags.", "Name one of them.")
+            raise GptaltError(
+                "The experiment and --config are both files of flags.", "Give only one of them."
+            )
         arguments.config = arguments.experiment
     return run_and_print(read_argv(arguments), plugins)
 
 
 def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
-    """Run a request and print its scores. Returns 1 where something could not be evaluated, else 0."""
+    """Run a request and print its scores. Returns 1 if something could not be evaluated, else 0."""
     from rich.console import Console
 
     from gptalt_eval.running.api import run
@@ -81,7 +83,7 @@ def find_one_run(path: Path) -> Record:
 
     folders = find_runs(path)
     if len(folders) > 1:
-        raise GptaltError(f"{path} holds {len(folders)} runs.", f"Name one: {folders[0]}")
+        raise GptaltError(f"{path} contains {len(folders)} runs.", f"Choose one, such as {folders[0]}")
     record = load_record(folders[0])
     if not record.run.settings:
         raise GptaltError(f"{folders[0]} was not written by gptalt-eval: its settings are not recorded.")

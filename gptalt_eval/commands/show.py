@@ -1,4 +1,4 @@
-"""All about one task, model or dataset, for ``gptalt-eval show``."""
+"""The details of a task, model or dataset, for ``gptalt-eval show``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptalt_eval.planning.resolve import resolve
 def describe_model(catalog: Catalog, name: str) -> str:
     owned = catalog.find_model(name)
     model = owned.item
-    template = {True: "yes", False: "no", None: "known once it is loaded"}[model.chat_template]
+    template = {True: "yes", False: "no", None: "known after loading"}[model.chat_template]
     facts = {
         "Model": f"{model.name}: {model.summary}",
         "From": str(owned.owner),
@@ -45,15 +45,15 @@ def describe_dataset(catalog: Catalog, name: str) -> str:
         "Published": dataset.home,
         "Hub": dataset.hub
         + (f" ({', '.join(str(config) for config in dataset.configs)})" if dataset.configs else ""),
-        "Sample": "embedded, of our own writing" if dataset.sample else "none",
+        "Sample": "embedded, written for trying things out" if dataset.sample else "none",
     }
     facts |= {split.name: describe_split(dataset, split, catalog.data_dir) for split in dataset.splits}
     return format_facts(facts)
 
 
 def describe_split(dataset: Dataset, split: Split, folder: Path | str | None) -> str:
-    """How many rows a split has and, of a folder or the embedded sample, which of its files are there."""
-    rows = f"{split.rows:,} rows" if split.rows else "rows not stated"
+    """How many rows a split has and which of its files are in the folder or the embedded sample."""
+    rows = f"{split.rows:,} rows" if split.rows else "number of rows unknown"
     if folder is None:
         return f"{rows}; below --data_dir: {' or '.join(split.files)}"
     if not isinstance(folder, Path):
@@ -68,7 +68,7 @@ def describe_split(dataset: Dataset, split: Split, folder: Path | str | None) ->
 
 
 def describe_task(plugins: Installed, name: str, data_dir: str | None, shots: int | None) -> str:
-    """Where a task comes from, and its first prompt as a model gets it."""
+    """Where a task comes from, and its first prompt as a model receives it."""
     owned = Catalog(plugins).find_task(name)
     spec = RunSpec(
         model="dummy", tasks=(name,), data_dir=data_dir or (None if choose_data_dir(None) else SAMPLE),
@@ -85,7 +85,7 @@ def describe_task(plugins: Installed, name: str, data_dir: str | None, shots: in
         facts["Tasks"] = (
             f"{len(tasks)}: {', '.join(task.name for task in tasks[:12])}{' ...' if len(tasks) > 12 else ''}"
         )
-        return format_facts(facts) + f"\n\nOne of them: gptalt-eval show task {tasks[0].name}"
+        return format_facts(facts) + f"\n\nFor one of them: gptalt-eval show task {tasks[0].name}"
     return format_facts(facts | describe_data(tasks[0])) + "\n\n" + render_first_prompt(plan)
 
 
@@ -94,9 +94,9 @@ def describe_data(task: PlannedTask) -> dict[str, str]:
     facts = {"Kind": str(task.config.get("output_type", "generate_until")), "Scored split": task.eval_split}
     if data.dataset:
         facts |= {"Data": data.dataset.title, "Licence": data.dataset.licence, "Published": data.dataset.home}
-    where = "the embedded sample (our own writing)" if data.is_sample else data.origin
+    where = "the embedded sample" if data.is_sample else data.origin
     rows = data.splits[task.eval_split].rows if task.eval_split in data.splits else 0
-    return facts | {"Shown from": where + (f", {rows:,} rows" if rows else "")}
+    return facts | {"Prompt from": where + (f", {rows:,} rows" if rows else "")}
 
 
 def render_first_prompt(plan: Plan) -> str:
@@ -109,7 +109,7 @@ def render_first_prompt(plan: Plan) -> str:
     prompt, continuations = request
     lines = ["First prompt:", "-" * 60, prompt, "-" * 60]
     if continuations:
-        lines += ["Continuations compared:", *(f"  {continuation!r}" for continuation in continuations)]
+        lines += ["Compared continuations:", *(f"  {continuation!r}" for continuation in continuations)]
     return "\n".join(lines)
 
 

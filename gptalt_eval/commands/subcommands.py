@@ -20,7 +20,7 @@ def register_commands() -> list[Command]:
 
 
 KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
-WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only names with this in them"})
+WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only entries that contain this"})
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
 VALIDATE = (
     Option(
@@ -52,14 +52,21 @@ LS = (
     Option(("kind",), {"choices": KINDS, "nargs": "?", "default": "tasks"}),
     WORD,
     JSON,
-    Option(("--all",), {"action": "store_true", "help": "with the 14,000 names of lm-eval's own"}),
-    Option(("--data_dir",), {"metavar": "FOLDER", "help": "of datasets, say what is in this folder"}),
+    Option(("--all",), {"action": "store_true", "help": "include lm-eval's own 14,000 names"}),
+    Option(
+        ("--data_dir",), {"metavar": "FOLDER", "help": "for datasets: show which splits are in this folder"}
+    ),
 )
 NAME = Option(("name",), {"metavar": "NAME"})
 SHOW_TASK = (
     NAME,
-    Option(("--data_dir",), {"metavar": "FOLDER|sample", "help": "where the shown prompt's row comes from"}),
-    Option(("--num_fewshot",), {"type": int, "metavar": "N", "help": "examples in the shown prompt"}),
+    Option(
+        ("--data_dir",), {"metavar": "FOLDER|sample", "help": "where the row of the shown prompt comes from"}
+    ),
+    Option(
+        ("--num_fewshot",),
+        {"type": int, "metavar": "N", "help": "number of few-shot examples in the shown prompt"},
+    ),
 )
 REPORT = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
@@ -68,16 +75,14 @@ REPORT = (
 RUN = (
     Option(
         ("experiment",),
-        {"metavar": "EXPERIMENT.yaml", "nargs": "?", "help": "a file of these flags, as after --config"},
+        {"metavar": "EXPERIMENT.yaml", "nargs": "?", "help": "a YAML file of these flags, like --config"},
     ),
 )
 RESUME = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),)
 COMPARE = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
-    Option(
-        ("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: whatever differs"}
-    ),
-    Option(("--metric",), {"metavar": "NAME", "help": "default: each task's first"}),
+    Option(("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: each of them"}),
+    Option(("--metric",), {"metavar": "NAME", "help": "default: the first one of each task"}),
     JSON,
 )
 INSTALL = (
@@ -85,7 +90,7 @@ INSTALL = (
     Option(
         ("-r", "--requirement"),
         {"dest": "requirements", "action": "append", "default": [], "type": Path, "metavar": "FILE",
-         "help": "a requirements file, as pip reads it"},
+         "help": "a requirements file for pip"},
     ),
 )  # fmt: skip
 UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
@@ -96,42 +101,38 @@ def list_commands() -> list[Command]:
     return [
         Command("run", "evaluate models on tasks (also without the word 'run')", run_run, RUN),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
-        Command("show", "all about one task, model or dataset", commands=list_show_commands()),
+        Command("show", "show the details of a task, model or dataset", commands=list_show_commands()),
         Command(
             "plugins",
-            "what is installed, what each brings, what is wrong with it",
+            "list plugins, what they add, and their problems",
             run_plugins,
             (JSON,),
-            (Command("check", "check a plugin against the rules for plugins", check_plugin, (NAME,)),),
+            (Command("check", "check whether a plugin keeps the rules", check_plugin, (NAME,)),),
         ),
         Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
         Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
-        Command("report", "write report.html of one run or several", run_report, REPORT),
-        Command(
-            "resume", "go on with what an interrupted run or experiment has not finished", run_resume, RESUME
-        ),
-        Command("compare", "test what differs between arms that scored the same rows", run_compare, COMPARE),
-        Command("rerun", "repeat a run with the settings that it recorded", run_rerun, RERUN),
-        Command("validate", "find what is wrong with task YAMLs, line by line", run_validate, VALIDATE),
-        Command("new", "start a plugin or a task from a template that runs", run_new, NEW),
-        Command("data", "check release files, put a download in its place", commands=list_data_commands()),
+        Command("report", "write report.html for one or several runs", run_report, REPORT),
+        Command("resume", "finish an interrupted run or experiment", run_resume, RESUME),
+        Command("compare", "compare arms that scored the same rows", run_compare, COMPARE),
+        Command("rerun", "repeat a run with its recorded settings", run_rerun, RERUN),
+        Command("validate", "find problems in task YAMLs, with line numbers", run_validate, VALIDATE),
+        Command("new", "create a plugin or a task from a working template", run_new, NEW),
+        Command("data", "check release files, or put a download in place", commands=list_data_commands()),
     ]
 
 
 def list_show_commands() -> tuple[Command, ...]:
     return (
-        Command("task", "where a task comes from, and its first prompt", show_task, SHOW_TASK),
+        Command("task", "a task's source and its first prompt", show_task, SHOW_TASK),
         Command("model", "a model's licence, size and arguments", show_model, (NAME,)),
-        Command(
-            "dataset", "each file of a dataset, and where it is published", show_dataset, (NAME, DATA_DIR)
-        ),
+        Command("dataset", "a dataset's files, licence and home page", show_dataset, (NAME, DATA_DIR)),
     )
 
 
 def list_data_commands() -> tuple[Command, ...]:
     return (
-        Command("check", "rows, SHA-256 and state of every split", run_data_check, CHECK),
-        Command("prepare", "put what you downloaded where it belongs", run_data_prepare, PREPARE),
+        Command("check", "check row counts and SHA-256 of every split", run_data_check, CHECK),
+        Command("prepare", "copy a download to its place in the data folder", run_data_prepare, PREPARE),
     )
 
 

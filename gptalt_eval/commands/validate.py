@@ -1,4 +1,4 @@
-""""""
+"""``gptalt-eval validate``: check task files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EXIT_OF_FAULTY_FILES = 2
 
 
 def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:
-    """Print what was found. Returns 2 where there are errors, else 0."""
+    """Print the findings. Returns 2 if there are errors, else 0."""
     if arguments.json and arguments.sarif:
-        raise GptaltError("--json and --sarif exclude each other.", "Give one of them.")
+        raise GptaltError("--json and --sarif cannot be used together.", "Give only one of them.")
     data_dir = choose_data_dir(arguments.data_dir)
     reports = validate_files(arguments.targets, Catalog(plugins, data_dir=data_dir))
     if arguments.json or arguments.sarif:

@@ -99,16 +99,16 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
             ("mine.yaml", "--limit", "3"),
             "There is no command 'mine.yaml'.\nTo run that file: gptalt-eval run mine.yaml",
         ),
-        (("grid", "mine.yaml"), "'grid' is another command now.\nType: gptalt-eval run EXPERIMENT.yaml"),
+        (("grid", "mine.yaml"), "'grid' has been replaced.\nType: gptalt-eval run EXPERIMENT.yaml"),
         (("elo",), "Command 'elo' comes with gptalt-eval-plugin-elo.\nInstall it: gptalt-eval install elo"),
         (("show", "task", "piqua"), "Did you mean 'piqa'"),
         (("show", "dataset", "piqua"), "Did you mean 'piqa'"),
         (("report", "runs/none"), "There is no run folder runs/none"),
         (("rerun", "runs/none"), "There is no run folder runs/none"),
         (("ls", "taks"), "kind: there is no 'taks'.\nDid you mean 'tasks'"),
-        (("ls", "models", "--all"), "--all has no meaning for models."),
-        (("ls", "tasks", "--data_dir", "x"), "--data_dir has no meaning for tasks."),
-        (("show",), "'gptalt-eval show' needs one of its commands: task, model, dataset."),
+        (("ls", "models", "--all"), "--all does not apply to models."),
+        (("ls", "tasks", "--data_dir", "x"), "--data_dir does not apply to tasks."),
+        (("show",), "'gptalt-eval show' needs a subcommand: task, model, dataset."),
         (("show", "modle", "x"), "There is no command 'show modle'.\nDid you mean 'model'"),
         (("show", "model", "hf", "--num_fewshot", "1"), "There is no option --num_fewshot"),
     ],
@@ -164,7 +164,7 @@ def test_ls_filters_and_prints_json(gptalt_eval):
 def test_show_task_renders_the_first_prompt(gptalt_eval):
     printed = gptalt_eval("show", "task", "arc_easy", "--num_fewshot", "1")[1]
     assert (
-        printed.count("Question:") == 2 and "Continuations compared:" in printed and "CC BY-SA 4.0" in printed
+        printed.count("Question:") == 2 and "Compared continuations:" in printed and "CC BY-SA 4.0" in printed
     )
     assert "57" in gptalt_eval("show", "task", "mmlu")[1]
 
@@ -241,7 +241,7 @@ def test_two_plugins_with_one_command(capsys):
     assert [
         problem
         for problem in plugins.problems
-        if problem.plugin == "Other" and "also claimed by Greeter" in problem.what
+        if problem.plugin == "Other" and "also registered by Greeter" in problem.what
     ]
 
 

@@ -139,9 +139,9 @@ def test_a_good_plugin_passes_each_check(fake, capsys, monkeypatch):
     assert facts == {
         "package": "gptalt-eval-plugin-fake: fake = gptalt_eval_plugin_fake",
         "versions": "1.2, hook API 1, gptalt-eval>=0.1",
-        "side effects": "nothing written, fetched, started or printed",
+        "side effects": "nothing written, downloaded, started or printed",
         "hooks": "register_datasets, register_models, register_task_dirs",
-        "names": "3 names that nothing else has",
+        "names": "3 unique names",
         "licences": "CC0-1.0, MIT",
         "samples": "2 rows",
         "YAMLs": "1 file, 0 warnings",
@@ -155,7 +155,10 @@ def test_a_good_plugin_passes_each_check(fake, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("distribution", "told"),
     [
-        ("my-fake", "'my-fake' is not found by 'gptalt-eval install fake'. In pyproject.toml: name = "),
+        (
+            "my-fake",
+            "'gptalt-eval install fake' does not find the distribution 'my-fake'. In pyproject.toml: name = ",
+        ),
         ("gptalt-eval-plugin-fakes", "the entry point 'fake' is not the name after 'gptalt-eval-plugin-'"),
     ],
 )
@@ -171,14 +174,14 @@ def test_a_module_of_another_name(fake):
     fake.module = "rivers_of_the_world"
 
     assert fake.check() == {
-        "package": ["the module 'rivers_of_the_world' could be anybody's. Name it gptalt_eval_plugin_fake."]
+        "package": ["the module name 'rivers_of_the_world' is too general. Name it gptalt_eval_plugin_fake."]
     }
 
 
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("version", "one", "'one' is no version that pip can compare."),
+        ("version", "one", "'one' is not a valid version."),
         ("requires", "numpy", 'In pyproject.toml: dependencies = ["gptalt-eval>=0.1"]'),
         ("requires", "gptalt-eval; extra == 'all'", "it does not require gptalt-eval"),
     ],
@@ -291,7 +294,7 @@ def test_an_import_that_fails(fake):
             "importing it connects to ('127.0.0.1', 9).",
         ),
         ("import socket; socket.getaddrinfo('localhost', 9)", "importing it looks up the host localhost."),
-        ("print('Hello')", "importing it prints 'Hello', which would stand in the output of --json."),
+        ("print('Hello')", "importing it prints 'Hello', which would be mixed into the output of --json."),
     ],
 )
 def test_a_side_effect(fake, statement, told, tmp_path, monkeypatch):
@@ -330,14 +333,14 @@ def test_what_is_no_side_effect(fake, statement):
 def test_an_import_that_ends_the_process(fake):
     (fake.folder / "leaves.py").write_text("import os; os._exit(3)", encoding="utf-8")
 
-    assert watch.watch("leaves").error == "the process that imported it ended with 3"
+    assert watch.watch("leaves").error == "the process that imported it exited with code 3"
 
 
 def test_an_import_that_never_ends(fake, monkeypatch):
     (fake.folder / "waits.py").write_text("import time; time.sleep(60)", encoding="utf-8")
     monkeypatch.setattr(watch, "PATIENCE", 3)
 
-    assert watch.watch("waits").error == "it did not come back within 3 seconds"
+    assert watch.watch("waits").error == "it did not finish within 3 seconds"
 
 
 # ---------------------------------------------------------------------- hooks and names
@@ -378,18 +381,18 @@ def test_an_optional_hook_of_a_plugin_that_is_not_there(fake, capsys, monkeypatc
 
     assert cli.main(["plugins", "check", "fake"]) == 0
 
-    assert "register_sauces (of a plugin that is not here)" in capsys.readouterr().out
+    assert "register_sauces (of a plugin that is not installed)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('Model("echo"', 'Model("smollm2"', "the model 'smollm2' is also one of gptalt-eval."),
-        ('"rivers", "Rivers"', '"piqa", "Rivers"', "the dataset 'piqa' is also one of gptalt-eval."),
+        ('Model("echo"', 'Model("smollm2"', "the model 'smollm2' is also registered by gptalt-eval."),
+        ('"rivers", "Rivers"', '"piqa", "Rivers"', "the dataset 'piqa' is also registered by gptalt-eval."),
         (
             'return [Model("echo"',
             'return [Model("echo", "", "MIT", "here"), Model("echo"',
-            "the model 'echo' comes twice. Give it another name, such as 'fake-echo'.",
+            "the model 'echo' is registered twice. Give it another name, such as 'fake-echo'.",
         ),
     ],
 )
@@ -412,8 +415,8 @@ def test_a_task_and_a_command_of_the_cores_name(fake):
     faults = fake.check()["names"]
 
     assert [fault.split(". ")[0] for fault in faults] == [
-        "the command 'ls' is also one of gptalt-eval",
-        "the task 'race_middle' is also one of gptalt-eval",
+        "the command 'ls' is also registered by gptalt-eval",
+        "the task 'race_middle' is also registered by gptalt-eval",
     ]
 
 
@@ -426,8 +429,8 @@ def test_a_name_of_another_plugin(fake, monkeypatch, capsys):
     assert cli.main(["plugins", "check", "fake"]) == 1
 
     printed = capsys.readouterr().out
-    assert "wrong  names         the model 'echo' is also one of gptalt-eval-plugin-rival." in printed
-    assert "the task 'rivers' is also one of gptalt-eval-plugin-rival." in printed
+    assert "wrong  names         the model 'echo' is also registered by gptalt-eval-plugin-rival." in printed
+    assert "the task 'rivers' is also registered by gptalt-eval-plugin-rival." in printed
 
 
 # ---------------------------------------------------------------------- licences, samples, tasks
@@ -463,7 +466,7 @@ def test_a_licence_that_is_not_stated(fake, old, new, told):
         ({"sample/test.jsonl": ROWS + "[1]"}, "line 3: a JSON object was expected"),
         (
             {"sample/test.jsonl": ROWS, "sample/tests.jsonl": ROWS},
-            "is of no split of 'rivers'. Did you mean 'test'?",
+            "does not belong to a split of 'rivers'. Did you mean 'test'?",
         ),
     ],
 )
@@ -480,8 +483,8 @@ def test_a_sample_that_is_not_there(fake):
 
     found = fake.check()
 
-    assert "the sample of 'rivers' has no file" in found["samples"][0]
-    assert found["samples"][0].endswith("Put test.jsonl there, or leave out 'sample'.")
+    assert "the sample of 'rivers' has no files" in found["samples"][0]
+    assert found["samples"][0].endswith("Put test.jsonl there, or omit 'sample'.")
 
 
 def test_a_dataset_without_a_sample_is_no_fault(fake, capsys, monkeypatch):
@@ -524,7 +527,7 @@ def test_a_task_whose_own_function_fails(fake):
     ((check, (fault,)),) = fake.check().items()
 
     assert check == "prompts"
-    assert fault.startswith("the task 'rivers' shows no prompt: KeyError: 'lake'")
+    assert fault.startswith("the task 'rivers' has no prompt: KeyError: 'lake'")
     assert fault.endswith("See: gptalt-eval show task rivers --data_dir sample")
 
 
@@ -532,7 +535,7 @@ def test_a_task_whose_prompt_is_empty(fake):
     fake.replace('"Where is the {{river}}?"', '"{{ river if river == 1 }}"', "tasks/rivers.yaml")
 
     assert fake.check()["prompts"] == [
-        "the task 'rivers' shows no prompt: it is empty. See: gptalt-eval show task rivers --data_dir sample"
+        "the task 'rivers' has no prompt: it is empty. See: gptalt-eval show task rivers --data_dir sample"
     ]
 
 
@@ -592,7 +595,7 @@ def test_a_plugin_that_the_allow_list_leaves_out(fake, monkeypatch):
     fake.write()
     monkeypatch.setenv(ALLOW_LIST, "")
 
-    with pytest.raises(UnknownNameError, match="'fake' is left out by GPTALT_EVAL_LOAD_PLUGINS"):
+    with pytest.raises(UnknownNameError, match="GPTALT_EVAL_LOAD_PLUGINS does not include the plugin 'fake'"):
         check_plugin("fake")
 
 

@@ -120,8 +120,8 @@ def test_everything_wrong_is_reported_and_the_rest_goes_on(shared_data, tmp_path
     assert states["mmlu", "dev"] == "complete" and states["mmlu", "test"] == "altered"
     assert states["mmlu", "validation"] == states["hellaswag", "validation"] == "short"
     assert states["gsm8k", "test"] == "damaged" and states["arc_easy", "test"] == "altered"
-    assert "Fault: MMLU test: mmlu/test/anatomy_test.csv is altered (0 rows" in printed
-    assert "Fault: MMLU validation: 1 file is missing: virology." in printed
+    assert "Error: MMLU test: mmlu/test/anatomy_test.csv is altered (0 rows" in printed
+    assert "Error: MMLU validation: 1 file is missing: virology." in printed
     assert "test.jsonl, line 1319: truncated or damaged" in printed
 
 
@@ -192,7 +192,7 @@ def test_what_was_a_command_of_data_says_what_to_type(words, expected):
         (("check", "--data_dir", "sample"), "needs a data folder"),
         (("check", "--data_dir", "/nowhere"), "there is no folder /nowhere"),
         (("check", "piqua", "--data_dir", "."), "Did you mean 'piqa'"),
-        (("check", "race", "--data_dir", "."), "There are race_high, race_middle"),
+        (("check", "race", "--data_dir", "."), "Available: race_high, race_middle"),
         (("check", "--from", "x", "--data_dir", "."), "There is no option --from"),
         (("prepare", "--data_dir", "."), "arguments are required: NAME, --from"),
         (("prepare", "piqa", "--data_dir", "."), "arguments are required: --from"),
@@ -338,7 +338,7 @@ def test_the_same_file_again_is_fine(tmp_path, call):
     source = pack(tmp_path, "zip", {"test.jsonl": GSM8K})
     call("prepare", "gsm8k", "--from", source, "--data_dir", tmp_path / "data")
     assert (
-        "nothing new. There already: 1"
+        "nothing new. Already there: 1"
         in call("prepare", "gsm8k", "--from", source, "--data_dir", tmp_path / "data")[1]
     )
 

@@ -114,20 +114,20 @@ def test_paths_and_requirement_files_are_handed_on(pip, tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "Nothing was named.\nType: gptalt-eval install elo|example|medqa|nlpec, or ./FOLDER"),
+        ([], "No plugin was given.\nType: gptalt-eval install elo|example|medqa|nlpec, or ./FOLDER"),
         (
             ["mdeqa"],
             "There is no known plugin 'mdeqa'.\nDid you mean 'medqa'? "
-            "If not, give the whole name: gptalt-eval install gptalt-eval-plugin-mdeqa",
+            "If not, give the full name: gptalt-eval install gptalt-eval-plugin-mdeqa",
         ),
-        (["med qa"], "'med qa' cannot be a plugin's name.\nDid you mean 'medqa'?"),
-        (["?"], "'?' cannot be a plugin's name.\nType: gptalt-eval install elo|"),
-        (["./skyy"], "There is no skyy.\nDid you mean 'sky'?"),
-        (["nowhere/sky"], "There is no nowhere/sky."),
-        (["./sky"], "sky is no Python project: it has no pyproject.toml.\nIn it are: sky/moon"),
+        (["med qa"], "'med qa' is not a valid plugin name.\nDid you mean 'medqa'?"),
+        (["?"], "'?' is not a valid plugin name.\nType: gptalt-eval install elo|"),
+        (["./skyy"], "skyy does not exist.\nDid you mean 'sky'?"),
+        (["nowhere/sky"], "nowhere/sky does not exist."),
+        (["./sky"], "sky is not a Python project: pyproject.toml is missing.\nIt contains: sky/moon"),
         (
             ["./sky/empty"],
-            "sky/empty is no Python project: it has no pyproject.toml.\nGive the folder that holds pyproject.toml.",
+            "sky/empty is not a Python project: pyproject.toml is missing.\nGive the folder with pyproject.toml.",
         ),
         (["-r", "wantd.txt"], "There is no file wantd.txt.\nDid you mean 'wanted.txt'?"),
     ],
@@ -142,7 +142,7 @@ def test_mistakes_are_answered_without_pip(words, expected, complain, tmp_path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("medqa", "'medqa' is part of gptalt-eval's checkout: get that, and type there: make install"),
+        ("medqa", "'medqa' is part of gptalt-eval's repository; in a checkout of it, type: make install"),
         ("night-sky", "Known plugins: gptalt-eval plugins"),
     ],
 )
@@ -163,7 +163,7 @@ def test_an_environment_without_pip(words, complain, monkeypatch, tmp_path):
     typed = "install './my sky'" if words[0] == "install" else "uninstall --yes gptalt-eval-plugin-sky"
     text = complain(*words)
     assert text.startswith(f"gptalt-eval: This environment ({sys.prefix}) has no pip;")
-    assert text.endswith(f"\nType: uv pip {typed}\nor get pip first: {sys.executable} -m ensurepip\n")
+    assert text.endswith(f"\nType: uv pip {typed}\nor install pip first: {sys.executable} -m ensurepip\n")
 
 
 # ---------------------------------------------------------------------- uninstall

@@ -47,7 +47,7 @@ def here(tmp_path, monkeypatch) -> Path:
 def test_the_example_plugin_is_the_template_rendered():
     rendered = {path: text.encode() for path, text in scaffold.render_plugin(scaffold.EXAMPLE).items()}
     cure = (
-        "Edit gptalt_eval/templates/plugin, then render the example again: rm -r plugins/gptalt-eval-plugin-example "
+        "Edit gptalt_eval/commands/templates/plugin, then render the example again: rm -r plugins/gptalt-eval-plugin-example "
         "&& python -c 'from gptalt_eval.commands import new; new.write_example()'"
     )
 
@@ -76,7 +76,7 @@ def test_a_new_plugin_has_exactly_these_files(here, capsys):
         "gptalt-eval-plugin-night-sky/tests/test_plugin.py",
     ]
     assert capsys.readouterr().out.splitlines() == [
-        "gptalt-eval-plugin-night-sky is a plugin that works. Now:",
+        "gptalt-eval-plugin-night-sky is a working plugin. Next:",
         "  cd gptalt-eval-plugin-night-sky",
         "  pip install -e .",
         "  gptalt-eval ls tasks night_sky_capitals",
@@ -124,7 +124,7 @@ def test_plugin_names(typed, name):
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_plugins_name(typed, near):
-    with pytest.raises(GptaltError, match="cannot be a plugin's name") as raised:
+    with pytest.raises(GptaltError, match="is not a valid plugin name") as raised:
         scaffold.name_plugin(typed)
 
     assert raised.value.hint == f"Type: gptalt-eval new plugin {near}"
@@ -132,7 +132,7 @@ def test_what_cannot_be_a_plugins_name(typed, near):
 
 @pytest.mark.parametrize("name", ["medqa", "example", "builtin"])
 def test_a_plugin_of_ours_is_not_named_again(name):
-    with pytest.raises(GptaltError, match=f"There is a plugin '{name}' already") as raised:
+    with pytest.raises(GptaltError, match=f"There is already a plugin '{name}'") as raised:
         scaffold.name_plugin(name)
 
     assert raised.value.hint.endswith(f"gptalt-eval new plugin my-{name}")
@@ -147,7 +147,7 @@ def test_files_that_are_there_are_left_alone(here):
         type_new("plugin", "sky")
 
     readme = Path("gptalt-eval-plugin-sky", "README.md")
-    assert raised.value.what == f"{readme} is there already; nothing was written."
+    assert raised.value.what == f"{readme} already exists; nothing was written."
     assert raised.value.hint == "Type: gptalt-eval new plugin ANOTHER-NAME, or add --into FOLDER"
     assert read_tree(here) == {readme.as_posix(): b"mine"}
 
@@ -190,7 +190,7 @@ def test_a_new_task_has_exactly_these_files(here, capsys):
 
     assert list(read_tree(here)) == ["night_sky.fixture.jsonl", "night_sky.golden.txt", "night_sky.yaml"]
     assert capsys.readouterr().out.splitlines() == [
-        "night_sky.yaml is a task that works, on three rows. Now:",
+        "night_sky.yaml is a working task with three rows. Next:",
         "  gptalt-eval validate night_sky.yaml",
         "  gptalt-eval show task night_sky.yaml",
         "  gptalt-eval --model smollm2 --tasks night_sky.yaml",
@@ -264,7 +264,7 @@ def test_a_new_task_is_shown(here, capsys):
     ],
 )
 def test_what_cannot_be_a_tasks_name(typed, near, here):
-    with pytest.raises(GptaltError, match="cannot be a task's name") as raised:
+    with pytest.raises(GptaltError, match="is not a valid task name") as raised:
         type_new("task", typed)
 
     assert raised.value.hint == f"Type: gptalt-eval new task {near}"
@@ -273,14 +273,14 @@ def test_what_cannot_be_a_tasks_name(typed, near, here):
 
 @pytest.mark.parametrize(("name", "owner"), [("race_middle", "builtin|gptalt-eval"), ("piqa", "lm-eval")])
 def test_a_name_that_is_taken(name, owner, here):
-    with pytest.raises(GptaltError, match=f"There is a task '{name}' already; it comes from ({owner})"):
+    with pytest.raises(GptaltError, match=f"There is already a task '{name}', from ({owner})"):
         type_new("task", name)
 
 
 def test_task_files_that_are_there_are_left_alone(here):
     (here / "night_sky.golden.txt").write_text("mine", encoding="utf-8")
 
-    with pytest.raises(GptaltError, match=r"night_sky\.golden\.txt is there already; nothing was written"):
+    with pytest.raises(GptaltError, match=r"night_sky\.golden\.txt already exists; nothing was written"):
         type_new("task", "night_sky")
 
     assert list(read_tree(here)) == ["night_sky.golden.txt"]

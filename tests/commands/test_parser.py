@@ -64,13 +64,13 @@ def test_an_option_that_both_take_may_stand_before_or_after(call, garden, words)
     ("words", "expected"),
     [
         (["palnt", "rose"], "There is no command 'garden palnt'.\nDid you mean 'plant'?"),
-        (["water"], "There is no command 'garden water'.\nThere are: plant, tool."),
+        (["water"], "There is no command 'garden water'.\nAvailable: plant, tool."),
         (["tool", "sharpn"], "There is no command 'garden tool sharpn'.\nDid you mean 'sharpen'?"),
-        (["tool"], "'gptalt-eval garden tool' needs one of its commands: sharpen."),
+        (["tool"], "'gptalt-eval garden tool' needs a subcommand: sharpen."),
         (["plant", "rose", "--dep", "x"], "--deep"),
         (["plant", "rose", "--jsn"], "There is no option --jsn.\nDid you mean '--json'?"),
         (["plant"], "The following arguments are required: name.\nSee: gptalt-eval garden plant --help"),
-        (["plant", "rose", "tulip"], "There is no place for tulip."),
+        (["plant", "rose", "tulip"], "Unexpected argument: tulip."),
     ],
 )
 def test_a_wrong_word_names_the_nearest(call, garden, words, expected):

@@ -291,7 +291,7 @@ def test_the_command(tmp_path, capsys):
     assert line.split()[8:10] == ["<0.001", "<0.001"]
     assert max(map(len, printed.splitlines())) <= 80
     explained = printed.partition("\n\n")[2].splitlines()
-    assert [line.split(":")[0] for line in explained] == ["Diff.", "p", "Detect."]
+    assert [line.split(":")[0] for line in explained] == ["Diff.", "p", "MDE"]
     assert cli.main(["compare", str(tmp_path), "--by", "num_fewshot", "--json"]) == 0
     [read] = json.loads(capsys.readouterr().out)
     assert read["difference"]["only_second"] == 150
@@ -318,7 +318,7 @@ def test_the_table_to_the_letter():
         make_comparison("model", base, Arm("b", "standard", 0), refused="they have no rows in common"),
     ]
     assert list(format_table(comparisons)) == [
-        "                          Scores  Diff.    95 % interval      p   Holm Detect.",
+        "                          Scores  Diff.    95 % interval      p   Holm     MDE",
         "toy (a, standard), 1,234 rows",
         "  0-shot, 3-shot     0.500 0.250 -0.250 -0.312 to -0.062 <0.001  0.012   0.043",
         "  3-shot, 25-shot    0.500 0.250 -0.250 -0.312 to -0.062 <0.001  1.000   0.043",

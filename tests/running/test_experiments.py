@@ -423,7 +423,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     assert load_record(tmp_path / "c" / "one").run.settings["limit"] == 2
     capsys.readouterr()
     assert cli.main(["run", str(file), "--config", str(file)]) == 2
-    assert "Name one of them" in capsys.readouterr().err
+    assert "Give only one of them" in capsys.readouterr().err
     assert cli.main(["grid", str(file)]) == 2
     assert "Type: gptalt-eval run EXPERIMENT.yaml" in capsys.readouterr().err
 

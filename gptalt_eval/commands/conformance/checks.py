@@ -1,4 +1,4 @@
-"""``gptalt-eval plugins check NAME``: whether a plugin keeps to what docs/plugins.md asks of it."""
+"""``gptalt-eval plugins check NAME``: whether a plugin keeps the rules in docs/plugins.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_OF_FAULTY_PLUGIN = 1
 
 
 def run_check(arguments: argparse.Namespace, plugins: Installed) -> int:
-    """Print a line for each check. Returns 1 where something is wrong, else 0."""
+    """Print a line for each check. Returns 1 if something is wrong, else 0."""
     checks = check_plugin(arguments.name, plugins)
     print(format_checks(checks))
     return EXIT_OF_FAULTY_PLUGIN if any(check.faults for check in checks) else 0
@@ -24,8 +24,8 @@ def check_plugin(name: str, plugins: Installed) -> list[Check]:
     """Check an installed plugin.
 
     Args:
-        name: the plugin's, its distribution's or its module's.
-        plugins: it and the others that are loaded, with which its names must not clash.
+        name: the name of the plugin, its distribution or its module.
+        plugins: all loaded plugins, whose names must not clash with its own.
 
     Raises:
         UnknownNameError: no such plugin is loaded.
@@ -39,7 +39,7 @@ def check_plugin(name: str, plugins: Installed) -> list[Check]:
         package.check_side_effects(watched),
         contributions.check_hooks(subject),
     ]
-    if subject.is_loaded:  # else one of these says why it is not, and there is nothing more to look at
+    if subject.is_loaded:  # otherwise, one of the checks above says why
         checks += [
             contributions.check_names(subject),
             contributions.check_licences(subject),
@@ -51,7 +51,7 @@ def check_plugin(name: str, plugins: Installed) -> list[Check]:
 
 
 def format_checks(checks: Iterable[Check]) -> str:
-    """A line for each check that found nothing, two for each fault."""
+    """One line for each check without problems, and two lines for each problem."""
     lines = []
     for check in checks:
         if not check.faults:

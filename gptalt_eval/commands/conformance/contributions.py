@@ -1,4 +1,4 @@
-"""Checks of what a plugin brings: hooks, names, licences, samples, YAMLs, prompts."""
+"""Checks of a plugin's contributions: hooks, names, licences, samples, YAMLs, prompts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMED = {
 
 
 def check_hooks(subject: Subject) -> Check:
-    """Its hooks exist, take the right arguments and give the right things."""
+    """Its hooks exist, have the right arguments and return the right types."""
     plugins = subject.plugins
     for name, hook in plugins.hooks.items():
         if hook.item.gives and not hook.item.arguments:
@@ -34,19 +34,19 @@ def check_hooks(subject: Subject) -> Check:
     faults = [Fault(problem.what, problem.cure) for problem in subject.problems]
     hooks = list_hooks(subject) if subject.is_loaded else []
     if not hooks and not faults:
-        text = f"{subject.point.value} implements no hook, so it brings nothing."
-        faults.append(Fault(text, "Write '@hookimpl' above a function that is named like a hook."))
+        text = f"{subject.point.value} implements no hook, so it adds nothing."
+        faults.append(Fault(text, "Put '@hookimpl' above a function with the name of a hook."))
     return Check("hooks", ", ".join(hooks), tuple(faults))
 
 
 def list_hooks(subject: Subject) -> list[str]:
     hooks = {name for name, _ in list_implementations(subject.point.load(), subject.owner.plugin)}
     known = subject.plugins.hooks
-    return sorted(name if name in known else f"{name} (of a plugin that is not here)" for name in hooks)
+    return sorted(name if name in known else f"{name} (of a plugin that is not installed)" for name in hooks)
 
 
 def check_names(subject: Subject) -> Check:
-    """What it brings has names that nothing else has."""
+    """The names of its contributions are unique."""
     faults, own = [], 0
     owners: dict[tuple[str, str], list[Owner]] = {}
     for noun, name, owner in list_names(subject.plugins):
@@ -58,15 +58,15 @@ def check_names(subject: Subject) -> Check:
         others = list(claims)
         others.remove(subject.owner)
         if others:
-            text = f"the {noun} '{name}' is also one of {others[0]}."
+            text = f"the {noun} '{name}' is also registered by {others[0]}."
             if others[0] == subject.owner:
-                text = f"the {noun} '{name}' comes twice."
+                text = f"the {noun} '{name}' is registered twice."
             faults.append(Fault(text, f"Give it another name, such as '{subject.point.name}-{name}'."))
-    return Check("names", f"{count(own, 'name')} that nothing else has", tuple(faults))
+    return Check("names", f"{count(own, 'unique name')}", tuple(faults))
 
 
 def list_names(plugins: Installed) -> Iterator[tuple[str, str, Owner]]:
-    """The noun, name and owner of all that is registered."""
+    """The noun, name and owner of everything that is registered."""
     for noun, hook in NAMED.items():
         for owner, thing in plugins.contribute(hook):
             yield noun, thing.name, owner
@@ -76,7 +76,7 @@ def list_names(plugins: Installed) -> Iterator[tuple[str, str, Owner]]:
 
 
 def check_licences(subject: Subject) -> Check:
-    """Models and datasets say under which licence they are, and where they are published."""
+    """Models and datasets state their licence and where they are published."""
     faults, licences = [], set()
     for noun in ("model", "dataset"):
         for thing in subject.contribute(NAMED[noun]):
@@ -89,7 +89,7 @@ def check_licences(subject: Subject) -> Check:
 
 
 def check_samples(subject: Subject) -> Check:
-    """The samples of its datasets can be read, and have rows."""
+    """The samples of its datasets can be read and are not empty."""
     faults, rows, without = [], 0, []
     for dataset in subject.contribute("register_datasets"):
         if dataset.sample is None:
@@ -110,29 +110,29 @@ def read_sample(dataset: Dataset) -> Iterator[int | Fault]:
     files = sorted(dataset.sample.glob("*.jsonl"))
     splits = [split.name for split in dataset.splits]
     if not files:
-        text = f"the sample of '{dataset.name}' has no file: {dataset.sample}."
-        yield Fault(text, f"Put {splits[0] if splits else 'test'}.jsonl there, or leave out 'sample'.")
+        text = f"the sample of '{dataset.name}' has no files: {dataset.sample}."
+        yield Fault(text, f"Put {splits[0] if splits else 'test'}.jsonl there, or omit 'sample'.")
     for file in files:
         if file.stem not in splits:
             hint = did_you_mean(file.stem, splits) or f"The splits are: {', '.join(splits)}."
-            yield Fault(f"{file} is of no split of '{dataset.name}'.", hint)
+            yield Fault(f"{file} does not belong to a split of '{dataset.name}'.", hint)
         try:
             rows = sum(1 for _ in read_jsonl(file))
         except GptaltError as error:
-            yield Fault(error.what, "Write one JSON object a line.")
+            yield Fault(error.what, "Write one JSON object per line.")
             continue
-        yield rows if rows else Fault(f"{file} has no rows.", "Write one JSON object a line.")
+        yield rows if rows else Fault(f"{file} has no rows.", "Write one JSON object per line.")
 
 
 def check_yamls(subject: Subject) -> Check:
-    """Its task YAMLs are as lm-eval reads them."""
+    """Its task YAMLs are valid."""
     catalog = Catalog(subject.plugins, data_dir=SAMPLE)
     faults, files, warnings = [], 0, 0
     for folder in subject.contribute("register_task_dirs"):
         try:
             reports = validate_files([str(folder)], catalog)
         except GptaltError as error:
-            faults.append(Fault(f"register_task_dirs gave {folder}. {error.what}", error.hint))
+            faults.append(Fault(f"register_task_dirs returned {folder}. {error.what}", error.hint))
             continue
         files += len(reports)
         for report in reports:
@@ -146,7 +146,7 @@ def check_yamls(subject: Subject) -> Check:
 
 
 def check_prompts(subject: Subject) -> Check:
-    """Each task whose dataset has a sample makes a prompt of its first row."""
+    """Every task whose dataset has a sample produces a prompt from its first row."""
     catalog = Catalog(subject.plugins, data_dir=SAMPLE)
     faults, shown, without = [], 0, []
     for folder in subject.contribute("register_task_dirs"):
@@ -160,7 +160,7 @@ def check_prompts(subject: Subject) -> Check:
             wrong = find_prompt_fault(subject.plugins, entry.name)
             if wrong:
                 cure = f"See: gptalt-eval show task {entry.name} --data_dir sample"
-                faults.append(Fault(f"the task '{entry.name}' shows no prompt: {wrong}", cure))
+                faults.append(Fault(f"the task '{entry.name}' has no prompt: {wrong}", cure))
     found = count(shown, "task") + (f"; no sample for {', '.join(without)}" if without else "")
     return Check("prompts", found, tuple(faults))
 
@@ -170,13 +170,13 @@ def has_sample(catalog: Catalog, file: Path) -> bool:
     try:
         keys = load_task_yaml(file)
     except GptaltError:
-        return True  # the prompt will say what is wrong
+        return True  # the check of the prompt will say what is wrong
     dataset = catalog.find_dataset(keys.get("dataset_path"), keys.get("dataset_name"))
     return dataset is not None and dataset.item.sample is not None
 
 
 def find_prompt_fault(plugins: Installed, name: str) -> str:
-    """Why a task has no prompt for its sample's first row; empty: it has."""
+    """Why a task has no prompt for its sample's first row; empty: it has one."""
     from gptalt_eval.running.lmeval import evaluation
 
     try:
@@ -185,7 +185,7 @@ def find_prompt_fault(plugins: Installed, name: str) -> str:
             prompt, _ = evaluation.build_first_requests(plan)
     except GptaltError as error:
         return error.what
-    except Exception as error:  # whatever the task's own functions raise
+    except Exception as error:  # the task's own functions can raise anything
         return f"{type(error).__name__}: {error}"
     return "" if prompt.strip() else "it is empty."
 

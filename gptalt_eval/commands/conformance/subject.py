@@ -1,4 +1,4 @@
-"""The plugin that is checked, and what a check of it found."""
+"""The plugin to check, and the result of a check."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gptalt_eval.contract.types import Installed, Owner
 
 @dataclass(frozen=True)
 class Check:
-    """One aspect of a plugin.
+    """The result for one aspect of a plugin.
 
     Attributes:
-        name: the aspect, in a word.
-        found: what was looked at, in a few words.
-        faults: what is wrong, each with its cure; empty: nothing.
+        name: the aspect, in one word.
+        found: what was checked, in a few words.
+        faults: the problems, each with its cure; empty: none.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """The plugin that is checked.
+    """The plugin to check.
 
     Attributes:
         point: its entry point.
-        owner: the plugin, as the owner of what it brings.
-        plugins: it and all others that are loaded.
+        owner: the plugin as the owner of its contributions.
+        plugins: all loaded plugins.
     """
 
     point: importlib.metadata.EntryPoint
@@ -54,17 +54,17 @@ class Subject:
         return [problem for problem in self.plugins.problems if problem.plugin == str(self.owner)]
 
     def contribute(self, hook: str) -> Iterator[Any]:
-        """What the plugin itself contributes through a hook."""
+        """The plugin's own contributions through a hook."""
         for owner, thing in self.plugins.contribute(hook):
             if owner == self.owner:
                 yield thing
 
 
 def find_subject(name: str, plugins: Installed) -> Subject:
-    """The installed plugin of that name; its distribution's or its module's serves as well.
+    """The installed plugin with this name, or whose distribution or module has it.
 
     Raises:
-        UnknownNameError: no such plugin is installed, or the allow-list leaves it out.
+        UnknownNameError: no such plugin is installed, or the allow-list does not include it.
     """
     points = importlib.metadata.entry_points(group=GROUP)
     for point in points:
@@ -72,7 +72,7 @@ def find_subject(name: str, plugins: Installed) -> Subject:
         if name in (point.name, owner.distribution, point.module):
             subject = Subject(point, owner, plugins)
             if not subject.is_loaded and not subject.problems:
-                text = f"The plugin '{point.name}' is left out by {ALLOW_LIST}."
+                text = f"{ALLOW_LIST} does not include the plugin '{point.name}'."
                 raise UnknownNameError(
                     text, f"Type: {ALLOW_LIST}={point.name} gptalt-eval plugins check {name}"
                 )

@@ -1,4 +1,4 @@
-"""What importing a plugin does, observed in a process of its own."""
+"""Observes, in a separate process, what importing a plugin does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PATIENCE = 120  # seconds
 
 @dataclass(frozen=True)
 class Watched:
-    """What was observed while a plugin was imported and asked what it brings.
+    """What was observed while a plugin was imported and its hooks were called.
 
     Attributes:
-        seconds: of processor time, beyond what gptalt-eval itself takes.
+        seconds: processor time, without that of gptalt-eval itself.
         heavy: those of ``HEAVY`` that were imported.
-        events: what it wrote, fetched, changed or started, in words.
+        events: what it wrote, downloaded, changed or started, in words.
         printed: what it printed.
-        error: what it raised, in words; empty: nothing.
+        error: the error that it raised; empty: none.
     """
 
     seconds: float
@@ -36,7 +36,7 @@ class Watched:
 
 
 def watch(value: str) -> Watched:
-    """Import the object that an entry point names (``module:attribute``), and observe that."""
+    """Import the object of an entry point (``module:attribute``), and observe that."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
@@ -47,9 +47,9 @@ def watch(value: str) -> Watched:
                 capture_output=True, text=True, timeout=PATIENCE, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return Watched(PATIENCE, error=f"it did not come back within {PATIENCE} seconds")
+            return Watched(PATIENCE, error=f"it did not finish within {PATIENCE} seconds")
         if not report.is_file():
-            return Watched(0, error=f"the process that imported it ended with {done.returncode}")
+            return Watched(0, error=f"the process that imported it exited with code {done.returncode}")
         found = json.loads(report.read_text(encoding="utf-8"))
     heavy = tuple(name for name in HEAVY if name in found["modules"])
     return Watched(found["seconds"], heavy, tuple(found["events"]), done.stdout.strip(), found["error"])

@@ -1,9 +1,9 @@
-"""A program that imports one plugin, asks it what it brings, and writes down what that does to the machine.
+"""A program that imports one plugin, calls its hooks, and records what that does to the computer.
 
     python -m gptalt_eval.commands.conformance.watched ENTRY_POINT_VALUE REPORT
 
-Every command does as much with a plugin. It has a process of its own because an audit hook stays until its
-process ends, and because only there nothing was imported before. REPORT is what ``watch`` reads.
+Every command does this with a plugin. It needs its own process, because an audit hook stays until its process
+ends, and because nothing may have been imported before. ``watch`` reads REPORT.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.types import Owner
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-#: audit event -> what it is, and which of its arguments says to what
+#: audit event -> a verb, and the index of the argument that is its object
 EVENTS: Mapping[str, tuple[str, int]] = MappingProxyType(
     {
         "os.chmod": ("changes", 0),
@@ -33,7 +33,7 @@ EVENTS: Mapping[str, tuple[str, int]] = MappingProxyType(
         "os.rename": ("renames", 0),
         "os.rmdir": ("removes the folder", 0),
         "os.symlink": ("links", 0),
-        "os.truncate": ("cuts", 0),
+        "os.truncate": ("truncates", 0),
         "os.exec": ("starts", 0),
         "os.fork": ("starts a copy of itself", 0),
         "os.posix_spawn": ("starts", 0),
@@ -55,21 +55,21 @@ def main(value: str, report: str) -> None:
     watching = True
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        told = describe_event(event, arguments) if watching else ""
-        if told:
-            seen[told] = None
+        described = describe_event(event, arguments) if watching else ""
+        if described:
+            seen[described] = None
 
     sys.addaudithook(audit)
     began = time.process_time()
-    error = attempt(lambda: ask(point.load()))
+    error = attempt(lambda: call_hooks(point.load()))
     seconds = time.process_time() - began
     watching = False
     found = {"seconds": seconds, "modules": sorted(sys.modules), "events": list(seen), "error": error}
     Path(report).write_text(json.dumps(found), encoding="utf-8")
 
 
-def ask(plugin: object) -> None:
-    """Call the core's hooks that take no arguments. What these raise is reported elsewhere."""
+def call_hooks(plugin: object) -> None:
+    """Call the core's hooks without arguments. What these raise is reported elsewhere."""
     plugins = Plugins()
     plugins.register(plugin, Owner("watched"))
     for hook in HOOKS:
@@ -78,7 +78,7 @@ def ask(plugin: object) -> None:
 
 
 def attempt(action: Callable[[], None]) -> str:
-    """What an action raised, in words; empty: nothing."""
+    """The error that an action raised, in words; empty: none."""
     try:
         action()
     except (Exception, SystemExit) as error:
@@ -87,7 +87,7 @@ def attempt(action: Callable[[], None]) -> str:
 
 
 def describe_event(event: str, arguments: tuple[Any, ...]) -> str:
-    """What an audit event did to the machine, in words; empty: nothing."""
+    """What an audit event did to the computer, in words; empty: nothing."""
     if event == "open":
         path, mode, flags = arguments
         writes = bool(set("wax+") & set(mode)) if isinstance(mode, str) else bool(flags & WRITING)

@@ -1,6 +1,6 @@
 """The smallest useful plugin for gptalt-eval, to copy from: one model, one task and its data.
 
-Every `gptalt-eval` command imports this file, so nothing heavy is imported up here.
+Every `gptalt-eval` command imports this file, so it imports nothing heavy at the top.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from gptalt_eval import Dataset, Model, Split, hookimpl, read_jsonl
 
-gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
+gptalt_eval_api = 1  # the version of gptalt-eval's hook API
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 
@@ -21,7 +21,7 @@ def register_models() -> list[Model]:
     return [
         Model(
             name="shortest-option",
-            summary="finds the shortest answer likeliest: how far length alone goes",
+            summary="always prefers the shortest answer: a baseline for length alone",
             licence="Apache-2.0",
             home="gptalt-eval-plugin-example",
             create=make_model,
@@ -31,7 +31,7 @@ def register_models() -> list[Model]:
 
 
 def make_model(args: Mapping[str, Any]) -> object:
-    from gptalt_eval_plugin_example.model import ShortestOption  # imports lm-eval: only when a run needs it
+    from gptalt_eval_plugin_example.model import ShortestOption  # imports lm-eval: only for a run
 
     return ShortestOption(**args)
 
@@ -47,7 +47,7 @@ def register_datasets() -> list[Dataset]:
         Dataset(
             name="capitals",
             title="Capitals",
-            hub="gptalt-eval/capitals",  # what the task's YAML calls dataset_path
+            hub="gptalt-eval/capitals",  # the dataset_path in the task's YAML
             splits=(
                 Split("test", ("capitals/test.jsonl",), 20),
                 Split("train", ("capitals/train.jsonl",), 5),

@@ -1,4 +1,4 @@
-"""The model: a language model by lm-eval's interface."""
+"""The model: a language model with lm-eval's interface."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lm_eval.api.model import LM
 
 
 class ShortestOption(LM):
-    """Each character costs one nat, whatever the text says."""
+    """Every character has a log-likelihood of -1, whatever the text."""
 
     def __init__(self, **settings: object) -> None:
-        super().__init__()  # `--model_args` arrive as settings; this model has no use for any
+        super().__init__()  # `--model_args` arrive as settings, which this model ignores
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         return [self.answer("loglikelihood", one, (-float(len(one.args[1])), False)) for one in requests]
@@ -24,5 +24,5 @@ class ShortestOption(LM):
         return [self.answer("generate_until", one, "") for one in requests]
 
     def answer(self, kind: str, request: Instance, answer: Any) -> Any:
-        self.cache_hook.add_partial(kind, request.args, answer)  # moves the progress bar, feeds --use_cache
+        self.cache_hook.add_partial(kind, request.args, answer)  # for the progress bar and --use_cache
         return answer

@@ -1,4 +1,4 @@
-"""The plugin, installed, in a whole evaluation: no torch, no network, a few seconds."""
+"""Tests of the installed plugin in a complete evaluation: without torch or network, in a few seconds."""
 
 import json
 
