@@ -179,11 +179,13 @@ def test_its_yaml_and_model_run_unchanged_in_plain_lm_eval(tmp_path, monkeypatch
     import lm_eval
     from lm_eval.tasks import TaskManager
 
+    from gptalt_eval.running.lmeval import seams
     from gptalt_eval.testing import make_plugin_set
 
-    def load_from_hub(path: str, name: str | None = None, **settings: object) -> datasets.DatasetDict:
+    def load_from_hub(path, name=None, split=None, **settings):
         assert path == "gptalt-eval/capitals"
-        return datasets.DatasetDict({s: datasets.Dataset.from_list(read_rows(s)) for s in ("train", "test")})
+        rows = {split: datasets.Dataset.from_list(read_rows(split)) for split in ("train", "test")}
+        return seams.take_splits(datasets.DatasetDict(rows), split)
 
     ours = gptalt_eval.evaluate(
         "shortest-option", "capitals", plugins=make_plugin_set(plugin), data_dir="sample",

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,46 @@ def test_security_speaks_of_flags_that_exist():
     assert flags
     assert {flag for flag in flags if f'"{flag}"' not in source} == set()
     assert "@" not in page, "reports go through the repository, not to an address"
+
+
+# what is declared and not imported by us: who imports it
+IMPORTED_BY_OTHERS = {"sentencepiece": "transformers, for the tokenizers of Llama's kind"}
+PROJECTS = {ROOT: ROOT / "gptalt_eval"} | {
+    file.parent: file.parent / file.parent.name.replace("-", "_")
+    for file in sorted((ROOT / "plugins").glob("*/pyproject.toml"))
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    [listed] = re.findall(r"^dependencies = \[(.*?)\]\s*$", text, re.M | re.S)
+    declared = {normalise(name) for name in re.findall(r'"([A-Za-z0-9_.-]+)', listed)}
+    imported = {find_distribution(name) for name in list_imports(PROJECTS[project])}
+    imported -= {"pytest"}  # gptalt_eval/testing.py is for those who test with it
+    assert imported - declared == set(), f"imported, but not in {project.name}/pyproject.toml"
+    assert declared - imported - IMPORTED_BY_OTHERS.keys() == set(), "declared, but not imported"
+
+
+def list_imports(package):
+    """The names at the top of what a package imports, those of Python and of itself left out."""
+    for file in package.rglob("*.py"):
+        if "templates" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module]
+            tops = {module.partition(".")[0] for module in modules}
+            yield from tops - sys.stdlib_module_names - {package.name}
+
+
+def find_distribution(module):
+    return normalise(packages_distributions().get(module, [module])[0])
+
+
+def normalise(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT)))

@@ -215,13 +215,14 @@ def test_the_fixture_has_three_rows_in_the_yamls_schema(here):
 def test_the_golden_prompt_is_what_lm_eval_makes_of_the_first_row(here):
     from lm_eval.tasks import TaskManager
 
+    from gptalt_eval.running.lmeval import seams
+
     type_new("task", "night_sky")
     task = TaskManager(include_defaults=False, include_path=str(here)).load(["night_sky"])["tasks"][
         "night_sky"
     ]
-    doc = next(iter(task.test_docs()))
-    instances = task.construct_requests(doc, task.fewshot_context(doc, 0), metadata=("night_sky", 0, 1))
-    prompt, continuation = instances[task.doc_to_target(doc)].args
+    instances = seams.build_requests(task, limit=1)
+    prompt, continuation = instances[task.doc_to_target(instances[0].doc)].args
 
     assert (here / "night_sky.golden.txt").read_bytes().decode() == prompt + continuation
 

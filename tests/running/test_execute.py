@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import jinja2
 import pytest
 from rich.console import Console
 
@@ -323,18 +324,21 @@ def test_models_of_other_settings_do_not_share_answers(evaluate, tmp_path):
     assert len(list(tmp_path.glob("answers_*.jsonl"))) == 2
 
 
-def test_templates_are_compiled_once(evaluate, monkeypatch):
-    from lm_eval.utils import env
-
-    compiled = []
+def test_templates_are_compiled_once(evaluate, monkeypatch, tmp_path):
+    compile_it, compiled = jinja2.Environment.compile, []
     monkeypatch.setattr(
-        env, "compile", lambda source, *a, **k: compiled.append(source) or compile_it(source, *a, **k)
+        jinja2.Environment,
+        "compile",
+        lambda self, source, *a, **k: compiled.append(source) or compile_it(self, source, *a, **k),
     )
-    compile_it = type(env).compile.__get__(env)
-    evaluate("arc_easy", limit=5)
-    inside = [source for source in compiled if compiled.count(source) > 1]
-    assert "from_string" not in vars(env), "lm-eval is left as it was"
-    assert compiled and not inside
+    own = f"{tmp_path}: {{{{question}}}}"  # no other test has had it compiled
+    (tmp_path / "own.yaml").write_text(
+        "task: own\ndataset_path: allenai/ai2_arc\ndataset_name: ARC-Easy\noutput_type: generate_until\n"
+        f"test_split: test\ndoc_to_text: '{own}'\ndoc_to_target: answerKey\n"
+        "generation_kwargs: {until: ['x']}\nmetric_list: [{metric: exact_match}]\n"
+    )
+    evaluate(str(tmp_path / "own.yaml"), limit=5)
+    assert compiled.count(own) == 1
 
 
 def test_prompts_kept_for_other_data_are_not_used(evaluate, cache, tmp_path):

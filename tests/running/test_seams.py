@@ -41,6 +41,9 @@ DOCUMENTED = {
     "lm_eval.api.instance.Instance",
     "lm_eval.api.model.LM",
     "lm_eval.api.registry.get_model",
+    "lm_eval.loggers.EvaluationTracker",
+    "lm_eval.loggers.TrackioLogger",
+    "lm_eval.loggers.WandbLogger",
     "lm_eval.models.huggingface.HFLM",
     "lm_eval.tasks.TaskManager",
 }
