@@ -51,7 +51,10 @@ def test_security_speaks_of_flags_that_exist():
 
 
 # what is declared and not imported by us: who imports it
-IMPORTED_BY_OTHERS = {"sentencepiece": "transformers, for the tokenizers of Llama's kind"}
+IMPORTED_BY_OTHERS = {
+    "sentencepiece": "transformers, for the tokenizers of Llama's kind",
+    "jsonlines": "lm-eval; its samples are read with it by those who follow its guides",
+}
 PROJECTS = {ROOT: ROOT / "gptalt_eval"} | {
     file.parent: file.parent / file.parent.name.replace("-", "_")
     for file in sorted((ROOT / "plugins").glob("*/pyproject.toml"))

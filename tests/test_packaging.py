@@ -56,5 +56,5 @@ def test_constraints_pin_what_was_tested():
         if "==" in line and line[0] != "#"
     )
     assert (pins["torch"], pins["transformers"], pins["lm_eval"]) == ("2.13.0", "5.23.0", "0.4.13")
-    wanted = {"pluggy", "rich", "sentencepiece", "gguf", "pytest", "hypothesis", "ruff", "mypy"}
+    wanted = {"pluggy", "rich", "jsonlines", "sentencepiece", "gguf", "pytest", "hypothesis", "ruff", "mypy"}
     assert wanted <= pins.keys()
