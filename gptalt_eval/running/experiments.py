@@ -39,7 +39,7 @@ def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
     for plan in plans if len(plans) > 1 else ():
         other = folders.setdefault(choose_folder(plan)[1], plan.spec.model)
         if other != plan.spec.model:
-            text = f"The results of '{other}' and '{plan.spec.model}' would lie in one folder."
+            text = f"The results of '{other}' and '{plan.spec.model}' would go to the same folder."
             faults.append(GptaltError(text, "Run them one by one, with an --output_path each."))
     distinct = list({str(fault): fault for fault in faults}.values())
     if distinct:

@@ -529,7 +529,7 @@ def test_what_failed_is_tried_again(tmp_path):
 def test_models_whose_results_would_lie_in_one_folder_are_refused(tmp_path, names):
     path = tmp_path / ("x.json" if names[0] == "one" else "x")
     with pytest.raises(
-        GptaltError, match=f"The results of '{names[0]}' and '{names[1]}' would lie in one folder"
+        GptaltError, match=f"The results of '{names[0]}' and '{names[1]}' would go to the same folder"
     ):
         run(path, *map(make_model, names), tasks="arc_easy")
 
