@@ -1,4 +1,4 @@
-"""A plugin's tests test the plugin of this checkout, not another copy that happens to be installed."""
+"""Makes sure that a plugin's tests use the plugin in this checkout, not another installed copy."""
 
 from importlib.util import find_spec
 from pathlib import Path

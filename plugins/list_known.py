@@ -1,6 +1,6 @@
-"""Write what the plugins in this folder bring, so that the core can say where a name comes from.
+"""Lists the names in the plugins of this folder, so that the core can say which plugin to install.
 
-After a plugin or a name of one is added:
+Run it after adding a plugin, or a name to a plugin:
 
     python plugins/list_known.py
 """

@@ -59,7 +59,11 @@ PROSE = [
     "*.md", "docs/**/*.md", "plugins/*/README.md", "benchmarks/*.md", "changelog.d/*.md",
     "gptalt_eval/data/samples/README.md", "gptalt_eval/commands/templates/plugin/README.md.tmpl",
 ]  # fmt: skip
-SOURCE = ["docs/*.py", *(f"gptalt_eval/**/*.{kind}" for kind in ("py", "j2", "tmpl"))]
+SOURCE = [
+    f"{folder}/**/*.{kind}"
+    for folder in ("docs", "gptalt_eval", "plugins/*/gptalt_eval_plugin_*")
+    for kind in ("py", "j2", "tmpl", "js")
+]
 
 
 def list_files(patterns: list[str]) -> list[Path]:

@@ -40,7 +40,7 @@ def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
         other = folders.setdefault(choose_folder(plan)[1], plan.spec.model)
         if other != plan.spec.model:
             text = f"The results of '{other}' and '{plan.spec.model}' would go to the same folder."
-            faults.append(GptaltError(text, "Run them one by one, with an --output_path each."))
+            faults.append(GptaltError(text, "Run them one by one, each with its own --output_path."))
     distinct = list({str(fault): fault for fault in faults}.values())
     if distinct:
         raise distinct[0] if len(distinct) == 1 else RequestErrors(distinct)

@@ -9,7 +9,7 @@ from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 __all__ = ["Vote", "VoteFormat"]
 
 __version__ = "0.1.0"
-gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
+gptalt_eval_api = 1  # the version of gptalt-eval's hook API
 
 
 @hookimpl
@@ -30,17 +30,17 @@ def register_commands() -> list[Command]:
     )
 
     vote = (
-        Command("serve", "the page on which people judge answers", run_serve, SERVE),
+        Command("serve", "serve the page on which people judge answers", run_serve, SERVE),
         Command("export", "print the votes as JSON lines", run_export, EXPORT),
     )
     votes = (
-        Command("import", "read the votes of any tool", run_import, IMPORT),
-        Command("agreement", "measure how far judges agree", run_agreement, AGREEMENT),
+        Command("import", "import votes from any tool", run_import, IMPORT),
+        Command("agreement", "measure the agreement between judges", run_agreement, AGREEMENT),
     )
     return [
         Command("answers", "ask models the questions that people judge", run_answers, ANSWERS),
-        Command("vote", "serve the page on which people judge answers, export votes", commands=vote),
-        Command("votes", "import human votes, measure how far judges agree", commands=votes),
+        Command("vote", "collect human votes on answers, and export them", commands=vote),
+        Command("votes", "import human votes, and measure agreement", commands=votes),
         Command("elo", "rate models by human votes: leaderboard, win rates, report", run_elo, ELO),
     ]
 

@@ -1,4 +1,4 @@
-"""How far judges agree, and one vote out of several."""
+"""Agreement between judges, and merging several votes into one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Unit = tuple[str, str, str]  # question, and the two models in the order of thei
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judges, or all, agree.
+    """The agreement between two or all judges.
 
     Attributes:
-        who: their names, or what of the votes this is.
-        pairs: of votes on the same answers.
-        tie_discounted: mean of 1 for the same, 0.5 where exactly one is a tie, 0 for opposites.
-        kappa: Cohen's (1960), of two judges; None: of more, or where it is not defined.
-        alpha: Krippendorff's, nominal; None where it is not defined.
+        who: their names, or which votes these are.
+        pairs: number of pairs of votes on the same answers.
+        tie_discounted: mean of 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.
+        kappa: Cohen's (1960), for two judges; None for more judges, or if undefined.
+        alpha: Krippendorff's nominal alpha; None if undefined.
     """
 
     who: str
@@ -40,7 +40,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval, by the bootstrap over what was judged."""
+    """A value and its 95 % interval, by bootstrap over the judged pairs of answers."""
 
     value: float
     low: float
@@ -58,7 +58,7 @@ def orient(vote: Vote) -> int:
 
 
 def gather(votes: Iterable[Vote]) -> dict[Unit, list[tuple[str, int]]]:
-    """By what was judged: (annotator, outcome) of each vote; skipped ones left out."""
+    """By judged pair of answers: (annotator, outcome) of each vote, without skipped ones."""
     judged: dict[Unit, list[tuple[str, int]]] = defaultdict(list)
     for vote in votes:
         if vote.winner != "skip":
@@ -67,7 +67,7 @@ def gather(votes: Iterable[Vote]) -> dict[Unit, list[tuple[str, int]]]:
 
 
 def measure_agreement(votes: Sequence[Vote], seed: int = 0) -> list[Agreement]:
-    """Of all votes, of each pair of annotators, of each annotator with themselves, and of each category.
+    """For all votes, each pair of annotators, each annotator with themselves, and each category.
 
     Raises:
         GptaltError: nothing was judged twice.
@@ -92,7 +92,7 @@ def measure_agreement(votes: Sequence[Vote], seed: int = 0) -> list[Agreement]:
 
 
 def pair_up(judged: Mapping[Unit, Sequence[tuple[str, int]]], first: str, second: str) -> list[list[int]]:
-    """The first votes of two annotators on what both judged."""
+    """The first votes of two annotators on the pairs that both judged."""
     pairs = []
     for votes in judged.values():
         by_name: dict[str, int] = {}
@@ -104,13 +104,13 @@ def pair_up(judged: Mapping[Unit, Sequence[tuple[str, int]]], first: str, second
 
 
 def repeat(judged: Mapping[Unit, Sequence[tuple[str, int]]], name: str) -> list[list[int]]:
-    """One annotator's two first votes on what they judged twice; a name is needed to be one."""
+    """One annotator's first two votes on pairs that they judged twice; none without a name."""
     own = [[outcome for who, outcome in votes if who == name] for votes in judged.values()]
     return [votes[:2] for votes in own if len(votes) > 1] if name else []
 
 
 def measure_units(who: str, units: Sequence[Sequence[int]], seed: int) -> Agreement | None:
-    """The agreement of votes on each of some units; None where no unit has two."""
+    """The agreement of votes on the same units; None if no unit has two votes."""
     several = [unit for unit in units if len(unit) > 1]
     if not several:
         return None
@@ -120,7 +120,7 @@ def measure_units(who: str, units: Sequence[Sequence[int]], seed: int) -> Agreem
     weights = generator.multinomial(len(several), np.full(len(several), 1 / len(several)), RESAMPLES)
     weights = np.concatenate([np.ones((1, len(several)), dtype=weights.dtype), weights])
     plain = np.tensordot(weights, tables, 1)  # [1 + resamples, 3, 3]
-    # Krippendorff's coincidences: each unit's pairs count one less than its votes
+    # Krippendorff's coincidences: a unit's pairs are divided by its number of votes minus one
     coincidences = np.tensordot(weights, tables / (sizes - 1)[:, None, None], 1)
     kappa = None
     if all(len(unit) == 2 for unit in several):
@@ -144,7 +144,7 @@ def count_pairs(outcomes: Sequence[int]) -> Floats:
 
 
 def estimate(measure: Callable[[Floats], Floats], tables: Floats) -> Estimate | None:
-    """A measure of the first table, its interval from the others; None where it is not defined."""
+    """A measure of the first table, with its interval from the others; None if undefined."""
     values = measure(tables)
     if np.isnan(values[0]):
         return None
@@ -153,13 +153,13 @@ def estimate(measure: Callable[[Floats], Floats], tables: Floats) -> Estimate | 
 
 
 def discount_ties(tables: Floats) -> Floats:
-    """The survey's agreement, of [..., 3, 3]: 1 same, 0.5 exactly one tie, 0 opposite."""
+    """The survey's agreement of [..., 3, 3]: 1 for equal votes, 0.5 for one tie, 0 for opposite votes."""
     worth = np.array([[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, 1]])
     return np.asarray((tables * worth).sum((-2, -1)) / tables.sum((-2, -1)))
 
 
 def compute_kappa(tables: Floats) -> Floats:
-    """Cohen (1960), A coefficient of agreement for nominal scales; the first judge in rows."""
+    """Cohen (1960), A coefficient of agreement for nominal scales; the rows are the first judge's votes."""
     total = tables.sum((-2, -1))
     observed = np.trace(tables, axis1=-2, axis2=-1) / total
     expected = (tables.sum(-1) * tables.sum(-2)).sum(-1) / total**2
@@ -178,13 +178,13 @@ def compute_alpha(coincidences: Floats) -> Floats:
 
 
 def merge_votes(votes: Iterable[Vote], rule: str) -> list[Vote]:
-    """One vote for what several judged, at the place of the first of them; skipped ones left out.
+    """Merge the votes on the same answers into one, at the place of the first; skipped ones are dropped.
 
     Args:
-        votes: in their order.
-        rule: ``survey``: of two the same is kept, a tie gives way to the other, opposites are a tie; of more,
-            whichever side has more votes. ``majority``: what more than half say, else a tie. ``all``: each
-            vote counts by itself.
+        votes: the votes, in order.
+        rule: ``survey``: two equal votes are kept, a tie yields to the other vote, opposite votes are a tie;
+            of more than two, the side with more votes wins. ``majority``: the outcome of more than half of
+            the votes, else a tie. ``all``: no merging.
     """
     kept = [vote for vote in votes if vote.winner != "skip"]
     if rule == "all":

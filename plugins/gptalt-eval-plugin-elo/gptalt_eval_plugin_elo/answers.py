@@ -1,4 +1,4 @@
-"""What models answer to questions: asked through lm-eval's HF backend, kept as JSON lines."""
+"""Models' answers to questions, generated with lm-eval and stored as JSON Lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Question:
 
     Attributes:
         id, category, language: the language is an ISO 639-1 code.
-        prompt: what models are asked.
+        prompt: the text of the question.
         expected: what a good answer contains; may be empty.
     """
 
@@ -42,9 +42,9 @@ class Answer:
     """A line of ``answers.jsonl``.
 
     Attributes:
-        question, category, language, prompt, expected: as of ``Question``; all but ``prompt`` may be empty.
-        model: who answers.
-        answer: as the model gave it, without the spaces around it.
+        question, category, language, prompt, expected: see ``Question``; all except ``prompt`` may be empty.
+        model: the model's name.
+        answer: the model's answer without surrounding white space.
     """
 
     prompt: str
@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def key(self) -> str:
-        """The question's name in votes: its id and language, its text where it has none."""
+        """The question's name in votes: its id and language, or its text if it has no id."""
         name = self.question or self.prompt
         return f"{name}/{self.language}" if self.question and self.language else name
 
@@ -68,15 +68,15 @@ def read_questions(path: Path, languages: Sequence[str]) -> list[Question]:
     Args:
         path: JSON lines of ``id``, ``category`` and, by language, the question (``zh``, ``en``) and what a
             good answer contains (``expected_zh``).
-        languages: which.
+        languages: the languages to read.
 
     Raises:
-        GptaltError: the file cannot be read, a line lacks something, or an id stands twice.
+        GptaltError: the file cannot be read, a line is incomplete, or an id appears twice.
     """
     questions: dict[tuple[str, str], Question] = {}
     for number, row in enumerate(read_lines(path), 1):
         if not row.get("id"):
-            raise GptaltError(f"{path}, line {number}: a question has 'id', 'category' and its text.")
+            raise GptaltError(f"{path}, line {number}: a question needs 'id', 'category' and its text.")
         for language in languages:
             if not row.get(language):
                 continue
@@ -85,18 +85,20 @@ def read_questions(path: Path, languages: Sequence[str]) -> list[Question]:
                 str(row.get(f"expected_{language}") or ""),
             )  # fmt: skip
             if (question.id, language) in questions:
-                raise GptaltError(f"{path}, line {number}: the id '{question.id}' stands twice.")
+                raise GptaltError(f"{path}, line {number}: the id '{question.id}' appears twice.")
             questions[question.id, language] = question
     if not questions:
         named = " or ".join(map(repr, languages))
-        raise GptaltError(f"{path} holds no question under {named}.", "--language says which are asked.")
+        raise GptaltError(
+            f"{path} contains no question in {named}.", "Choose other languages with --language."
+        )
     return list(questions.values())
 
 
 def read_lines(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise GptaltError(
-            f"There is no file {path}.", "gptalt-eval answers --models FIRST,SECOND writes one."
+            f"There is no file {path}.", "To create one: gptalt-eval answers --models FIRST,SECOND"
         )
     yield from read_jsonl(path)
 
@@ -105,14 +107,14 @@ def read_answers(path: Path) -> list[Answer]:
     """The answers of a file, or of the folder that ``gptalt-eval answers`` wrote.
 
     Raises:
-        GptaltError: there is no such file, or a line is no answer.
+        GptaltError: there is no such file, or a line is not an answer.
     """
     file = path / FILE if path.is_dir() else path
     answers: dict[tuple[str, str], Answer] = {}
     for number, row in enumerate(read_lines(file), 1):
         needed = ("prompt", "model", "answer")
         if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in needed):
-            raise GptaltError(f"{file}, line {number}: an answer has the texts {', '.join(needed)}.")
+            raise GptaltError(f"{file}, line {number}: an answer needs the texts {', '.join(needed)}.")
         fields = {name: clean(str(row.get(name) or "")) for name in Answer.__dataclass_fields__}
         answer = Answer(**fields)
         if (answer.key, answer.model) in answers:
@@ -122,12 +124,12 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def clean(text: str) -> str:
-    """Text that can be stored: without halves of characters, which JSON can spell."""
+    """Text that can be stored: without unpaired surrogates, which JSON can contain."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def write_answers(path: Path, new: Iterable[Answer]) -> list[Answer]:
-    """Add answers to a file; those of the same model to the same question are replaced."""
+    """Add answers to a file; they replace answers of the same model to the same question."""
     answers = {(each.key, each.model): each for each in (read_answers(path) if path.exists() else [])}
     answers |= {(each.key, each.model): each for each in new}
     ordered = sorted(answers.values(), key=lambda each: (each.category, each.key, each.model))
@@ -149,23 +151,23 @@ def ask(
 ) -> list[Answer]:
     """A model's answers to questions.
 
-    Each language is a task, so that batches are full. An answer that is not drawn at random is kept as soon
-    as it is given, and found again where the questions change or the model was interrupted.
+    Each language is a task, so that batches are full. Answers that are not sampled are stored at once, and
+    reused if the questions change or the run was interrupted.
 
     Args:
-        model: as after ``--model``.
-        questions: what is asked.
-        folder: where tasks, runs and answers lie.
-        name: under which the answers go.
-        settings, plugins: flags of the command line and plugins, as ``gptalt_eval.evaluate`` takes them.
+        model: a ``--model`` name.
+        questions: the questions.
+        folder: the folder for tasks, runs and answers.
+        name: the model's name in the answers.
+        settings, plugins: flags and plugins for ``gptalt_eval.evaluate``.
 
     Raises:
-        GptaltError: the model cannot be had, or has no chat template where one is to be applied.
-        InterruptedRun: it ended early; asked again, it goes on.
+        GptaltError: the model is not available, or it has no chat template but needs one.
+        InterruptedRun: it ended early; another call continues it.
     """
     from gptalt_eval import evaluate
 
-    # what is asked, and how, names the folder, and with it the run: anything else makes another one
+    # the folder, and so the run, is named after the questions and settings: other ones make another run
     digest = hash_text(repr(questions))
     include = folder / "tasks" / digest
     tasks = write_tasks(include, questions)
@@ -195,12 +197,12 @@ def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) 
         for question in questions:
             if question.id in given:
                 text = clean(str(given[question.id]["resps"][0][0])).strip()
-                told = {key: value for key, value in asdict(question).items() if key != "id"}
-                yield Answer(model=name, answer=text, question=question.id, **told)
+                fields = {key: value for key, value in asdict(question).items() if key != "id"}
+                yield Answer(model=name, answer=text, question=question.id, **fields)
 
 
 def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Question]]:
-    """One lm-eval task for each language; by name, what it asks."""
+    """Write one lm-eval task for each language; returns the questions by task name."""
     import yaml
 
     tasks: dict[str, list[Question]] = {}
@@ -233,18 +235,18 @@ def hash_text(text: str) -> str:
 
 
 def make_word(text: str) -> str:
-    """A text as part of a file's name; of two texts never the same."""
+    """A text as part of a file name; different texts have different names."""
     word = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in text).strip(".")
     return word if word == text else f"{word}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def limit_questions(questions: Sequence[Question], most: int) -> list[Question]:
+def limit_questions(questions: Sequence[Question], limit: int) -> list[Question]:
     """The first few of each category and language."""
     taken: dict[tuple[str, str], int] = {}
     kept = []
     for question in questions:
         place = question.category, question.language
         taken[place] = taken.get(place, 0) + 1
-        if taken[place] <= most:
+        if taken[place] <= limit:
             kept.append(question)
     return kept

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 FOLDER = "votes"
 RULES = ("survey", "majority", "all")
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
-SEED = Option(("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "of shuffling and bootstrap"})
+SEED = Option(("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "for shuffling and bootstrap"})
 IMPORT = (
     Option(("files",), {"nargs": "+", "type": Path, "metavar": "FILE", "help": "votes, as JSON or CSV"}),
     Option(
         ("--into",),
         {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER", "help": f"default: {FOLDER}"},
     ),
-    Option(("--format",), {"metavar": "NAME", "help": "of the files; default: recognised"}),
+    Option(("--format",), {"metavar": "NAME", "help": "format of the files; default: detected"}),
     Option(
         ("--columns",),
         {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,model_b=right,winner=choice"},
@@ -48,19 +48,23 @@ ELO = (
         ("votes",),
         {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
     ),
-    Option(("--published",), {"action": "store_true", "help": "show the survey's own table beside yours"}),
+    Option(
+        ("--published",),
+        {"action": "store_true", "help": "show the survey's published ratings next to yours"},
+    ),
     Option(
         ("--merge",),
-        {"choices": RULES, "default": "survey", "help": "one vote of several on the same answers"},
+        {"choices": RULES, "default": "survey", "help": "how to merge several votes on the same answers"},
     ),
-    Option(("--category",), {"metavar": "NAME", "help": "only the votes of one"}),
-    Option(("--k",), {"type": float, "default": 16.0, "help": "what a vote moves at most (16)"}),
-    Option(("--start",), {"type": float, "default": 1000.0, "help": "rating of every model (1000)"}),
+    Option(("--category",), {"metavar": "NAME", "help": "only votes of this category"}),
+    Option(("--k",), {"type": float, "default": 16.0, "help": "maximum rating change per vote (16)"}),
+    Option(("--start",), {"type": float, "default": 1000.0, "help": "initial rating of every model (1000)"}),
     Option(
-        ("--scale",), {"type": float, "default": 400.0, "help": "points at which odds are ten to one (400)"}
+        ("--scale",),
+        {"type": float, "default": 400.0, "help": "rating difference with odds of ten to one (400)"},
     ),
-    Option(("--orders",), {"type": int, "default": 1000, "help": "shuffled orders of the votes (1000)"}),
-    Option(("--output", "-o"), {"type": Path, "metavar": "FOLDER", "help": "default: beside the votes"}),
+    Option(("--orders",), {"type": int, "default": 1000, "help": "number of shuffled vote orders (1000)"}),
+    Option(("--output", "-o"), {"type": Path, "metavar": "FOLDER", "help": "default: next to the votes"}),
     SEED,
     JSON,
 )
@@ -89,7 +93,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
             gather_steps(lambda size: progress.advance(task, size)),
         )  # fmt: skip
     if arguments.json:
-        # asdict takes a Counter apart and counts its items
+        # asdict would break the Counter
         listed = {str(file): vars(each) for file, each in counts.items()}
         print(json.dumps(listed, ensure_ascii=False))
     else:
@@ -101,19 +105,19 @@ def gather_formats(plugins: Installed) -> list[VoteFormat]:
     """Every plugin's formats, our own first.
 
     Raises:
-        PluginError: two plugins give a format of one name.
+        PluginError: two plugins register a format with the same name.
     """
     found: dict[str, tuple[Owner, VoteFormat]] = {}
     for owner, known in plugins.contribute("register_vote_formats"):
         if known.name in found:
-            text = f"The vote format '{known.name}' comes from both {found[known.name][0]} and {owner}."
+            text = f"The vote format '{known.name}' is registered by both {found[known.name][0]} and {owner}."
             raise PluginError(text, "Uninstall one of the two, or rename the format.")
         found[known.name] = owner, known
     return [known for _, known in found.values()]
 
 
 def gather_steps(advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Moves a bar every 256 KiB: to move it for each line takes longer than to read the line."""
+    """Advance the progress bar every 256 KiB: doing so for every line takes longer than reading it."""
     waiting = 0
 
     def step(size: int) -> None:
@@ -139,7 +143,7 @@ def read_columns(text: str | None) -> dict[str, str]:
         name, separator, column = part.partition("=")
         if not separator or name.strip() not in FIELDS:
             raise GptaltError(
-                f"--columns: '{part}' names no field of a vote.", f"There are: {', '.join(FIELDS)}."
+                f"--columns: '{part}' does not name a field of a vote.", f"Available: {', '.join(FIELDS)}."
             )
         columns[name.strip()] = column.strip()
     return columns
@@ -147,14 +151,14 @@ def read_columns(text: str | None) -> dict[str, str]:
 
 def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> None:
     for file, each in counts.items():
-        print(f"{file}: {each.format}, {each.added:,} votes", end="")
-        print(f", {each.known:,} that were there" if each.known else "", end="")
-        print(f", {each.rejected:,} records that are none" if each.rejected else "")
+        print(f"{file}: {each.format}, {each.added:,} new votes", end="")
+        print(f", {each.known:,} already known" if each.known else "", end="")
+        print(f", {each.rejected:,} records that are not votes" if each.rejected else "")
         for reason, count in each.reasons.most_common(5):
             print(f"  {count:,} times: {reason}")
     print(f"Votes: {votes}")
     if any(each.rejected for each in counts.values()):
-        print(f"What is no vote, with file, line and reason: {rejected}")
+        print(f"Records that are not votes, with file, line and reason: {rejected}")
 
 
 def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
@@ -189,8 +193,8 @@ def print_agreement(found: Sequence[Agreement]) -> None:
         interval = f"{discounted.low:.3f}-{discounted.high:.3f}"
         table.add_row(escape(each.who), f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
     Console().print(table)
-    print("Tie-discounted: 1 for the same vote, 0.5 where exactly one is a tie, 0 for opposites.")
-    print("kappa: Cohen's, of two judges. alpha: Krippendorff's, nominal.")
+    print("Tie-discounted: 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.")
+    print("kappa: Cohen's kappa, for two judges. alpha: Krippendorff's nominal alpha.")
 
 
 def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
@@ -205,13 +209,13 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
         print_published()
         return 0
     if arguments.scale <= 0 or arguments.orders < 1:
-        raise GptaltError("--scale and --orders must be above 0.", "Leave them out for 400 and 1000.")
+        raise GptaltError("--scale and --orders must be above 0.", "Omit them for 400 and 1000.")
     votes = choose_category(list(read_votes(folder)), arguments.category)
     scale = Scale(arguments.start, arguments.k, arguments.scale)
     found = evaluate(votes, arguments.merge, scale, arguments.orders, arguments.seed)
     try:
         agreements = measure_agreement(votes, arguments.seed)
-    except GptaltError:  # nothing was judged twice: there is none to show
+    except GptaltError:  # nothing was judged twice
         agreements = []
     beside = list_published(found) if arguments.published else []
     output = arguments.output or (folder if folder.is_dir() else folder.parent)
@@ -233,7 +237,7 @@ def choose_category(votes: list[Any], category: str | None) -> list[Any]:
     if not chosen:
         names = sorted({vote.category for vote in votes if vote.category})
         raise GptaltError(
-            f"No vote is of the category '{category}'.", f"There are: {', '.join(names) or 'none'}."
+            f"There are no votes in the category '{category}'.", f"Available: {', '.join(names) or 'none'}."
         )
     return chosen
 
@@ -244,7 +248,7 @@ def print_boards(found: Evaluation) -> None:
 
     print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} comparisons after merging.")
     if len(found.boards) > 1:
-        print(f"No vote connects these {len(found.boards)} groups of models; compare within a group only.")
+        print(f"No vote connects these {len(found.boards)} groups of models; compare only within a group.")
     for board in found.boards:
         table = make_table("Model", "Elo", "95 %", "in order", "B-T", "95 %", "rank", "votes")
         for each in board.standings:
@@ -259,8 +263,8 @@ def print_boards(found: Evaluation) -> None:
             )  # fmt: skip
         Console().print(table)
     orders = found.boards[0].orders
-    print(f"Elo: mean over {orders:,} shuffled orders of the votes; in order: one pass as they came.")
-    print("B-T: Bradley-Terry, on the same scale. Ranks are by it, with 95 %.")
+    print(f"Elo: mean and 95 % range over {orders:,} vote orders; in order: one pass as given.")
+    print("B-T: Bradley-Terry on the same scale, with 95 % intervals of rating and rank.")
 
 
 def print_published() -> None:
@@ -274,11 +278,11 @@ def print_published() -> None:
     Console().print(table)
     print(
         f"{published.COMPARISONS:,} comparisons of 16 models on {published.QUESTIONS} questions; "
-        f"agreement {published.AGREEMENT:.4f}, ties discounted."
+        f"tie-discounted agreement {published.AGREEMENT:.4f}."
     )
     for (first, second), (won, decided) in published.WON.items():
-        print(f"{first} won {won} of {decided} against {second}, ties left out.")
-    print("Yours beside it: gptalt-eval votes import FILE..., then gptalt-eval elo --published")
+        print(f"{first} won {won} of {decided} against {second}, without ties.")
+    print("To see yours next to it: gptalt-eval votes import FILE..., then gptalt-eval elo --published")
 
 
 def print_beside(beside: Iterable[tuple[str, int, str, float]]) -> None:

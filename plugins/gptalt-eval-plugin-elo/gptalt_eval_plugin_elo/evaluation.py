@@ -1,4 +1,4 @@
-"""Votes to ratings, tables and groups: all that the command, the page and the JSON show."""
+"""Turns votes into ratings, tables and groups, for the command, the page and the JSON file."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from gptalt_eval_plugin_elo.votes import Vote
 
 @dataclass(frozen=True)
 class Standing:
-    """One model's.
+    """The results of one model.
 
     Attributes:
         model: its name.
-        votes, wins, ties: of comparisons that it was in.
-        elo: in the order of the votes.
-        mean, low, high: Elo over shuffled orders, with 95 % of them.
-        rating, rating_low, rating_high: Bradley-Terry's, with its 95 % interval; nan where it has none.
-        best, worst: 95 % interval of its rank by Bradley-Terry; 0 where it has none.
+        votes, wins, ties: numbers of its comparisons.
+        elo: Elo rating in the order of the votes.
+        mean, low, high: Elo rating over shuffled vote orders: mean and 95 % range.
+        rating, rating_low, rating_high: Bradley-Terry rating and its 95 % interval; nan if there is none.
+        best, worst: 95 % interval of its rank by Bradley-Terry; 0 if there is none.
     """
 
     model: str
@@ -52,13 +52,13 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """A group of models that votes connect, the highest first.
+    """The leaderboard of a group of models that votes connect.
 
     Attributes:
-        standings: by mean Elo over shuffled orders.
+        standings: sorted by mean Elo over shuffled vote orders.
         pairs: in the same order.
         calibration: of the ratings' predictions.
-        orders: that were shuffled.
+        orders: number of shuffled vote orders.
     """
 
     standings: Sequence[Standing]
@@ -74,10 +74,10 @@ class Board:
 @dataclass(frozen=True)
 class Evaluation:
     """Attributes:
-    votes, skipped: how many there are.
-    merged: comparisons that are left of them.
-    boards: one of each connected group of models, the largest first.
-    categories: by category, the mean Elo of each model over shuffled orders.
+    votes, skipped: their numbers.
+    merged: number of comparisons after merging.
+    boards: one for each connected group of models, the largest first.
+    categories: by category, each model's mean Elo over shuffled vote orders.
     """
 
     votes: int
@@ -91,7 +91,7 @@ def evaluate(votes: Sequence[Vote], rule: str, scale: Scale, orders: int, seed: 
     """Rate the models of votes.
 
     Raises:
-        GptaltError: there is nothing that was judged.
+        GptaltError: all votes were skipped.
     """
     merged = merge_votes(votes, rule)
     if not merged:

@@ -1,4 +1,4 @@
-"""Heat maps of win rates, and how well ratings predict them; SVG for the page, PNG for papers."""
+"""Heat maps of win rates, and a calibration plot of the ratings; SVG for the page, PNG for papers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from gptalt_eval_plugin_elo.tables import Calibration
 def draw_heat_map(
     title: str, models: Sequence[str], shares: Floats, counts: np.ndarray | None = None, centred: bool = False
 ) -> Any:
-    """Shares [models, models], the row against the column, as a figure of matplotlib.
+    """Shares [models, models] of the row against the column, as a matplotlib figure.
 
     Args:
         title: of the figure.
         models: rows and columns.
-        shares: 0 to 1, or, if ``centred``, differences from -1 to 1; nan is left empty.
-        counts: written small below each share.
+        shares: 0 to 1, or differences from -1 to 1 if ``centred``; nan is empty.
+        counts: numbers in small print below each share.
         centred: whether these are differences.
     """
     size = max(4.0, 1.6 + 0.62 * len(models))
     figure, axes = make_axes(size, size * 0.92)
     low, high = (-0.5, 0.5) if centred else (0.0, 1.0)
-    # blue and orange, told apart by the colour-blind too
+    # purple and orange, which colour-blind readers can distinguish
     axes.imshow(np.ma.masked_invalid(shares), cmap="PuOr", vmin=low, vmax=high, interpolation="nearest")
     small = 8 if len(models) <= 10 else 6.5
     for row, column in np.argwhere(np.isfinite(shares)):
@@ -53,19 +53,21 @@ def draw_heat_map(
 
 @page_style()
 def draw_calibration(bins: Sequence[Calibration]) -> Any:
-    """Actual over predicted shares; on the diagonal, ratings say what votes do."""
+    """Actual over predicted shares; on the diagonal they are equal."""
     figure, axes = make_axes(4.6, 3.6)
     axes.plot([0.5, 1], [0.5, 1], color=axes.spines["left"].get_edgecolor(), linewidth=1.5)
-    most = max((each.votes for each in bins), default=1)
+    largest = max((each.votes for each in bins), default=1)
     for each in bins:
-        axes.scatter(each.predicted, each.actual, s=20 + 160 * each.votes / most, color="#0072b2", alpha=0.75)
+        axes.scatter(
+            each.predicted, each.actual, s=20 + 160 * each.votes / largest, color="#0072b2", alpha=0.75
+        )
         axes.annotate(
             f"{each.votes:,}", (each.predicted, each.actual), (6, -9), textcoords="offset points",
             fontsize=8,
         )  # fmt: skip
     axes.set_xlabel("predicted share of the stronger model")
     axes.set_ylabel("actual share")
-    axes.set_title("Calibration (votes behind each point)")
+    axes.set_title("Calibration (number of votes at each point)")
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 WINNERS = ("a", "b", "tie", "skip")
-#: what other tools call them
+#: other tools' words for them
 OTHER_WORDS = {
     "model_a": "a", "left": "a", "first": "a", "1": "a", "左": "a",
     "model_b": "b", "right": "b", "second": "b", "2": "b", "右": "b",
@@ -49,7 +49,7 @@ def get_text(record: Mapping[str, Any], name: str) -> str:
         return str(value)
     if value is None or value == "":
         raise ValueError(f"'{name}' is missing")
-    raise ValueError(f"'{name}' is no text: {shorten(value)}")
+    raise ValueError(f"'{name}' is not text: {shorten(value)}")
 
 
 def get_optional(record: Mapping[str, Any], name: str) -> str:
@@ -61,10 +61,10 @@ def shorten(value: Any) -> str:
 
 
 def read_winner(value: str, models: tuple[str, str] = ("", "")) -> str:
-    """``a``, ``b``, ``tie`` or ``skip`` from what a tool or a person calls it, the winner's name included.
+    """``a``, ``b``, ``tie`` or ``skip`` from a tool's word for it, or from the winner's name.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: the word is unknown.
     """
     if value in WINNERS:
         return value
@@ -75,7 +75,7 @@ def read_winner(value: str, models: tuple[str, str] = ("", "")) -> str:
         return "a" if value == models[0] else "b"
     if word in OTHER_WORDS:
         return OTHER_WORDS[word]
-    raise ValueError(f"unknown winner {shorten(value)}; there are a, b, tie, skip")
+    raise ValueError(f"unknown winner {shorten(value)}; expected a, b, tie or skip")
 
 
 is_own = has("question", "model_a", "model_b", "winner")
@@ -93,7 +93,7 @@ def is_fastchat(record: Mapping[str, Any]) -> bool:
 
 
 def convert_fastchat(record: Mapping[str, Any]) -> Iterator[Vote]:
-    """Its ``tie (bothbad)`` is a tie."""
+    """FastChat's ``tie (bothbad)`` is a tie."""
     names = ("question_id", "conversation_id", "id")
     question = next((get_text(record, name) for name in names if record.get(name) not in (None, "")), "")
     if not question:
@@ -118,7 +118,7 @@ def is_pandalm(record: Mapping[str, Any]) -> bool:
 
 
 def convert_pandalm(record: Mapping[str, Any]) -> Iterator[Vote | ValueError]:
-    """``cmp_key`` is ``first_second``; of each annotator 1 (first wins), 2 (second) or 0 (tie)."""
+    """``cmp_key`` is ``first_second``; each annotator's value is 1 (first wins), 2 (second) or 0 (tie)."""
     models = get_text(record, "cmp_key").split("_")
     if len(models) != 2:
         raise ValueError(f"'cmp_key' does not name two models: {shorten(record['cmp_key'])}")
@@ -127,22 +127,22 @@ def convert_pandalm(record: Mapping[str, Any]) -> Iterator[Vote | ValueError]:
     for name, value in judged.items():
         winner = {0: "tie", 1: "a", 2: "b"}.get(value) if type(value) is int else None
         if winner is None:
-            yield ValueError(f"'{name}' is {shorten(value)}; there are 0, 1, 2")
+            yield ValueError(f"'{name}' is {shorten(value)}; expected 0, 1 or 2")
         else:
             yield Vote(question, models[0], models[1], winner, category, name)
 
 
 is_labelstudio = has("annotations", "data")
-#: how people call the two models in a task's data
+#: usual names of the two models in a task's data
 PAIRS = (("model_a", "model_b"), ("model1", "model2"), ("model_1", "model_2"), ("left_model", "right_model"),
          ("model_left", "model_right"))  # fmt: skip
 
 
 def convert_labelstudio(record: Mapping[str, Any]) -> Iterator[Vote | ValueError]:
-    """One vote of each annotation: its ``pairwise`` choice; ``choices`` beside it may say tie or skip."""
+    """One vote per annotation: its ``pairwise`` choice; additional ``choices`` can say tie or skip."""
     data, annotations = record["data"], record["annotations"]
     if not isinstance(data, dict) or not isinstance(annotations, list):
-        raise ValueError("'data' is no object, or 'annotations' no list")
+        raise ValueError("'data' is not an object, or 'annotations' is not a list")
     pair = next((pair for pair in PAIRS if has(*pair)(data)), None)
     if pair is None:
         raise ValueError("'data' does not say which models are compared (model_a, model_b)")
@@ -196,7 +196,7 @@ def make_columns_format(columns: Mapping[str, str]) -> VoteFormat:
 
 @dataclass(frozen=True)
 class Answers:
-    """The survey's table of answers: which number is which model.
+    """The survey's table of answers, which gives models and questions their numbers.
 
     Attributes:
         models: by number.
@@ -216,14 +216,14 @@ RECORDED = {1: "a", -1: "b", -2: "tie", 0: "skip"}
 
 
 def make_survey_format(answers: Answers, annotator: str) -> VoteFormat:
-    """One annotator's file: ``que_idx`` holds (question, model, model), ``que_rec`` the votes."""
+    """One annotator's file: ``que_idx`` contains (question, model, model), ``que_rec`` the votes."""
 
     def convert(record: Mapping[str, Any]) -> Iterator[Vote | ValueError]:
         asked, given = record["que_idx"], record["que_rec"]
         if not isinstance(asked, list) or not isinstance(given, list):
-            raise ValueError("'que_idx' and 'que_rec' are no lists")
+            raise ValueError("'que_idx' and 'que_rec' are not lists")
         if len(asked) != len(given):
-            yield ValueError(f"{len(asked)} entries of 'que_idx' and {len(given)} of 'que_rec'")
+            yield ValueError(f"'que_idx' has {len(asked)} entries, but 'que_rec' has {len(given)}")
         for number, (indices, recorded) in enumerate(zip(asked, given, strict=False)):
             try:
                 yield read_entry(answers, annotator, indices, recorded)
@@ -238,7 +238,7 @@ def make_survey_format(answers: Answers, annotator: str) -> VoteFormat:
 def read_entry(answers: Answers, annotator: str, indices: Any, recorded: Any) -> Vote:
     whole = isinstance(indices, list) and len(indices) == 3 and all(type(index) is int for index in indices)
     if not whole:
-        raise ValueError(f"{shorten(indices)}, where [question, model, model] is expected")
+        raise ValueError(f"{shorten(indices)} instead of [question, model, model]")
     question, first, second = indices
     for index, there, what in (
         (question, answers.questions, "question"),
@@ -248,7 +248,7 @@ def read_entry(answers: Answers, annotator: str, indices: Any, recorded: Any) ->
         if not 0 <= index < len(there):
             raise ValueError(f"there is no {what} {index}; the table has {len(there)}")
     if type(recorded) is not int or recorded not in RECORDED:
-        raise ValueError(f"recorded as {shorten(recorded)}; there are 1, -1, -2, 0")
+        raise ValueError(f"recorded as {shorten(recorded)}; expected 1, -1, -2 or 0")
     return Vote(
         str(question), answers.models[first], answers.models[second], RECORDED[recorded],
         answers.categories[question], annotator,
@@ -256,7 +256,7 @@ def read_entry(answers: Answers, annotator: str, indices: Any, recorded: Any) ->
 
 
 def read_answers(rows: Iterable[Mapping[str, Any]]) -> Answers:
-    """The table's models begin at the fourth column; the second is taken for the category.
+    """Read the table: models start at the fourth column; by default the second is the category.
 
     Raises:
         ValueError: there are fewer than two models.
@@ -264,7 +264,7 @@ def read_answers(rows: Iterable[Mapping[str, Any]]) -> Answers:
     rows = list(rows)
     columns = list(rows[0]) if rows else []
     if len(columns) < 5:
-        raise ValueError(f"{len(columns)} columns; the models begin at the fourth")
+        raise ValueError(f"{len(columns)} columns; the models start at the fourth")
     named = {name.strip().lower(): name for name in columns[:3]}
     category = next(
         (named[word] for word in ("category", "type", "类别", "类型") if word in named), columns[1]

@@ -1,4 +1,4 @@
-"""Votes from files of any known format, into one JSONL."""
+"""Imports votes from files of any known format into one JSONL file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LONGEST_NAME = 2_000  # characters of a question, a model or an annotator
 
 @dataclass
 class Counts:
-    """What became of one file.
+    """The result of importing one file.
 
     Attributes:
-        format: its name.
-        added, known, rejected: votes that are new, that were there, and records that are none.
-        reasons: of the rejected, with how often.
+        format: the name of its format.
+        added, known, rejected: new votes, votes that were already known, records that are not votes.
+        reasons: why records were rejected, with counts.
     """
 
     format: str
@@ -45,18 +45,18 @@ def import_files(
     columns: Mapping[str, str] | None = None,
     step: Step = lambda _: None,
 ) -> dict[Path, Counts]:
-    """Add the votes of files to ``votes.jsonl`` in a folder, what is none to ``rejected.jsonl``.
+    """Add the votes of files to ``votes.jsonl`` in a folder, and other records to ``rejected.jsonl``.
 
     Args:
-        files: in any of the formats; the survey's table of answers goes before its annotators' files.
-        folder: made where it is missing.
-        formats: those that are known.
-        name: of the files' format; None: it is recognised.
-        columns: fields' other names.
-        step: told of each bytes read.
+        files: in any of the formats; the survey's table of answers comes before its annotators' files.
+        folder: created if missing.
+        formats: the known formats.
+        name: name of the files' format; None: detected.
+        columns: other names of the fields.
+        step: called with the number of bytes read.
 
     Raises:
-        GptaltError: a file is not there, or of no known format.
+        GptaltError: a file does not exist, or its format is unknown.
     """
     chosen = choose_formats(files, formats, name, columns)
     votes, rejected = Lines(folder / VOTES), Lines(folder / REJECTED)
@@ -73,10 +73,10 @@ def choose_formats(
     name: str | None,
     columns: Mapping[str, str] | None,
 ) -> list[tuple[Path, VoteFormat]]:
-    """Each file with its format; the survey's tables of answers go into those of the files after them.
+    """Each file with its format; the survey's table of answers applies to the files after it.
 
     Raises:
-        GptaltError: a file is not there, or of no known format.
+        GptaltError: a file does not exist, or its format is unknown.
     """
     answers: Answers | None = None
     tables: list[Path] = []
@@ -89,12 +89,12 @@ def choose_formats(
         else:
             chosen.append((file, found))
     if tables and not any(each.name == "survey" for _, each in chosen):
-        raise explain_unknown(tables[0], formats)  # a table of other columns looks like one of answers
+        raise explain_unknown(tables[0], formats)  # a table with other columns looks like one of answers
     return chosen
 
 
 def import_file(file: Path, known: VoteFormat, votes: Lines, rejected: Lines, step: Step) -> Counts:
-    """Add a file's votes to ``votes``, what is none to ``rejected``."""
+    """Add a file's votes to ``votes``, and its other records to ``rejected``."""
     counts = Counts(known.name)
     before, total = votes.count, 0
     for line, vote in convert_file(file, known, step):
@@ -116,12 +116,12 @@ def dump(record: Mapping[str, Any]) -> bytes:
 
 
 def generalise(reason: str) -> str:
-    """A reason without the values of its case, to be counted."""
+    """A reason without its specific values, for counting."""
     return reason.split(":")[0].split("(")[0].split(";")[0].strip()
 
 
 def convert_file(file: Path, known: VoteFormat, step: Step) -> Iterator[tuple[int, Vote | Unreadable]]:
-    """A file's votes, and what is none, each with its line."""
+    """A file's votes and other records, each with its line."""
     for record in read_records(file, step):
         if isinstance(record, Unreadable):
             yield record.line, record
@@ -137,12 +137,12 @@ def convert_record(known: VoteFormat, values: Mapping[str, Any]) -> Iterable[Vot
         yield from known.convert(values)
     except ValueError as error:
         yield error
-    except Exception as error:  # what a plugin's format does not expect is one record's fault, not the file's
+    except Exception as error:  # an unexpected error rejects one record, not the file
         yield ValueError(f"{type(error).__name__}: {error}")
 
 
 def find_fault(vote: Vote) -> str:
-    """What is wrong with a vote; empty: nothing."""
+    """The problem with a vote; empty: none."""
     if vote.winner not in WINNERS:
         return f"unknown winner {vote.winner!r:.60}"
     if vote.model_a == vote.model_b:
@@ -152,12 +152,12 @@ def find_fault(vote: Vote) -> str:
         if len(value) > LONGEST_NAME and name != "question":
             return f"'{name}' is {len(value)} characters long"
         if "\0" in value:
-            return f"'{name}' holds a NUL byte"
+            return f"'{name}' contains a NUL byte"
         if not value.isascii():
             try:
                 value.encode("utf-8")
             except UnicodeEncodeError:
-                return f"'{name}' holds half a character"
+                return f"'{name}' contains an unpaired surrogate"
     return ""
 
 
@@ -166,10 +166,10 @@ def dump_text(values: Mapping[str, Any]) -> str:
 
 
 def read_votes(path: Path) -> Iterator[Vote]:
-    """The votes of a ``votes.jsonl``, or of the folder it lies in.
+    """The votes in a ``votes.jsonl`` or in its folder.
 
     Raises:
-        GptaltError: there is none.
+        GptaltError: there are none.
     """
     file = path / VOTES if path.is_dir() else path
     if not file.exists():
@@ -179,6 +179,7 @@ def read_votes(path: Path) -> Iterator[Vote]:
             fields = [record[1].get(name, "") for name in FIELDS]
             if not all(isinstance(value, str) for value in fields) or find_fault(Vote(*fields)):
                 raise GptaltError(
-                    f"{file}, line {record[0]} is no vote.", "gptalt-eval votes import reads other files."
+                    f"{file}, line {record[0]} is not a vote.",
+                    "To import other files: gptalt-eval votes import FILE...",
                 )
             yield Vote(*fields)

@@ -1,4 +1,4 @@
-"""A file of lines that is only ever added to, and never gets a line twice."""
+"""An append-only file of lines without duplicates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BATCH = 50_000
 
 
 class Lines:
-    """A file of lines, each in it once; remembered by a hash of eight bytes."""
+    """A file of distinct lines, each remembered by a hash of eight bytes."""
 
     def __init__(self, path: Path) -> None:
         self.known = np.zeros(0, np.uint64)
@@ -24,7 +24,7 @@ class Lines:
                 self.known = np.fromiter(map(hash_line, stream), np.uint64)
                 self.known.sort()
         self.stream: BinaryIO = path.open("ab")
-        self.count = 0  # lines that were new
+        self.count = 0  # number of new lines
 
     def add(self, line: bytes) -> None:
         self.fresh.setdefault(hash_line(line), line)
@@ -32,7 +32,7 @@ class Lines:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is new."""
+        """Write the new lines."""
         if not self.fresh:
             return
         hashes = np.fromiter(self.fresh, np.uint64, len(self.fresh))
@@ -56,7 +56,7 @@ def hash_line(line: bytes) -> int:
 
 
 def cut_last_line(path: Path) -> None:
-    """Remove a line that an import which was killed has not finished."""
+    """Remove an unfinished last line, which a killed import leaves."""
     with path.open("rb+") as stream:
         end = size = stream.seek(0, 2)
         while end:

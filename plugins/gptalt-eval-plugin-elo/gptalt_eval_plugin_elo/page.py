@@ -1,4 +1,4 @@
-"""The results as files: a page that loads nothing, heat maps for papers, numbers for programs."""
+"""The results as files: a self-contained page, heat maps for papers, JSON for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo
 
 
 def list_published(found: Evaluation) -> list[Line]:
-    """The survey's table with yours beside it."""
+    """The survey's ratings next to yours."""
     elo = {each.model: each.elo for board in found.boards for each in board.standings}
     names = published.match(elo)
     return [
@@ -74,8 +74,8 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
         return []
     pairs, models = board.pairs, board.models
     decided = pairs.wins + pairs.wins.T
-    actual, predicted = "Actual win rates, % (votes, ties left out)", "Predicted win rates, %"
-    difference = "Actual minus predicted, points"
+    actual, predicted = "Actual win rates, % (votes, without ties)", "Predicted win rates, %"
+    difference = "Actual minus predicted, percentage points"
     return [
         ("win-rates", actual, draw_heat_map(actual, models, pairs.actual, decided)),
         ("predicted", predicted, draw_heat_map(predicted, models, pairs.predicted)),
@@ -89,7 +89,7 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
 
 
 def name_colours(svg: str) -> str:
-    """An SVG that stands alone has no page to take colours from."""
+    """Fixed colours for an SVG outside the page."""
     return svg.replace("var(--ink)", "#1c2430").replace("var(--line)", "#dde3ea")
 
 

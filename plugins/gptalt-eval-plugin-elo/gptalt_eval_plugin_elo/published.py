@@ -1,8 +1,8 @@
-"""What the survey that this project carries on published on its human evaluation of 2023.
+"""The published results of the 2023 human evaluation in the survey that this project continues.
 
 16 models, 50 questions in 9 categories, every pair on every question: 6,000 comparisons. Elo from 1000 with
 K = 16 and a tie worth one half, one pass in the order of the votes. 20 questions of each pair were judged
-twice. The order of the votes alone moves such ratings by some 26 to 29 points (standard deviation over
+twice. The order of the votes alone changes such ratings by 26 to 29 points (standard deviation over
 shuffled orders).
 """
 
@@ -30,14 +30,14 @@ RATINGS: Mapping[str, int] = {
     "h2oGPT-6.9B": 873,
     "RedPajama-7B instruct": 831,
 }
-#: votes that the first won of those that one of them won
+#: votes that the first model won, of those without a tie
 WON = {("Vicuna-7B", "ChatGLM"): (17, 31)}
 
 
 def match(names: Iterable[str]) -> dict[str, str]:
-    """Published names to yours: the one that begins with the same words, sizes and versions left out.
+    """Published names -> yours: those that are equal without sizes and versions.
 
-    A name that fits several published ones is left alone.
+    A name that matches several published ones is left out.
     """
     ours = {name: reduce_name(name) for name in names}
     theirs = {name: reduce_name(name) for name in RATINGS}

@@ -1,4 +1,4 @@
-"""Ratings of models from votes: Elo in their order and over shuffled orders, Bradley-Terry."""
+"""Ratings of models from votes: Elo in their order and over shuffled orders, and Bradley-Terry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptalt_eval_plugin_elo.votes import Vote
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 SCORES = {"a": 1.0, "b": 0.0, "tie": 0.5}
-MOST_STEPS = 20_000_000  # votes x orders beyond which orders are left out: some 5 s
+MAX_STEPS = 20_000_000  # votes x orders, about 5 s; with more, fewer orders are computed
 Z95, Z80 = 1.959963984540054, 0.8416212335729143
 
 
@@ -24,9 +24,9 @@ class Scale:
     """Elo's scale (Elo 1978, The rating of chessplayers).
 
     Attributes:
-        start: of every model.
-        k: what a vote moves at most.
-        width: difference of ratings at which the odds are ten to one.
+        start: initial rating of every model.
+        k: maximum rating change per vote.
+        width: rating difference at which the odds are ten to one.
     """
 
     start: float = 1000.0
@@ -70,7 +70,7 @@ def number_votes(votes: Sequence[Vote]) -> Comparisons:
 
 
 def predict(first: Floats | float, second: Floats | float, width: float = 400.0) -> Floats:
-    """Share of votes, ties left out, that a model of the first rating wins against one of the second."""
+    """Share of votes, without ties, that a model with the first rating wins against one with the second."""
     return np.asarray(1 / (1 + 10 ** ((np.asarray(second) - np.asarray(first)) / width)))
 
 
@@ -88,8 +88,8 @@ def compute_elo(votes: Comparisons, scale: Scale) -> Floats:
 
 
 def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) -> Floats:
-    """Ratings [orders, models] of the same votes in random orders, all computed side by side."""
-    orders = max(1, min(orders, MOST_STEPS // max(1, len(votes))))
+    """Ratings [orders, models] of the same votes in random orders, computed in parallel."""
+    orders = max(1, min(orders, MAX_STEPS // max(1, len(votes))))
     generator = np.random.default_rng(seed)
     order = np.argsort(generator.random((len(votes), orders), dtype=np.float32), axis=0)
     ratings = np.full((orders, len(votes.models)), scale.start, dtype=np.float64)
@@ -106,13 +106,13 @@ def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) ->
 
 
 def find_groups(votes: Comparisons) -> list[list[int]]:
-    """Models that votes connect, the largest group first; those of different groups cannot be compared."""
+    """Groups of models that votes connect, largest first; different groups cannot be compared."""
     return split_graph(votes, "weak")
 
 
 def split_graph(votes: Comparisons, connection: str) -> list[list[int]]:
     count = len(votes.models)
-    # an arrow from the loser to the winner; a tie goes both ways
+    # an edge from the loser to the winner; a tie is an edge in both directions
     up, down = votes.score >= 0.5, votes.score <= 0.5
     begin = np.concatenate([votes.second[up], votes.first[down]])
     end = np.concatenate([votes.first[up], votes.second[down]])
@@ -124,12 +124,12 @@ def split_graph(votes: Comparisons, connection: str) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class BradleyTerry:
-    """Bradley and Terry (1952), on Elo's scale, the mean of a group at its start.
+    """Bradley-Terry ratings (1952) on Elo's scale; the mean of a group is the initial rating.
 
     Attributes:
-        rating: [models]; nan where there is no finite estimate: a model that only wins, or only loses.
-        low, high: [models] 95 % interval, by the bootstrap over votes.
-        best, worst: [models] 95 % interval of the rank, 1 the best.
+        rating: [models]; nan if there is no finite estimate, for a model that only wins or only loses.
+        low, high: [models] 95 % interval, by bootstrap over votes.
+        best, worst: [models] 95 % interval of the rank; 1 is best.
     """
 
     rating: Floats
@@ -140,7 +140,7 @@ class BradleyTerry:
 
 
 def fit_bradley_terry(votes: Comparisons, scale: Scale, resamples: int = 500, seed: int = 0) -> BradleyTerry:
-    """Ratings within the largest set of models each of which has won and lost against others of it."""
+    """Ratings within the largest set of models that have all won and lost against others in it."""
     count = len(votes.models)
     inside = split_graph(votes, "strong")[0]
     nothing = np.full(count, np.nan)
@@ -154,7 +154,7 @@ def fit_bradley_terry(votes: Comparisons, scale: Scale, resamples: int = 500, se
     cells, counts = np.unique(np.stack([first, second, 2 * own.score]), axis=1, return_counts=True)
     rating = nothing.copy()
     rating[inside] = solve(cells, counts, len(inside), scale)
-    # votes of the same outcome for the same pair are alike, so that their numbers are drawn
+    # votes with the same outcome for the same pair are equal, so only their numbers are drawn
     drawn = np.random.default_rng(seed).multinomial(len(own), counts / len(own), resamples)
     found = np.array([solve(cells, each, len(inside), scale) for each in drawn])
     low, high = nothing.copy(), nothing.copy()
@@ -166,21 +166,21 @@ def fit_bradley_terry(votes: Comparisons, scale: Scale, resamples: int = 500, se
 
 
 def solve(cells: Floats, counts: Ints, count: int, scale: Scale) -> Floats:
-    """Ratings [count] by evalica; a tie is half a win for each.
+    """Ratings [count] computed by evalica; a tie is half a win for each.
 
     Args:
         cells: [3, C] first and second model, and twice the first one's score.
-        counts: [C] votes of each.
-        count: of models.
-        scale: that the ratings are on.
+        counts: [C] number of votes of each.
+        count: number of models.
+        scale: the scale of the ratings.
     """
     from evalica import Winner, bradley_terry
 
     winners = (Winner.Y, Winner.Draw, Winner.X)
-    asked = counts > 0
-    first, second, outcome = cells[:, asked].astype(int).tolist()
+    drawn = counts > 0
+    first, second, outcome = cells[:, drawn].astype(int).tolist()
     solved = bradley_terry(
-        first, second, [winners[each] for each in outcome], weights=counts[asked].astype(float).tolist(),
+        first, second, [winners[each] for each in outcome], weights=counts[drawn].astype(float).tolist(),
         tolerance=1e-9, limit=10_000,
     )  # fmt: skip
     strength = np.full(count, np.nan)

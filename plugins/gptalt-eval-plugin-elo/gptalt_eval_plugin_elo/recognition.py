@@ -1,4 +1,4 @@
-"""Which format a file of votes is in."""
+"""Recognises the format of a file of votes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptalt_eval_plugin_elo.formats import (
 from gptalt_eval_plugin_elo.records import TABLES, read_records
 from gptalt_eval_plugin_elo.votes import VoteFormat
 
-LOOKED_AT = 20  # records, to recognise a format
+EXAMINED = 20  # records, to recognise a format
 
 
 def recognise(
@@ -32,32 +32,32 @@ def recognise(
     """The format of a file, or the survey's answers.
 
     Raises:
-        GptaltError: it cannot be opened, or is of no known format.
+        GptaltError: it cannot be opened, or its format is unknown.
     """
     try:
-        start = [record for record in islice(read_records(file), LOOKED_AT * 5) if isinstance(record, tuple)]
+        start = [record for record in islice(read_records(file), EXAMINED * 5) if isinstance(record, tuple)]
     except OSError as error:
         raise GptaltError(
             f"{file} cannot be read: {error.strerror}.", "Give the path of a file of votes."
         ) from None
     except UnicodeError:
         start = []
-    start = start[:LOOKED_AT]
+    start = start[:EXAMINED]
     if columns:
         return make_columns_format(columns)
     if any(is_survey(record) for _, record in start):
         if answers is None:
             raise GptaltError(
-                f"{file} holds numbers of models; the table that names them is missing.",
+                f"{file} refers to models by number; the table of their names is missing.",
                 "Give the survey's CSV of answers before it: "
                 f"gptalt-eval votes import ANSWERS.csv {file.name}",
             )
         return make_survey_format(answers, file.stem)
-    scores = {each.name: sum(is_of(each, record) for _, record in start) for each in formats}
+    scores = {each.name: sum(matches(each, record) for _, record in start) for each in formats}
     if name is not None:
         named = {each.name: each for each in formats}
         if name not in named:
-            raise GptaltError(f"There is no format '{name}'.", f"There are: {', '.join(named)}.")
+            raise GptaltError(f"There is no format '{name}'.", f"Available: {', '.join(named)}.")
         return named[name]
     best = max(formats, key=lambda each: scores[each.name])
     if scores[best.name]:
@@ -71,20 +71,20 @@ def recognise(
 
 def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
     return GptaltError(
-        f"{file}: none of {', '.join(each.name for each in formats)} is its format.",
-        "Say which columns hold what: --columns question=prompt,model_a=left,model_b=right,winner=choice",
+        f"{file} has an unknown format (not {', '.join(each.name for each in formats)}).",
+        "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice",
     )
 
 
-def is_of(known: VoteFormat, record: Mapping[str, Any]) -> bool:
+def matches(known: VoteFormat, record: Mapping[str, Any]) -> bool:
     try:
         return bool(known.recognise(record))
-    except Exception:  # a plugin's format, shown another's record
+    except Exception:  # a plugin's format can raise on another format's record
         return False
 
 
 def read_table_of(file: Path) -> VoteFormat | Answers | None:
-    """What a CSV is: votes under our own names, or the survey's answers."""
+    """The format of a CSV: votes with our own column names, or the survey's answers."""
     rows = [record for record in read_records(file) if isinstance(record, tuple)]
     if rows and has("question", "model_a", "model_b", "winner")(rows[0][1]):
         return make_columns_format({})

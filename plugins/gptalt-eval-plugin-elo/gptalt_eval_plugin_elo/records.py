@@ -1,6 +1,6 @@
-"""Records of vote files of any size, one after the other: JSON lines, JSON arrays and objects, CSV.
+"""Reads the records of vote files of any size one by one: JSON Lines, JSON arrays and objects, CSV.
 
-What cannot be read is given back with its line and the reason; the next record is found behind it.
+Records that cannot be read are returned with their line and the reason, and reading continues after them.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-LONGEST = 16 << 20  # bytes of one record: more is no vote, and would have to be held in memory
+LONGEST = 16 << 20  # bytes of one record; a longer one is not a vote, and would fill the memory
 BLOCK = 1 << 18
 KEPT = 2_000  # characters of a record that cannot be read
 TABLES = {".csv": ",", ".tsv": "\t"}
 NEXT = re.compile(r"[,\n]\s*(?=\{)")
 csv.field_size_limit(LONGEST)
 
-Step = Callable[[int], None]  # told how many bytes were read
+Step = Callable[[int], None]  # called with the number of bytes read
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What is no vote.
+    """A record that is not a vote.
 
     Attributes:
-        line: of the file, from 1; of a CSV or an array, where the record begins.
-        reason: why.
+        line: its line in the file, from 1; in a CSV or an array, the line where it begins.
+        reason: why it is not a vote.
         text: its beginning.
     """
 
@@ -88,12 +88,12 @@ def read_line(number: int, line: bytes) -> Record | Unreadable:
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, brackets 10,000 deep
         return Unreadable(number, f"not JSON: {str(error).splitlines()[0][:100]}", show(line))
     if not isinstance(record, dict):
-        return Unreadable(number, f"{describe(record)}, where an object is expected", show(line))
+        return Unreadable(number, f"{describe(record)} instead of an object", show(line))
     return number, record
 
 
 def show(line: bytes | str) -> str:
-    """The beginning of what cannot be read, as text that can be written."""
+    """The beginning of an unreadable record, as text that can be written."""
     text = line[: 4 * KEPT].decode("utf-8", "replace") if isinstance(line, bytes) else line
     return text.encode("utf-8", "replace").decode("utf-8")[:KEPT].rstrip("\r\n")
 
@@ -104,8 +104,8 @@ def describe(value: Any) -> str:
 
 
 def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
-    """The objects of an array, or objects over several lines; held in memory one at a time."""
-    # bytes that are not UTF-8 become lone surrogates, by which they are found again
+    """The objects of an array, or objects over several lines; only one at a time is in memory."""
+    # bytes that are not UTF-8 become unpaired surrogates, by which they are found later
     decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
     decoder = json.JSONDecoder()
     text, line, ended = "", 1, False
@@ -131,7 +131,7 @@ def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
             value, end = decoder.raw_decode(text)
             found: Record | Unreadable = (line, value)
             if not isinstance(value, dict):
-                found = Unreadable(line, f"{describe(value)}, where an object is expected", show(text[:end]))
+                found = Unreadable(line, f"{describe(value)} instead of an object", show(text[:end]))
             elif has_surrogates(text[:end]):
                 found = Unreadable(line, "not UTF-8", show(text[:end]))
         except (ValueError, RecursionError) as error:
@@ -147,7 +147,7 @@ def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
             end = following.end() if following else len(text)
             reason = f"not JSON: {getattr(error, 'msg', str(error).splitlines()[0][:100])}"
             found = Unreadable(
-                line, "cut off" if cut and ended and following is None else reason, show(text[:end])
+                line, "truncated" if cut and ended and following is None else reason, show(text[:end])
             )
         yield found
         line += text[:end].count("\n")
@@ -159,15 +159,15 @@ def has_surrogates(text: str) -> bool:
 
 
 def read_table(path: Path, separator: str, step: Step) -> Iterator[Record | Unreadable]:
-    """The rows of a CSV as objects; Excel's Chinese editions write GBK."""
+    """The rows of a CSV as objects; Chinese editions of Excel write GBK."""
     encoding = find_encoding(path)
-    errors = "replace" if encoding == "utf-16" else "surrogateescape"  # it has no such escapes
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"  # which does not support them
     with path.open(encoding=encoding, errors=errors, newline="") as stream:
 
         def follow() -> Iterator[str]:
             for line in stream:
                 step(len(line.encode("utf-8", "surrogatepass")))
-                yield line.replace("\0", "\ufffd")  # csv refuses NUL and all that follows it
+                yield line.replace("\0", "\ufffd")  # csv refuses NUL and everything after it
 
         reader = csv.reader(follow(), delimiter=separator)
         header: list[str] | None = None

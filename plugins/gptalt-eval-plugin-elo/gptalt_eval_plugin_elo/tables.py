@@ -1,4 +1,4 @@
-"""What pairs of models won of each other, and what ratings would have them win."""
+"""Actual and predicted win rates of pairs of models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Pairs:
-    """Of each pair of models, [models, models], the row against the column.
+    """For each pair of models [models, models], the row against the column.
 
     Attributes:
-        wins: votes that the row won.
-        ties: votes that nobody won.
-        actual: wins / (wins + losses), as the survey, ties left out; nan without such votes.
-        predicted: from the ratings.
-        more: votes, ties counted, that are still missing to tell the pair apart; inf where they are equal.
+        wins: votes that the row's model won.
+        ties: ties.
+        actual: wins / (wins + losses), without ties as in the survey; nan without such votes.
+        predicted: predicted from the ratings.
+        more: additional votes, including ties, until the pair differs significantly; inf if they are equal.
     """
 
     wins: Ints
@@ -55,7 +55,7 @@ def compare_pairs(votes: Comparisons, ratings: Floats, width: float = 400.0) -> 
 
 
 def count_needed(share: Floats) -> Floats:
-    """Votes, ties left out, that tell a share from one half: 5 % two-sided, found four times in five.
+    """Votes, without ties, to distinguish a share from one half: two-sided at 5 %, with 80 % power.
 
     The normal approximation for one proportion (Fleiss, Levin and Paik 2003, Statistical Methods for Rates
     and Proportions, 2.4).
@@ -67,11 +67,11 @@ def count_needed(share: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Pairs' shares that were predicted to lie in one bin.
+    """The pairs whose predicted share is in one bin.
 
     Attributes:
         predicted, actual: means over votes.
-        votes: ties left out.
+        votes: number of votes, without ties.
     """
 
     predicted: float
@@ -80,7 +80,7 @@ class Calibration:
 
 
 def calibrate(pairs: Pairs) -> list[Calibration]:
-    """Predicted against actual shares of the stronger models, in bins from one half to one."""
+    """Predicted and actual shares of the stronger models, in bins from one half to one."""
     found = []
     decided = pairs.wins + pairs.wins.T
     edges = np.linspace(0.5, 1, BINS + 1)

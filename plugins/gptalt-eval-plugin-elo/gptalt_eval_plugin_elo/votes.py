@@ -1,4 +1,4 @@
-"""Votes, the formats that they come in, and the hook by which other plugins bring such formats."""
+"""Votes, their file formats, and the hook with which other plugins add formats."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 
 class Vote(NamedTuple):
-    """Somebody's judgement of two models' answers to one question.
+    """A person's judgement of two models' answers to one question.
 
     Attributes:
-        question: its id, or its text where it has none.
+        question: its id, or its text if it has no id.
         model_a, model_b: the models.
         winner: ``a``, ``b``, ``tie`` or ``skip`` (not judged).
-        category: of the question; may be empty.
+        category: the question's category; may be empty.
         annotator: who judged; may be empty.
         time: when, ISO 8601; may be empty.
     """
@@ -30,13 +30,13 @@ class Vote(NamedTuple):
 
 @dataclass(frozen=True)
 class VoteFormat:
-    """How the records of some tool's vote files become votes. A record is a JSON object or a CSV row.
+    """Converts the records of a tool's vote files to votes. A record is a JSON object or a CSV row.
 
     Attributes:
         name: for ``--format``.
         summary: one line.
-        recognise: whether a record looks like this format's; given a few of a file.
-        convert: the votes of a record; yields, or raises, a ``ValueError`` with the reason for what is none.
+        recognise: whether a record looks like this format; called with a few records of a file.
+        convert: the votes of a record; yields or raises a ``ValueError`` with the reason if it is not a vote.
     """
 
     name: str

@@ -140,9 +140,9 @@ def test_the_questions_of_the_plugin_are_asked_without_more(answer, tmp_path):
     ("words", "expected"),
     [
         (["--models", "on"], r"no model 'on'.*\n.*one"),
-        (["--models", "one,two", "--name", "x"], "--name names the answers of one model"),
-        (["--models", "one", "--limit", "0"], "nothing would be asked"),
-        (["--models", "one", "--language", "de"], r"mine.jsonl holds no question under 'de'"),
+        (["--models", "one,two", "--name", "x"], "--name can only be used with one model"),
+        (["--models", "one", "--limit", "0"], "no questions would be asked"),
+        (["--models", "one", "--language", "de"], r"mine.jsonl contains no question in 'de'"),
         (["--models", "one", "--questions", "gone.jsonl"], "There is no file gone.jsonl"),
     ],
 )
@@ -167,11 +167,11 @@ def test_a_model_without_a_chat_template_is_asked_plainly(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (['{"id": "a"}'], "holds no question under 'en'"),
-        (['{"en": "x"}'], "line 1: a question has 'id'"),
-        (['{"id": "a", "en": "x"}', '{"id": "a", "en": "y"}'], "line 2: the id 'a' stands twice"),
+        (['{"id": "a"}'], "contains no question in 'en'"),
+        (['{"en": "x"}'], "line 1: a question needs 'id'"),
+        (['{"id": "a", "en": "x"}', '{"id": "a", "en": "y"}'], "line 2: the id 'a' appears twice"),
         (["not JSON"], "line 1: truncated or damaged"),
-        ([""], "holds no question"),
+        ([""], "contains no question"),
     ],
 )
 def test_questions_that_are_none(tmp_path, lines, expected):
@@ -184,8 +184,8 @@ def test_questions_that_are_none(tmp_path, lines, expected):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"prompt": "a", "model": "m"}, "line 2: an answer has the texts prompt, model, answer"),
-        ({"prompt": "a", "model": "m", "answer": 5}, "line 2: an answer has the texts"),
+        ({"prompt": "a", "model": "m"}, "line 2: an answer needs the texts prompt, model, answer"),
+        ({"prompt": "a", "model": "m", "answer": 5}, "line 2: an answer needs the texts"),
         ({"prompt": "p", "model": "m", "answer": "again"}, "line 2: m answers p twice"),
     ],
 )

@@ -368,7 +368,7 @@ def test_the_page_and_its_files(tmp_path):
     } <= names
     page = paths[0].read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script" in page
-    assert "y 模型" in page and "Agreement of the judges" in page and "StableLM" in page
+    assert "y 模型" in page and "Agreement between judges" in page and "StableLM" in page
     assert page.count("<figure") == 8
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
     numbers = json.loads(paths[1].read_text(encoding="utf-8"))
@@ -428,9 +428,9 @@ def test_one_command_each(call, tmp_path):
     lines = [json.dumps(each) for each in votes] + ["{", json.dumps(votes[0] | {"winner": "x"})]
     (tmp_path / "v.jsonl").write_text("\n".join(lines))
     printed = call("votes", "import", "v.jsonl")
-    assert "gptalt, 120 votes, 2 records that are none" in printed
+    assert "gptalt, 120 new votes, 2 records that are not votes" in printed
     assert "1 times: unknown winner 'x'" in printed and "rejected.jsonl" in printed
-    assert "0 votes, 120 that were there" in call("votes", "import", "v.jsonl")
+    assert "0 new votes, 120 already known" in call("votes", "import", "v.jsonl")
     assert "ann and bob" in call("votes", "agreement")
     assert json.loads(call("votes", "agreement", "--json"))[0]["tie_discounted"]["value"] == 1
     printed = call("elo", "--orders", "50", "--published")

@@ -59,8 +59,8 @@ def test_records_are_recognised_by_their_fields(record, known):
     ("value", "expected"),
     [
         ("x", "x"), (" x ", "x"), (7, "7"), (1.5, "1.5"), (0, "0"), ("文", "文"),
-        (None, "'n' is missing"), ("", "'n' is missing"), ("  ", "'n' is no text: '  '"), (True, "'n' is no text: True"),
-        ([], "'n' is no text: []"), ({"a": "b" * 80}, "'n' is no text: " + repr({"a": "b" * 80})[:60]),
+        (None, "'n' is missing"), ("", "'n' is missing"), ("  ", "'n' is not text: '  '"), (True, "'n' is not text: True"),
+        ([], "'n' is not text: []"), ({"a": "b" * 80}, "'n' is not text: " + repr({"a": "b" * 80})[:60]),
     ],
 )  # fmt: skip
 def test_values_are_texts_or_numbers(value, expected):
@@ -74,7 +74,7 @@ def test_values_are_texts_or_numbers(value, expected):
 
 def test_some_values_may_be_missing():
     assert get_optional({}, "n") == get_optional({"n": None}, "n") == get_optional({"n": ""}, "n") == ""
-    with pytest.raises(ValueError, match=r"^'n' is no text"):
+    with pytest.raises(ValueError, match=r"^'n' is not text"):
         get_optional({"n": []}, "n")
 
 
@@ -119,7 +119,7 @@ def test_a_models_name_goes_before_a_tools_word():
 def test_words_that_name_no_winner(word):
     with pytest.raises(ValueError) as caught:
         read_winner(word)
-    assert str(caught.value) == f"unknown winner {word!r}; there are a, b, tie, skip"
+    assert str(caught.value) == f"unknown winner {word!r}; expected a, b, tie or skip"
 
 
 # ---------------------------------------------------------------------- records
@@ -174,7 +174,7 @@ def choose(*values, **more):
         ("gptalt", without(OWN, "question"), ["'question' is missing"]),
         ("gptalt", OWN | {"model_a": None}, ["'model_a' is missing"]),
         ("gptalt", OWN | {"model_b": ""}, ["'model_b' is missing"]),
-        ("gptalt", OWN | {"winner": "x"}, ["unknown winner 'x'; there are a, b, tie, skip"]),
+        ("gptalt", OWN | {"winner": "x"}, ["unknown winner 'x'; expected a, b, tie or skip"]),
         ("fastchat", ARENA, [Vote("7", "m", "n", "b", "c", "j", "1.5")]),
         ("fastchat", without(ARENA, "judge") | {"judge_hash": "h"}, [Vote("7", "m", "n", "b", "c", "h", "1.5")]),
         ("fastchat", ARENA | {"judge_hash": "h"}, [Vote("7", "m", "n", "b", "c", "j", "1.5")]),
@@ -186,12 +186,12 @@ def choose(*values, **more):
         ("fastchat", without(ARENA, "question_id") | {"conversation_a": []}, ["there is neither 'question_id' nor 'conversation_a'"]),
         ("fastchat", without(ARENA, "question_id") | {"conversation_a": ["Hi"]}, ["there is neither 'question_id' nor 'conversation_a'"]),
         ("fastchat", without(ARENA, "question_id") | {"conversation_a": [{}]}, ["'content' is missing"]),
-        ("fastchat", ARENA | {"winner": "m"}, ["unknown winner 'm'; there are a, b, tie, skip"]),
+        ("fastchat", ARENA | {"winner": "m"}, ["unknown winner 'm'; expected a, b, tie or skip"]),
         ("fastchat", without(ARENA, "model_b"), ["'model_b' is missing"]),
         ("pandalm", PANDA, [Vote("3", "m", "n", winner, "Gmail", f"annotator{n}") for n, winner in enumerate(("tie", "a", "b"), 1)]),
         ("pandalm", without(PANDA, "motivation_app", "annotator1", "annotator2"), [Vote("3", "m", "n", "b", "", "annotator3")]),
         ("pandalm", PANDA | {"annotator1": 3, "annotator2": True, "annotator3": "1"}, [
-            f"'annotator{n}' is {value}; there are 0, 1, 2" for n, value in enumerate(("3", "True", "'1'"), 1)
+            f"'annotator{n}' is {value}; expected 0, 1 or 2" for n, value in enumerate(("3", "True", "'1'"), 1)
         ]),
         ("pandalm", PANDA | {"cmp_key": "m"}, ["'cmp_key' does not name two models: 'm'"]),
         ("pandalm", PANDA | {"cmp_key": "m_n_o"}, ["'cmp_key' does not name two models: 'm_n_o'"]),
@@ -208,15 +208,15 @@ def choose(*values, **more):
         ("labelstudio", choose({"selected": "left"}, was_cancelled=True), [Vote("Why?", "m", "n", "skip", "c")]),
         ("labelstudio", choose({"selected": "left"}, was_cancelled=False), [Vote("Why?", "m", "n", "a", "c")]),
         ("labelstudio", choose({"text": ["hm"]}), ["an annotation that chooses neither side"]),
-        ("labelstudio", choose({"selected": "middle"}), ["unknown winner 'middle'; there are a, b, tie, skip"]),
+        ("labelstudio", choose({"selected": "middle"}), ["unknown winner 'middle'; expected a, b, tie or skip"]),
         ("labelstudio", choose({"selected": ["left"]}, "x"), ["an annotation that chooses neither side"]),
         ("labelstudio", TASK | {"annotations": ["x", {}, {"result": 3}, *TASK["annotations"]]}, [
             *["an annotation without 'result'"] * 3, Vote("Why?", "m", "n", "a", "c", "1", "2026")
         ]),
         ("labelstudio", TASK | {"annotations": [{"result": ["x", {"value": 3}, {"value": {"selected": "left"}}]}]}, [Vote("Why?", "m", "n", "a", "c")]),
         ("labelstudio", TASK | {"annotations": []}, []),
-        ("labelstudio", TASK | {"annotations": {}}, ["'data' is no object, or 'annotations' no list"]),
-        ("labelstudio", TASK | {"data": []}, ["'data' is no object, or 'annotations' no list"]),
+        ("labelstudio", TASK | {"annotations": {}}, ["'data' is not an object, or 'annotations' is not a list"]),
+        ("labelstudio", TASK | {"data": []}, ["'data' is not an object, or 'annotations' is not a list"]),
         ("labelstudio", TASK | {"data": {"model_a": "m"}}, ["'data' does not say which models are compared (model_a, model_b)"]),
         ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": None}}, ["'model_b' is missing"]),
         ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": "n"}}, [Vote("5", "m", "n", "a", "", "1", "2026")]),
@@ -283,17 +283,17 @@ ANSWERS = Answers(("m", "n", "o"), ("p", "q"), ("写作", "数学"))
     [
         ([[0, 0, 1], [1, 2, 0]], [1, -1], [Vote("0", "m", "n", "a", "写作", "ann"), Vote("1", "o", "m", "b", "数学", "ann")]),
         ([[0, 1, 2]] * 2, [-2, 0], [Vote("0", "n", "o", "tie", "写作", "ann"), Vote("0", "n", "o", "skip", "写作", "ann")]),
-        ([[0, 0, 1]], [2], ["entry 0: recorded as 2; there are 1, -1, -2, 0"]),
-        ([[0, 0, 1]], [True], ["entry 0: recorded as True; there are 1, -1, -2, 0"]),
+        ([[0, 0, 1]], [2], ["entry 0: recorded as 2; expected 1, -1, -2 or 0"]),
+        ([[0, 0, 1]], [True], ["entry 0: recorded as True; expected 1, -1, -2 or 0"]),
         ([[0, 0, 1], [2, 0, 1]], [1, 1], [Vote("0", "m", "n", "a", "写作", "ann"), "entry 1: there is no question 2; the table has 2"]),
         ([[0, 3, 1]], [1], ["entry 0: there is no model 3; the table has 3"]),
         ([[0, 0, -1]], [1], ["entry 0: there is no model -1; the table has 3"]),
-        ([[0, 0]], [1], ["entry 0: [0, 0], where [question, model, model] is expected"]),
-        ([[0, 0, "1"]], [1], ["entry 0: [0, 0, '1'], where [question, model, model] is expected"]),
-        (["x"], [1], ["entry 0: 'x', where [question, model, model] is expected"]),
-        ([[0, 0, 1]], [1, 1], ["1 entries of 'que_idx' and 2 of 'que_rec'", Vote("0", "m", "n", "a", "写作", "ann")]),
-        ("x", [1], ["'que_idx' and 'que_rec' are no lists"]),
-        ([], 3, ["'que_idx' and 'que_rec' are no lists"]),
+        ([[0, 0]], [1], ["entry 0: [0, 0] instead of [question, model, model]"]),
+        ([[0, 0, "1"]], [1], ["entry 0: [0, 0, '1'] instead of [question, model, model]"]),
+        (["x"], [1], ["entry 0: 'x' instead of [question, model, model]"]),
+        ([[0, 0, 1]], [1, 1], ["'que_idx' has 1 entries, but 'que_rec' has 2", Vote("0", "m", "n", "a", "写作", "ann")]),
+        ("x", [1], ["'que_idx' and 'que_rec' are not lists"]),
+        ([], 3, ["'que_idx' and 'que_rec' are not lists"]),
     ],
 )  # fmt: skip
 def test_an_annotators_file(asked, given, expected):
@@ -323,5 +323,5 @@ def test_the_table_of_answers(columns, category, question):
 
 def test_a_table_of_too_few_columns():
     for rows, count in (([], 0), ([dict.fromkeys("abcd", "")], 4)):
-        with pytest.raises(ValueError, match=f"^{count} columns; the models begin at the fourth$"):
+        with pytest.raises(ValueError, match=f"^{count} columns; the models start at the fourth$"):
             read_answers(rows)

@@ -54,11 +54,11 @@ def test_the_format_is_that_of_most_of_the_first_records(tmp_path):
     late = [{"x": 1}] * 20
     assert recognise_records(tmp_path, *late[:19], OWN).name == "gptalt"
     what, hint = refuse(recognise_records, tmp_path, *late, OWN)
-    assert what == f"{tmp_path / 'anna.jsonl'}: none of gptalt, fastchat, pandalm, labelstudio is its format."
     assert (
-        hint
-        == "Say which columns hold what: --columns question=prompt,model_a=left,model_b=right,winner=choice"
+        what
+        == f"{tmp_path / 'anna.jsonl'} has an unknown format (not gptalt, fastchat, pandalm, labelstudio)."
     )
+    assert hint == "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice"
 
 
 def test_what_cannot_be_read_is_not_looked_at(tmp_path):
@@ -74,7 +74,7 @@ def test_a_format_may_be_named(tmp_path):
     assert recognise_records(tmp_path, OWN, name="fastchat").name == "fastchat"
     assert refuse(recognise_records, tmp_path, OWN, name="fast") == (
         "There is no format 'fast'.",
-        "There are: gptalt, fastchat, pandalm, labelstudio.",
+        "Available: gptalt, fastchat, pandalm, labelstudio.",
     )
 
 
@@ -91,7 +91,7 @@ def test_the_survey_wants_its_answers(tmp_path):
     )
     file = tmp_path / "anna.jsonl"
     assert refuse(recognise, file, KNOWN, None, None, None) == (
-        f"{file} holds numbers of models; the table that names them is missing.",
+        f"{file} refers to models by number; the table of their names is missing.",
         "Give the survey's CSV of answers before it: gptalt-eval votes import ANSWERS.csv anna.jsonl",
     )
 
@@ -104,11 +104,11 @@ def test_what_a_table_is_taken_for(tmp_path):
     assert recognise(file, KNOWN, None, None, None).name == "gptalt"
     for text in ("a,b,c,d\n1,2,3,4\n", "a,b,c,d,e\n", ""):
         file.write_text(text)
-        with pytest.raises(GptaltError, match="is its format"):
+        with pytest.raises(GptaltError, match="has an unknown format"):
             recognise(file, KNOWN, None, None, None)
     lines = tmp_path / "x.jsonl"
     write(lines, {"no": 1, "类别": 1, "问题": 1, "M": 1, "N": 1})
-    with pytest.raises(GptaltError, match="is its format"):
+    with pytest.raises(GptaltError, match="has an unknown format"):
         recognise(lines, KNOWN, None, None, None)
 
 
@@ -127,7 +127,7 @@ def test_a_table_of_answers_alone_is_no_file_of_votes(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text(TABLE, encoding="utf-8")
     what, _ = refuse(import_files, [table, write(tmp_path / "o.jsonl", OWN)], tmp_path / "v", KNOWN)
-    assert what.startswith(f"{table}: none of gptalt")
+    assert what.startswith(f"{table} has an unknown format")
     assert not (tmp_path / "v").exists(), "nothing is written before all is understood"
     file = write(tmp_path / "anna.json", SURVEY)
     counts = import_files([table, file], tmp_path / "v", KNOWN)
@@ -176,7 +176,7 @@ def test_each_file_is_counted_by_itself(tmp_path):
     rejected = [json.loads(line) for line in (tmp_path / "v" / REJECTED).read_text().splitlines()]
     assert [each["line"] for each in rejected] == [2, 3, 4, 5]
     assert rejected[0] == {
-        "file": "one.jsonl", "line": 2, "reason": "unknown winner 'x'; there are a, b, tie, skip",
+        "file": "one.jsonl", "line": 2, "reason": "unknown winner 'x'; expected a, b, tie or skip",
         "text": json.dumps(OWN | {"winner": "x"}),
     }  # fmt: skip
     again = import_files([other, one], tmp_path / "v", KNOWN)
@@ -231,11 +231,11 @@ GOOD = Vote("q", "m", "n", "tie", "c", "x", "t")
         ({"annotator": "x" * 2_000}, ""),
         ({"annotator": "x" * 2_001}, "'annotator' is 2001 characters long"),
         ({"model_a": "x" * 2_001}, "'model_a' is 2001 characters long"),
-        ({"category": "a\0b"}, "'category' holds a NUL byte"),
-        ({"question": "a\0b"}, "'question' holds a NUL byte"),
+        ({"category": "a\0b"}, "'category' contains a NUL byte"),
+        ({"question": "a\0b"}, "'question' contains a NUL byte"),
         ({"question": "题"}, ""),
-        ({"question": "题\ud800"}, "'question' holds half a character"),
-        ({"time": "\udc00"}, "'time' holds half a character"),
+        ({"question": "题\ud800"}, "'question' contains an unpaired surrogate"),
+        ({"time": "\udc00"}, "'time' contains an unpaired surrogate"),
     ],
 )
 def test_what_is_wrong_with_a_vote(changes, fault):
@@ -313,6 +313,6 @@ def test_what_is_said_of_votes_that_are_none(tmp_path):
     for wrong in (OWN | {"winner": "x"}, OWN | {"question": 3}, {"model_a": "m"}):
         write(file, OWN, wrong)
         assert refuse(lambda: list(read_votes(tmp_path))) == (
-            f"{file}, line 2 is no vote.",
-            "gptalt-eval votes import reads other files.",
+            f"{file}, line 2 is not a vote.",
+            "To import other files: gptalt-eval votes import FILE...",
         )

@@ -85,11 +85,11 @@ def test_orders_are_the_same_today_and_as_many_as_time_allows(monkeypatch):
     votes = draw(25)
     assert (shuffle_elo(votes, SCALE, 3) == shuffle_elo(votes, SCALE, 3, seed=0)).all()
     assert (shuffle_elo(votes, SCALE, 3) != shuffle_elo(votes, SCALE, 3, seed=1)).any()
-    monkeypatch.setattr(ratings, "MOST_STEPS", 4 * 25 + 24)
+    monkeypatch.setattr(ratings, "MAX_STEPS", 4 * 25 + 24)
     assert len(shuffle_elo(votes, SCALE, 100)) == 4
     assert len(shuffle_elo(votes, SCALE, 4)) == 4 and len(shuffle_elo(votes, SCALE, 3)) == 3
     assert len(shuffle_elo(votes, SCALE, 0)) == 1
-    monkeypatch.setattr(ratings, "MOST_STEPS", 3)
+    monkeypatch.setattr(ratings, "MAX_STEPS", 3)
     assert len(shuffle_elo(votes, SCALE, 100)) == 1, "one at least"
     assert shuffle_elo(number_votes([]), SCALE, 2).shape == (2, 0)
 

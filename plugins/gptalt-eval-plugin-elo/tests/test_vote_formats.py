@@ -113,7 +113,8 @@ def test_two_formats_of_one_name(make_plugins):
         gather_formats(plugins)
 
     assert (
-        raised.value.what == "The vote format 'fastchat' comes from both gptalt_eval_plugin_elo and Brings."
+        raised.value.what
+        == "The vote format 'fastchat' is registered by both gptalt_eval_plugin_elo and Brings."
     )
 
 

@@ -157,7 +157,7 @@ def test_any_csv(tmp_path):
     assert [each["line"] for each in read_rejected(tmp_path / "v")] == [5, 6]
     with pytest.raises(GptaltError, match="--columns question=prompt"):
         load(file, tmp_path / "w")
-    with pytest.raises(GptaltError, match="'frage=x' names no field"):
+    with pytest.raises(GptaltError, match="'frage=x' does not name a field"):
         read_columns("frage=x")
 
 
@@ -191,7 +191,7 @@ def test_files_that_are_none(tmp_path):
         import_files([tmp_path / "nothing.jsonl"], tmp_path / "v", known)
     text = tmp_path / "a.txt"
     text.write_text("hello")
-    with pytest.raises(GptaltError, match="none of gptalt, fastchat"):
+    with pytest.raises(GptaltError, match="unknown format .not gptalt, fastchat"):
         import_files([text], tmp_path / "v", known)
     with pytest.raises(GptaltError, match="There is no format 'x'"):
         import_files([write(tmp_path / "o.jsonl", OWN)], tmp_path / "v", known, "x")
@@ -230,7 +230,7 @@ def test_an_import_that_was_killed_is_finished_by_the_next(tmp_path):
 
 
 def mangle(generator, good):
-    """A line that is no vote, of one of many kinds."""
+    """A line that is not a vote, of one of many kinds."""
     kinds = (
         lambda: good[: generator.randrange(1, len(good) - 1)],
         lambda: json.dumps(OWN | {"winner": generator.choice(["c", "", "AB", "none", "3"])}).encode(),
@@ -321,8 +321,8 @@ def test_a_broken_object_in_an_array_costs_only_itself(tmp_path):
     assert [record[1]["a"] for record in found if isinstance(record, tuple)] == [1, 3, 5]
     assert [(bad.line, bad.reason) for bad in found if isinstance(bad, Unreadable)] == [
         (3, "not JSON: Expecting value"),
-        (5, "a number, where an object is expected"),
-        (7, "cut off"),
+        (5, "a number instead of an object"),
+        (7, "truncated"),
     ]
 
 

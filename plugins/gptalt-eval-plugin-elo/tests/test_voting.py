@@ -118,7 +118,7 @@ def test_what_is_skipped_goes_to_somebody_else(store):
     store.add_answers(make_answers(questions=2), 1, 0)
     anna, ben = store.add_annotators(["anna", "ben"])
     assert len(judge_all(store, [anna], lambda _: "skip")) == 6
-    assert store.stand(anna).left == 0
+    assert store.find_progress(anna).left == 0
     assert store.count()[1] == 0
     assert len(judge_all(store, [ben])) == 6
     assert Counter(vote["winner"] == "skip" for vote in read_exported(store)) == {True: 6, False: 6}
@@ -180,7 +180,7 @@ def test_undo_takes_back_the_last_vote_alone(store):
     store.vote(anna, first.item, first.turn, "left")
     second = store.show(anna)
     store.vote(anna, second.item, second.turn, "right")
-    last = store.stand(anna).last
+    last = store.find_progress(anna).last
     store.show(anna)  # the next one is before her already
     assert store.undo(anna, last)
     assert not store.undo(anna, last), "a double click takes back one vote"
@@ -196,7 +196,7 @@ def test_nobody_undoes_anothers_vote(store):
     anna, ben = store.add_annotators(["anna", "ben"])
     shown = store.show(anna)
     store.vote(anna, shown.item, shown.turn, "left")
-    assert not store.undo(ben, store.stand(anna).last)
+    assert not store.undo(ben, store.find_progress(anna).last)
     assert len(read_exported(store)) == 1
 
 
@@ -227,7 +227,7 @@ def test_whatever_people_do_each_vote_counts_once(tmp_path_factory, actions, jud
             store.close()
             store = Store(path)
         elif action == "undo":
-            last = store.stand(who).last
+            last = store.find_progress(who).last
             assert (last is not None) == bool(mine)
             if last is not None:
                 assert store.undo(who, last)
@@ -277,7 +277,7 @@ def test_models_may_come_later_but_answers_may_not_change(store):
     store.add_answers(make_answers(("a", "b")), 1, 0)
     assert store.add_answers(make_answers(("a", "b", "c")), 1, 0) == 12
     changed = [*make_answers(("a", "b")), Answer("Question 0?", "b", "otherwise", "q0", language="en")]
-    with pytest.raises(GptaltError, match=r"a or b to q0/en are not those in .*\n.*--database FILE"):
+    with pytest.raises(GptaltError, match=r"a or b to q0/en differ from those in .*\n.*--database FILE"):
         store.add_answers(changed[:1] + changed[2:], 1, 0)
 
 
@@ -295,7 +295,7 @@ def test_another_file_is_left_alone(tmp_path):
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE mine(a)")
-    with pytest.raises(GptaltError, match="is no file of votes"):
+    with pytest.raises(GptaltError, match="is not a file of votes"):
         Store(other)
     assert text.read_text().startswith("mine")
 

@@ -198,11 +198,11 @@ def test_what_is_no_vote_is_refused(serve, fields):
     ("words", "expected"),
     [
         (["serve", "--answers", "nowhere"], r"There is no file nowhere.\n.*gptalt-eval answers --models"),
-        (["serve"], r"Nobody is there to vote.\n.*--annotators"),
-        (["serve", "--annotators", "anna", "--twice", "2"], r"--twice a share from 0 to 1"),
-        (["serve", "--annotators", "anna", "--port", "99999"], r"99999: nobody can listen there .*\n.*--port 8766"),
-        (["serve", "--annotators", "anna", "--host", "256.1.1.1"], r"256.1.1.1, port .* nobody can listen there"),
-        (["export"], r"There is no file .*votes.sqlite.\n.*vote serve makes one"),
+        (["serve"], r"There are no annotators.\n.*--annotators"),
+        (["serve", "--annotators", "anna", "--twice", "2"], r"--twice from 0 to 1"),
+        (["serve", "--annotators", "anna", "--port", "99999"], r"Cannot listen on .*99999 .*\n.*--port 8766"),
+        (["serve", "--annotators", "anna", "--host", "256.1.1.1"], r"Cannot listen on 256.1.1.1, port "),
+        (["export"], r"There is no file .*votes.sqlite.\nTo create one: gptalt-eval vote serve"),
         (["publish"], r"There is no command 'vote publish'.\n.*serve, export"),
     ],
 )  # fmt: skip
@@ -224,7 +224,7 @@ def test_a_port_in_use_is_said(tmp_path, serve):
 
     from gptalt_eval import GptaltError
 
-    with pytest.raises(GptaltError, match="nobody can listen there"):
+    with pytest.raises(GptaltError, match="Cannot listen on"):
         listen("127.0.0.1", serve(names="anna").port)
 
 

@@ -1,4 +1,4 @@
-"""MedQA in English, simplified and traditional Chinese, MedMCQA and PubMedQA."""
+"""MedQA in English, simplified and traditional Chinese; MedMCQA; and PubMedQA."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from gptalt_eval import Dataset, Part, Split, from_rows, hookimpl
 from gptalt_eval_plugin_medqa.releases import convert_medmcqa, convert_medqa, read_pubmedqa
 
-gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
+gptalt_eval_api = 1  # the version of gptalt-eval's hook API
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 SAMPLES = HERE / "samples"
@@ -64,7 +64,7 @@ def register_datasets() -> list[Dataset]:
 
 
 def medqa(name: str, title: str, config: str, train: int, dev: int, test: int, path: str) -> Dataset:
-    """One edition of MedQA; where the training set is missing, examples come from the development set."""
+    """One edition of MedQA; if the training set is missing, examples come from the development set."""
     files = {split: path.replace("{split}", split) for split in ("train", "dev", "test")}
     instead = Part("the development set in place of the training set", dev)
     return Dataset(

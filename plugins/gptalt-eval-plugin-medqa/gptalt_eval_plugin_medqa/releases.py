@@ -1,4 +1,4 @@
-"""The publishers' files, read into the schema of the hub versions that the task YAMLs name."""
+"""Converts the publishers' files to the schema of the hub versions that the task YAMLs use."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ KEPT = ("QUESTION", "CONTEXTS", "LABELS", "MESHES", "final_decision", "LONG_ANSW
 
 
 def convert_medqa(index: int, row: Row) -> Row:
-    """A question of MedQA: its options as a list, as rows of one table must have the same columns."""
+    """A question of MedQA: its options become a list, since all rows of a table have the same columns."""
     options = [{"key": key, "value": value} for key, value in row["options"].items()]
     kept = {key: row[key] for key in ("meta_info", "question", "answer_idx", "answer")}
     return {**kept, "options": options}
 
 
 def convert_medmcqa(index: int, row: Row) -> Row:
-    """A question of MedMCQA: its release counts the options from 1, the hub version from 0."""
+    """A question of MedMCQA: the release numbers the options from 1, the hub version from 0."""
     keys = ("id", "question", "opa", "opb", "opc", "opd")
     details = ("choice_type", "exp", "subject_name", "topic_name")
     return {
@@ -32,9 +32,9 @@ def convert_medmcqa(index: int, row: Row) -> Row:
 
 
 def read_pubmedqa(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
-    """The 500 questions that the release's second file names (the test), or the 500 others.
+    """The 500 questions in the release's second file (the test set), or the 500 others.
 
-    Both files are needed; the one that is given says which half is meant.
+    Both files are needed; the given one decides which half is read.
     """
     for file in files:
         folder = file.parent
@@ -52,6 +52,6 @@ def read_pubmedqa(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
                 yield {key: row[key] for key in KEPT} | {"YEAR": row.get("YEAR")}
             except (KeyError, TypeError) as error:
                 raise GptaltError(
-                    f"{file}: the question {name} is not in the format of the release ({error!r}).",
-                    "Get both files again from github.com/pubmedqa/pubmedqa.",
+                    f"{file}: the question {name} is not in the release's format ({error!r}).",
+                    "Download both files again from github.com/pubmedqa/pubmedqa.",
                 ) from error

@@ -7,11 +7,11 @@ from typing import Any
 
 from gptalt_eval import Dataset, Split, from_rows, hookimpl
 
-gptalt_eval_api = 1  # the version of gptalt-eval's hooks that this is written for
+gptalt_eval_api = 1  # the version of gptalt-eval's hook API
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 SAMPLES = HERE / "samples"
-NLPEC_HOME = "aclanthology.org/2020.emnlp-main.111 (the paper says where)"
+NLPEC_HOME = "aclanthology.org/2020.emnlp-main.111 (see the paper)"
 Row = dict[str, Any]
 
 
@@ -44,7 +44,7 @@ def register_datasets() -> list[Dataset]:
 
 
 def nlpec(language: str, title: str) -> Dataset:
-    """One edition of NLPEC. No row counts: the English edition is whatever its user has."""
+    """One edition of NLPEC, without row counts: there is no official English edition."""
     splits = tuple(
         Split(split, (f"nlpec/{language}/{split}.jsonl", f"nlpec/{language}/{split}.json"))
         for split in ("train", "dev", "test")
@@ -63,7 +63,7 @@ def nlpec(language: str, title: str) -> Dataset:
 
 
 def convert_nlpec(index: int, row: Row) -> Row:
-    """A question of NLPEC, whose answers are counted from 1; evidence is one passage an option."""
+    """A question of NLPEC, whose options are numbered from 1; evidence is one passage per option."""
     [answer] = row["answer"]
     places = dict(zip("12345", "ABCDE", strict=True))
     return {

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 FOLDER = "answers"
 DATABASE = "votes.sqlite"
 ANSWERS = (
-    Option(("--models", "--model", "-M"), {"required": True, "metavar": "NAME,...", "help": "who answers"}),
+    Option(("--models", "--model", "-M"), {"required": True, "metavar": "NAME,...", "help": "the models"}),
     Option(("--questions",), {"type": Path, "default": QUESTIONS, "metavar": "FILE",
-                              "help": "JSONL of your own; default: the 50 that come with the plugin"}),
+                              "help": "your own JSONL file; default: the plugin's 50 questions"}),
     Option(("--language",), {"default": ",".join(LANGUAGES), "metavar": "CODE,...",
-                             "help": f"of the questions ({','.join(LANGUAGES)})"}),
-    Option(("--limit", "-L"), {"type": int, "metavar": "N", "help": "questions of each category at most"}),
-    Option(("--name",), {"metavar": "NAME", "help": "under which one model's answers go (its own)"}),
+                             "help": f"languages of the questions ({','.join(LANGUAGES)})"}),
+    Option(("--limit", "-L"), {"type": int, "metavar": "N", "help": "maximum questions per category"}),
+    Option(("--name",), {"metavar": "NAME", "help": "name for one model's answers (default: its own)"}),
     Option(("--output_path", "-o"), {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER",
                                      "help": f"default: {FOLDER}"}),
-    *(Option((f"--{name}",), {"metavar": shown, "help": told}) for name, shown, told in (
-        ("model_args", "NAME=VALUE,...", "as for a run; of every model"),
+    *(Option((f"--{name}",), {"metavar": shown, "help": text}) for name, shown, text in (
+        ("model_args", "NAME=VALUE,...", "as for a run; for every model"),
         ("gen_kwargs", "NAME=VALUE,...", "as for a run (max_gen_toks=1024, no sampling)"),
         ("system_instruction", "TEXT", "system message"),
         ("device", "DEVICE", "as for a run"), ("batch_size", "N", "as for a run"),
         ("seed", "N", "as for a run"),
     )),
-    Option(("--plain",), {"action": "store_true", "help": "bare questions, without a chat template"}),
+    Option(("--plain",), {"action": "store_true", "help": "plain questions, without a chat template"}),
     Option(("--trust_remote_code",), {"action": "store_true", "help": "as for a run"}),
 )  # fmt: skip
 PASSED_ON = (
@@ -43,16 +43,16 @@ PASSED_ON = (
 EXPORT = (
     Option(("--answers",), {"type": Path, "default": Path(FOLDER), "metavar": "ANSWERS",
                             "help": f"folder or {FILE}; default: {FOLDER}"}),
-    Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} beside them"}),
+    Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} next to them"}),
 )  # fmt: skip
 SERVE = (
     *EXPORT,
-    Option(("--annotators",), {"metavar": "NAME,...", "help": "who votes; each gets a link"}),
-    Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "of each comparison (1)"}),
+    Option(("--annotators",), {"metavar": "NAME,...", "help": "the people who vote; each gets a link"}),
+    Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "judges per comparison (1)"}),
     Option(("--twice",), {"type": float, "default": 0.2, "metavar": "SHARE",
-                          "help": "of the comparisons that one more judges, for agreement (0.2)"}),
-    Option(("--host",), {"default": "127.0.0.1", "help": "to listen on (127.0.0.1: this machine alone)"}),
-    Option(("--port",), {"type": int, "default": 8765, "help": "to listen on (8765)"}),
+                          "help": "share of comparisons with one more judge, for agreement (0.2)"}),
+    Option(("--host",), {"default": "127.0.0.1", "help": "listen on (127.0.0.1: only this computer)"}),
+    Option(("--port",), {"type": int, "default": 8765, "help": "listen on this port (8765)"}),
 )  # fmt: skip
 
 
@@ -61,12 +61,12 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
 
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     if arguments.name and len(names) > 1:
-        raise GptaltError("--name names the answers of one model.", "Ask one model at a time.")
+        raise GptaltError("--name can only be used with one model.", "Run one model at a time.")
     languages = [code.strip() for code in arguments.language.split(",") if code.strip()]
     questions = read_questions(arguments.questions, languages)
     if arguments.limit is not None:
         if arguments.limit < 1:
-            raise GptaltError(f"--limit {arguments.limit}: nothing would be asked.", "Give 1 or more.")
+            raise GptaltError(f"--limit {arguments.limit}: no questions would be asked.", "Give 1 or more.")
         questions = limit_questions(questions, arguments.limit)
     settings = {name: getattr(arguments, name) for name in PASSED_ON if getattr(arguments, name)}
     settings["apply_chat_template"] = not arguments.plain
@@ -79,7 +79,7 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     models = sorted({each.model for each in kept})
     print(f"Answers: {folder / FILE} ({', '.join(models)})")
     if len(models) > 1:
-        print(f"Vote on them: gptalt-eval vote serve --answers {folder} --annotators YOU")
+        print(f"To vote on them: gptalt-eval vote serve --answers {folder} --annotators YOU")
     return 0
 
 
@@ -94,7 +94,7 @@ def run_export(arguments: argparse.Namespace, _: Installed) -> int:
 
     path = find_database(arguments)
     if not path.is_file():
-        raise GptaltError(f"There is no file {path}.", "gptalt-eval vote serve makes one.")
+        raise GptaltError(f"There is no file {path}.", "To create one: gptalt-eval vote serve")
     sys.stdout.writelines(Store(path).export())
     return 0
 
@@ -107,19 +107,17 @@ def run_serve(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.voting.store import Store
 
     if arguments.judges < 1 or not 0 <= arguments.twice <= 1:
-        raise GptaltError(
-            "--judges is 1 or more, --twice a share from 0 to 1.", "Leave them out for 1 and 0.2."
-        )
+        raise GptaltError("--judges must be at least 1, and --twice from 0 to 1.", "Omit them for 1 and 0.2.")
     answers = read_answers(arguments.answers)
     store = Store(find_database(arguments))
     count = store.add_answers(answers, arguments.judges, arguments.twice)
     names = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
     annotators = store.add_annotators(names)
     if not annotators:
-        raise GptaltError("Nobody is there to vote.", "Name everybody who votes: --annotators ANNA,BEN")
+        raise GptaltError("There are no annotators.", "Name everyone who votes: --annotators ANNA,BEN")
     listening = listen(arguments.host, arguments.port)
     print_links(store, annotators, count, arguments.host, listening.getsockname()[1])
-    # no log of requests: links are in it
+    # no access log, because it would contain the links
     settings = uvicorn.Config(Application(store).build(), log_level="warning", access_log=False)
     uvicorn.Server(settings).run(sockets=[listening])
     store.close()
@@ -134,8 +132,8 @@ def listen(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except (OSError, OverflowError) as error:
         raise GptaltError(
-            f"{host}, port {port}: nobody can listen there ({getattr(error, 'strerror', None) or error}).",
-            "Choose another one: --port 8766",
+            f"Cannot listen on {host}, port {port} ({getattr(error, 'strerror', None) or error}).",
+            "Choose another port: --port 8766",
         ) from error
     return found
 
@@ -143,12 +141,14 @@ def listen(host: str, port: int) -> socket.socket:
 def print_links(store: Store, annotators: list[Annotator], count: int, host: str, port: int) -> None:
     name = socket.getfqdn() if host in ("0.0.0.0", "::", "") else host
     home = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-    print(f"{count:,} comparisons; votes are kept in {store.path}.")
-    print("Links, each for one person alone:")
+    print(f"{count:,} comparisons; votes are saved in {store.path}.")
+    print("Personal links, one for each annotator:")
     width = max(len(each.name) for each in annotators)
     for each in annotators:
         print(f"  {each.name:{width}}  {home}/vote/{each.token}")
-    print(f"Yours, with the votes: {home}/organiser/{store.organiser}")
+    print(f"Your own link, to all votes: {home}/organiser/{store.organiser}")
     if host not in ("127.0.0.1", "localhost", "::1"):
-        print("Whoever sees the network's traffic sees the links: put a server with TLS before this one.")
-    print("Ctrl-C ends it; every vote is on disk.", flush=True)
+        print(
+            "Anyone who sees the network traffic sees the links: put a server with TLS in front of this one."
+        )
+    print("Ctrl-C stops the server; every vote is saved at once.", flush=True)

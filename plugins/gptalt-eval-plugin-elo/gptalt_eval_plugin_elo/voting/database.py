@@ -23,8 +23,8 @@ CREATE TABLE items(
   UNIQUE(question, model_a, model_b));
 CREATE TABLE annotators(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
--- what somebody has before them, or had and voted on. Each time it is shown anew, turn is another number:
--- a late vote of before an undo is none
+-- what an annotator has open, or had open and voted on. Each time it is shown again, turn is another number,
+-- so that a late vote from before an undo does not count
 CREATE TABLE given(
   annotator INTEGER NOT NULL, item INTEGER NOT NULL, turn INTEGER NOT NULL, time REAL NOT NULL,
   PRIMARY KEY(annotator, item));
@@ -40,10 +40,10 @@ class Database:
     """The file; threads and processes may share it.
 
     Args:
-        path: of the SQLite file; made where it is missing, for its owner's eyes only.
+        path: path of the SQLite file; created if missing, readable only by its owner.
 
     Attributes:
-        facts: name -> value: the version, the salt of what is drawn at random, the organiser's token.
+        facts: name -> value: the version, the salt for random choices, the organiser's token.
 
     Raises:
         GptaltError: the file is something else.
@@ -70,18 +70,20 @@ class Database:
                     for fact in facts.items():
                         run("INSERT INTO facts VALUES (?, ?)", fact)
                 elif "facts" not in tables:
-                    raise GptaltError(f"{path} is no file of votes.", "Name another one: --database FILE")
+                    raise GptaltError(
+                        f"{path} is not a file of votes.", "Choose another file: --database FILE"
+                    )
                 self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
         except sqlite3.Error as error:
             raise GptaltError(
-                f"{path} cannot be used: {error}.", "Name another file: --database FILE"
+                f"{path} cannot be used: {error}.", "Choose another file: --database FILE"
             ) from error
         if self.facts["version"] != str(VERSION):
             raise GptaltError(f"{path} was written by another version of this plugin.")
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """Runs statements; all of them count, or none."""
+        """Run statements in one transaction."""
         with self.lock:
             self.connection.execute("BEGIN IMMEDIATE")
             try:

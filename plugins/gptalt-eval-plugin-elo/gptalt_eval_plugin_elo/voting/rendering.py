@@ -1,7 +1,7 @@
-"""Models' answers as HTML. They are hostile input: nothing in them runs, loads, links or hangs.
+"""Models' answers as HTML. They are untrusted input: nothing in them runs, loads, links or hangs.
 
-Markdown is read without HTML, links and images; what comes of it is cleaned once more by ammonia (nh3), and
-the page's content security policy allows neither scripts nor images but its own.
+Markdown is rendered without HTML, links and images; ammonia (nh3) sanitizes the result, and the page's
+content security policy only allows its own scripts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from functools import cache, lru_cache
 from html import escape
 from typing import Any
 
-RENDERED = 30_000  # characters; what is longer is shown as plain text
-SHOWN = 100_000  # characters; what is longer is cut
-FORMULA = 2_000  # characters; what is longer is shown as it was written
+RENDERED = 30_000  # characters; longer text is shown as plain text
+SHOWN = 100_000  # characters; longer text is truncated
+FORMULA = 2_000  # characters; longer formulas are shown as source
 MATHML = {
     "math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "msup", "msub", "msubsup", "mfrac", "msqrt",
     "mroot", "mover", "munder", "munderover", "mmultiscripts", "mprescripts", "mtable", "mtr", "mtd",
@@ -32,7 +32,7 @@ ATTRIBUTES = {
 
 @lru_cache(maxsize=128)
 def render(text: str) -> tuple[str, int]:
-    """A text as HTML that does no harm, and how many of its characters are left out."""
+    """A text as safe HTML, and how many of its characters are left out."""
     if len(text) > RENDERED:
         return f'<pre class="plain" tabindex="0">{escape(text[:SHOWN])}</pre>', max(0, len(text) - SHOWN)
     import nh3
@@ -53,13 +53,13 @@ def make_markdown() -> Any:
     markdown.disable(["html_block", "html_inline", "link", "image", "autolink", "reference"])
     markdown.use(texmath_plugin, delimiters="brackets")
     markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
-    renderer: Any = markdown.renderer  # for HTML: its rules are not in the protocol of all renderers
+    renderer: Any = markdown.renderer  # the HTML renderer: the general protocol has no rules
     rules = renderer.rules
     for name in ("math_inline", "math_single"):
         rules[name] = lambda tokens, index, *_: render_formula(tokens[index].content, "inline")
     for name in ("math_block", "math_block_eqno", "math_block_label", "math_inline_double"):
         rules[name] = lambda tokens, index, *_: render_formula(tokens[index].content, "block")
-    # an answer's headings stand below the page's own; what scrolls can be reached by keyboard
+    # an answer's headings are below the page's own; scrolling parts can be reached by keyboard
     for name in ("heading_open", "heading_close"):
         rules[name] = render_heading
     rules["fence"] = rules["code_block"] = lambda tokens, index, *_: (
@@ -76,13 +76,13 @@ def render_heading(tokens: Any, index: int, *_: Any) -> str:
 
 
 def render_formula(formula: str, display: str) -> str:
-    """A formula as MathML; as it was written where it is none."""
+    """A formula as MathML, or its source if it is not valid."""
     from latex2mathml.converter import convert
 
     if len(formula) <= FORMULA:
         try:
             return str(convert(formula.strip(), display=display))
-        except Exception:  # whatever a model wrote, and however the library fails on it
+        except Exception:  # a model's formula can make the library raise anything
             pass
     tag = "pre" if display == "block" else "code"
     return f"<{tag}>{escape(formula)}</{tag}>"

@@ -1,4 +1,4 @@
-"""The web application: a page for each annotator, one for the organiser."""
+"""The web application: a page for each annotator and one for the organiser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gptalt_eval_plugin_elo.voting.texts import NAMES, TEXTS, choose_language
 
 PAGES = Path(__file__).with_name("pages")
 LARGEST = 4096  # bytes of a form
-#: the links carry what lets people in: they go to no other site, and nothing is loaded from any
+#: links contain access tokens, so they are not sent to other sites, and nothing is loaded from other sites
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class Application:
-    """What answers requests, on one store."""
+    """Answers requests with the content of a store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -58,14 +58,14 @@ class Application:
         who = self.find(request)
         if who is None:
             return self.refuse(request)
-        # what is shown is taken before the rest is counted
+        # reserve what is shown before counting the rest
         shown = self.store.show(who)
-        standing = self.store.stand(who)
+        progress = self.store.find_progress(who)
         sides = (
             [(side, *render(text)) for side, text in (("A", shown.left), ("B", shown.right))] if shown else []
         )
         return self.make_page(
-            request, "vote.html.j2", who.language, who=who, shown=shown, standing=standing, sides=sides,
+            request, "vote.html.j2", who.language, who=who, shown=shown, progress=progress, sides=sides,
             prompt=render(shown.prompt)[0] if shown else "",
             expected=render(shown.expected)[0] if shown else "",
         )  # fmt: skip
@@ -75,7 +75,7 @@ class Application:
         return await run_in_threadpool(self.act, request, form)
 
     def act(self, request: Request, form: Mapping[str, str]) -> Response:
-        """Carry out what a button asks for; the page is loaded again after it."""
+        """Carry out a button's action; the page is reloaded afterwards."""
         who, action = self.find(request), request.path_params["action"]
         item, turn, vote = (read_number(form.get(name)) for name in ("item", "turn", "vote"))
         if who is None:
@@ -87,7 +87,7 @@ class Application:
         elif action == "language" and form.get("language") in TEXTS:
             self.store.choose_language(who, form["language"])
         else:
-            return Response("nothing that could be done", 400, HEADERS)
+            return Response("unknown action", 400, HEADERS)
         return RedirectResponse(f"/vote/{who.token}", 303, HEADERS)
 
     async def get_organiser(self, request: Request) -> Response:
@@ -132,7 +132,7 @@ class Application:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form; none of one that is too large to be ours."""
+    """The fields of a posted form; none if it is too large to be ours."""
     body = b""
     async for part in request.stream():
         body += part

@@ -1,4 +1,4 @@
-"""Who judges what, and how they judged: one SQLite file, in which a vote lies before anyone is told so."""
+"""Who judges what, and how they judged: one SQLite file, which contains a vote before it is confirmed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.votes import Vote
 from gptalt_eval_plugin_elo.voting.database import Database
 
-LEASE = 1800.0  # seconds for which what one person has before them is given to nobody else
+LEASE = 1800.0  # seconds during which an open comparison is not shown to others
 CHOICES = ("left", "right", "tie", "skip")
 DONE = "SELECT count(*) FROM votes WHERE item = items.id AND winner != 'skip'"
-# of each item: its votes that decide something, and those that are on their way
+# for each item: the number of its votes, without skipped ones, plus those that are expected
 COVERED = f"""
 SELECT items.id AS id, items.model_a, items.model_b, items.wanted,
   ({DONE}) +
@@ -30,7 +30,7 @@ SELECT items.id AS id, items.model_a, items.model_b, items.wanted,
   EXISTS (SELECT 1 FROM votes WHERE votes.item = items.id AND votes.annotator = :who) AS judged
 FROM items
 """
-# what somebody has before them and has not judged
+# what an annotator has open and has not judged
 RELEASE = """
 DELETE FROM given WHERE annotator = ?
   AND item NOT IN (SELECT item FROM votes WHERE votes.annotator = given.annotator)
@@ -39,7 +39,7 @@ DELETE FROM given WHERE annotator = ?
 
 @dataclass(frozen=True)
 class Annotator:
-    """Somebody who votes; the token in their link is all that lets them in."""
+    """A person who votes; the token in their link is their only credential."""
 
     id: int
     name: str
@@ -49,11 +49,11 @@ class Annotator:
 
 @dataclass(frozen=True)
 class Shown:
-    """Two answers as one person sees them, without the models' names.
+    """Two answers as an annotator sees them, without the models' names.
 
     Attributes:
-        item, turn: what a vote on them carries.
-        language: of the question; may be empty.
+        item, turn: identify a vote on them.
+        language: the question's language; may be empty.
         expected: what a good answer contains; may be empty.
     """
 
@@ -67,13 +67,13 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far somebody is.
+class Progress:
+    """An annotator's progress.
 
     Attributes:
         voted: their votes, skipped ones included.
-        left: comparisons that they could still judge.
-        last: their last vote, which they may take back; None: there is none.
+        left: comparisons that they can still judge.
+        last: their last vote, which they can undo; None: there is none.
     """
 
     voted: int
@@ -93,15 +93,15 @@ class Store(Database):
         """Add every pair of models on every question that both answered, in random order.
 
         Args:
-            answers: of all models.
-            judges: how many people judge each.
-            twice: share of them that one person more judges, for agreement.
+            answers: the answers of all models.
+            judges: number of judges for each comparison.
+            twice: share of comparisons with one more judge, for measuring agreement.
 
         Returns:
-            how many there are now.
+            how many comparisons there are now.
 
         Raises:
-            GptaltError: there is no pair, or an answer differs from what people have voted on.
+            GptaltError: there are no pairs, or an answer differs from the one that people voted on.
         """
         questions: dict[str, dict[str, Answer]] = {}
         for answer in answers:
@@ -113,9 +113,9 @@ class Store(Database):
             raise GptaltError(
                 "No question was answered by two models.", "gptalt-eval answers --models FIRST,SECOND"
             )
-        chance = random.Random(self.facts["salt"])
-        chance.shuffle(pairs)  # an item's number must not say whose answers they are
-        share = set(chance.sample(range(len(pairs)), round(twice * len(pairs))))
+        generator = random.Random(self.facts["salt"])
+        generator.shuffle(pairs)  # an item's number must not reveal the models
+        share = set(generator.sample(range(len(pairs)), round(twice * len(pairs))))
         with self.transaction() as run:
             for number, (a, b) in enumerate(pairs):
                 known = run(
@@ -124,8 +124,8 @@ class Store(Database):
                 ).fetchone()
                 if known and tuple(known) != (a.answer, b.answer):
                     raise GptaltError(
-                        f"The answers of {a.model} or {b.model} to {a.key} are not those in {self.path}.",
-                        "Votes on other answers belong into another file: --database FILE",
+                        f"The answers of {a.model} or {b.model} to {a.key} differ from those in {self.path}.",
+                        "Use another file for votes on other answers: --database FILE",
                     )
                 if not known:
                     values = (a.key, a.category, a.language, a.prompt, a.expected, a.model, b.model,
@@ -134,7 +134,7 @@ class Store(Database):
             return int(run("SELECT count(*) FROM items").fetchone()[0])
 
     def add_annotators(self, names: Sequence[str]) -> list[Annotator]:
-        """Let people in; those who are known keep their links. Returns all of them."""
+        """Add annotators; known ones keep their links. Returns all of them."""
         with self.transaction() as run:
             for name in names:
                 run(
@@ -153,24 +153,24 @@ class Store(Database):
             run("UPDATE annotators SET language = ? WHERE id = ?", (language, who.id))
 
     def show(self, who: Annotator, now: float | None = None) -> Shown | None:
-        """What somebody judges next; the same until they have. None: nothing is left for them.
+        """What an annotator judges next; the same until they have voted. None: nothing is left for them.
 
-        Pairs of models that were judged least come first, among them those that this person judged least.
+        Pairs of models with the fewest votes come first, then those with the fewest votes of this annotator.
         """
         now = time.time() if now is None else now
         about = {"who": who.id, "fresh": now - LEASE}
         with self.transaction() as run:
-            before_them = run(
+            opened = run(
                 "SELECT item, turn, wanted, covered FROM given "
                 f"JOIN ({COVERED}) AS state ON state.id = given.item "
                 "WHERE annotator = :who AND NOT judged ORDER BY time DESC",
                 about,
             ).fetchone()
-            if before_them and before_them["covered"] < before_them["wanted"]:
-                item, turn = before_them["item"], before_them["turn"]
+            if opened and opened["covered"] < opened["wanted"]:
+                item, turn = opened["item"], opened["turn"]
                 run("UPDATE given SET time = ? WHERE annotator = ? AND item = ?", (now, who.id, item))
             else:
-                # where others were quicker, there is something else
+                # others were faster: release it and choose something else
                 run(RELEASE, (who.id,))
                 chosen = run(
                     f"WITH state AS ({COVERED}), pairs AS (SELECT model_a, model_b, sum(covered) AS covered, "
@@ -190,15 +190,15 @@ class Store(Database):
         return Shown(item, turn, row["language"], row["prompt"], row["expected"], left, right)
 
     def is_swapped(self, who: Annotator, item: int) -> bool:
-        """Whether the second model's answer is on the left: at random, and always the same."""
+        """Whether the second model's answer is on the left: random, but always the same for an annotator."""
         digest = hashlib.sha256(f"{self.facts['salt']}/{who.id}/{item}".encode()).digest()
         return bool(digest[0] & 1)
 
     def vote(self, who: Annotator, item: int, turn: int, choice: str) -> bool:
-        """Record a vote; it is on disk when this returns.
+        """Save a vote; it is on disk when this returns.
 
         Returns:
-            whether it counts: a second one on the same answers does not, nor one of before an undo.
+            whether it counts: a second vote on the same answers does not, nor does one from before an undo.
         """
         sides = ("b", "a") if self.is_swapped(who, item) else ("a", "b")
         winner = {"left": sides[0], "right": sides[1]}.get(choice, choice)
@@ -212,10 +212,10 @@ class Store(Database):
             return bool(added.rowcount > 0)
 
     def undo(self, who: Annotator, vote: int) -> bool:
-        """Take somebody's last vote back, and put its answers before them again.
+        """Undo an annotator's last vote, and show its answers again.
 
         Returns:
-            whether that was their last one: undoing twice takes back one vote.
+            whether that was their last one: undoing it twice removes only one vote.
         """
         with self.transaction() as run:
             last = run(
@@ -231,17 +231,17 @@ class Store(Database):
             )
             return True
 
-    def stand(self, who: Annotator) -> Standing:
+    def find_progress(self, who: Annotator) -> Progress:
         about = {"who": who.id, "fresh": time.time() - LEASE}
         with self.transaction() as run:
             voted, last = run("SELECT count(*), max(id) FROM votes WHERE annotator = ?", (who.id,)).fetchone()
             left = run(
                 f"SELECT count(*) FROM ({COVERED}) WHERE NOT judged AND covered < wanted", about
             ).fetchone()[0]
-        return Standing(voted, left, last)
+        return Progress(voted, left, last)
 
     def count(self) -> tuple[dict[str, int], int, int]:
-        """By annotator, votes; and of all votes that are wanted, how many there are, and how many in all."""
+        """(number of votes by annotator, how many needed votes there are, how many are needed in total)."""
         with self.transaction() as run:
             by_name = {
                 row["name"]: row["votes"]
@@ -254,7 +254,7 @@ class Store(Database):
         return by_name, done or 0, wanted or 0
 
     def export(self) -> Iterator[str]:
-        """The votes as lines of the schema that ``votes import`` knows as its own, in their order."""
+        """The votes as lines in the format ``gptalt`` of ``votes import``, in their order."""
         with self.transaction() as run:
             rows = run(
                 "SELECT question, model_a, model_b, winner, category, annotators.name, votes.time FROM votes "

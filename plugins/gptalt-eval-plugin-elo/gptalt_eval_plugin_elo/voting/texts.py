@@ -1,4 +1,4 @@
-"""What the voting page says, in Chinese and in English."""
+"""The texts of the voting page, in Chinese and English."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TEXTS = {
         "saving": "Saving …",
         "retrying": "Not saved yet: the server does not answer. Trying again …",
         "done": "There is nothing left for you to judge. Thank you!",
-        "unknown": "This link lets nobody in. Ask whoever sent it to you for yours.",
+        "unknown": "This link is not valid. Ask the person who sent it for your own link.",
         "language": "Language",
         "organiser": "Votes so far",
         "annotator": "Annotator",
         "votes": "Votes",
-        "overall": "{done} of {wanted} votes that are wanted",
+        "overall": "{done} of {wanted} needed votes",
         "download": "Download all votes (JSON lines)",
         "import": "Then: gptalt-eval votes import votes.jsonl, and gptalt-eval elo",
     },
@@ -60,7 +60,7 @@ TEXTS = {
 
 
 def choose_language(chosen: str, accepted: str) -> str:
-    """The language somebody chose, else the first that their browser accepts, else English."""
+    """The chosen language, else the first one that the browser accepts, else English."""
     if chosen in TEXTS:
         return chosen
     for word in accepted.split(","):

@@ -1,1 +1,1 @@
-"""What the task YAMLs beside this file call."""
+"""The functions that the task YAMLs call."""

@@ -1,4 +1,4 @@
-"""What a generated reply is worth: right, wrong, or no answer at all."""
+"""Scores generated replies: correct, incorrect, or no answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def score_pubmedqa(doc: Doc, replies: list[str]) -> Scores:
 
 
 def sort_options(doc: Doc) -> list[str]:
-    """SciQ gives the right answer apart: in the order of the alphabet its place says nothing."""
+    """The options in alphabetical order, so that the place of the correct one reveals nothing."""
     return sorted(
         [doc["correct_answer"], *(doc[f"distractor{number}"] for number in (1, 2, 3))], key=str.lower
     )

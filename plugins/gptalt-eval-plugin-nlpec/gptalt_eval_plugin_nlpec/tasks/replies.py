@@ -1,4 +1,4 @@
-"""What a generated reply is worth: right, wrong, or no answer at all."""
+"""Scores generated replies: correct, incorrect, or no answer."""
 
 from __future__ import annotations
 

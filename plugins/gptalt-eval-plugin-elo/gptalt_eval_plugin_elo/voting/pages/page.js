@@ -1,13 +1,12 @@
-// Keys press the buttons that are there. A vote that the server did not take is sent until it does: it counts once,
-// however often it comes.
+// Keys press the existing buttons. A vote is sent again until the server accepts it; it counts only once.
 "use strict";
 
 const footer = document.querySelector("footer");
 const status = document.querySelector(".status");
 let sending = false;
-history.scrollRestoration = "manual"; // the next question begins at its top
+history.scrollRestoration = "manual"; // the next question starts at the top
 
-// what the server answers, sooner or later
+// retries until the server answers
 async function ask(url, settings) {
   for (;;) {
     try {
@@ -25,7 +24,7 @@ async function send(form, button) {
   const body = new URLSearchParams(new FormData(form));
   body.append(button.name, button.value);
   await ask(form.action, { method: "POST", body });
-  await ask(location.href); // it may have gone away since
+  await ask(location.href); // the server may have stopped in between
   location.reload();
 }
 
@@ -42,13 +41,13 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const button = document.querySelector(`button[data-key="${CSS.escape(key)}"]`);
-  // what scrolls sideways keeps its arrows
+  // parts that scroll sideways keep their arrow keys
   if (!button || (key.startsWith("Arrow") && event.target.closest(".text [tabindex]"))) return;
   event.preventDefault();
   button.form.requestSubmit(button);
 });
 
-// from the browser's store, after "back", the page would show answers that were judged
+// after "back", the browser's cached page would show answers that were already judged
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
