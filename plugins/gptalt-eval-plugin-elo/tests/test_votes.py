@@ -191,7 +191,7 @@ def test_files_that_are_none(tmp_path):
         import_files([tmp_path / "nothing.jsonl"], tmp_path / "v", known)
     text = tmp_path / "a.txt"
     text.write_text("hello")
-    with pytest.raises(GptaltError, match="unknown format .not gptalt, fastchat"):
+    with pytest.raises(GptaltError, match=r"unknown format .not gptalt, fastchat"):
         import_files([text], tmp_path / "v", known)
     with pytest.raises(GptaltError, match="There is no format 'x'"):
         import_files([write(tmp_path / "o.jsonl", OWN)], tmp_path / "v", known, "x")
