@@ -307,7 +307,7 @@ def test_a_run_that_needs_a_name_of_two_owners_is_refused(rival, fresh, tmp_path
     done = fresh.gptalt_eval(*RUN, cwd=tmp_path, plugins=f"example,{rival}")
 
     assert done.returncode == 2
-    assert "Two plugins claim" in done.stderr
+    assert "Two plugins register" in done.stderr
     assert "gptalt-eval-plugin-example" in done.stderr
     assert f"gptalt-eval-plugin-{rival}" in done.stderr
     assert "Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS=" in done.stderr

@@ -234,7 +234,9 @@ def test_what_is_not_known_is_not_written():
     assert content["status"] == "complete" and content["format"] == 1
     assert "seconds" not in content and "scoring" not in content
     assert content["settings"] == {"seed": None}
-    assert list(content["cells"]) == [{"prompt_style": None, "num_fewshot": None, "results": None}]
+    assert list(content["cells"]) == [
+        {"prompt_style": None, "num_fewshot": None, "results": None, "prompts": ""}
+    ]
 
 
 def test_what_is_not_stated_is_empty():
@@ -249,7 +251,7 @@ def test_what_is_not_stated_is_empty():
     }  # fmt: skip
     assert asdict(RunData("hub")) == {
         "origin": "hub", "hub": "", "config": None, "task_from": "", "partial": False, "reason": "", "title": "", "licence": "",
-        "home": "", "splits": {},
+        "home": "", "splits": {}, "yaml": "",
     }  # fmt: skip
     assert asdict(RunSplit(3)) == {"rows": 3, "official_rows": None, "sha256": "", "files": 0}
     assert asdict(Checkout()) == {"commit": "", "changed": False}

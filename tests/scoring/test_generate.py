@@ -292,7 +292,7 @@ def move_away(lm):
     ("change", "reason"),
     [
         (set_penalty, "repetition_penalty=1.1 is set"),
-        (generate_otherwise, "a way of its own"),
+        (generate_otherwise, "overrides how it generates"),
         (think_first, "tokens before the prompt"),
         (mix_precision, "mixed precision"),
         (move_away, "several devices"),
