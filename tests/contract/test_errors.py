@@ -51,7 +51,9 @@ def test_names_that_are_near():
     assert nearest("task_1", ["task_2", "task_2", "TASK_1"], 2) == ["TASK_1", "task_2"]
     assert nearest("piqa", ["PIQA", "piqa"]) == ["PIQA", "piqa"]
     assert nearest("hellaswag", ["hellaswog", "piqa", "he"]) == ["hellaswog"]
-    assert nearest("abcd", ["abxy"]) == [], "half of the letters are not enough"
+    assert nearest("abcdefgh", ["abcdefzzzz"]) == [], "two thirds of the letters are not enough"
+    assert nearest("abcdefgh", ["abcdefghzz"]) == ["abcdefghzz"]
+    assert len(nearest("task_1", [f"task_{number}" for number in range(2, 9)], 5)) == 5
 
 
 def test_the_suggestion_is_a_question():

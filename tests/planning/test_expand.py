@@ -9,11 +9,12 @@ from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.expand import TaskFinder, forbids_shots, list_functions, read_group_shots
-from gptalt_eval.planning.index import Function, TaskEntry
+from gptalt_eval.planning.index import Function, TaskEntry, find_lm_eval_tasks
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.planning.task_data import DataFinder, choose_fewshot_split, effective_shots
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
@@ -143,7 +144,7 @@ def test_groups_hand_on_what_they_set(plugins, tmp_path):
         "  - mine\n"
         "  - group: inner\n    group_alias: I\n    description: inner\n    task:\n      - task: mine\n        task_alias: M\n        repeats: 2\n        gen_prefix: own\n"
         "      - task: own\n        task_alias: O\n        dataset_path: json\n        test_split: test\n"
-        "  - 3\n"
+        "  - 3\n  - task: 7\n    dataset_path: json\n"
     )
     entries = TaskFinder(Catalog(plugins, [tmp_path], "nowhere"), make_spec({"tasks": "g"}))
     [owned] = entries._find("g")
@@ -163,8 +164,9 @@ def test_groups_hand_on_what_they_set(plugins, tmp_path):
         ("mine", {"num_fewshot": 1, "description": "outer", "gen_prefix": "outer"}),
         ("mine", {"num_fewshot": 1, "description": "outer", "gen_prefix": "own", "repeats": 2}),
         ("own", {"num_fewshot": 1, "description": "outer", "gen_prefix": "outer", "task_alias": "O"}),
+        ("7", {"num_fewshot": 1, "description": "outer", "gen_prefix": "outer"}),
     ]
-    assert [task.file for task in tasks] == [tmp_path / "mine.yaml", tmp_path / "mine.yaml", None]
+    assert [task.file for task in tasks] == [tmp_path / "mine.yaml", tmp_path / "mine.yaml", None, None]
 
 
 def test_a_group_names_a_task_that_only_a_plugin_has(tmp_path):
@@ -210,6 +212,34 @@ def test_what_can_be_evaluated_at_some_shots_only_is_noted(plugins):
         for shots, reason in by_shots.items()
         for style in ("standard", "system")
     }
+
+
+def test_a_name_that_is_unknown_does_not_touch_the_others(plugins):
+    spec = make_spec({"model": "scripted", "tasks": "hellaswga,piqa", "data_dir": "sample"})
+    finder = TaskFinder(Catalog(plugins, [], "sample"), spec)
+    [cell] = finder.plan_cells([(None, spec)])
+    assert cell.names == ("piqa",) and len(finder.faults) == 1
+
+
+def test_a_member_whose_yaml_is_broken_is_a_fault(plugins, tmp_path):
+    (tmp_path / "t.yaml").write_text("task: [")
+    finder = TaskFinder(Catalog(plugins, [], "sample"), make_spec({}))
+    entry = Owned(TaskEntry("t", "task", tmp_path / "t.yaml"), Owner("p"))
+    assert finder._expand(entry, {}, None) == []
+    [fault] = finder.faults
+    assert str(tmp_path / "t.yaml") in fault.what
+
+
+def test_lm_evals_own_functions_are_trusted_in_a_yaml_of_ones_own(plugins, tmp_path):
+    theirs = find_lm_eval_tasks() / "hellaswag" / "hellaswag.yaml"
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"include: {theirs}\ntask: mine\n")
+    [task] = plan(plugins, tasks=str(file)).cells[0].tasks
+    assert list_functions(task.config)
+    (tmp_path / "code.py").write_text("")
+    file.write_text(f"include: {theirs}\ntask: mine\ndoc_to_text: !function code.f\n")
+    what, _ = refuse(plugins, tasks=str(file))
+    assert f": code.f ({file})." in what and "process_docs" not in what
 
 
 def test_a_task_that_takes_no_examples_is_not_given_any(plugins, tmp_path):
