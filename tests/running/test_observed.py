@@ -183,6 +183,30 @@ def test_what_is_drawn_at_random_or_shows_a_picture_is_not_kept(tmp_path):
     assert (tmp_path / "answers.jsonl").read_text() == ""
 
 
+def test_the_file_is_left_as_it_is_and_closed(tmp_path):
+    path = tmp_path / "not" / "there" / "answers.jsonl"
+    answers = Answers(path)
+    answers.keep("loglikelihood", ("a", "b"), (-0.1, True))
+    answers.close()
+    assert answers.file.closed
+    whole = path.read_bytes()
+    again = Answers(path)
+    again.delete()
+    again.delete()  # nothing to remove any more
+    assert again.file.closed
+    path.write_bytes(whole)
+    Answers(path).close()
+    assert path.read_bytes() == whole, "a whole last line is not ended once more"
+
+
+def test_keys_are_lm_evals(tmp_path):
+    from lm_eval.api.model import hash_args
+
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("loglikelihood", ("a", "b"), (-0.1, True))
+    assert list(answers.known) == [hash_args("loglikelihood", ("a", "b"))]
+
+
 @given(cut=st.integers(0, 400), broken=st.binary(max_size=40).filter(lambda text: b"\n" not in text))
 def test_a_kill_costs_the_line_that_was_being_written(tmp_path_factory, cut, broken):
     path = tmp_path_factory.mktemp("answers") / "answers.jsonl"
