@@ -10,7 +10,6 @@
 # make changelog  the change notes of the next release
 PYTHON ?= python3
 BIN := .venv/bin
-COVERED := 90
 
 .PHONY: demo install vote test lint coverage mutants bench changelog clean
 
@@ -77,7 +76,7 @@ lint: .venv/installed
 	@$(BIN)/mypy
 
 coverage: .venv/installed
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not install" --cov --cov-report term:skip-covered --cov-fail-under $(COVERED)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not install" --cov --cov-report term:skip-covered
 
 mutants: .venv/installed
 	@$(BIN)/python tests/mutation/measure.py $(OF)
