@@ -65,9 +65,7 @@ class Catalog:
         file = self.data_dir / FILE if isinstance(self.data_dir, Path) else None
         local: dict[str, Owned[Dataset]] = {}
         described = read_datasets(file) if file and file.is_file() else ()
-        for dataset in sorted(
-            described, key=lambda each: not each.configs
-        ):  # the one for a config comes first
+        for dataset in sorted(described, key=lambda each: not each.configs):  # those for one config first
             taken = registered.get(dataset.name)
             if taken is not None:
                 text = f"{file}: there is already a dataset '{dataset.name}' in {taken.owner}."

@@ -135,7 +135,7 @@ def check_paths(spec: RunSpec) -> None:
 
 
 def check_samples(spec: RunSpec, cells: list[Cell]) -> None:
-    """See that the rows of ``--samples`` are rows of tasks that run.
+    """Check that the rows of ``--samples`` exist in tasks that run.
 
     Raises:
         GptaltError: a task that does not run, or a row that its data does not have.
@@ -143,7 +143,7 @@ def check_samples(spec: RunSpec, cells: list[Cell]) -> None:
     tasks = {task.name: task for cell in cells for task in cell.tasks}
     for name, rows in (spec.samples or {}).items() if tasks else ():
         if name not in tasks:
-            hint = did_you_mean(name, tasks) or f"There are: {', '.join(list(tasks)[:5])}."
+            hint = did_you_mean(name, tasks) or f"Available: {', '.join(list(tasks)[:5])}."
             raise UnknownNameError(f"--samples: the task '{name}' is not run.", hint)
         split = tasks[name].data.splits.get(tasks[name].eval_split)
         if split and rows and rows[-1] >= split.rows:
@@ -152,7 +152,7 @@ def check_samples(spec: RunSpec, cells: list[Cell]) -> None:
 
 
 def check_packages(spec: RunSpec) -> None:
-    """See that the packages of the services that the request names are installed."""
+    """Check that the packages of the requested services are installed."""
     for settings, package in ((spec.wandb_args, "wandb"), (spec.trackio_args, "trackio")):
         if settings and importlib.util.find_spec(package) is None:
             text = f"--{package}_args: the package {package} is not installed."

@@ -51,7 +51,7 @@ class DataFinder:
         if self.catalog.data_dir == SAMPLE:
             raise DataError(
                 f"There is no embedded sample of {hub}.",
-                "Give --data_dir a folder, or leave it out to use the hub.",
+                "Give --data_dir a folder, or omit it to use the hub.",
             )
         self._require_hub(hub, owned.item.title if owned else hub)
         return LocatedData(hub, name, "hub", owned.item if owned else None)

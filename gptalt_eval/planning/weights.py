@@ -77,7 +77,7 @@ def check_built(model: Model, spec: RunSpec) -> None:
     for flag, value in given.items():
         if value:
             text = f"{flag} {value} has no effect: the model '{model.name}' is built by its plugin."
-            raise GptaltError(text, "Leave it out; what the plugin reads goes into --model_args.")
+            raise GptaltError(text, "Omit it; settings for the plugin go into --model_args.")
 
 
 def check_folder(folder: Path, args: Mapping[str, Any]) -> None:

@@ -55,9 +55,9 @@ class Line:
 def page_style() -> Iterator[None]:
     """Matplotlib's settings for the figures of a page; also a decorator of what draws one.
 
-    Text is in the page's ink, axes and grid in the colour of its lines, and what comes from models and data
-    is never taken for a formula. The figure then goes to :func:`make_svg` or, for a white page, to
-    matplotlib's own ``savefig`` (inside ``page_style`` too: ticks are made only then).
+    Text has the page's text colour, axes and grid the colour of its lines, and text is never parsed as a
+    formula. Pass the figure to :func:`make_svg` or, for a white page, to matplotlib's own ``savefig`` (inside
+    ``page_style`` too, since ticks are made only then).
     """
     import matplotlib
 

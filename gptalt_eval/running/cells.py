@@ -268,7 +268,7 @@ def note_failure(files: RunFiles, name: str, error: Exception, display: Display)
 
 
 def hash_data(planned: PlannedTask | None, task: Any) -> str:
-    """A hash of a task's rows: of its files, or of the fingerprints that ``datasets`` gives them."""
+    """A hash of a task's rows: of its files, or of their fingerprints from ``datasets``."""
     parts = [split.sha256 for split in planned.data.splits.values()] if planned else []
     if not parts:
         splits = task.dataset.values() if isinstance(task.dataset, Mapping) else ()

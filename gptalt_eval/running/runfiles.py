@@ -66,13 +66,13 @@ class RunFiles:
         self.plan = plan
         self.main = main
         self.started = datetime.now().astimezone()
-        begun = describe_plan(plan, self.started)
+        fresh = describe_plan(plan, self.started)
         if earlier is None:
             stem, self.folder = choose_folder(plan)
-            self.run = replace(begun, stem=stem)
+            self.run = replace(fresh, stem=stem)
         else:
             self.folder = earlier.folder
-            self.run = continue_run(begun, earlier)
+            self.run = continue_run(fresh, earlier)
 
     def update(self, **changes: Any) -> None:
         self.run = replace(self.run, **changes)
@@ -123,11 +123,11 @@ class RunFiles:
         self.save_run(status=status, finished=finished.isoformat(timespec="seconds"), seconds=seconds)
 
 
-def continue_run(begun: Run, earlier: Record) -> Run:
+def continue_run(fresh: Run, earlier: Record) -> Run:
     """The run that continues an earlier one.
 
     Args:
-        begun: the run as it would start from scratch.
+        fresh: the run as it would start from scratch.
         earlier: the interrupted one.
 
     Raises:
@@ -136,33 +136,33 @@ def continue_run(begun: Run, earlier: Record) -> Run:
     run = earlier.run
     if not run.cells:
         raise GptaltError(f"{earlier.folder} was started by an older version.", "Start a new run.")
-    check_same_prompts(begun, earlier)
-    for name, data in begun.data.items():
+    check_same_prompts(fresh, earlier)
+    for name, data in fresh.data.items():
         if name in run.data and data.splits != run.data[name].splits:
             text = f"{name}: its data has changed since {earlier.folder} was started."
             raise GptaltError(text, "Start a new run: results on different rows cannot be combined.")
     return replace(
-        begun,
+        fresh,
         started=run.started,
         results=run.results,
         done=run.done,
         cells=run.cells,
         stem=run.stem,
         resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),
-        missing=tuple(task for task in begun.missing if task not in run.done),
-        model=replace(begun.model, fingerprint=run.model.fingerprint),
+        missing=tuple(task for task in fresh.missing if task not in run.done),
+        model=replace(fresh.model, fingerprint=run.model.fingerprint),
     )
 
 
-def check_same_prompts(begun: Run, earlier: Record) -> None:
-    """See that a resumed run has the tasks and shots it was begun with, and the prompts of what is done."""
+def check_same_prompts(fresh: Run, earlier: Record) -> None:
+    """Check that a resumed run has the same tasks, shots and finished prompts as when it was started."""
     run = earlier.run
-    changed = sorted({*begun.missing, *begun.failed} ^ {*run.done, *run.missing, *run.failed})
-    for cell, other in zip(begun.cells, run.cells, strict=False):
+    changed = sorted({*fresh.missing, *fresh.failed} ^ {*run.done, *run.missing, *run.failed})
+    for cell, other in zip(fresh.cells, run.cells, strict=False):
         named = (cell.prompt_style, cell.num_fewshot) != (other.prompt_style, other.num_fewshot)
         if named or (other.results and other.prompts not in ("", cell.prompts)):
             changed.append(str(cell.prompt_style or f"{cell.num_fewshot}-shot"))
-    for name, data in begun.data.items():
+    for name, data in fresh.data.items():
         is_done = any(label == name or label.startswith(f"{name} (") for label in run.done)
         if is_done and name in run.data and run.data[name].yaml not in ("", data.yaml):
             changed.append(name)
@@ -172,7 +172,7 @@ def check_same_prompts(begun: Run, earlier: Record) -> None:
 
 
 def hash_value(value: object) -> str:
-    """SHA-256 of settings; of a ``!function`` its name and the source beside its YAML."""
+    """SHA-256 of settings; a ``!function`` counts with its name and the source file next to its YAML."""
     text = json.dumps(value, sort_keys=True, default=describe_value)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -229,7 +229,7 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
 
 
 def hash_style(cell: Cell) -> str:
-    """What a prompt style adds to the prompts of its tasks; empty: none was asked for."""
+    """A hash of what a prompt style adds to prompts; empty: no style was requested."""
     if cell.style is None:
         return ""
     return hash_value([cell.style.instruction, cell.spec.system_instruction, cell.spec.apply_chat_template])

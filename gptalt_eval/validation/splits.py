@@ -25,7 +25,7 @@ def check_needs(scene: Scene) -> None:
             "missing-field", "'dataset_path' is missing: the hub id of the data, or 'json' for files."
         )
     if config.get("use_prompt") is not None:
-        return  # it brings the templates
+        return  # it includes the templates
     for name in ("doc_to_text", "doc_to_target"):
         if config.get(name) is None:
             scene.report("missing-field", f"'{name}' is missing.")

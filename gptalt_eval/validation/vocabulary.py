@@ -1,4 +1,4 @@
-"""The names that lm-eval knows: fields, metrics, filters and the like.
+"""The names that lm-eval knows: fields, metrics, filters and so on.
 
 They are in ``vocabulary.json``, which ``tests/read_lm_eval.py`` writes from lm-eval's source; a test compares
 the two.
@@ -26,10 +26,10 @@ class Vocabulary:
         task_fields, fewshot_fields, group_fields, aggregate_fields: the fields of its four configurations.
         output_types: the kinds of request.
         metrics: metric -> its arguments.
-        default_aggregations: metric -> the aggregation it has where none is given.
+        default_aggregations: metric -> its default aggregation.
         aggregations, samplers: their names.
         filters: filter -> its arguments.
-        generation_keys: what ``generation_kwargs`` may hold.
+        generation_keys: the possible keys of ``generation_kwargs``.
     """
 
     task_fields: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ def restore(stored: dict[str, Any]) -> Vocabulary:
     """A vocabulary from its JSON.
 
     Raises:
-        KeyError, TypeError, AttributeError: the JSON is not one.
+        KeyError, TypeError, AttributeError: the JSON does not contain a vocabulary.
     """
     values: dict[str, Any] = {}
     for part in dataclasses.fields(Vocabulary):

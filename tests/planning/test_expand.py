@@ -267,7 +267,7 @@ def test_python_code_that_is_not_trusted_is_named(plugins, tmp_path):
 def test_there_is_no_sample_of_it(plugins):
     assert refuse(plugins, tasks="copa") == (
         "There is no embedded sample of aps/super_glue.",
-        "Give --data_dir a folder, or leave it out to use the hub.",
+        "Give --data_dir a folder, or omit it to use the hub.",
     )
 
 

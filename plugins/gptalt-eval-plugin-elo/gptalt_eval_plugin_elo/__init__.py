@@ -45,7 +45,7 @@ def register_commands() -> list[Command]:
     ]
 
 
-@hookimpl(tryfirst=True)  # a file that looks like two formats is of the one that comes first
+@hookimpl(tryfirst=True)  # if a file looks like two formats, the first one is used
 def register_vote_formats() -> list[VoteFormat]:
     from gptalt_eval_plugin_elo.formats import list_formats
 
