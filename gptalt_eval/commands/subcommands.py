@@ -12,13 +12,6 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.types import Command, Installed, Option
 from gptalt_eval.planning.catalog import Catalog
 
-
-@hookimpl
-def register_commands() -> list[Command]:
-
-    return list_commands()
-
-
 KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
 WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only entries that contain this"})
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
@@ -97,7 +90,8 @@ UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
 RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}),)
 
 
-def list_commands() -> list[Command]:
+@hookimpl
+def register_commands() -> list[Command]:
     return [
         Command("run", "evaluate models on tasks (also without the word 'run')", run_run, RUN),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),

@@ -9,9 +9,7 @@ import pluggy
 
 from gptalt_eval.contract.hooks import Hook
 from gptalt_eval.contract.hookspecs import GROUP, HOOK_API
-from gptalt_eval.contract.types import (
-    Owner,
-)
+from gptalt_eval.contract.types import Owner
 from gptalt_eval.machine.version import __version__
 
 API_NAME = "gptalt_eval_api"

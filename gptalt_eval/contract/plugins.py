@@ -17,10 +17,7 @@ from gptalt_eval.contract.errors import nearest
 from gptalt_eval.contract.hooks import Hook, Problem
 from gptalt_eval.contract.hookspecs import GROUP, HOOKS, hookspec
 from gptalt_eval.contract.implementations import Fault, find_api_fault, find_fault, list_implementations
-from gptalt_eval.contract.types import (
-    Owned,
-    Owner,
-)
+from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.machine.version import __version__
 
 ALLOW_LIST = "GPTALT_EVAL_LOAD_PLUGINS"

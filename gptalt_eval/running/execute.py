@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import Record, load_record
+from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.runfiles import RunFiles, is_error_in
@@ -53,7 +53,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
             raise early from None
         finally:
             display.end()
-            if files.main and (files.folder / "run.json").is_file():
+            if files.main and (files.folder / RUN_FILE).is_file():
                 plugins.observe("run_finished", record=load_record(files.folder))
     return load_record(files.folder)
 

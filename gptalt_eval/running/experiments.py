@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from gptalt_eval.contract.errors import GptaltError, InterruptedRun, RequestErrors
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import Record, load_record, read_json
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.storage import write_atomically
-from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.planning.resolve import Faults, resolve
 from gptalt_eval.running.resuming import dump_settings, list_changes, run_plan
 from gptalt_eval.running.runfiles import RunFiles, choose_folder
 
@@ -26,24 +27,17 @@ EXPERIMENT_FILE = "experiment.json"
 
 def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
     """A plan for each model; the problems of all of them are reported before anything runs."""
-    plans: list[Plan] = []
-    faults: list[GptaltError] = []
-    for name in dict.fromkeys(split_names(spec.model)) or [""]:
-        try:
-            plans.append(resolve(replace(spec, model=name), plugins))
-        except RequestErrors as errors:
-            faults += errors.errors
-        except GptaltError as error:
-            faults.append(error)
+    faults = Faults([])
+    names = dict.fromkeys(split_names(spec.model)) or [""]
+    found = [faults.attempt(partial(resolve, replace(spec, model=name), plugins)) for name in names]
+    plans = [plan for plan in found if plan]
     folders: dict[Path, str] = {}
     for plan in plans if len(plans) > 1 else ():
         other = folders.setdefault(choose_folder(plan)[1], plan.spec.model)
         if other != plan.spec.model:
             text = f"The results of '{other}' and '{plan.spec.model}' would go to the same folder."
-            faults.append(GptaltError(text, "Run them one by one, each with its own --output_path."))
-    distinct = list({str(fault): fault for fault in faults}.values())
-    if distinct:
-        raise distinct[0] if len(distinct) == 1 else RequestErrors(distinct)
+            faults.found.append(GptaltError(text, "Run them one by one, each with its own --output_path."))
+    faults.raise_any()
     return plans
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval.commands.cli import make_parser
-from gptalt_eval.commands.subcommands import list_commands
+from gptalt_eval.commands.subcommands import register_commands
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.spec import (
@@ -20,7 +20,7 @@ from gptalt_eval.contract.spec import (
 
 
 def parse(*words):
-    parser = make_parser({command.name: command for command in list_commands()})
+    parser = make_parser({command.name: command for command in register_commands()})
     return read_argv(parser.parse_args(["run", *words]))
 
 

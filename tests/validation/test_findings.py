@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from quiz import TASK
 
 from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.planning import builtin
@@ -19,15 +20,6 @@ from gptalt_eval.validation.validator import Validator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "findings.txt"
 MODULE = "def f(doc): ...\n\ndef g(items, bonus): ...\n\ndef h(x, y=1): ...\n\nclass C: ...\n"
-TASK = """\
-task: quiz
-dataset_path: our_own/quiz
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{question}}"
-doc_to_choice: options
-doc_to_target: answer
-"""
 GEN = TASK.replace("multiple_choice", "generate_until").replace("doc_to_choice: options\n", "")
 ASK = TASK.replace('"{{question}}"', '"{{question}}\\nAnswer:"')
 JSON = TASK.replace("our_own/quiz", "json") + "dataset_kwargs: "

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from quiz import TASK
 from read_lm_eval import PACKAGE, read_names
 
 from gptalt_eval.commands.validate import run_validate
@@ -29,15 +30,6 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "broken_tasks"
 BROKEN = sorted(FOLDER.glob("*.yaml"))
 GOOD = sorted((FOLDER / "good").glob("*.yaml"))
-TASK = """\
-task: quiz
-dataset_path: our_own/quiz
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{question}}"
-doc_to_choice: options
-doc_to_target: answer
-"""
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-""""""
+"""The checks of ``gptalt-eval plugins check``."""

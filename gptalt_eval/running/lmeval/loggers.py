@@ -96,41 +96,42 @@ def begin_services(spec: RunSpec, note: Callable[[str], None]) -> Iterator[Servi
                 raise GptaltError(text, "Nothing was run. Fix this, or omit the flag.") from error
 
 
-class Wandb:
+class Dashboard:
+    """A service whose lm-eval logger takes a result, and samples if there are any."""
+
+    needs_samples = False
+    logger: Any
+
+    def log(self, results: Results, samples: Samples | None) -> None:
+        self.logger.post_init(results)
+        self.logger.log_eval_result()
+        if samples is not None:
+            self.logger.log_eval_samples(samples)
+
+
+class Wandb(Dashboard):
     """Weights & Biases; needs the package wandb."""
 
-    flag, needs_samples = "wandb_args", False
+    flag = "wandb_args"
 
     def __init__(self, spec: RunSpec) -> None:
         from lm_eval.loggers import WandbLogger
 
         self.logger = WandbLogger(dict(spec.wandb_args), dict(spec.wandb_config_args))
 
-    def log(self, results: Results, samples: Samples | None) -> None:
-        self.logger.post_init(results)
-        self.logger.log_eval_result()
-        if samples is not None:
-            self.logger.log_eval_samples(samples)
-
     def finish(self) -> None:
         self.logger.run.finish()
 
 
-class Trackio:
+class Trackio(Dashboard):
     """Trackio; needs the package trackio."""
 
-    flag, needs_samples = "trackio_args", False
+    flag = "trackio_args"
 
     def __init__(self, spec: RunSpec) -> None:
         from lm_eval.loggers import TrackioLogger
 
         self.logger = TrackioLogger(dict(spec.trackio_args))
-
-    def log(self, results: Results, samples: Samples | None) -> None:
-        self.logger.post_init(results)
-        self.logger.log_eval_result()
-        if samples is not None:
-            self.logger.log_eval_samples(samples)
 
     def finish(self) -> None:
         self.logger.finish()
