@@ -38,9 +38,10 @@ OPEN = (
     r"\b(?:disagree|false|untrue|wrong|doubt|den(?:y|ies|ied)|unless|if|whether|suppose"
     r"|assum(?:e|es|ing)|says)"
 )
+# on the same line: what stands on its own line above is not part of the statement
 DENIED = re.compile(
-    rf"(?:{NOT}\s*(?:to\s+)?|{NOT_CHINESE}\s*(?:{MAY}|理由|必要)?\s*|如果|假如|若"
-    rf"|{OPEN}\s+(?:that\s+)?(?:the\s+)?(?:{RIGHT}\s+)?)\Z",
+    rf"(?:{NOT} *(?:to +)?|{NOT_CHINESE} *(?:{MAY}|理由|必要)? *|如果|假如|若"
+    rf"|{OPEN} +(?:that +)?(?:the +)?(?:{RIGHT} +)?)\Z",
     re.IGNORECASE,
 )
 # text before an option that is ruled out: "it is not the (", "而不是"
