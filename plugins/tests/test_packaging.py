@@ -128,7 +128,7 @@ def run_elo(call, folder):
 def run_votes(call, folder):
     vote = {"question": "q", "model_a": "a", "model_b": "b", "winner": "a"}
     (folder / "mine.jsonl").write_text(json.dumps(vote) + "\n" + json.dumps(vote | {"winner": "b"}) + "\n")
-    assert "2 votes" in call("votes", "import", "mine.jsonl")
+    assert "2 new votes" in call("votes", "import", "mine.jsonl")
     assert "Bradley-Terry" in call("elo", "--orders", "10")
 
 
