@@ -318,6 +318,55 @@ def test_kept_answers_are_used_again_by_the_same_model_only(evaluate, tmp_path):
     assert len(list(tmp_path.glob("answers_*.jsonl"))) == 2
 
 
+def make_drawing_model(stop_at=None):
+    """Each answer is another one, as from a random draw."""
+    drawn = []
+
+    def draw(prompt):
+        drawn.append(prompt)
+        if len(drawn) == stop_at:
+            raise KeyboardInterrupt
+        return f"{len(drawn)} of {stop_at}"
+
+    return make_plugin_set(models=[make_scripted_model(generate=draw)])
+
+
+def read_responses(record):
+    return [tuple(row["resps"][0]) for row in record.read_samples(0, "drawn")]
+
+
+@pytest.mark.parametrize("flags", [{}, {"use_cache": True}])
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        ({"temperature": 1.5}, {}),
+        ({}, {"temperature": "0.8"}),
+        ({"do_sample": True, "temperature": 0.7}, {}),
+        ({}, {}),
+    ],
+    ids=["a temperature in the YAML", "one as a flag", "do_sample", "a service that always draws"],
+)
+def test_a_kept_answer_never_stands_for_a_random_draw(evaluate, tmp_path, own, given, flags):
+    file = tmp_path / "drawn.yaml"
+    settings = {"until": ["\n"], **own}
+    file.write_text(
+        "task: drawn\ndataset_path: allenai/ai2_arc\ndataset_name: ARC-Easy\noutput_type: generate_until\n"
+        "test_split: test\ndoc_to_text: '{{question}}'\ndoc_to_target: answerKey\nrepeats: 4\n"
+        f"generation_kwargs: {json.dumps(settings)}\nmetric_list: [{{metric: exact_match}}]\n"
+    )
+    asked = {"limit": 3, "gen_kwargs": given}
+    if flags:
+        asked["use_cache"] = str(tmp_path / "kept")
+    with pytest.raises(InterruptedRun):
+        evaluate(str(file), plugins=make_drawing_model(stop_at=10), **asked)
+    spec = make_spec(load_record(tmp_path / "out" / "scripted").run.settings)
+    record = run(spec, make_drawing_model(), QUIET, resume=True).records[0]
+    for draws in read_responses(record):
+        assert len(set(draws)) == 4, "each repeat is a draw of its own"
+    again = evaluate(str(file), plugins=make_drawing_model(stop_at=-1), **asked)
+    assert not {*sum(read_responses(again), ())} & {*sum(read_responses(record), ())}
+
+
 def test_models_of_other_settings_do_not_share_answers(evaluate, tmp_path):
     for length in (5, 6, 5):
         evaluate("piqa", use_cache=str(tmp_path / "answers"), model_args={"max_length": length}, limit=1)

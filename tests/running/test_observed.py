@@ -175,12 +175,76 @@ def test_answers_come_back_as_they_were(tmp_path):
     assert not path.exists()
 
 
-def test_what_is_drawn_at_random_or_shows_a_picture_is_not_kept(tmp_path):
+DRAWN = [
+    {"do_sample": True}, {"do_sample": True, "temperature": 0.0}, {"do_sample": 1}, {"do_sample": "true"},
+    {"temperature": 1.5}, {"temperature": "0.7"}, {"temperature": 0.2, "top_p": 0.9},
+    {"do_sample": False, "temperature": 0.7},  # services draw then, and lm-eval's own backend does not
+    {"do_sample": None, "temperature": 1}, {"temperature": "high"}, {"temperature": [0.5]},
+]  # fmt: skip
+GREEDY = [
+    {}, {"until": ["x"]}, {"do_sample": False}, {"do_sample": False, "temperature": 0.0}, {"temperature": 0},
+    {"temperature": "0"}, {"do_sample": 0}, {"temperature": None}, {"top_p": 0.9}, {"top_k": 40, "num_beams": 4},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", DRAWN, ids=repr)
+def test_what_is_drawn_at_random_is_not_kept(tmp_path, settings):
     answers = Answers(tmp_path / "answers.jsonl")
-    for arguments in [("a", {"do_sample": True}), ("a", {"until": []}, {"visual": [object()]})]:
-        answers.keep("generate_until", arguments, "text")
-        assert answers.recall("generate_until", arguments) is None
+    answers.keep("generate_until", ("a", settings), "text")
+    assert answers.recall("generate_until", ("a", settings)) is None
     assert (tmp_path / "answers.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("settings", GREEDY, ids=repr)
+def test_what_is_not_drawn_is_kept(tmp_path, settings):
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("generate_until", ("a", settings), "text")
+    assert answers.recall("generate_until", ("a", settings)) == "text"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [one for one in DRAWN + GREEDY if one.get("temperature", 0) not in (None, "high", [0.5])],
+    ids=repr,
+)
+def test_whatever_lm_evals_backend_samples_counts_as_drawn(settings):
+    """By lm-eval's own reading; ours may call more of them drawn, never fewer."""
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    from gptalt_eval.running.lmeval.answers import is_drawn
+
+    assert is_drawn(settings) or not normalize_gen_kwargs(dict(settings))["do_sample"]
+
+
+def test_what_shows_a_picture_is_not_kept(tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    arguments = ("a", {"until": []}, {"visual": [object()]})
+    answers.keep("generate_until", arguments, "text")
+    assert answers.recall("generate_until", arguments) is None
+    assert (tmp_path / "answers.jsonl").read_text() == ""
+
+
+def test_what_is_asked_several_times_is_answered_each_time(tmp_path):
+    """A service may draw whatever the settings say."""
+
+    class Drawing(Streaming):
+        texts = iter("abcdefghijkl")
+
+        def generate_until(self, requests):
+            answers = [next(self.texts) for _ in requests]
+            for request, answer in zip(requests, answers, strict=True):
+                self.cache_hook.add_partial("generate_until", request.args, answer)
+            return answers
+
+    def ask(repeats):
+        return [Instance("generate_until", {}, ("a", {"until": []}), 0, metadata=("t", 0, repeats))] * repeats
+
+    observed = ObservedLM(Drawing(), Counter(), Answers(tmp_path / "answers.jsonl"))
+    assert observed.generate_until(ask(4)) == ["a", "b", "c", "d"]
+    assert observed.generate_until(ask(4)) == ["e", "f", "g", "h"]
+    assert observed.generate_until(ask(1)) == observed.generate_until(ask(1)) == ["i"]
+    assert observed.loglikelihood(REQUESTS[:1]) == [(-1.0, False)]
+    assert len(Answers(tmp_path / "answers.jsonl").known) == 2, "the greedy answer and the log-likelihood"
 
 
 def test_the_file_is_left_as_it_is_and_closed(tmp_path):

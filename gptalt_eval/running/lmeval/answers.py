@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,22 @@ class Answers:
 
 
 def make_key(request_type: str, arguments: Any) -> str | None:
-    """The key of a request; None: the answer is sampled, so it is not reused, or the request has an image."""
-    if request_type == "generate_until" and dict(arguments[1]).get("do_sample"):
+    """The key of a request; None: the answer is drawn at random, so it is not reused, or it has an image."""
+    if request_type == "generate_until" and is_drawn(arguments[1]):
         return None
     try:
         return seams.hash_request(request_type, arguments)
     except TypeError:
         return None
+
+
+def is_drawn(settings: Mapping[str, Any]) -> bool:
+    """Whether some backend draws answers at random with these generation settings.
+
+    lm-eval's own backend takes a temperature for sampling unless ``do_sample`` is False; those that ask a
+    service pass the temperature on even then. ``top_p`` and the like only shape what is drawn.
+    """
+    try:
+        return bool(settings.get("do_sample")) or float(settings.get("temperature") or 0) > 0
+    except (TypeError, ValueError):
+        return True

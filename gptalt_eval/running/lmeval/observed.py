@@ -30,6 +30,7 @@ class ObservedLM:
         self.ahead: dict[Any, Any] = {}  # answers that were computed before they were requested
         self.batches: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
+        self.keeps = True
         seams.report_answers(lm, self.receive)
         if can_stream(lm):
             lm.progress = lambda progress: display.computed(
@@ -42,7 +43,7 @@ class ObservedLM:
         return getattr(self.lm, name)
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
-        if self.answers is not None:
+        if self.answers is not None and self.keeps:
             self.answers.keep(request_type, arguments, answer)
 
     def receive(self, request_type: str, arguments: Any, answer: Any) -> None:
@@ -96,11 +97,13 @@ class ObservedLM:
                 self.keep("loglikelihood", answered, answer)
 
     def recall(self, request_type: str, request: Any) -> Any:
-        return self.answers.recall(request_type, request.args) if self.answers else None
+        return self.answers.recall(request_type, request.args) if self.answers and self.keeps else None
 
     def _answer(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         self.display.asked(len(requests))
         answers: dict[int, Any] = {}
+        # what a task asks several times may be drawn, whatever the settings: some services always draw
+        self.keeps = request_type != "generate_until" or all((r.repeats or 1) == 1 for r in requests)
         for position, request in enumerate(requests):
             is_choice = request_type == "loglikelihood"
             if is_choice and request.args in self.expected:
