@@ -7,6 +7,7 @@ own index). The names of an installed lm-eval are stored in the user's cache.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib.metadata
 import importlib.util
@@ -25,6 +26,9 @@ from gptalt_eval.machine.storage import cache_dir, write_atomically
 
 Kind = Literal["task", "group", "tag"]
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
+KEYS = ("task", "group", "tag", "class", "include")
+NAMING = {"task", "group", "include"}  # a file without them defines nothing
+NAMES = re.compile(rb"""["']?(task|group|include)["']?\s*:""")
 TOP_LEVEL = re.compile(
     rb"""^["']?(task|group|tag|class|include)["']?[ \t]*:(.*(?:\n[ \t]*(?:-[ \t].*|#.*))*)""", re.MULTILINE
 )
@@ -102,15 +106,26 @@ def read_top_level(file: Path, seen: dict[Path, dict[str, Any]]) -> dict[str, An
     """The deciding keys of one YAML, with those of its includes; its own take precedence."""
     if file in seen:
         return seen[file]
-    with file.open("rb") as stream:
-        lines = TOP_LEVEL.findall(stream.read())
-    own = {key.decode(): read_value(value) for key, value in lines}
+    own = scan_keys(file)
     keys: dict[str, Any] = {}
     for include in as_list(own.pop("include", None)):
         keys.update(read_top_level(file.parent / include, seen))
     keys.update(own)
     seen[file] = keys
     return keys
+
+
+def scan_keys(file: Path) -> dict[str, Any]:
+    """The deciding keys of one file, from its lines; from all of it if its lines do not begin with keys.
+
+    That is so for a mapping in braces, an indented one, and a file in UTF-16.
+    """
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    found = {key.decode(): read_value(value) for key, value in TOP_LEVEL.findall(content)}
+    if found.keys() & NAMING or not NAMES.search(content.replace(b"\0", b"")):
+        return found
+    config = yaml.load(content, make_loader(file))
+    return {key: config[key] for key in KEYS if key in config} if isinstance(config, dict) else found
 
 
 def read_value(text: bytes) -> Any:
@@ -188,11 +203,15 @@ def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-def parse_yaml(file: Path) -> dict[str, Any]:
+def make_loader(file: Path) -> Any:
     loader: Any = type("TaskLoader", (Loader,), {})
     loader.add_constructor("!function", lambda _, node: Function(str(node.value), file))
+    return loader
+
+
+def parse_yaml(file: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(file.read_bytes(), loader)
+        config = yaml.load(file.read_bytes(), make_loader(file))
     except OSError as error:
         raise GptaltError(f"{file} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:

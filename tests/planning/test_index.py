@@ -1,3 +1,4 @@
+import codecs
 import json
 
 import pytest
@@ -55,6 +56,33 @@ def test_broken_files_define_nothing_and_stop_nothing(tmp_path):
     )
     assert "good" in entries
     assert "lost" not in entries
+
+
+FORMS = {  # ways to write a definition that YAML allows, beside a key at the start of a line
+    "braces": b"{task: t, tag: [x], dataset_path: json}",
+    "braces after a remark": b"# ours\n---\n{'group': t, task: [a, b]}",
+    "braces beside the mark": b"--- {task: t,\n tag: x}\n",
+    "byte order mark": codecs.BOM_UTF8 + b"task: t\ntag: x\n",
+    "utf-16": "task: t\ntag: x\n".encode("utf-16"),
+    "indented": b"  task: t\n  tag: x\n",
+    "question mark": b"? task\n: t\n",
+    "old line ends": b"dataset_path: x\rtask: t\rtag: x\r",
+    "other line ends": b"dataset_path: x\r\ntask: t\r\ntag: x\r\n",
+    "without a name": b"{dataset_path: json, num_fewshot: 2}",
+}
+
+
+@pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
+def test_every_form_of_yaml_is_found_as_by_lm_eval(tmp_path, content):
+    from lm_eval.tasks import TaskManager
+
+    (tmp_path / "t.yaml").write_bytes(content)
+    theirs = TaskManager(include_path=str(tmp_path), include_defaults=False).task_index
+    ours = read_task_folder(tmp_path)
+    assert {name: entry.kind for name, entry in ours.items()} == {
+        name: entry.kind.name.lower() for name, entry in theirs.items()
+    }
+    assert ("t" in ours) is (b"dataset_path: json, num" not in content)
 
 
 TOP_LEVEL_KEYS = st.sampled_from([b"task", b"group", b"tag", b"class", b"include"])
