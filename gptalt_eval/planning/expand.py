@@ -13,8 +13,9 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.index import Function, TaskEntry
-from gptalt_eval.planning.task_data import DataFinder, choose_fewshot_split
+from gptalt_eval.planning.task_data import DataFinder
 
 
 class TaskFinder:
@@ -164,7 +165,7 @@ class TaskFinder:
         self, name: str, file: Path | None, owner: Owner, config: Mapping[str, Any], shots: int | None
     ) -> list[PlannedTask]:
         eval_split = config.get("test_split") or config.get("validation_split") or ""
-        fewshot_split = choose_fewshot_split(config)
+        fewshot_split = find_pool(config).split
         try:
             self._refuse_unknown_code(name, owner, config)
             if shots and forbids_shots(config):

@@ -15,13 +15,14 @@ from typing import TypeVar
 
 from gptalt_eval.contract.errors import GptaltError, RequestErrors, UnknownNameError, did_you_mean
 from gptalt_eval.contract.faults import find_faults
-from gptalt_eval.contract.plan import Cell, Plan, label
+from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Model, PromptStyle
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
-from gptalt_eval.planning.task_data import NOWHERE
+from gptalt_eval.planning.task_data import NOWHERE, effective_shots
 from gptalt_eval.planning.weights import check_built, check_chat_template, check_weights, merge_model_args
 
 T = TypeVar("T")
@@ -188,4 +189,19 @@ def write_notes(cells: list[Cell]) -> list[str]:
             f"{', '.join(overridden)}: the task's YAML sets num_fewshot to 0, which lm-eval would keep; "
             "--num_fewshot overrides it here."
         )
+    leaking = [name for name, task in tasks.items() if shows_own_answer(task, cells)]
+    if leaking:
+        notes.append(
+            f"{', '.join(leaking)}: the examples are drawn from the scored rows, and lm-eval does not leave "
+            "out the row itself: some prompts contain their own answer."
+        )
     return [*notes, *parts]
+
+
+def shows_own_answer(task: PlannedTask, cells: list[Cell]) -> bool:
+    has_examples = any(
+        task.name == other.name and effective_shots(task.config, cell.num_fewshot)
+        for cell in cells
+        for other in cell.tasks
+    )
+    return has_examples and find_pool(task.config).shows_own_answer

@@ -14,6 +14,7 @@ from gptalt_eval.data.locate import locate as locate_splits
 from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.examples import ExamplePool, find_pool
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 NOWHERE = "nowhere"
@@ -68,23 +69,25 @@ class DataFinder:
             )
 
     def require_rows(self, task: PlannedTask, shots: int | None) -> None:
-        data = task.data
-        if data.origin not in ("folder", "sample") or data.dataset is None:
-            return
-        self._require_split(data, task.eval_split)
-        wanted = effective_shots(task.config, shots)
-        if not wanted:
-            return
-        if task.fewshot_split:
-            self._require_split(data, task.fewshot_split)
-        rows = data.splits[task.fewshot_split].rows if task.fewshot_split else 0
-        # a row is never its own example
-        available = rows - (task.fewshot_split == task.eval_split)
-        if wanted > available:
-            text = (
-                f"{task.name}: {wanted} examples requested, but '{task.fewshot_split}' has only {available}."
-            )
-            raise DataError(text, f"Use --num_fewshot {available} or less.")
+        """Check that there are rows to score, and enough for the examples.
+
+        Raises:
+            DataError: there are not.
+        """
+        data, wanted = task.data, effective_shots(task.config, shots)
+        if data.origin in ("folder", "sample") and data.dataset is not None:
+            self._require_split(data, task.eval_split)
+            if wanted and task.fewshot_split:
+                self._require_split(data, task.fewshot_split)
+        pool = find_pool(task.config)
+        rows = pool.written if pool.split is None else self.count_rows(task, pool.split)
+        if wanted and rows is not None and wanted > pool.count_usable(rows):
+            raise DataError(*describe_shortage(task.name, wanted, pool, rows))
+
+    def count_rows(self, task: PlannedTask, split: str) -> int | None:
+        """How many rows a split has; None if that is unknown before the task is built."""
+        located = task.data.splits.get(split)
+        return located.rows if located else None
 
     def check_rows(self, task: PlannedTask, shots: int | None) -> str:
         """Why the results of a task are not those of the complete benchmark, or an empty string.
@@ -117,12 +120,13 @@ class DataFinder:
         )
 
 
-def choose_fewshot_split(config: Mapping[str, Any]) -> str | None:
-    """The split from which lm-eval draws few-shot examples."""
-    fewshot = config.get("fewshot_config")
-    chosen = fewshot.get("split") if isinstance(fewshot, dict) else None
-    keys = ("fewshot_split", "training_split", "validation_split", "test_split")
-    return chosen or next((str(config[key]) for key in keys if config.get(key)), None)
+def describe_shortage(name: str, wanted: int, pool: ExamplePool, rows: int) -> tuple[str, str]:
+    """What is wrong if a prompt needs more examples than there are, and what to type."""
+    usable = pool.count_usable(rows)
+    source = f"'{pool.split}' has" if pool.split else "its YAML writes out"
+    spare = f", of which lm-eval can show {usable}" if usable < rows else ""
+    text = f"{name}: {wanted} examples requested, but {source} only {rows}{spare}."
+    return text, f"Use --num_fewshot {usable} or less."
 
 
 def effective_shots(config: Mapping[str, Any], shots: int | None) -> int:

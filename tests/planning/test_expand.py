@@ -13,10 +13,11 @@ from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder, forbids_shots, list_functions, read_group_shots
 from gptalt_eval.planning.index import Function, TaskEntry, find_lm_eval_tasks
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.planning.task_data import DataFinder, choose_fewshot_split, effective_shots
+from gptalt_eval.planning.task_data import DataFinder, effective_shots
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 TASK = "dataset_path: json\ntest_split: test\ndoc_to_text: a\ndoc_to_target: b\n"
@@ -75,7 +76,7 @@ def test_the_number_of_examples(own, asked, expected):
     ],
 )
 def test_the_split_of_the_examples(config, split):
-    assert choose_fewshot_split(config) == split
+    assert find_pool(config).split == split
 
 
 def test_functions_are_found_at_any_depth():
@@ -193,17 +194,21 @@ def test_a_group_names_a_task_that_only_a_plugin_has(tmp_path):
 
 
 def test_what_can_be_evaluated_at_some_shots_only_is_noted(plugins):
-    found = plan(plugins, tasks="piqa,race", num_fewshot="0,4,5,6", prompt_style="standard,system")
+    found = plan(plugins, tasks="piqa,race", num_fewshot="0,4,5,6,7", prompt_style="standard,system")
     assert [(cell.style.name, cell.num_fewshot, cell.names) for cell in found.cells] == [
         (style, shots, names)
         for style in ("standard", "system")
-        for shots, names in ((0, ("piqa", "race")), (4, ("piqa", "race")), (5, ("piqa",)))
+        for shots, names in ((0, ("piqa", "race")), (4, ("piqa", "race")), (5, ("piqa", "race")))
     ]
     reasons = {
-        "piqa": {6: "piqa: 6 examples requested, but 'train' has only 5.\nUse --num_fewshot 5 or less."},
+        "piqa": {
+            shots: f"piqa: {shots} examples requested, but 'train' has only 6, of which lm-eval can show 5."
+            "\nUse --num_fewshot 5 or less."
+            for shots in (6, 7)
+        },
         "race": {
-            shots: f"race: {shots} examples requested, but 'test' has only 4.\nUse --num_fewshot 4 or less."
-            for shots in (5, 6)
+            shots: f"race: {shots} examples requested, but 'test' has only 5.\nUse --num_fewshot 5 or less."
+            for shots in (6, 7)
         },
     }
     assert found.lacking == {
@@ -342,10 +347,10 @@ def write_piqa(folder, train=2, validation=3):
 def test_rows_that_lack(plugins, tmp_path):
     write_piqa(tmp_path)
     settings = {"tasks": "piqa", "data_dir": str(tmp_path), "allow_partial_data": True}
-    assert plan(plugins, **settings, num_fewshot=2)
-    assert refuse(plugins, **settings, num_fewshot=3) == (
-        "piqa: 3 examples requested, but 'train' has only 2.",
-        "Use --num_fewshot 2 or less.",
+    assert plan(plugins, **settings, num_fewshot=1)
+    assert refuse(plugins, **settings, num_fewshot=2) == (
+        "piqa: 2 examples requested, but 'train' has only 2, of which lm-eval can show 1.",
+        "Use --num_fewshot 1 or less.",
     )
     write_piqa(tmp_path, train=0)
     what, hint = refuse(plugins, **settings, num_fewshot=1)

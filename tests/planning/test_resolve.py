@@ -4,8 +4,9 @@ import pytest
 
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.resolve import drop_nested, resolve
-from gptalt_eval.planning.task_data import choose_fewshot_split, effective_shots
+from gptalt_eval.planning.task_data import effective_shots
 
 
 def plan(plugins, **settings):
@@ -109,7 +110,7 @@ def test_an_empty_file_is_said_to_be_empty(plugins, tmp_path):
 
 
 def test_more_shots_than_there_are_examples(plugins):
-    assert "piqa: 6 examples requested, but 'train' has only 5" in refuse(
+    assert "piqa: 6 examples requested, but 'train' has only 6, of which lm-eval can show 5" in refuse(
         plugins, tasks="piqa", num_fewshot=6
     )
 
@@ -124,22 +125,28 @@ def test_shots_from_a_split_that_is_not_there(plugins, tmp_path):
     assert "PIQA: no 'train'" in refuse(plugins, **settings, num_fewshot=1)
 
 
-def test_shots_from_the_scored_split_leave_the_item_itself_out(plugins):
+def test_the_requested_shots_win():
     assert effective_shots({"num_fewshot": 0}, 5) == 5, "what was asked for wins, unlike in lm-eval"
     assert effective_shots({"num_fewshot": 0}, None) == 0
     assert effective_shots({"num_fewshot": 3}, None) == 3
     assert effective_shots({}, 4) == 4
-    # RACE draws examples from its test split: five passages give four examples
-    assert plan(plugins, tasks="race", num_fewshot=4)
-    assert "race: 5 examples requested, but 'test' has only 4" in refuse(plugins, tasks="race", num_fewshot=5)
+
+
+def test_a_scored_row_among_its_own_examples_is_noted(plugins):
+    """lm-eval draws RACE's examples from its test split, and does not leave out the row itself."""
+    [_, note] = plan(plugins, tasks="race,piqa", num_fewshot="0,5").notes
+    assert note.startswith("race: the examples are drawn from the scored rows")
+    assert len(plan(plugins, tasks="race,piqa", num_fewshot=0).notes) == 1
+    assert len(plan(plugins, tasks="piqa", num_fewshot=5).notes) == 1
+    assert "race: 6 examples requested, but 'test' has only 5" in refuse(plugins, tasks="race", num_fewshot=6)
 
 
 def test_the_split_of_the_examples_is_lm_evals():
-    assert choose_fewshot_split({"training_split": "train", "validation_split": "dev"}) == "train"
-    assert choose_fewshot_split({"fewshot_split": "dev", "training_split": "train"}) == "dev"
-    assert choose_fewshot_split({"fewshot_config": {"split": "x"}, "fewshot_split": "dev"}) == "x"
-    assert choose_fewshot_split({"test_split": "test"}) == "test"
-    assert choose_fewshot_split({}) is None
+    assert find_pool({"training_split": "train", "validation_split": "dev"}).split == "train"
+    assert find_pool({"fewshot_split": "dev", "training_split": "train"}).split == "dev"
+    assert find_pool({"fewshot_config": {"split": "x"}, "fewshot_split": "dev"}).split == "x"
+    assert find_pool({"test_split": "test"}).split == "test"
+    assert find_pool({}).split is None
 
 
 def test_an_include_path_that_is_not_there(plugins):
