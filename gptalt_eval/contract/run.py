@@ -21,7 +21,8 @@ class RunModel:
         owner: the plugin that contributed it.
         args: its arguments, as text.
         licence, home: as published.
-        fingerprint: SHA-256 of its weights and tokenizer; None until they are loaded.
+        fingerprint: SHA-256 of everything that can change an answer; None until it is loaded.
+        parts: SHA-256 of its weights, configuration, tokenizer, code, ..., to tell what has changed.
         parameters: their number; None if unknown.
         dtype, device: of the weights.
         load_seconds: how long loading took.
@@ -33,6 +34,7 @@ class RunModel:
     licence: str = ""
     home: str = ""
     fingerprint: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     dtype: str = ""
     device: str = ""

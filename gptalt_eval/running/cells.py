@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from gptalt_eval.running.lmeval.logged import dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
-from gptalt_eval.running.runfiles import RunFiles, is_error_in
+from gptalt_eval.running.runfiles import RunFiles, hash_value, is_error_in
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, Mode
     began = time.perf_counter()
     lm = model.load_model(plan, fetched)
     facts = model.describe_model(lm, plan)
-    check_same_model(files, facts.fingerprint)
+    check_same_model(files, facts)
     seconds = round(time.perf_counter() - began, 1)
     files.update(
         model=replace(files.run.model, **asdict(facts), load_seconds=seconds),
@@ -99,11 +97,7 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
     """
     plan = files.plan
     if plan.spec.use_cache:
-        settings = json.dumps({key: str(value) for key, value in plan.model_args.items()}, sort_keys=True)
-        # without weights to look at, two models of one class have the same fingerprint
-        built = plan.model.item.name if plan.model.item.create else ""
-        name = hashlib.sha256(f"{fingerprint} {settings} {built}".encode()).hexdigest()[:16]
-        return Answers(Path(f"{plan.spec.use_cache}_{name}_rank{lm.rank}.jsonl"))
+        return Answers(Path(f"{plan.spec.use_cache}_{fingerprint[:16]}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:
         return None  # the processes could find different answers, but must make the same calls
     path = files.folder / f"{files.run.stem}answers.jsonl"
@@ -112,11 +106,17 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
     return Answers(path)
 
 
-def check_same_model(files: RunFiles, fingerprint: str) -> None:
-    """Check that a resumed run has the same weights as when it was started."""
-    if files.run.model.fingerprint not in (None, fingerprint):
-        text = f"The weights of '{files.plan.spec.model}' have changed since {files.folder} was started."
-        raise GptaltError(text, "Start a new run: results of different weights cannot be combined.")
+def check_same_model(files: RunFiles, facts: ModelFacts) -> None:
+    """Check that a resumed run has the same model as when it was started."""
+    before = files.run.model
+    if before.fingerprint in (None, facts.fingerprint):
+        return
+    changed = sorted(part for part in before.parts if before.parts[part] != facts.parts.get(part))
+    text = f"The model '{files.plan.spec.model}' has changed since {files.folder} was started"
+    raise GptaltError(
+        f"{text}: {', '.join(changed)}." if changed else f"{text}.",
+        "Start a new run: results of different models cannot be combined.",
+    )
 
 
 def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
@@ -160,7 +160,7 @@ def prepare_requests(run: LoadedRun) -> None:
         planned = {task.name: task for task in cell.tasks}
         for name, task in loaded.tasks.items():
             if several or resumed or run.files.is_missing(cell.label(name)):
-                digest = hash_data(planned.get(name), task)
+                digest = hash_task(planned.get(name), task)
                 requests[cell.label(name)] = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
     refused = find_same_prompts(run, requests)
     for name, reason in refused.items():
@@ -219,7 +219,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
     for name, task in run.tasks[index].tasks.items():
         if not files.is_missing(cell.label(name)):
             continue
-        result = evaluate_task(run, index, name, task, hash_data(planned.get(name), task))
+        result = evaluate_task(run, index, name, task, hash_task(planned.get(name), task))
         if result is None:
             continue
         samples = result.pop("samples")[name]
@@ -239,7 +239,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         run.display.end_task(cell.label(name), result["results"][name])
 
 
-def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, data_hash: str) -> dict[str, Any] | None:
+def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: str) -> dict[str, Any] | None:
     """lm-eval's result for one task (an lm-eval ``Task``), including its samples.
 
     None if it failed, which is noted, and on all processes except the one that gathers the answers.
@@ -247,7 +247,7 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, data_hash: s
     cell, files = run.plan.cells[index], run.files
     run.display.begin_task(cell.label(name), evaluation.count_items(task, name, cell.spec))
     try:
-        return evaluation.evaluate_task(run.lm, name, task, cell.spec, data_hash)
+        return evaluation.evaluate_task(run.lm, name, task, cell.spec, task_hash)
     except Exception as error:
         is_only_one = len(files.run.missing) + len(files.run.done) < 2
         if is_only_one or (isinstance(error, OSError) and is_error_in(error, files.folder)):
@@ -267,10 +267,10 @@ def note_failure(files: RunFiles, name: str, error: Exception, display: Display)
             log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
 
 
-def hash_data(planned: PlannedTask | None, task: Any) -> str:
-    """A hash of a task's rows: of its files, or of their fingerprints from ``datasets``."""
+def hash_task(planned: PlannedTask | None, task: Any) -> str:
+    """A hash of a task's YAML, functions and rows (their files, or their fingerprints from ``datasets``)."""
     parts = [split.sha256 for split in planned.data.splits.values()] if planned else []
     if not parts:
         splits = task.dataset.values() if isinstance(task.dataset, Mapping) else ()
         parts = [str(getattr(split, "_fingerprint", "")) for split in splits]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+    return hash_value([parts, planned.config if planned else None])

@@ -150,7 +150,7 @@ def continue_run(fresh: Run, earlier: Record) -> Run:
         stem=run.stem,
         resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),
         missing=tuple(task for task in fresh.missing if task not in run.done),
-        model=replace(fresh.model, fingerprint=run.model.fingerprint),
+        model=replace(fresh.model, fingerprint=run.model.fingerprint, parts=run.model.parts),
     )
 
 

@@ -246,8 +246,8 @@ def test_what_is_not_stated_is_empty():
         "cells": (), "done": (), "failed": {}, "missing": (), "stem": "", "hardware": {},
     }  # fmt: skip
     assert asdict(RunModel()) == {
-        "name": "", "owner": None, "args": {}, "licence": "", "home": "", "fingerprint": None, "parameters": None, "dtype": "",
-        "device": "", "load_seconds": None,
+        "name": "", "owner": None, "args": {}, "licence": "", "home": "", "fingerprint": None, "parts": {}, "parameters": None,
+        "dtype": "", "device": "", "load_seconds": None,
     }  # fmt: skip
     assert asdict(RunData("hub")) == {
         "origin": "hub", "hub": "", "config": None, "task_from": "", "partial": False, "reason": "", "title": "", "licence": "",

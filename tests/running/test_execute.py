@@ -422,6 +422,56 @@ def test_prompts_kept_for_other_settings_are_not_used(evaluate, cache):
     assert read_prompts(num_fewshot=2) != read_prompts(num_fewshot=2, seed=[0, 0, 0, 7])
 
 
+def test_prompts_kept_for_another_chat_template_are_not_used(evaluate, monkeypatch, cache):
+    """The model has the same name; only the text of its template has changed."""
+    import gptalt_eval.testing as testing
+
+    settings = {"cache_requests": "true", "limit": 1, "apply_chat_template": True}
+    made = testing.make_scripted_lm
+
+    def make_shouting(*rules):
+        lm = made(*rules)
+        type(lm).chat_template = lambda self, name=False: "<ROLE>content"
+        type(lm).apply_chat_template = lambda self, turns, **named: f"<{turns[0]['role'].upper()}>"
+        return lm
+
+    before = next(evaluate("piqa", **settings).read_samples(0, "piqa"))["arguments"]["gen_args_0"]["arg_0"]
+    monkeypatch.setattr(testing, "make_scripted_lm", make_shouting)
+    after = next(evaluate("piqa", **settings).read_samples(0, "piqa"))["arguments"]["gen_args_0"]["arg_0"]
+    assert before.startswith("<user>") and after.startswith("<USER>")
+    assert len(list((cache / "requests").iterdir())) == 2
+
+
+@pytest.mark.parametrize("changed", ["a helper", "the YAML", "a generation setting", "a seed"])
+def test_prompts_kept_for_another_task_are_not_used(evaluate, tmp_path, cache, changed):
+    def write(greeting, end, stop):
+        (tmp_path / "greet.py").write_text(
+            f"def help():\n    return {greeting!r}\n\ndef ask(doc):\n    return help() + doc['question']\n"
+        )
+        (tmp_path / "own.yaml").write_text(
+            "task: own\ndataset_path: allenai/ai2_arc\ndataset_name: ARC-Easy\noutput_type: generate_until\n"
+            f"test_split: test\ndoc_to_text: !function greet.ask\ndoc_to_target: '{{{{answerKey}}}}{end}'\n"
+            f"generation_kwargs: {{until: ['{stop}']}}\nmetric_list: [{{metric: exact_match}}]\n"
+        )
+
+    def look(**settings):
+        record = evaluate(str(tmp_path / "own.yaml"), cache_requests="true", limit=1, **settings)
+        request = next(record.read_samples(0, "own"))["arguments"]["gen_args_0"]
+        return request["arg_0"][:5], request["arg_1"]["until"]
+
+    write("hello", "", "x")
+    assert look() == ("hello", ["x"])
+    words = {
+        "a helper": ("servu", "", "x"),
+        "the YAML": ("hello", "!", "x"),
+        "a generation setting": ("hello", "", "y"),
+    }
+    write(*words.get(changed, ("hello", "", "x")))
+    greeting, _, stop = words.get(changed, ("hello", "", "x"))
+    assert look(**({"seed": [7, 8, 9, 1234]} if changed == "a seed" else {})) == (greeting, [stop])
+    assert len(list((cache / "requests").iterdir())) == 2
+
+
 # ------------------------------------------------------------------ observers
 
 

@@ -490,11 +490,11 @@ def test_answers_of_other_weights_are_not_gone_on_with(tmp_path, names):
     (folder / "run.json").write_text(json.dumps(saved))
     calls = []
     if len(names) == 1:
-        with pytest.raises(GptaltError, match="The weights of 'one' have changed since"):
+        with pytest.raises(GptaltError, match="The model 'one' has changed since"):
             call(count_calls(calls), resume=True)
     else:  # it is marked, and the other model goes on
         call(count_calls(calls), resume=True)
-        assert "The weights of 'one' have changed since" in load_record(folder).run.failed["arc_easy"]
+        assert "The model 'one' has changed since" in load_record(folder).run.failed["arc_easy"]
     assert calls == []
 
 

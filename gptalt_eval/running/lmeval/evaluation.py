@@ -39,10 +39,14 @@ def count_items(task: Any, name: str, spec: RunSpec) -> int:
 
 
 def evaluate_task(
-    lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str
+    lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_hash: str
 ) -> dict[str, Any] | None:
-    """Evaluate one task; returns lm-eval's result with its samples, or None on all but the first process."""
-    kept = find_request_cache(spec, name, task, data_hash)
+    """Evaluate one task; returns lm-eval's result with its samples, or None on all but the first process.
+
+    Args:
+        task_hash: a hash of the task's rows and YAML, for ``--cache_requests``.
+    """
+    kept = find_request_cache(lm, name, task, spec, task_hash)
     with seams.keep_requests_in(kept):
         result: dict[str, Any] | None = evaluate(
             lm=lm,
@@ -63,10 +67,10 @@ def evaluate_task(
     return result
 
 
-def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, data_hash: str) -> Requests:
+def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_hash: str) -> Requests:
     """Build a task's requests in advance; ``evaluate_task`` then uses exactly these."""
     template = spec.apply_chat_template
-    kept = find_request_cache(spec, name, task, data_hash)
+    kept = find_request_cache(lm, name, task, spec, task_hash)
     with seams.keep_requests_in(kept):
         requests = seams.build_requests(
             task,
@@ -115,16 +119,19 @@ def choose_multiturn(spec: RunSpec) -> bool:
     return bool(spec.apply_chat_template) if spec.fewshot_as_multiturn is None else spec.fewshot_as_multiturn
 
 
-def find_request_cache(spec: RunSpec, name: str, task: Any, data_hash: str) -> Path | None:
+def find_request_cache(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_hash: str) -> Path | None:
     """Where ``--cache_requests`` stores a task's prompts.
 
-    lm-eval's cache knows the task's name and the number of shots, but ignores its data, its YAML (and so a
-    prompt style's instruction), the few-shot seed, the rows of ``--samples`` and the name of a chat template.
+    lm-eval's cache knows the task's name, the number of shots and the model's name, but ignores the task's
+    data, YAML and functions (and so a prompt style's instruction), seeds, generation settings, the rows of
+    ``--samples``, and the text of the chat template.
     """
     if spec.cache_requests not in ("true", "refresh"):
         return None
     rows = spec.samples.get(name) if spec.samples else None
-    made_from = seams.dump_json([data_hash, task.dump_config(), spec.seed[3], rows, spec.apply_chat_template])
+    template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
+    around = [spec.apply_chat_template, template, getattr(lm.lm, "chat_template_args", None)]
+    made_from = seams.dump_json([task_hash, task.dump_config(), spec.seed, rows, around])
     return cache_dir() / "requests" / hash_text(made_from)[:16]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.plan import Plan
+from gptalt_eval.running.lmeval.fingerprint import describe_parts, hash_parts
 
 
 def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
@@ -75,42 +74,27 @@ class ModelFacts:
     """Facts about a loaded model.
 
     Attributes:
-        fingerprint: SHA-256 over every parameter's name, shape, dtype and a sample of its values, and the
-            tokenizer: it differs between two models of the same name, and after any change of a model.
+        fingerprint: SHA-256 over everything that can change an answer: it differs between two models of the
+            same name, and after any change of a model.
+        parts: the same of each part, by its name.
         parameters: their number; None if unknown.
         dtype: type of the weights.
         device: device of the weights.
     """
 
     fingerprint: str
+    parts: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     dtype: str = ""
     device: str = ""
 
 
 def describe_model(lm: LM, plan: Plan) -> ModelFacts:
-    digest = hashlib.sha256()
-    torch_model = getattr(lm, "model", None)
-    if torch_model is None or not hasattr(torch_model, "named_parameters"):
-        described = {"class": type(lm).__qualname__, "args": {k: repr(v) for k, v in plan.model_args.items()}}
-        digest.update(json.dumps(described, sort_keys=True).encode())
-        return ModelFacts(digest.hexdigest())
-    parameters = list(torch_model.named_parameters())
-    for name, tensor in parameters:
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().flatten()
-        stride = max(1, flat.numel() // 256)
-        digest.update(flat[::stride][:256].float().cpu().numpy().tobytes())
-    digest.update(hash_tokenizer(getattr(lm, "tokenizer", None)))
-    count = sum(tensor.numel() for _, tensor in parameters)
-    return ModelFacts(
-        digest.hexdigest(), count, str(getattr(torch_model, "dtype", "")), str(getattr(lm, "device", ""))
-    )
-
-
-def hash_tokenizer(tokenizer: Any) -> bytes:
-    if tokenizer is None:
-        return b""
-    vocabulary = json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    template = repr(getattr(tokenizer, "chat_template", None))
-    return hashlib.sha256((vocabulary + template).encode()).digest()
+    built = plan.model.item.name if plan.model.item.create else ""
+    parts = describe_parts(lm, built, plan.model_args)
+    torch_model: Any = getattr(lm, "model", None)
+    if not hasattr(torch_model, "named_parameters"):
+        return ModelFacts(hash_parts(parts), parts)
+    count = sum(tensor.numel() for _, tensor in torch_model.named_parameters())
+    dtype, device = getattr(torch_model, "dtype", ""), getattr(lm, "device", "")
+    return ModelFacts(hash_parts(parts), parts, count, str(dtype), str(device))
