@@ -18,13 +18,13 @@ from lm_eval.api.model import LM
 
 from gptalt_eval.machine.storage import hash_file
 
-# arguments that say where a model is; what lies there is looked at itself
+# arguments that say where a model is stored; its files are read anyway
 PLACES = {
     "pretrained", "tokenizer", "peft", "delta", "revision", "subfolder", "offload_folder", "cache_dir",
     "token",
 }  # fmt: skip
 NOT_SETTINGS = {"transformers_version", "is_local", "local_files_only", "chat_template"}
-BLOCK = 64 << 20  # bytes of a tensor that are copied from its device at once
+BLOCK = 64 << 20  # bytes that are copied from a device at once
 SMALL = 4 << 20  # bytes of a file that is hashed; of a larger one, its size and time must do
 
 
