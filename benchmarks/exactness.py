@@ -53,7 +53,10 @@ def compare_texts(
     name: str, prompts: list[tuple[str, dict[str, Any]]], ours: Any, stock: Any
 ) -> dict[str, Any]:
     """The row of a generation workload."""
-    asked = [Instance("generate_until", {}, prompt, number) for number, prompt in enumerate(prompts)]
+    asked = [
+        Instance("generate_until", {}, prompt, idx=number, doc_id=number)
+        for number, prompt in enumerate(prompts)
+    ]
     found, theirs = (lm.generate_until(asked, disable_tqdm=True) for lm in (ours, stock))
     other = sum(one != other for one, other in zip(found, theirs, strict=True))
     return {"workload": name, "requests": len(prompts), "texts": other}

@@ -143,7 +143,10 @@ def generate(
     """The row of a generation workload."""
     from lm_eval.api.instance import Instance
 
-    asked = [Instance("generate_until", {}, request, number) for number, request in enumerate(requests)]
+    asked = [
+        Instance("generate_until", {}, request, idx=number, doc_id=number)
+        for number, request in enumerate(requests)
+    ]
     stock.batch_size_per_gpu = best = find_batch_size(
         lambda sample: stock.generate_until(sample[:8] * 4, disable_tqdm=True), stock, asked
     )

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import warnings
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_security_speaks_of_flags_that_exist():
     assert flags
     assert {flag for flag in flags if f'"{flag}"' not in source} == set()
     assert "@" not in page, "reports go through the repository, not to an address"
+
+
+@pytest.mark.parametrize("module", ["gptalt_eval.results.stats", "gptalt_eval_plugin_elo.ratings"])
+def test_a_warning_of_our_own_modules_fails_a_test(module):
+    with pytest.raises(DeprecationWarning):
+        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module=module)
+    with pytest.warns(DeprecationWarning):
+        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module="numpy")
 
 
 # what is declared and not imported by us: who imports it

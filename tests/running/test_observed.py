@@ -237,7 +237,9 @@ def test_what_is_asked_several_times_is_answered_each_time(tmp_path):
             return answers
 
     def ask(repeats):
-        return [Instance("generate_until", {}, ("a", {"until": []}), 0, metadata=("t", 0, repeats))] * repeats
+        return [
+            Instance("generate_until", {}, ("a", {"until": []}), 0, doc_id=0, metadata=("t", 0, repeats))
+        ] * repeats
 
     observed = ObservedLM(Drawing(), Counter(), Answers(tmp_path / "answers.jsonl"))
     assert observed.generate_until(ask(4)) == ["a", "b", "c", "d"]
