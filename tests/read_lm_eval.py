@@ -33,6 +33,8 @@ GENERATION_KEYS = (
     "skip_special_tokens", "spaces_between_special_tokens", "chat_template_kwargs", "enable_thinking",
     "think_end_token", "reasoning_effort",
 )  # fmt: skip
+UNUSABLE = ("likelihood",)  # its value is a pair, of which its own aggregation cannot take the mean
+PAIRED = ("mcc",)  # its aggregation compares pairs of any values, so of texts too
 STRUCTURE = ("class", "include", "group", "tag", "task_list")  # lm-eval takes these out before TaskConfig
 
 
@@ -73,6 +75,7 @@ def read_vocabulary(package: Path) -> Vocabulary:
         output_types=tuple(read_constant(package / "api" / "task.py", "ALL_OUTPUT_TYPES")),
         metrics=metrics,
         default_aggregations=defaults,
+        computed=read_computed(package),
         aggregations=read_module(package / "api" / "metrics.py").registered["register_aggregation"],
         samplers=tuple(read_constant(package / "api" / "samplers.py", "SAMPLER_REGISTRY")),
         filters=filters,
@@ -118,6 +121,53 @@ def read_metrics(file: Path) -> tuple[dict[str, Signature], dict[str, str]]:
                 if "aggregation" in words:
                     defaults[name] = str(ast.literal_eval(words["aggregation"]))
     return metrics, defaults
+
+
+def read_computed(package: Path) -> dict[str, tuple[str, ...]]:
+    """Output type -> the metrics that ``process_results`` computes for it: those that its branch names.
+
+    Generated text is passed to any metric; only those that are registered for it can be called with it.
+    """
+    tree = parse(package / "api" / "task.py")
+    [task] = [
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ConfigurableTask"
+    ]
+    [method] = [
+        node for node in task.body if isinstance(node, ast.FunctionDef) and node.name == "process_results"
+    ]
+    [branch] = [
+        node for node in method.body if isinstance(node, ast.If) and "OUTPUT_TYPE" in ast.unparse(node.test)
+    ]
+    found: dict[str, tuple[str, ...]] = {}
+    rest: list[ast.stmt] = [branch]
+    while len(rest) == 1 and isinstance(rest[0], ast.If):
+        output_type = rest[0].test.comparators[0].value
+        parts = [part for statement in rest[0].body for part in ast.walk(statement)]
+        found[output_type] = tuple(
+            part.left.value
+            for part in parts
+            if isinstance(part, ast.Compare)
+            and ast.unparse(part.comparators[0]) == "use_metric"
+            and part.left.value not in UNUSABLE
+        )
+        rest = rest[0].orelse
+    found["generate_until"] = (*read_registered_outputs(package / "api" / "metrics.py"), *PAIRED)
+    return found
+
+
+def read_registered_outputs(file: Path) -> list[str]:
+    """The metrics that are registered for generated text."""
+    calls = [node for node in ast.walk(parse(file)) if isinstance(node, ast.Call)]
+    words = [
+        {
+            word.arg: ast.literal_eval(word.value)
+            for word in call.keywords
+            if word.arg in ("metric", "output_type")
+        }
+        for call in calls
+        if ast.unparse(call.func) == "register_metric"
+    ]
+    return [each["metric"] for each in words if "generate_until" in each["output_type"]]
 
 
 def read_filters(folder: Path) -> dict[str, Signature]:

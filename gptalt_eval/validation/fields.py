@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gptalt_eval.contract.errors import did_you_mean
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Level
+from gptalt_eval.validation.generation import find_setting_faults
 from gptalt_eval.validation.scene import Scene
 
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -82,10 +82,8 @@ def check_generation(scene: Scene) -> None:
     if "until" not in settings:
         text = "'generation_kwargs' has no 'until': text is cut at fewshot_delimiter (two newlines)."
         scene.report("missing-until", text, "generation_kwargs", of_key=True)
-    for name in settings:
-        if name in scene.vocabulary.generation_keys:
-            continue
-        hint = did_you_mean(str(name), scene.vocabulary.generation_keys)
-        text = f"No known backend has a generation setting '{name}'. {hint}"
-        level: Level = "error" if hint else "warning"
-        scene.report("unknown-generation-key", text, "generation_kwargs", str(name), of_key=True, level=level)
+    for fault in find_setting_faults(settings, scene.vocabulary.generation_keys):
+        text = f"{fault.text[0].upper()}{fault.text[1:]}. {fault.cure}"
+        level: Level = "error" if fault.is_certain else "warning"
+        of_key = fault.rule == "unknown-generation-key"
+        scene.report(fault.rule, text, "generation_kwargs", fault.key, of_key=of_key, level=level)

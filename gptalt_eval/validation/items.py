@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from gptalt_eval.contract.errors import did_you_mean
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.scene import Scene
 
+#: a constant, a column or a template that only names one: what computes something may compute an index
+PLAIN = re.compile(r"""[\w ]+|\{\{\s*[\w.\[\]'"]+(\s*\|\s*(string|trim|int))*\s*\}\}""")
+MIN_NUMBERS = 5
 UNSPACED = (
     "CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "IDEOGRAPHIC", "FULLWIDTH",
 )  # fmt: skip
@@ -82,17 +86,55 @@ def check_targets(scene: Scene, items: list[Item]) -> None:
     output_type = scene.config.get("output_type", "generate_until")
     if output_type not in ("multiple_choice", "generate_until"):
         return
+    golds = [
+        (item, value, name)
+        for item in items
+        if is_text_list(item.choices) and item.choices and item.target is not None
+        for value, name in list_golds(item, output_type)
+    ]
+    if report_misread(scene, [(item, value) for item, value, name in golds if name == "doc_to_target"]):
+        return
     reported: set[str] = set()
-    for item in items:
-        if not is_text_list(item.choices) or item.target is None or not item.choices:
-            continue
-        is_index = isinstance(item.text, int) and output_type == "multiple_choice"
-        gold, name = (item.text, "doc_to_text") if is_index else (item.target, "doc_to_target")
-        for value in gold if isinstance(gold, list) else [gold]:
-            rule = judge_target(scene, value, item.choices)
-            if rule and rule not in reported:
-                reported.add(rule)
-                scene.report(rule, describe_target(value, item), name)
+    for item, value, name in golds:
+        rule = judge_target(scene, value, item.choices)
+        if rule and rule not in reported:
+            reported.add(rule)
+            scene.report(rule, describe_target(value, item), name)
+
+
+def list_golds(item: Item, output_type: str) -> Iterator[tuple[Any, str]]:
+    """The correct answers of a row, and the field that gives them."""
+    is_index = isinstance(item.text, int) and output_type == "multiple_choice"
+    gold, name = (item.text, "doc_to_text") if is_index else (item.target, "doc_to_target")
+    yield from ((value, name) for value in (gold if isinstance(gold, list) else [gold]))
+
+
+def report_misread(scene: Scene, golds: list[tuple[Item, Any]]) -> bool:
+    """Report numbers that name a choice by its text: lm-eval takes digits for an index into the choices.
+
+    If the number of some row is not the text of a choice, they are indexes.
+    """
+    numbers = [(item, gold) for item, gold in golds if isinstance(gold, int) and not isinstance(gold, bool)]
+    field = scene.config.get("doc_to_target")
+    is_plain = isinstance(field, int) or (isinstance(field, str) and PLAIN.fullmatch(field.strip()))
+    is_own = scene.config.get("process_results") is not None
+    is_constant = isinstance(scene.config.get("doc_to_choice"), (list, dict))
+    if len(numbers) < MIN_NUMBERS and not is_constant:
+        return False  # an index into options that are numbers can be one of them by chance
+    if is_own or not is_plain or any(str(gold) not in item.choices for item, gold in numbers):
+        return False
+    for item, gold in numbers:
+        taken = item.choices[gold] if gold < len(item.choices) else None
+        if taken != str(gold):
+            what = "which does not exist" if taken is None else f"which is {taken!r:.40}"
+            cure = f"{{{{ {item.choices!r}.index(...) }}}}"
+            text = (
+                f"The target '{gold}'{describe_row(item)} is taken for the index of a choice, {what}, "
+                f"and not for the choice '{gold}'. Give the index of that choice: {cure:.120}."
+            )
+            scene.report("number-as-index", text, "doc_to_target")
+            return True
+    return False
 
 
 def judge_target(scene: Scene, gold: Any, choices: list[str]) -> str | None:
@@ -119,6 +161,30 @@ def describe_target(gold: Any, item: Item) -> str:
             hint = "With generated text and doc_to_choice, the target must be the index of a choice."
         return f"The target {gold!r:.60}{describe_row(item)} is not one of {item.choices!r:.120}. {hint}"
     return f"The target is {gold!r:.60}{describe_row(item)}, neither an index nor one of the choices."
+
+
+def check_mixtures(scene: Scene, items: list[Item]) -> None:
+    """All rows are of one kind: lm-eval looks at the first to see whether targets are lists."""
+    prompts = [item for item in items if item.text is not None and item.choices is not None]
+    for item in prompts:
+        if isinstance(item.text, int) and any(isinstance(other.text, str) for other in prompts):
+            text = (
+                f"The prompt '{item.text}'{describe_row(item)} is taken for the index of a choice: add words."
+            )
+            scene.report("number-as-index", text, "doc_to_text")
+            break
+    targets = [item for item in items if item.target is not None]
+    is_judged = scene.config.get("process_results") is None and "loglikelihood" not in str(
+        scene.config.get("output_type")
+    )
+    odd = [item for item in targets if isinstance(item.target, list) != isinstance(targets[0].target, list)]
+    if odd and is_judged:
+        kind, usual = ("a list", "is none") if isinstance(odd[0].target, list) else ("no list", "is one")
+        text = (
+            f"The target {odd[0].target!r:.60}{describe_row(odd[0])} is {kind}, but that of the first row "
+            f"{usual}, and lm-eval treats all as the first. A text in square brackets is read as a list."
+        )
+        scene.report("mixed-targets", text, "doc_to_target")
 
 
 def check_prompts(scene: Scene, items: list[Item]) -> None:

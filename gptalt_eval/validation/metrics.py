@@ -101,6 +101,8 @@ def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
             hint = "lm-eval will search the 'evaluate' library; if you want that, add 'hf_evaluate: true'."
         text = f"There is no metric '{name}'. {hint}"
         scene.report("unknown-metric", text, *steps, "metric", level="error" if close else "warning")
+    elif not is_ours:
+        check_is_computed(scene, str(name), entry, steps)
     check_aggregation(scene, entry, steps)
     if isinstance(name, Function):
         signature = scene.find_signature(name)
@@ -110,6 +112,23 @@ def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
         signature = OPEN
     label = name.name if isinstance(name, Function) else str(name)
     check_metric_arguments(scene, label, signature, entry, steps)
+
+
+def check_is_computed(scene: Scene, name: str, entry: Mapping[Any, Any], steps: Steps) -> None:
+    """lm-eval computes a metric of its own only from the answers that it was written for."""
+    output_type = str(scene.config.get("output_type", "generate_until"))
+    computed = scene.vocabulary.computed.get(output_type)
+    # an aggregation of the task's own gets (target, answer) of each row, whatever the metric
+    is_own = name not in scene.vocabulary.metrics or isinstance(entry.get("aggregation"), Function)
+    is_called = output_type == "generate_until" and is_own
+    if computed is None or name in computed or name == "bypass" or is_called:
+        return
+    answers = "generated text" if output_type == "generate_until" else f"the answers of '{output_type}'"
+    text = (
+        f"lm-eval does not compute '{name}' from {answers}, only {', '.join(computed)}. For another metric, "
+        "write a process_results function."
+    )
+    scene.report("metric-not-computed", text, *steps, "metric")
 
 
 def check_aggregation(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:

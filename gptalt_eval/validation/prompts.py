@@ -6,8 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean, nearest
-from gptalt_eval.validation.items import Item, check_choices, check_joins, check_prompts, check_targets
-from gptalt_eval.validation.rendering import Fault, Renderer, RenderError, is_function, place_in_template
+from gptalt_eval.validation.items import (
+    Item,
+    check_choices,
+    check_joins,
+    check_mixtures,
+    check_prompts,
+    check_targets,
+)
+from gptalt_eval.validation.rendering import (
+    Fault,
+    Renderer,
+    RenderError,
+    is_function,
+    place_in_template,
+    read_digits,
+)
 from gptalt_eval.validation.rows import Rows
 from gptalt_eval.validation.scene import Scene
 
@@ -29,6 +43,7 @@ def check_templates(scene: Scene, renderer: Renderer, rows: Rows | None) -> None
     if scene.config.get("doc_to_choice") is not None:
         check_choices(scene, items)
         check_targets(scene, items)
+    check_mixtures(scene, items)
     check_prompts(scene, items)
     check_joins(scene, items)
 
@@ -58,6 +73,7 @@ def make_static_item(scene: Scene) -> Item:
     choices = config.get("doc_to_choice")
     choices = list(choices.values()) if isinstance(choices, dict) else choices
     target = config.get("doc_to_target")
+    target = read_digits(target) if choices is not None else target
     text = config.get("doc_to_text")
     prefix = config.get("gen_prefix")
     return Item(

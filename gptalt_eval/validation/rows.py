@@ -34,12 +34,14 @@ class Rows:
         scored: the rows of the evaluated split.
         fewshot: the rows of the few-shot split; empty if none is named.
         are_ready: whether templates can be tried on them: not if process_docs would change them first.
+        is_real: whether they are the task's data, rather than a few rows for trying it.
     """
 
     origin: str
     scored: tuple[Row, ...]
     fewshot: tuple[Row, ...] = ()
     are_ready: bool = True
+    is_real: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ def read_release(scene: Scene, dataset: Dataset, folder: Path) -> Rows | None:
         files = data.find_files(folder, found, name) if found else ()
         return dataset.read(files, name) if files else ()
 
-    return make_rows(scene, f"{dataset.title}{f' {name}' if name else ''} in {folder}", read)
+    return make_rows(scene, f"{dataset.title}{f' {name}' if name else ''} in {folder}", read, True)
 
 
 def read_sample(scene: Scene, dataset: Dataset) -> Rows | None:
@@ -120,15 +122,15 @@ def read_sample(scene: Scene, dataset: Dataset) -> Rows | None:
         files = data.find_sample(dataset, split) if split else ()
         return data.read_split(dataset, name, files, True) if files else ()
 
-    return make_rows(scene, f"the embedded sample of {dataset.title}", read)
+    return make_rows(scene, f"the embedded sample of {dataset.title}", read, False)
 
 
-def make_rows(scene: Scene, origin: str, read: SplitReader) -> Rows | None:
+def make_rows(scene: Scene, origin: str, read: SplitReader, is_real: bool) -> Rows | None:
     """The rows that ``read(split)`` returns for the scored and the few-shot split; None if there are none."""
     scored = tuple(islice(read(find_eval_split(scene.config)), MAX_ROWS))
     fewshot = tuple(islice(read(find_fewshot_split(scene.config)), MAX_ROWS))
     ready = scene.config.get("process_docs") is None
-    return Rows(origin, fill_columns(scored), fewshot, ready) if scored else None
+    return Rows(origin, fill_columns(scored), fewshot, ready, is_real) if scored else None
 
 
 def fill_columns(rows: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -180,7 +182,7 @@ def read_data_files(scene: Scene, builder: str) -> Rows | None:
         paths = found.get(split or "", [])
         return (row for path in paths for row in read_table(path, builder, field))
 
-    return make_rows(scene, "its data files", read)
+    return make_rows(scene, "its data files", read, True)
 
 
 def list_files(scene: Scene, value: Any, settings: Any) -> list[Path]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.types import Dataset
+from gptalt_eval.planning.examples import ExamplePool, find_pool
 from gptalt_eval.planning.task_data import LOCAL_BUILDERS
-from gptalt_eval.validation.findings import Level
-from gptalt_eval.validation.rows import Rows, check_split_names, find_eval_split, find_fewshot_split
+from gptalt_eval.validation.rows import MAX_ROWS, Rows, check_split_names, find_eval_split, find_fewshot_split
 from gptalt_eval.validation.scene import Scene
 
-SPLITS = ("training_split", "validation_split", "test_split")
 NUMBERINGS = {"id", "_id", "idx", "ind", "index", "split"}  # columns that differ even if rows are equal
 
 
@@ -43,34 +43,77 @@ def check_splits(scene: Scene, dataset: Dataset | None) -> None:
         check_split_names(scene, [split.name for split in dataset.splits], dataset.title)
     shots = config.get("num_fewshot")
     shots = shots if isinstance(shots, int) and not isinstance(shots, bool) else None
-    evaluated, source = find_eval_split(config), find_fewshot_split(config)
-    fewshot = config.get("fewshot_config")
-    has_samples = isinstance(fewshot, dict) and fewshot.get("samples") is not None
-    if source and source == evaluated and shots != 0 and not has_samples:
-        name = "fewshot_config" if "fewshot_split" not in config else "fewshot_split"
+    if shots is None or shots >= 0:
+        check_examples(scene, find_pool(config), shots)
+
+
+def check_examples(scene: Scene, pool: ExamplePool, shots: int | None) -> None:
+    """The few-shot examples are other rows than those that are scored, and there are enough of them."""
+    name = next((key for key in ("fewshot_split", "fewshot_config") if key in scene.config), "num_fewshot")
+    if pool.shows_own_answer and (shots or (pool.named and shots is None)):
         text = (
-            f"Examples come from '{source}', which is also evaluated, so prompts show other items' answers."
+            f"The examples come from '{pool.split}', which is also evaluated, and lm-eval does not leave "
+            f"out the row itself: prompts can contain their own answer. {cure_own_answer(scene, pool)}"
         )
-        level: Level = "warning" if shots else "note"
-        scene.report("fewshot-is-test", text, name, level=level)
-    if shots and shots > 0 and not source and not has_samples:
-        taken = next((config[name] for name in SPLITS if config.get(name)), None)
-        text = f"'num_fewshot' is {shots}, but no 'fewshot_split' is named; lm-eval uses '{taken}'."
+        scene.report("own-answer", text, name, level="error" if shots else "warning")
+    elif shots and pool.split and not pool.named:
+        text = f"'num_fewshot' is {shots}, but no 'fewshot_split' is named; lm-eval uses '{pool.split}'."
         scene.report("fewshot-split-missing", text, "num_fewshot")
+    elif pool.is_scored and pool.named and shots != 0:
+        shown = "so prompts show other items' answers"
+        text = f"Examples come from '{pool.split}', which is also evaluated, {shown}."
+        scene.report("fewshot-is-test", text, name, level="warning" if shots else "note")
+    if pool.split is None and pool.written is not None:
+        report_shortage(scene, pool, pool.written, "written out")
+
+
+def cure_own_answer(scene: Scene, pool: ExamplePool) -> str:
+    """What to write so that lm-eval leaves the scored row out."""
+    if pool.named and pool.split == scene.config.get("test_split"):
+        return "Use the same process_docs for examples and scored rows, or name another split."
+    if scene.config.get("test_split") is None:
+        return f"Name another split, or write 'test_split: {pool.split}' instead of 'validation_split'."
+    return f"Name another split with 'fewshot_split', or write 'fewshot_split: {pool.split}'."
+
+
+def report_shortage(scene: Scene, pool: ExamplePool, rows: int, where: str) -> None:
+    shots = scene.config.get("num_fewshot")
+    usable = pool.count_usable(rows)
+    if isinstance(shots, int) and shots > usable:
+        spare = f", of which lm-eval can show {usable}" if usable < rows else ""
+        text = f"'num_fewshot' is {shots}, but only {rows} examples are {where}{spare}."
+        scene.report("too-few-examples", text, "num_fewshot")
 
 
 def check_overlap(scene: Scene, rows: Rows) -> None:
     """Whether rows of the few-shot split are also among those that are evaluated."""
+    pool = find_pool(scene.config)
+    if rows.is_real and pool.named and len(rows.fewshot) < MAX_ROWS:
+        report_shortage(scene, pool, len(rows.fewshot), f"in '{pool.split}'")
+    name = "fewshot_split" if "fewshot_split" in scene.config else "fewshot_config"
+    written = scene.config["fewshot_config"]["samples"] if pool.split is None and pool.written else ()
+    repeated = sum(any(is_part(example, row) for row in rows.scored) for example in written)
+    if repeated:
+        text = (
+            f"{repeated} of {len(written)} examples that are written out are also evaluated ({rows.origin})."
+        )
+        scene.report("fewshot-in-test", text, name)
     if find_fewshot_split(scene.config) == find_eval_split(scene.config):
         return
     scored = {fingerprint(row) for row in rows.scored}
     shared = sum(fingerprint(row) in scored for row in rows.fewshot)
     if shared:
-        name = "fewshot_split" if "fewshot_split" in scene.config else "fewshot_config"
         text = (
             f"{shared} of {len(rows.fewshot)} rows of the few-shot split are also evaluated ({rows.origin})."
         )
         scene.report("fewshot-in-test", text, name)
+
+
+def is_part(example: Any, row: Mapping[str, Any]) -> bool:
+    """Whether an example has at least two columns, and the row has the same values in all of them."""
+    if not isinstance(example, dict) or len(example) < 2:
+        return False
+    return all(key in row and row[key] == value for key, value in example.items())
 
 
 def fingerprint(row: Any) -> str:

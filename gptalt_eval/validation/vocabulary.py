@@ -27,6 +27,7 @@ class Vocabulary:
         output_types: the kinds of request.
         metrics: metric -> its arguments.
         default_aggregations: metric -> its default aggregation.
+        computed: output type -> the metrics that lm-eval computes for it.
         aggregations, samplers: their names.
         filters: filter -> its arguments.
         generation_keys: the possible keys of ``generation_kwargs``.
@@ -39,6 +40,7 @@ class Vocabulary:
     output_types: tuple[str, ...] = ()
     metrics: Mapping[str, Signature] = field(default_factory=dict)
     default_aggregations: Mapping[str, str] = field(default_factory=dict)
+    computed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aggregations: tuple[str, ...] = ()
     samplers: tuple[str, ...] = ()
     filters: Mapping[str, Signature] = field(default_factory=dict)
