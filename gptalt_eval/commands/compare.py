@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
+from gptalt_eval.results.rows import list_faults, read_logged, say_clusters
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """``gptalt-eval compare``."""
     records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
-    found = compare_runs(records, arguments.by, arguments.metric)
+    logged = [read_logged(record) for record in records]
+    faults = list_faults(logged)
+    try:
+        found = compare_runs(records, arguments.by, arguments.metric, arguments.members, logged=logged)
+    finally:
+        for fault in faults:
+            print(f"Not compared: {fault}", file=sys.stderr)
     if arguments.json:
         from gptalt_eval.commands.printing import print_json
 
@@ -22,12 +30,26 @@ def run_compare(arguments: argparse.Namespace) -> int:
         return 0
     for line in format_table(found):
         print(line)
-    print(
-        "\nDiff.: second minus first, with its 95 % interval (paired bootstrap)."
-        "\np: McNemar's exact test; Holm: corrected for all tests in this table."
-        "\nMDE: the minimum detectable difference, with 80 % power."
-    )
+    print(f"\n{explain(found)}")
     return 0
+
+
+def explain(comparisons: Sequence[Comparison]) -> str:
+    """What the columns mean."""
+    tested = [(each.difference, each.cluster) for each in comparisons if each.difference]
+    columns = dict.fromkeys(column for found, column in tested if found.clusters)
+    lines = [
+        "Diff.: second minus first, with its 95 % interval (paired bootstrap).",
+        "p: McNemar's exact test; Holm: corrected for all tests in this table.",
+        "MDE: the minimum detectable difference, with 80 % power.",
+    ]
+    if columns or any(found.only_first is None for found, _ in tested):
+        lines[1] = "p: McNemar's exact test or, where it does not apply, a paired permutation test."
+        lines.insert(2, "Holm: corrected for all tests in this table.")
+    if columns:
+        named = " or ".join(columns)
+        lines.append(f"Rows that share a {named} are resampled and permuted together.")
+    return "\n".join(lines)
 
 
 LINE = "  {:<18} {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"  # fits 80 columns
@@ -40,7 +62,7 @@ def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     for each in comparisons:
         found = each.difference
         fixed = [each.first.name(factor) for factor in FACTORS if factor != each.factor]
-        heading = f"{each.task} ({', '.join(fixed)})" + (f", {found.rows:,} rows" if found else "")
+        heading = f"{each.task} ({', '.join(fixed)}){count_rows(each)}"
         if heading != previous:
             yield heading
         previous = heading
@@ -60,6 +82,15 @@ def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
             format_p(each.adjusted),
             "" if found.detectable is None else f"{found.detectable:.3f}",
         ).rstrip()
+
+
+def count_rows(comparison: Comparison) -> str:
+    """How many rows were compared, and how many could not be."""
+    found, left_out = comparison.difference, comparison.left_out
+    if found is None:
+        return ""
+    rows = f"{found.rows:,} rows" + say_clusters(found.clusters, comparison.cluster)
+    return f", {rows}" + (f", {left_out:,} not compared" if left_out else "")
 
 
 def format_p(value: float | None) -> str:

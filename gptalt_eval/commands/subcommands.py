@@ -76,6 +76,7 @@ COMPARE = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
     Option(("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: each of them"}),
     Option(("--metric",), {"metavar": "NAME", "help": "default: the first one of each task"}),
+    Option(("--members",), {"action": "store_true", "help": "also compare the members of groups one by one"}),
     JSON,
 )
 INSTALL = (

@@ -22,6 +22,7 @@ from gptalt_eval.contract.typed import build
 
 RUN_FILE = "run.json"
 DAMAGED = "Results of other runs are not affected."
+DAMAGED_ITEMS = "The scores and all other tasks are not affected."
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,34 @@ class Record:
         return self.run.status == "complete"
 
     def read_samples(self, result: int, task: str) -> Iterator[dict[str, Any]]:
-        """The logged items of a task in the ``result``-th results file; none if they were not saved."""
+        """The logged items of a task in the ``result``-th results file; none if they were not saved.
+
+        Raises:
+            GptaltError: the file is cut off or damaged; names the line.
+        """
         time = self.files[result].stem.rpartition("results_")[2]
         file = self.folder / f"samples_{task}_{time}.jsonl"
         if file.is_file():
-            with file.open(encoding="utf-8") as stream:
-                yield from (json.loads(line) for line in stream if line.strip())
+            yield from read_lines(file)
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file.
+
+    Raises:
+        GptaltError: a line is cut off or damaged.
+    """
+    number = 1
+    try:
+        with file.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):  # noqa: B007 (named when a line fails)
+                if line.strip():
+                    content = json.loads(line)
+                    if not isinstance(content, dict):
+                        raise ValueError("not a JSON object")
+                    yield content
+    except (OSError, ValueError) as error:
+        raise GptaltError(f"{file} is damaged (line {number}: {error}).", DAMAGED_ITEMS) from error
 
 
 def find_runs(path: Path) -> list[Path]:

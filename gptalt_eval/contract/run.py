@@ -63,6 +63,7 @@ class RunData:
         title, licence, home: of the dataset, if one is registered.
         splits: those that were read.
         yaml: SHA-256 of the task's merged YAML; empty: written by an earlier version.
+        cluster: the column that rows share which are not independent; empty: none.
     """
 
     origin: str
@@ -76,6 +77,7 @@ class RunData:
     home: str = ""
     splits: Mapping[str, RunSplit] = field(default_factory=dict)
     yaml: str = ""
+    cluster: str = ""
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,8 @@ class Dataset:
         home: where the release is published.
         sample: folder of ``<split>.jsonl`` with a few items for trying things out, or None.
         checksums: file in ``sha256sum`` format with paths below the data folder, or None.
+        cluster: the column that rows share which are not independent, such as the passage of several
+            questions; empty: none.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Dataset:
     configs: tuple[str | None, ...] = ()
     sample: Path | None = None
     checksums: Path | None = None
+    cluster: str = ""
 
     def serves(self, hub: str | None, config: str | None) -> bool:
         """Whether this dataset provides the rows for a task with this hub id and configuration."""

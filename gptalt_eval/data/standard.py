@@ -59,6 +59,7 @@ def describe_commonsense() -> list[Dataset]:
             "github.com/rowanz/hellaswag",
             (),
             SAMPLES / "hellaswag",
+            cluster="source_id",  # the video or article that a beginning is from
         ),
         Dataset(
             "winogrande",
@@ -148,6 +149,7 @@ def describe_reading() -> list[Dataset]:
             "github.com/google-research-datasets/boolean-questions",
             ("boolq",),
             SAMPLES / "boolq",
+            cluster="passage",
         ),
         race("high", 1045, 1021, 18728),
         race("middle", 362, 368, 6409),
@@ -164,6 +166,7 @@ def describe_reading() -> list[Dataset]:
             "allenai.org/data/drop",
             (),
             SAMPLES / "drop",
+            cluster="passage",
         ),
     ]
 
@@ -251,4 +254,15 @@ def race(level: str, test: int, validation: int, train: int) -> Dataset:
     name = f"race_{level}"
     title, home = f"RACE {level} school (rows are passages)", "www.cs.cmu.edu/~glai1/data/race"
     licence = "non-commercial research"
-    return Dataset(name, title, "EleutherAI/race", splits, read_race, licence, home, (level,), SAMPLES / name)
+    return Dataset(
+        name,
+        title,
+        "EleutherAI/race",
+        splits,
+        read_race,
+        licence,
+        home,
+        (level,),
+        SAMPLES / name,
+        cluster="article",  # lm-eval asks one question of each; a task of your own may ask all
+    )

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isclose, isfinite
 from typing import Any
 
 from gptalt_eval.contract.record import Record
-from gptalt_eval.results.stats import is_share, normal_interval, wilson_interval
-
-NO_METRICS = ("alias", "name", "sample_len", "sample_count", " ")
+from gptalt_eval.results.groups import (
+    Results,
+    find_shots,
+    is_group,
+    list_hidden,
+    list_tasks,
+    walk,
+)
+from gptalt_eval.results.rows import MEANS, Logged, Rows, find_kind, label_clusters, read_logged
+from gptalt_eval.results.sampling import Design, estimate_mean
+from gptalt_eval.results.stats import mean_interval, normal_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -24,13 +33,16 @@ class Score:
         metric: the metric's name.
         filter: lm-eval's filter for the answers (usually ``none``).
         value: the score.
-        interval: its 95 % confidence interval: Wilson's for a share of correct items, otherwise from
-            lm-eval's standard error; None if neither is available.
+        interval: its 95 % confidence interval: Wilson's for a share of correct items; cluster-robust if items
+            share a passage or the like; of a group stratified by member; otherwise from lm-eval's standard
+            error. None if none of them can be computed.
         items: how many items were scored.
         available: how many there are in the split.
         higher_is_better: the metric's direction; None if unknown.
         is_group: whether the score is aggregated from the members of a group.
         result: the index of the results file in the record.
+        clusters: how many passages or the like the items share; None: they share none.
+        cluster: the column that names them.
     """
 
     task: str
@@ -46,84 +58,117 @@ class Score:
     higher_is_better: bool | None
     is_group: bool
     result: int
+    clusters: int | None = None
+    cluster: str = ""
 
 
-def list_scores(record: Record) -> list[Score]:
-    """Every score of a run; members follow their groups."""
-    scores: list[Score] = []
-    for index, results in enumerate(record.results):
-        for name, depth in walk(results):
-            scores.extend(read_scores(results, index, name, depth))
-    return scores
+def list_scores(record: Record, logged: Logged | None = None) -> list[Score]:
+    """Every score of a run; members follow their groups.
 
-
-def walk(results: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Task and group names with their depth, each group before its members, each name once.
-
-    A group without a score of its own is not shown, and so adds no depth.
+    Args:
+        record: the run.
+        logged: its rows, if they have been read.
     """
-    members: Mapping[str, list[str]] = results.get("group_subtasks", {})
-    inside = {child for children in members.values() for child in children}
-    seen: set[str] = set()
-
-    def descend(name: str, depth: int) -> Iterator[tuple[str, int]]:
-        if name in seen or name not in results["results"]:
-            return
-        seen.add(name)
-        yield name, depth
-        inner = depth + any("," in key for key in results["results"][name])
-        for child in members.get(name, ()):
-            yield from descend(child, inner)
-
-    for name in [*members, *results.get("results", {})]:
-        if name not in inside:
-            yield from descend(name, 0)
+    logged = logged or read_logged(record)
+    return [
+        score
+        for result, results in enumerate(record.results)
+        for name, depth in walk(results)
+        for score in read_scores(results, result, name, depth, logged)
+    ]
 
 
-def read_scores(results: Mapping[str, Any], index: int, name: str, depth: int) -> Iterator[Score]:
+def read_scores(results: Results, result: int, name: str, depth: int, logged: Logged) -> Iterator[Score]:
     values: Mapping[str, Any] = results["results"][name]
-    is_group = name in results.get("group_subtasks", {})
-    counts = results.get("n-samples", {}).get(name, {})
-    items = int(counts.get("effective") or values.get("sample_len") or 0)
-    directions = results.get("higher_is_better", {}).get(name, {})
+    tasks = list_tasks(results, name)
+    columns = {logged.clusters.get((result, task), "") for task in tasks}
     for key, value in values.items():
-        if key in NO_METRICS or "," not in key or not isinstance(value, (int, float)):
-            continue
         metric, _, filter_name = key.partition(",")
-        if metric.endswith("_stderr"):
+        if "," not in key or metric.endswith("_stderr") or not isinstance(value, (int, float)):
             continue
-        stderr = values.get(f"{metric}_stderr,{filter_name}")
+        found = [logged.rows.get((result, task), {}).get(filter_name, {}) for task in tasks]
+        rows = {key: row for each in found for key, row in each.items() if metric in row.scores}
+        clusters = len(set(label_clusters(rows)))
         yield Score(
             task=name,
             alias=str(values.get("alias", name)),
             depth=depth,
-            shots=results.get("n-shot", {}).get(name),
+            shots=find_shots(results, name),
             metric=metric,
             filter=filter_name,
             value=float(value),
-            interval=find_interval(float(value), stderr, items, is_group),
-            items=items,
-            available=counts.get("original"),
-            higher_is_better=directions.get(metric),
-            is_group=is_group,
-            result=index,
+            interval=find_interval(results, name, key, rows, columns),
+            items=len(rows) or count_items(results, name),
+            available=results.get("n-samples", {}).get(name, {}).get("original"),
+            higher_is_better=find_direction(results, name, metric),
+            is_group=is_group(results, name),
+            result=result,
+            clusters=clusters if clusters < len(rows) else None,
+            cluster=next(iter(columns)) if len(columns) == 1 else "cluster",
         )
 
 
-def find_interval(value: float, stderr: Any, items: int, is_group: bool) -> tuple[float, float] | None:
-    # a group's score can be a weighted mean of different tasks, so its item count says less than its stderr
-    if not is_group and is_share(value, items):
-        return wilson_interval(round(value * items), items)
-    return normal_interval(value, stderr) if isinstance(stderr, (int, float)) else None
+def count_items(results: Results, name: str) -> int:
+    counts = results.get("n-samples", {}).get(name, {})
+    return int(counts.get("effective") or results["results"][name].get("sample_len") or 0)
 
 
-def list_headlines(scores: list[Score]) -> list[Score]:
-    """The scores without the members of aggregated groups."""
-    kept: list[Score] = []
-    inside: tuple[int, int] | None = None  # (result, depth) of the aggregated group we are in
-    for score in scores:
-        if inside and score.result == inside[0] and score.depth > inside[1]:
-            continue
-        inside = (score.result, score.depth) if score.is_group else None
-        kept.append(score)
-    return kept
+def find_interval(
+    results: Results, name: str, key: str, rows: Rows, columns: Collection[str]
+) -> tuple[float, float] | None:
+    """The 95 % interval of a score, from its rows if they give it.
+
+    Args:
+        results: the results file.
+        name: the task or group.
+        key: the metric and filter, as in the file.
+        rows: those that have the metric.
+        columns: what rows share; an empty name: nothing.
+    """
+    values: Mapping[str, Any] = results["results"][name]
+    value, (metric, _, filter_name) = values[key], key.partition(",")
+    design = find_design(results, name, value, metric, rows)
+    if design is not None:
+        return mean_interval([row.scores[metric] for row in rows.values()], design)
+    if any(columns) or not isfinite(value):
+        return None  # lm-eval's standard error takes rows for independent
+    items = count_items(results, name)
+    right = round(value * items)
+    is_share = metric in MEANS and find_kind(results, name, metric) is not False
+    if is_share and not is_group(results, name) and items and isclose(right, value * items, abs_tol=1e-6):
+        return wilson_interval(right, items)
+    stderr = values.get(f"{metric}_stderr,{filter_name}")
+    if isinstance(stderr, (int, float)) and isfinite(stderr) and stderr > 0:
+        return normal_interval(value, stderr)
+    return None
+
+
+def find_design(results: Results, name: str, value: float, metric: str, rows: Rows) -> Design | None:
+    """How the rows make up a score; None if they do not.
+
+    lm-eval does not save whether a group weighs its rows or its members alike: the score tells.
+    """
+    if not rows:
+        return None
+    scores = [row.scores[metric] for row in rows.values()]
+    clusters = label_clusters(rows)
+    members = [task for task, _ in rows] if is_group(results, name) else []
+    for equal in (False, True) if members else (False,):
+        design = Design(clusters, members, equal)
+        if isclose(estimate_mean(scores, design).value, value, rel_tol=1e-9, abs_tol=1e-12):
+            return design
+    return None
+
+
+def find_direction(results: Results, name: str, metric: str) -> bool | None:
+    """Whether higher is better; None if that is unknown or the members of a group differ."""
+    directions = results.get("higher_is_better", {})
+    found = {directions.get(task, {}).get(metric) for task in list_tasks(results, name)}
+    found.discard(None)
+    return found.pop() if len(found) == 1 else None
+
+
+def list_headlines(record: Record, scores: Sequence[Score]) -> list[Score]:
+    """The scores without the members of groups that have a score of their own."""
+    hidden = [list_hidden(results) for results in record.results]
+    return [score for score in scores if score.task not in hidden[score.result]]

@@ -3,59 +3,119 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
+from gptalt_eval.results.analyse import find_design
+from gptalt_eval.results.groups import (
+    Results,
+    find_shots,
+    find_style,
+    is_group,
+    list_hidden,
+    list_tasks,
+    walk,
+)
+from gptalt_eval.results.rows import Key, Logged, Rows, label_clusters, list_metrics
+from gptalt_eval.results.sampling import Design
 
 Factor = Literal["model", "prompt_style", "num_fewshot"]
-SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # the column's usual names
 FACTORS: tuple[Factor, ...] = ("model", "prompt_style", "num_fewshot")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of model, prompt style and shot count."""
+    """One combination of model, prompt style and shot count (None: the members of a group differ)."""
 
     model: str
     prompt_style: str
-    num_fewshot: int
+    num_fewshot: int | None
+
+    @property
+    def shots(self) -> str:
+        return "default shots" if self.num_fewshot is None else f"{self.num_fewshot}-shot"
 
     def name(self, factor: Factor) -> str:
-        return f"{self.num_fewshot}-shot" if factor == "num_fewshot" else str(getattr(self, factor))
+        return self.shots if factor == "num_fewshot" else str(getattr(self, factor))
 
 
 @dataclass(frozen=True)
-class Row:
-    """One scored row: hashes of its document and prompt, its scores by metric, its subject if it has one."""
+class Evaluated:
+    """A task or group that was evaluated: its place in some records, and its arm."""
 
-    document: str
-    prompt: str
-    scores: Mapping[str, float]
-    subject: str = ""
-
-
-Rows = Mapping[int, Row]
+    record: int
+    result: int
+    name: str
+    arm: Arm
 
 
-def gather_rows(records: Sequence[Record]) -> dict[str, dict[Arm, Rows]]:
-    """By task and arm, the scored rows (with the task's first filter)."""
-    tasks: dict[str, dict[Arm, Rows]] = {}
-    for record, index, task, arm in walk_arms(records):
-        rows = read_rows(record.read_samples(index, task))
-        if rows:
-            tasks.setdefault(task, {})[arm] = rows
-    return tasks
+@dataclass(frozen=True)
+class TaskRows:
+    """The rows of one task or group by arm.
+
+    Attributes:
+        name: of the task or group.
+        arms: the rows of each arm.
+        metrics: those whose score is the mean of the rows, the main one first.
+        cluster: the column that its rows share; empty: none.
+        is_group: whether it is a group.
+        equal: whether its score weighs the members of the group alike, rather than their rows.
+        is_member: whether it is part of a group that has a score of its own, in every arm.
+    """
+
+    name: str
+    arms: Mapping[Arm, Rows]
+    metrics: Sequence[str]
+    cluster: str = ""
+    is_group: bool = False
+    equal: bool = False
+    is_member: bool = False
 
 
-def walk_arms(records: Sequence[Record]) -> Iterator[tuple[Record, int, str, Arm]]:
-    """Each (record, index of its results, task, arm)."""
-    for record, model in zip(records, name_models(records), strict=True):
-        for index, results in enumerate(record.results):
-            for task, shots in results.get("n-shot", {}).items():
-                yield record, index, task, Arm(model, find_style(results), int(shots or 0))
+@dataclass(frozen=True)
+class Pairs:
+    """The rows that two arms scored.
+
+    Attributes:
+        first, second: the score of each row.
+        design: which of them belong together.
+        left_out: how many rows only one arm has, or has a score for.
+        same_prompts: whether both arms had the same prompts.
+    """
+
+    first: Sequence[float]
+    second: Sequence[float]
+    design: Design
+    left_out: int
+    same_prompts: bool
+
+    @property
+    def differences(self) -> list[float]:
+        return [other - one for one, other in zip(self.first, self.second, strict=True)]
+
+
+def walk_arms(records: Sequence[Record]) -> list[Evaluated]:
+    """Every task and group of some runs with its arm.
+
+    Results of one run with the same arm (a folder of lm-eval's in which a task was run again) are told apart
+    by the times in their files' names.
+    """
+    models = name_models(records)
+    found = [
+        Evaluated(place, result, name, Arm(models[place], find_style(results), find_shots(results, name)))
+        for place, record in enumerate(records)
+        for result, results in enumerate(record.results)
+        for name, _ in walk(results)
+    ]
+    counts = Counter((each.name, each.arm) for each in found)
+    repeated = {(each.record, each.result) for each in found if counts[each.name, each.arm] > 1}
+    for place, each in enumerate(found):
+        if (each.record, each.result) in repeated:
+            time = records[each.record].files[each.result].stem.rpartition("results_")[2]
+            found[place] = replace(each, arm=replace(each.arm, model=f"{each.arm.model} {time}"))
+    return found
 
 
 def name_models(records: Sequence[Record]) -> list[str]:
@@ -70,38 +130,76 @@ def name_models(records: Sequence[Record]) -> list[str]:
     return names
 
 
-def read_rows(samples: Iterable[Mapping[str, Any]]) -> Rows:
-    rows: dict[int, Row] = {}
-    first = None
-    for sample in samples:
-        first = sample["filter"] if first is None else first
-        if sample["filter"] == first:
-            scores = {name: sample.get(name) for name in sample["metrics"]}
-            kept = {name: float(score) for name, score in scores.items() if isinstance(score, (int, float))}
-            subject = find_subject(sample.get("doc", {}))
-            rows[sample["doc_id"]] = Row(sample["doc_hash"], sample["prompt_hash"], kept, subject)
-    return rows
+def gather_rows(records: Sequence[Record], logged: Sequence[Logged]) -> dict[str, TaskRows]:
+    """The rows (with the first filter) of each task, and of each group that has a score.
+
+    Args:
+        records: the runs.
+        logged: the rows of each run.
+    """
+    found: dict[str, list[tuple[Evaluated, Rows]]] = {}
+    for each in walk_arms(records):
+        tasks = list_tasks(records[each.record].results[each.result], each.name)
+        parts = [logged[each.record].first(each.result, task) for task in tasks]
+        if all(parts):
+            rows = {key: row for part in parts for key, row in part.items()}
+            found.setdefault(each.name, []).append((each, rows))
+    gathered = [join_arms(records, logged, entries) for entries in found.values()]
+    return {task.name: task for task in gathered if task is not None}
 
 
-def find_subject(document: Mapping[str, Any]) -> str:
-    return next((str(document[name]) for name in SUBJECTS if document.get(name)), "")
-
-
-def find_style(results: Mapping[str, Any]) -> str:
-    named = results.get("config", {}).get("prompt_style")
-    return str(named or ("chat template" if results.get("chat_template") else "standard"))
-
-
-def choose_metric(task: str, rows: Rows, metric: str | None) -> str:
-    metrics = list(next(iter(rows.values())).scores)
+def join_arms(
+    records: Sequence[Record], logged: Sequence[Logged], entries: Sequence[tuple[Evaluated, Rows]]
+) -> TaskRows | None:
+    """The rows of one task or group in all its arms; None if it is a group without a score."""
+    first, rows = entries[0]
+    name, results = first.name, records[first.record].results[first.result]
+    metrics = list_metrics(results, name)
     if not metrics:
-        raise GptaltError(f"{task}: its rows have no numeric metric.")
-    if metric is not None and metric not in metrics:
-        hint = did_you_mean(metric, metrics) or f"Available: {', '.join(metrics)}."
-        raise GptaltError(f"{task} has no metric '{metric}'.", hint)
-    return metric or metrics[0]
+        return None
+    clusters = logged[first.record].clusters
+    columns = {clusters.get((first.result, task), "") for task in list_tasks(results, name)}
+    return TaskRows(
+        name=name,
+        arms={each.arm: rows for each, rows in entries},
+        metrics=[metric for metric in metrics if any(has_score(rows, metric) for _, rows in entries)],
+        cluster=next(iter(columns)) if len(columns) == 1 else "cluster",
+        is_group=is_group(results, name),
+        equal=is_group(results, name) and weighs_equally(results, name, rows),
+        is_member=all(name in list_hidden(records[each.record].results[each.result]) for each, _ in entries),
+    )
 
 
-def list_common(one: Rows, other: Rows) -> list[int]:
+def has_score(rows: Rows, metric: str) -> bool:
+    return any(metric in row.scores for row in rows.values())
+
+
+def weighs_equally(results: Results, group: str, rows: Rows) -> bool:
+    """Whether a group's score weighs its members alike, rather than their rows."""
+    for key, value in results["results"][group].items():
+        metric = key.partition(",")[0]
+        scored = {place: row for place, row in rows.items() if metric in row.scores}
+        design = find_design(results, group, value, metric, scored) if "," in key and scored else None
+        if design is not None:
+            return design.equal
+    return False
+
+
+def pair_rows(task: TaskRows, metric: str, first: Arm, second: Arm) -> Pairs:
+    """The rows of a task that two arms scored by a metric, in the order of the first."""
+    one, other = task.arms[first], task.arms[second]
+    common = list_common(one, other)
+    scored = {key: one[key] for key in common if metric in one[key].scores and metric in other[key].scores}
+    strata = [name for name, _ in scored] if task.is_group else []
+    return Pairs(
+        first=[row.scores[metric] for row in scored.values()],
+        second=[other[key].scores[metric] for key in scored],
+        design=Design(label_clusters(scored), strata, task.equal),
+        left_out=len({*one, *other}) - len(scored),
+        same_prompts=all(one[key].prompt == other[key].prompt for key in common),
+    )
+
+
+def list_common(one: Rows, other: Rows) -> list[Key]:
     """The rows that both arms have scored."""
-    return [number for number in one if number in other and one[number].document == other[number].document]
+    return [key for key in one if key in other and one[key].document == other[key].document]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
-from gptalt_eval.results.arms import FACTORS, Arm, Factor, Rows, choose_metric, gather_rows, list_common
+from gptalt_eval.results.arms import FACTORS, Arm, Factor, TaskRows, gather_rows, pair_rows
+from gptalt_eval.results.rows import Logged, read_logged
 from gptalt_eval.results.stats import Difference, adjust_holm, compare_pairs
 
 
@@ -23,6 +24,8 @@ class Comparison:
         difference: the result on the common rows; None: they cannot be compared.
         adjusted: the p-value after Holm's correction for all comparisons of the call.
         refused: why they cannot be compared.
+        left_out: rows that cannot be compared: only one arm has them, or has a score for them.
+        cluster: the column that rows share which are not independent; empty: none.
     """
 
     task: str
@@ -33,65 +36,89 @@ class Comparison:
     difference: Difference | None
     adjusted: float | None = None
     refused: str = ""
+    left_out: int = 0
+    cluster: str = ""
 
 
 def compare_runs(
-    records: Sequence[Record], factor: Factor | None = None, metric: str | None = None, seed: int = 0
+    records: Sequence[Record],
+    factor: Factor | None = None,
+    metric: str | None = None,
+    members: bool = False,
+    seed: int = 0,
+    logged: Sequence[Logged] | None = None,
 ) -> list[Comparison]:
     """Compare every two arms that differ in exactly one factor, task by task.
+
+    A group that has a score is compared as one, over the rows of its members.
 
     Args:
         records: runs.
         factor: compare only arms that differ in this factor; None: any factor.
         metric: the metric to compare; None: the first one of each task.
-        seed: of the bootstrap.
+        members: compare the members of such groups too.
+        seed: of the bootstrap and of the permutations.
+        logged: the rows of the runs, if they have been read.
 
     Raises:
         GptaltError: no samples were logged, the metric is unknown, or no two arms are comparable.
     """
-    tasks = gather_rows(records)
+    tasks = gather_rows(records, logged or [read_logged(record) for record in records])
     if not tasks:
         raise GptaltError(
             "These runs have no logged samples to compare.",
             "Run again with --log_samples, or without --output_path.",
         )
+    check_metric(list(tasks.values()), metric)
     found = [
         comparison
-        for task, arms in tasks.items()
-        for comparison in compare_arms(task, arms, FACTORS if factor is None else (factor,), metric, seed)
+        for task in tasks.values()
+        if members or not task.is_member
+        for comparison in compare_arms(task, FACTORS if factor is None else (factor,), metric, seed)
     ]
     if not found:
         raise GptaltError(
             f"No two arms differ {f'only in {factor}' if factor else 'in exactly one factor'}.",
             "Evaluate another arm: --num_fewshot 0,3 or --prompt_style standard,system or --model A,B",
         )
-    tested = [
-        place for place, each in enumerate(found) if each.difference and each.difference.p_value is not None
-    ]
-    adjusted = adjust_holm([found[place].difference.p_value for place in tested])  # type: ignore[union-attr, misc]
-    for place, value in zip(tested, adjusted, strict=True):
-        found[place] = replace(found[place], adjusted=value)
-    return found
+    return adjust_all(found)
+
+
+def adjust_all(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with their p-values after Holm's correction for all of them."""
+    adjusted = iter(adjust_holm([each.difference.p_value for each in found if each.difference]))
+    return [replace(each, adjusted=next(adjusted)) if each.difference else each for each in found]
+
+
+def check_metric(tasks: Sequence[TaskRows], metric: str | None) -> None:
+    known = list(dict.fromkeys(name for task in tasks for name in task.metrics))
+    if metric is not None and metric not in known:
+        hint = did_you_mean(metric, known) or f"Available: {', '.join(known) or 'none'}."
+        raise GptaltError(f"No task has a metric '{metric}' with a score for each row.", hint)
 
 
 def compare_arms(
-    task: str, arms: Mapping[Arm, Rows], factors: Sequence[Factor], metric: str | None, seed: int
+    task: TaskRows, factors: Sequence[Factor], metric: str | None, seed: int
 ) -> Iterator[Comparison]:
-    for first, second in combinations(arms, 2):
+    chosen = metric or next(iter(task.metrics), "")
+    for first, second in combinations(task.arms, 2):
         differing = [name for name in FACTORS if getattr(first, name) != getattr(second, name)]
-        if len(differing) != 1 or differing[0] not in factors:
-            continue
-        chosen = choose_metric(task, arms[first], metric)
-        comparison = Comparison(task, chosen, differing[0], first, second, None)
-        yield compare_rows(comparison, arms[first], arms[second], seed)
+        if len(differing) == 1 and differing[0] in factors:
+            comparison = Comparison(task.name, chosen, differing[0], first, second, None)
+            yield compare_rows(replace(comparison, cluster=task.cluster), task, seed)
 
 
-def compare_rows(comparison: Comparison, one: Rows, other: Rows, seed: int) -> Comparison:
-    common = list_common(one, other)
-    if not common:
+def compare_rows(comparison: Comparison, task: TaskRows, seed: int) -> Comparison:
+    if comparison.metric not in task.metrics:
+        named = f"no '{comparison.metric}'" if comparison.metric else "no score"
+        return replace(comparison, refused=f"its rows have {named} of their own")
+    pairs = pair_rows(task, comparison.metric, comparison.first, comparison.second)
+    comparison = replace(comparison, left_out=pairs.left_out)
+    if not pairs.first:
         return replace(comparison, refused="they have no rows in common")
-    same_prompts = all(one[number].prompt == other[number].prompt for number in common)
-    if same_prompts and comparison.factor != "model":
+    if pairs.same_prompts and comparison.factor != "model":
         return replace(comparison, refused="both produce the same prompts")
-    first, second = ([rows[number].scores[comparison.metric] for number in common] for rows in (one, other))
-    return replace(comparison, difference=compare_pairs(first, second, seed))
+    if len(pairs.first) > 1 and len(set(pairs.design.clusters)) == 1:
+        return replace(comparison, refused=f"all rows share one {task.cluster}")
+    found = compare_pairs(pairs.first, pairs.second, seed, pairs.design)
+    return replace(comparison, difference=found)

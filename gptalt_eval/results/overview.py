@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isnan
 from typing import Any
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
-from gptalt_eval.results.arms import (
-    Arm,
-    Rows,
-    choose_metric,
-    find_style,
-    gather_rows,
-    list_common,
-    name_models,
-    walk_arms,
-)
+from gptalt_eval.results.arms import Arm, TaskRows, gather_rows, name_models, pair_rows, walk_arms
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
+from gptalt_eval.results.rows import Key, Logged
 from gptalt_eval.results.samples import ShownItem, view_item
-from gptalt_eval.results.stats import adjust_holm, compare_pairs
+from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
 SIGNIFICANT = 0.05
 SHOWN_ROWS = 40  # per task, of those on which arms disagree
@@ -89,9 +82,9 @@ class Overview:
     failed: Mapping[str, str]
 
 
-def make_overview(records: Sequence[Record]) -> Overview | None:
-    """The overview of some runs; None if they have only one arm."""
-    scores = gather_scores(records)
+def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overview | None:
+    """The overview of some runs and their rows; None if they have only one arm."""
+    scores = gather_scores(records, logged)
     arms = list(dict.fromkeys(arm for by_arm in scores.values() for arm in by_arm))
     failed = {
         f"{model}: {name}": reason
@@ -100,38 +93,39 @@ def make_overview(records: Sequence[Record]) -> Overview | None:
     }
     if len(arms) < 2:
         return None
-    rows = gather_rows(records)
+    rows = gather_rows(records, logged)
     metrics = {task: next(iter(by_arm.values()))[0].metric for task, by_arm in scores.items()}
-    columns = [rank_column(by_arm, rows.get(task, {})) for task, by_arm in scores.items()]
+    columns = [rank_column(by_arm, rows.get(task)) for task, by_arm in scores.items()]
     return Overview(
         tasks=list(scores),
         metrics=metrics,
         arms=arms,
         entries=[[column.get(arm) for column in columns] for arm in arms],
         figures=draw_figures(scores),
-        subjects={task: count_subjects(rows[task], arms) for task in rows},
-        contrasts={task: find_contrasts(task, records, rows[task], arms) for task in rows},
+        subjects={task: count_subjects(rows[task], arms) for task in rows if task in scores},
+        contrasts={task: find_contrasts(rows[task], records, arms) for task in rows},
         failed=failed,
     )
 
 
-def gather_scores(records: Sequence[Record]) -> dict[str, dict[Arm, list[Score]]]:
+def gather_scores(records: Sequence[Record], logged: Sequence[Logged]) -> dict[str, dict[Arm, list[Score]]]:
     """By task (without the members of aggregated groups) and arm: its scores, the main metric first."""
+    arms = {(each.record, each.result, each.name): each.arm for each in walk_arms(records)}
     found: dict[str, dict[Arm, list[Score]]] = {}
-    for record, model in zip(records, name_models(records), strict=True):
-        for score in list_headlines(list_scores(record)):
-            arm = Arm(model, find_style(record.results[score.result]), score.shots or 0)
+    for place, (record, read) in enumerate(zip(records, logged, strict=True)):
+        for score in list_headlines(record, list_scores(record, read)):
+            arm = arms[place, score.result, score.task]
             found.setdefault(score.task, {}).setdefault(arm, []).append(score)
     return found
 
 
-def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows]) -> dict[Arm, Entry]:
+def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:
     """A column's entries; the best and those not significantly different from it are marked."""
     firsts = {arm: scores[0] for arm, scores in by_arm.items()}
     sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
-    best = max(firsts, key=lambda arm: sign * firsts[arm].value)
+    best = max(firsts, key=lambda arm: rank_value(sign * firsts[arm].value))
     others = [arm for arm in firsts if arm != best]
-    p_values = [compare_with_best(firsts, rows, best, arm) for arm in others]
+    p_values = [compare_with_best(firsts[best].metric, rows, best, arm) for arm in others]
     tested = [place for place, p_value in enumerate(p_values) if p_value is not None]
     adjusted = adjust_holm([p for p in p_values if p is not None])
     tied = {others[place] for place, p in zip(tested, adjusted, strict=True) if p >= SIGNIFICANT}
@@ -148,22 +142,17 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: Mapping[Arm, Rows])
     return {arm: Entry(firsts[arm], arm in equal, arm in tied - equal, answers[arm]) for arm in firsts}
 
 
-def compare_with_best(
-    firsts: Mapping[Arm, Score], rows: Mapping[Arm, Rows], best: Arm, arm: Arm
-) -> float | None:
+def rank_value(value: float) -> float:
+    """The value, or the lowest one if it is not a number."""
+    return -inf if isnan(value) else value
+
+
+def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -> float | None:
     """The p-value of an arm against the best on their common rows; None if they have none."""
-    metric = firsts[best].metric
-    if best not in rows or arm not in rows:
+    if rows is None or best not in rows.arms or arm not in rows.arms:
         return None
-    pairs = [
-        (rows[best][number].scores[metric], rows[arm][number].scores[metric])
-        for number in list_common(rows[best], rows[arm])
-        if metric in rows[best][number].scores
-    ]
-    if not pairs:
-        return None
-    first, second = zip(*pairs, strict=True)
-    return compare_pairs(first, second).p_value
+    pairs = pair_rows(rows, metric, best, arm)
+    return flip_clusters(pairs.differences, design=pairs.design) if pairs.first else None
 
 
 def overlap(one: Score, other: Score) -> bool:
@@ -185,7 +174,8 @@ def draw_figures(scores: Mapping[str, Mapping[Arm, Sequence[Score]]]) -> list[tu
         styles = list(dict.fromkeys(arm.prompt_style for arm in by_arm))
         for arm, found in by_arm.items():
             name = f"{arm.model}, {arm.prompt_style}" if len(styles) > 1 else arm.model
-            lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
+            if arm.num_fewshot is not None:
+                lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
         if any(len(points) > 1 for points in lines.values()):
             drawn = draw_curves(f"{task}: {scores_name(by_arm)}", [Line(*line) for line in lines.items()])
             figures.append((f"{task} by number of shots", drawn))
@@ -208,53 +198,50 @@ def pair_styles(
     for arm, found in by_arm.items():
         other = by_arm.get(Arm(arm.model, second, arm.num_fewshot))
         if arm.prompt_style == first and other:
-            name = f"{arm.model}, {arm.num_fewshot}-shot"
+            name = f"{arm.model}, {arm.shots}"
             pairs.append((name, make_point(0, found[0]), make_point(0, other[0])))
     return pairs
 
 
-def count_subjects(
-    rows: Mapping[Arm, Rows], arms: Sequence[Arm]
-) -> list[tuple[str, int, list[float | None]]]:
+def count_subjects(rows: TaskRows, arms: Sequence[Arm]) -> list[tuple[str, int, list[float | None]]]:
     """The most frequent subjects of a task's rows, with each arm's mean."""
-    first = next(iter(rows.values()))
+    first = next(iter(rows.arms.values()))
     counts = Counter(row.subject for row in first.values() if row.subject)
-    if len(counts) < 2:
+    if len(counts) < 2 or not rows.metrics:
         return []
-    metric = choose_metric("", first, None)
-
-    def average(arm: Arm, subject: str) -> float | None:
-        values = [row.scores[metric] for row in rows.get(arm, {}).values() if row.subject == subject]
-        return sum(values) / len(values) if values else None
-
-    return [
-        (subject, count, [average(arm, subject) for arm in arms])
-        for subject, count in counts.most_common(SHOWN_SUBJECTS)
-    ]
+    shown = counts.most_common(SHOWN_SUBJECTS)
+    averages = [average_subjects(rows, arm) for arm in arms]
+    return [(subject, count, [each.get(subject) for each in averages]) for subject, count in shown]
 
 
-def find_contrasts(
-    task: str, records: Sequence[Record], rows: Mapping[Arm, Rows], arms: Sequence[Arm]
-) -> list[Contrast]:
+def average_subjects(rows: TaskRows, arm: Arm) -> dict[str, float]:
+    """The mean score of each subject; rows without a score do not count."""
+    values: dict[str, list[float]] = {}
+    for row in rows.arms.get(arm, {}).values():
+        if rows.metrics[0] in row.scores:
+            values.setdefault(row.subject, []).append(row.scores[rows.metrics[0]])
+    return {subject: sum(each) / len(each) for subject, each in values.items()}
+
+
+def find_contrasts(rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm]) -> list[Contrast]:
     """Rows that some arms answer correctly and others do not, evenly spread over the task."""
-    metric = choose_metric(task, next(iter(rows.values())), None)
-    verdicts: dict[int, list[bool | None]] = {}
-    for place, arm in enumerate(arms):
-        for number, row in rows.get(arm, {}).items():
-            value = row.scores.get(metric)
-            if value in (0, 1):
-                verdicts.setdefault(number, [None] * len(arms))[place] = bool(value)
-    split = [number for number, each in sorted(verdicts.items()) if {True, False} <= set(each)]
-    chosen = set(split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS])
-    if not chosen:
+    if rows.is_group or not rows.metrics:
         return []
-    lines = gather_lines(task, records, arms, chosen)
+    verdicts: dict[Key, list[bool | None]] = {}
+    for place, arm in enumerate(arms):
+        for key, row in rows.arms.get(arm, {}).items():
+            value = row.scores.get(rows.metrics[0])
+            if value in (0, 1):
+                verdicts.setdefault(key, [None] * len(arms))[place] = bool(value)
+    split = [key for key, each in sorted(verdicts.items()) if {True, False} <= set(each)]
+    chosen = split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS]
+    lines = gather_lines(rows.name, records, arms, {number for _, number in chosen}) if chosen else []
     contrasts = []
-    for number in sorted(chosen):
+    for task, number in chosen:
         shown = [view_item(found[number]) if number in found else None for found in lines]
         first = next(sample for sample in shown if sample)
         answers = [describe_answer(sample) if sample else "" for sample in shown]
-        contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[number], answers))
+        contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[task, number], answers))
     return contrasts
 
 
@@ -263,14 +250,16 @@ def gather_lines(
 ) -> list[dict[int, Mapping[str, Any]]]:
     """By arm, the logged samples of some rows."""
     found: list[dict[int, Mapping[str, Any]]] = [{} for _ in arms]
-    for record, index, name, arm in walk_arms(records):
-        if name == task:
-            for line in record.read_samples(index, task):
+    for each in walk_arms(records):
+        if each.name == task and each.arm in arms:
+            for line in records[each.record].read_samples(each.result, task):
                 if line["doc_id"] in numbers:
-                    found[arms.index(arm)].setdefault(line["doc_id"], line)
+                    found[arms.index(each.arm)].setdefault(line["doc_id"], line)
     return found
 
 
 def describe_answer(sample: ShownItem) -> str:
     """The option that an arm chose, or the text that it generated."""
-    return sample.options[sample.chosen].strip() if sample.options else sample.answer
+    if not sample.options:
+        return sample.answer
+    return sample.options[sample.chosen].strip() if sample.chosen >= 0 else ""

@@ -16,8 +16,9 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
-from gptalt_eval.results.arms import find_style
+from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.rows import Logged, list_faults, read_logged, say_clusters
 from gptalt_eval.results.samples import ShownItem, view_item
 
 SHOWN_SAMPLES = 20
@@ -30,11 +31,13 @@ class RunView:
     Attributes:
         styles: by results file, its prompt style.
         prompts: by prompt style, its chat template and system message.
+        notes: what must be shown with the results.
     """
 
     record: Record
     styles: Sequence[str]
     prompts: Mapping[str, str]
+    notes: Sequence[str]
     headlines: Sequence[Score]
     scores: Sequence[Score]
     samples: Sequence[tuple[str, Sequence[ShownItem]]]
@@ -57,22 +60,26 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    views = [view_run(record, plugins) for record in records]
-    overview = make_overview(records)
+    environment.filters["say_clusters"] = lambda score: say_clusters(score.clusters, score.cluster)
+    logged = [read_logged(record) for record in records]
+    views = [view_run(record, each, plugins) for record, each in zip(records, logged, strict=True)]
+    overview = make_overview(records, logged)
     return environment.get_template("report.html.j2").render(
         views=views, overview=overview, shown=SHOWN_SAMPLES
     )
 
 
-def view_run(record: Record, plugins: Installed) -> RunView:
-    scores = list_scores(record)
+def view_run(record: Record, logged: Logged, plugins: Installed) -> RunView:
+    scores = list_scores(record, logged)
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given
     ]
     styles = [find_style(results) for results in record.results]
     prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
-    samples = view_samples(record, scores, styles)
-    return RunView(record, styles, prompts, list_headlines(scores), scores, samples, sections)
+    samples = view_samples(record, logged, styles)
+    notes = [*record.notes, *list_faults([logged])]
+    headlines = list_headlines(record, scores)
+    return RunView(record, styles, prompts, notes, headlines, scores, samples, sections)
 
 
 def describe_prompt(results: Mapping[str, Any]) -> str:
@@ -85,16 +92,16 @@ def describe_prompt(results: Mapping[str, Any]) -> str:
 
 
 def view_samples(
-    record: Record, scores: Sequence[Score], styles: Sequence[str]
+    record: Record, logged: Logged, styles: Sequence[str]
 ) -> list[tuple[str, Sequence[ShownItem]]]:
     """The first items of each task, with the model's answers."""
     views: list[tuple[str, Sequence[ShownItem]]] = []
-    for result, task in dict.fromkeys((score.result, score.task) for score in scores if not score.is_group):
-        logged = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))
-        first_filter = logged[0]["filter"] if logged else ""
-        shown = [view_item(line) for line in logged if line["filter"] == first_filter][:SHOWN_SAMPLES]
+    for result, task in logged.rows:
+        lines = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))
+        first = lines[0].get("filter") if lines else ""
+        shown = [view_item(line) for line in lines if line.get("filter") == first][:SHOWN_SAMPLES]
         if shown:
-            shots = record.results[result].get("n-shot", {}).get(task)
+            shots = find_shots(record.results[result], task)
             style = styles[result] if len(set(styles)) > 1 else ""
             views.append((", ".join(filter(None, (task, style, f"{shots}-shot" if shots else ""))), shown))
     return views

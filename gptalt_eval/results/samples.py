@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 
@@ -14,11 +15,11 @@ class ShownItem:
     Attributes:
         number: its row in the split.
         is_right: whether it is correct by the first metric; None if that metric is not 0 or 1.
-        prompt: the prompt as the model received it.
-        options: the continuations that were scored; empty for generation.
-        chosen: index of the option with the highest log-likelihood; -1 for generation.
-        gold: the target.
-        answer: the generated text; empty for multiple choice.
+        prompt: the prompt as the model received it; the text itself if whole texts are scored.
+        options: the continuations that were scored; empty for generation and whole texts.
+        chosen: index of the option with the highest log-likelihood; -1 if there is none.
+        gold: the target; empty for whole texts.
+        answer: the generated text, or a whole text's log-likelihood; empty for multiple choice.
         metrics: its metrics.
     """
 
@@ -33,22 +34,42 @@ class ShownItem:
 
 
 def view_item(line: Mapping[str, Any]) -> ShownItem:
-    requests = [list(arguments.values()) for arguments in line["arguments"].values()]
-    is_choice = len(requests) > 1 or (requests and isinstance(requests[0][-1], str))
+    requests = list_requests(line.get("arguments", ()))
+    answers = line.get("filtered_resps", ())
+    is_text = bool(requests) and len(requests[0]) == 1  # whole texts are scored, without a continuation
+    is_choice = bool(requests) and not is_text and isinstance(requests[0][-1], str)
     metrics = {name: line.get(name) for name in line.get("metrics", [])}
-    options = tuple(str(request[-1]) for request in requests) if is_choice else ()
-    if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
-        options = tuple(str(request[0]) for request in requests)
+    options = list_options(requests) if is_choice else ()
+    answer = "" if is_choice or not answers else str(answers[0])
     return ShownItem(
         number=line["doc_id"],
         is_right=find_verdict(metrics),
         prompt=str(requests[0][0]) if requests else "",
         options=options,
-        chosen=find_likeliest(line["filtered_resps"]) if is_choice else -1,
-        gold=str(line["target"]),
-        answer="" if is_choice else str(line["filtered_resps"][0]),
+        chosen=find_likeliest(answers[: len(options)]),
+        gold="" if is_text else str(line.get("target", "")),
+        answer=f"log-likelihood {answer}" if is_text else answer,
         metrics={name: value for name, value in metrics.items() if isinstance(value, (int, float))},
     )
+
+
+def list_requests(arguments: Any) -> list[list[Any]]:
+    """What the model was asked, request by request; versions of lm-eval before 0.4.3 saved lists."""
+    if isinstance(arguments, Mapping):
+        return [list(request.values()) for request in arguments.values()]
+    return [list(request) for request in arguments]
+
+
+def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    """The options of a choice. acc_mutual_info asks for each of them again, without the prompt."""
+    half = len(requests) // 2
+    again = [request[-1] for request in requests[half:]] == [request[-1] for request in requests[:half]]
+    if half > 1 and again and requests[0][0] and not any(request[0] for request in requests[half:]):
+        requests = requests[:half]
+    options = tuple(str(request[-1]) for request in requests)
+    if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
+        return tuple(str(request[0]) for request in requests)
+    return options
 
 
 def find_verdict(metrics: Mapping[str, Any]) -> bool | None:
@@ -57,6 +78,10 @@ def find_verdict(metrics: Mapping[str, Any]) -> bool | None:
 
 
 def find_likeliest(answers: Sequence[Any]) -> int:
-    """The option with the highest log-likelihood; lm-eval logs these as text."""
-    likelihoods = [float(answer[0]) for answer in answers]
-    return max(range(len(likelihoods)), key=likelihoods.__getitem__)
+    """The likeliest option (lm-eval logs log-likelihoods as text); -1 if a filter took them away."""
+    try:
+        found = [float(answer[0]) for answer in answers]
+    except (TypeError, ValueError, IndexError):
+        return -1
+    known = [place for place, value in enumerate(found) if not isnan(value)]
+    return max(known, key=found.__getitem__, default=-1)

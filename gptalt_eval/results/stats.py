@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import floor, sqrt
+
+from gptalt_eval.results.sampling import (
+    INDEPENDENT,
+    RESAMPLES,
+    Design,
+    bootstrap_mean,
+    estimate_mean,
+    split,
+    total_clusters,
+)
 
 #: the 97.5 % point of the normal distribution: half of a 95 % interval
 Z95 = 1.959963984540054
 #: its 80 % point, for a power of 80 %
 Z80 = 0.8416212335729143
+TINY = 1e-12
+FEWEST = 6  # rows that all disagree in one direction are significant from here: 2 / 2^6 < 0.05
 
 
 def wilson_interval(right: int, items: int) -> tuple[float, float]:
@@ -36,9 +48,32 @@ def normal_interval(score: float, stderr: float, z: float = Z95) -> tuple[float,
     return score - z * stderr, score + z * stderr
 
 
-def is_share(score: float, items: int) -> bool:
-    """Whether a mean over ``items`` can be a share of correct ones (a whole number of them)."""
-    return items > 0 and 0 <= score <= 1 and abs(score * items - round(score * items)) < 1e-6
+def mean_interval(values: Sequence[float], design: Design = INDEPENDENT) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of some rows.
+
+    Of independent rows that are 0 or 1: Wilson's. Otherwise from the cluster-robust standard error and
+    Student's t with as many degrees of freedom as clusters less strata; within 0 and 1 if all rows are.
+
+    Args:
+        values: of the rows; at least one.
+        design: which of them belong together.
+
+    Returns:
+        None if they cannot tell: one cluster, or equal values that are not 0 or 1.
+    """
+    from scipy.stats import t
+
+    are_shares = set(values) <= {0, 1}
+    found = estimate_mean(values, design)
+    if are_shares and found.clusters == len(values) and not design.strata:
+        return wilson_interval(round(sum(values)), len(values))
+    if found.freedom < 1:
+        return None
+    if found.stderr < TINY:  # nothing varies: the clusters say as much as that many rows
+        count = floor(found.effective + TINY)
+        return wilson_interval(round(found.value * count), count) if are_shares else None
+    low, high = normal_interval(found.value, found.stderr, float(t.ppf(0.975, found.freedom)))
+    return (max(0.0, low), min(1.0, high)) if are_shares else (low, high)
 
 
 @dataclass(frozen=True)
@@ -47,20 +82,22 @@ class Difference:
 
     Attributes:
         rows: their number.
+        clusters: the number of independent clusters of rows; None if each row is one.
         first, second: mean of each arm.
         interval: 95 % interval of ``second - first``.
         only_first, only_second: rows that only one arm answers correctly; None if scores are not 0 or 1.
-        p_value: of McNemar's exact test; None if scores are not 0 or 1.
-        detectable: the minimum detectable difference (MDE) at 80 % power; None if scores are not 0 or 1.
+        p_value: of McNemar's exact test, or of the permutation test that it is a case of.
+        detectable: the minimum detectable difference (MDE) at 80 % power; None if the rows cannot tell.
     """
 
     rows: int
+    clusters: int | None
     first: float
     second: float
     interval: tuple[float, float]
     only_first: int | None
     only_second: int | None
-    p_value: float | None
+    p_value: float
     detectable: float | None
 
     @property
@@ -68,12 +105,15 @@ class Difference:
         return self.second - self.first
 
 
-def compare_pairs(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Difference:
+def compare_pairs(
+    first: Sequence[float], second: Sequence[float], seed: int = 0, design: Design = INDEPENDENT
+) -> Difference:
     """Compare two arms that scored the same rows.
 
     Args:
         first, second: each row's score, in the same order.
-        seed: of the bootstrap.
+        seed: of the bootstrap and of the permutations.
+        design: which rows belong together.
 
     Raises:
         ValueError: no rows, or different numbers of rows.
@@ -82,28 +122,46 @@ def compare_pairs(first: Sequence[float], second: Sequence[float], seed: int = 0
         raise ValueError(f"{len(first)} and {len(second)} rows cannot be paired")
     rows = len(first)
     differences = [other - one for one, other in zip(first, second, strict=True)]
-    interval = bootstrap_mean(differences, seed)
-    means = sum(first) / rows, sum(second) / rows
-    if not {*first, *second} <= {0, 1}:
-        return Difference(rows, *means, interval, None, None, None, None)
-    only_first, only_second = differences.count(-1), differences.count(1)
-    p_value = mcnemar_exact(only_first, only_second)
-    detectable = find_detectable(rows, only_first + only_second)
-    return Difference(rows, *means, interval, only_first, only_second, p_value, detectable)
+    found = estimate_mean(differences, design)
+    are_shares = {*first, *second} <= {0, 1}
+    only_first, only_second = (differences.count(sign) if are_shares else None for sign in (-1, 1))
+    is_plain = found.clusters == rows and not design.equal
+    if are_shares and (is_plain or found.stderr < TINY):
+        disagreeing = sum(map(bool, differences))
+        detectable = find_detectable(found.clusters, min(disagreeing, found.clusters))
+    else:
+        detectable = (Z95 + Z80) * found.stderr if found.stderr > TINY else None
+    return Difference(
+        rows=rows,
+        clusters=None if found.clusters == rows else found.clusters,
+        first=estimate_mean(first, design).value,
+        second=estimate_mean(second, design).value,
+        interval=bootstrap_mean(differences, seed, design),
+        only_first=only_first,
+        only_second=only_second,
+        p_value=flip_clusters(differences, seed, design),
+        detectable=detectable,
+    )
 
 
-def bootstrap_mean(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a mean.
+def flip_clusters(differences: Sequence[float], seed: int = 0, design: Design = INDEPENDENT) -> float:
+    """Two-sided p-value of a permutation test: under the null, the arms of each cluster may be swapped.
 
-    B. Efron (1979), Bootstrap methods: another look at the jackknife, Ann. Stat. 7, 1-26. Drawing rows with
-    replacement is drawing how often each distinct value comes up, so that many rows cost no more than few.
+    If all clusters that differ do so by as much, this is McNemar's exact test. Otherwise 10,000 random swaps.
     """
     import numpy as np
 
-    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
-    low, high = np.quantile(drawn @ distinct / len(values), (0.025, 0.975))
-    return float(low), float(high)
+    sums = np.concatenate([stratum.sums for stratum in total_clusters(differences, design)])
+    sums = sums[abs(sums) > TINY]
+    sizes, counts = np.unique(abs(sums).round(12), return_counts=True)
+    if len(sizes) < 2:
+        return mcnemar_exact(int(np.sum(sums < 0)), int(np.sum(sums > 0)))
+    source = np.random.default_rng(seed)
+    reached = 0
+    for part in split(RESAMPLES, len(sizes)):
+        flipped = source.binomial(counts, 0.5, size=(part.stop - part.start, len(sizes)))
+        reached += int(np.sum(abs((counts - 2 * flipped) @ sizes) >= abs(sums.sum()) - 1e-9))
+    return (reached + 1) / (RESAMPLES + 1)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
@@ -138,22 +196,23 @@ def find_detectable(rows: int, disagreeing: int, power_z: float = Z80) -> float 
 
     R. J. Connor (1987), Sample size for testing differences in proportions for the paired-sample design,
     Biometrics 43, 207-211, solved for the difference: with d the share of rows on which the arms disagree,
-    rows * difference^2 = (z95 * sqrt(d) + z80 * sqrt(d - difference^2))^2.
+    rows * difference^2 = (z95 * sqrt(d) + z80 * sqrt(d - difference^2))^2. A difference takes as many rows
+    that disagree: where fewer do, d is the difference itself, so that none or one of them gives a bound too.
 
     Args:
         rows: their number.
-        disagreeing: rows on which the arms disagree; 0 counts as 1, so that there is a bound.
+        disagreeing: rows on which the arms disagree.
         power_z: normal quantile of the power.
 
     Returns:
-        None if so few rows disagree that the test would miss even a difference in all of them.
+        None if there are so few rows (under 6) that the test can find nothing.
     """
-    share = max(disagreeing, 1) / rows
-    low, high = 0.0, share
-    if sqrt(rows) * share < Z95 * sqrt(share) + power_z * sqrt(share - share * share):
+    if rows < FEWEST:
         return None
+    low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        needed = Z95 * sqrt(share) + power_z * sqrt(max(0.0, share - middle * middle))
+        share = max(disagreeing / rows, middle)
+        needed = Z95 * sqrt(share) + power_z * sqrt(share - middle * middle)
         low, high = (low, middle) if sqrt(rows) * middle >= needed else (middle, high)
     return high

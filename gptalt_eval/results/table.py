@@ -8,11 +8,14 @@ from rich.text import Text
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
+from gptalt_eval.results.rows import list_faults, read_logged, say_clusters
 
 
-def make_table(record: Record, scores: list[Score] | None = None) -> Table:
+def make_table(record: Record) -> Table:
     """The headline scores of a run, as the terminal shows them."""
-    notes = Text("\n".join(f"Note: {note}" for note in record.notes), "yellow") if record.notes else None
+    logged = read_logged(record)
+    lines = [f"Note: {note}" for note in (*record.notes, *list_faults([logged]))]
+    notes = Text("\n".join(lines), "yellow") if lines else None
     table = Table(
         title=escape(record.model), title_justify="left", header_style="bold",
         caption=notes, caption_justify="left",
@@ -30,15 +33,17 @@ def make_table(record: Record, scores: list[Score] | None = None) -> Table:
     ):
         # long names wrap: if they were cut, two tasks could look the same
         table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
-    previous: tuple[int, str] | None = None
-    for score in list_headlines(scores if scores is not None else list_scores(record)):
-        is_new = (score.result, score.task) != previous
-        previous = (score.result, score.task)
+    previous: Score | None = None
+    for score in list_headlines(record, list_scores(record, logged)):
+        is_new = previous is None or (score.result, score.task) != (previous.result, previous.task)
         interval = f"{score.interval[0]:.3f} - {score.interval[1]:.3f}" if score.interval else ""
         shots = "" if score.shots is None else str(score.shots)
         name = "  " * score.depth + score.alias if is_new else ""
         metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
-        items = f"{score.items:,}" if is_new else ""
+        items = f"{score.items:,}{say_clusters(score.clusters, score.cluster)}"
+        if previous and not is_new and score.items == previous.items:
+            items = ""
+        previous = score
         prompt = [(styles[score.result] or "") if is_new else ""] if any(styles) else []
         row = [escape(name), *prompt, shots if is_new else "", metric, f"{score.value:.3f}", interval, items]
         table.add_row(*row)

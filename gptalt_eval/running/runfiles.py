@@ -254,6 +254,7 @@ def describe_located(task: PlannedTask, partial: str) -> RunData:
         title=dataset.title if dataset else "",
         licence=licence,
         home=dataset.home if dataset else "",
+        cluster=dataset.cluster if dataset else "",
         splits={
             name: RunSplit(split.rows, split.official, split.sha256, len(split.files))
             for name, split in data.splits.items()

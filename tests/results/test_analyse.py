@@ -1,6 +1,7 @@
 import pytest
 
 from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import Run
 from gptalt_eval.results.analyse import list_headlines, list_scores
 
 RESULTS = {
@@ -29,8 +30,13 @@ RESULTS = {
 
 
 @pytest.fixture
-def scores(tmp_path):
-    return list_scores(Record(tmp_path, {}, (RESULTS,), (tmp_path / "results_t.json",)))
+def record(tmp_path):
+    return Record(tmp_path, Run(), (RESULTS,), (tmp_path / "results_t.json",))
+
+
+@pytest.fixture
+def scores(record):
+    return list_scores(record)
 
 
 def test_groups_come_before_their_members_once_each(scores):
@@ -71,5 +77,9 @@ def test_intervals(scores):
     )
 
 
-def test_headlines_leave_the_members_of_groups_out(scores):
-    assert list(dict.fromkeys(score.task for score in list_headlines(scores))) == ["piqa", "mmlu", "drop"]
+def test_headlines_leave_the_members_of_groups_out(record, scores):
+    assert list(dict.fromkeys(score.task for score in list_headlines(record, scores))) == [
+        "piqa",
+        "mmlu",
+        "drop",
+    ]

@@ -9,17 +9,7 @@ from gptalt_eval.commands import cli
 from gptalt_eval.commands.compare import format_p, format_table
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import load_record
-from gptalt_eval.results.arms import (
-    Arm,
-    Row,
-    choose_metric,
-    find_style,
-    find_subject,
-    list_common,
-    name_models,
-    read_rows,
-    walk_arms,
-)
+from gptalt_eval.results.arms import Arm, name_models
 from gptalt_eval.results.compare import Comparison, compare_runs
 from gptalt_eval.results.stats import Difference, compare_pairs, mcnemar_exact
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
@@ -111,11 +101,13 @@ def test_two_runs_of_models_of_one_name_are_told_apart(tmp_path):
     assert (found.first.model, found.second.model) == ("x", "y")
 
 
-def test_scores_that_are_no_shares_have_no_test(tmp_path):
-    arms = {("standard", 0): [0.5, 0.25, 1], ("standard", 1): [1, 0.75, 1]}
+def test_scores_that_are_no_shares_are_permuted(tmp_path):
+    arms = {("standard", 0): [0.5, 0.25, 1, 0, 0], ("standard", 1): [1, 0.75, 1, 0.5, 0.25]}
     [found] = compare_runs([write_run(tmp_path / "a", "a", arms, metric="f1")])
-    assert found.adjusted is found.difference.p_value is None
-    assert found.difference.value == pytest.approx(1 / 3)
+    assert found.difference.value == pytest.approx(0.35)
+    assert found.difference.only_first is None
+    # of the 16 ways to swap the four rows that differ, all one way and all the other reach the sum
+    assert found.adjusted == found.difference.p_value == pytest.approx(2 / 16, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -174,110 +166,10 @@ def test_one_that_is_refused_is_not_counted_among_the_tests(tmp_path):
     assert tested.adjusted == tested.difference.p_value == pytest.approx(mcnemar_exact(1, 5))
 
 
-def make_sample(row, filter_name="none", **changes):
-    sample = {
-        "doc_id": row,
-        "doc_hash": f"d{row}",
-        "prompt_hash": f"p{row}",
-        "filter": filter_name,
-        "metrics": ["acc", "bleu"],
-    }
-    return {**sample, "acc": row % 2, "bleu": ["a", "b"], "doc": {"topic": "zoology"}, **changes}
-
-
-def test_rows_are_those_of_the_first_filter_and_their_scores_numbers():
-    rows = read_rows(
-        [make_sample(0), make_sample(0, "other", acc=5), make_sample(1), make_sample(7, "other")]
-    )
-    assert rows == {
-        0: Row("d0", "p0", {"acc": 0.0}, "zoology"),
-        1: Row("d1", "p1", {"acc": 1.0}, "zoology"),
-    }
-    assert type(rows[1].scores["acc"]) is float
-    missing = make_sample(2, metrics=["acc", "gone"])
-    del missing["doc"]
-    assert (
-        read_rows([missing]) == {2: Row("d2", "p2", {"acc": 0.0})} == {2: Row("d2", "p2", {"acc": 0.0}, "")}
-    )
-    assert read_rows([]) == {}
-
-
-@pytest.mark.parametrize(
-    ("document", "subject"),
-    [
-        ({"subject": "anatomy", "topic": "bones"}, "anatomy"),
-        ({"subject": "", "subject_name": "Surgery"}, "Surgery"),
-        ({"meta_info": "step1"}, "step1"),
-        ({"category": 3}, "3"),
-        ({"topic": "生理学"}, "生理学"),
-        ({"question": "Why?"}, ""),
-        ({}, ""),
-    ],
-)
-def test_what_a_row_is_about(document, subject):
-    assert find_subject(document) == subject
-
-
-@pytest.mark.parametrize(
-    ("results", "style"),
-    [
-        ({"config": {"prompt_style": "system"}, "chat_template": "{{ x }}"}, "system"),
-        ({"config": {"prompt_style": None}, "chat_template": "{{ x }}"}, "chat template"),
-        ({"config": {}, "chat_template": ""}, "standard"),
-        ({}, "standard"),
-    ],
-)
-def test_how_prompts_were_written(results, style):
-    assert find_style(results) == style
-
-
-def test_arms_are_walked_with_their_shots(tmp_path):
-    record = write_run(tmp_path / "a", "a", {("standard", 3): ZERO, ("system", None): THREE})
-    (record.folder / record.files[1].name).write_text(
-        json.dumps(dict(record.results[1]) | {"n-shot": {"x": 2, "y": None}})
-    )
-    record = load_record(record.folder)
-    assert [(index, task, arm) for _, index, task, arm in walk_arms([record])] == [
-        (0, "toy", Arm("a", "standard", 3)),
-        (1, "x", Arm("a", "system", 2)),
-        (1, "y", Arm("a", "system", 0)),
-    ]
-    for file in record.files:
-        file.write_text("{}")  # as of a run of which nothing is finished
-    assert list(walk_arms([load_record(record.folder)])) == []
-
-
 def test_arms_are_named_by_what_differs():
     arm = Arm("gpt2", "system", 3)
     names = {factor: arm.name(factor) for factor in ("model", "prompt_style", "num_fewshot")}
     assert names == {"model": "gpt2", "prompt_style": "system", "num_fewshot": "3-shot"}
-
-
-@pytest.mark.parametrize(
-    ("scores", "metric", "expected"),
-    [
-        ({"acc": 1.0, "f1": 0.5}, None, "acc"),
-        ({"acc": 1.0, "f1": 0.5}, "f1", "f1"),
-        ({"acc": 1.0, "f1": 0.5}, "ac", "toy has no metric 'ac'.\nDid you mean 'acc'?"),
-        ({"acc": 1.0, "f1": 0.5}, "perplexity", "toy has no metric 'perplexity'.\nAvailable: acc, f1."),
-        ({}, None, "toy: its rows have no numeric metric."),
-        ({}, "acc", "toy: its rows have no numeric metric."),
-    ],
-)
-def test_the_metric_that_is_compared(scores, metric, expected):
-    rows = {4: Row("d", "p", scores)}
-    if expected in scores:
-        assert choose_metric("toy", rows, metric) == expected
-    else:
-        with pytest.raises(GptaltError) as caught:
-            choose_metric("toy", rows, metric)
-        assert str(caught.value) == expected
-
-
-def test_common_rows_have_the_same_number_and_the_same_document():
-    one = {number: Row(f"d{number}", "p", {}) for number in (1, 2, 3)}
-    other = {2: Row("d2", "q", {}), 3: Row("changed", "p", {}), 4: Row("d4", "p", {})}
-    assert list_common(one, other) == list_common(other, one) == [2]
 
 
 def test_the_command(tmp_path, capsys):
@@ -298,13 +190,14 @@ def test_the_command(tmp_path, capsys):
 
 
 def make_comparison(factor, first, second, difference=None, **changes):
-    return Comparison("toy", "acc", factor, first, second, difference, **changes)
+    return Comparison("toy", "acc", factor, first, second, difference, **{"cluster": "cluster", **changes})
 
 
 def test_the_table_to_the_letter():
     base = Arm("a", "standard", 0)
-    tested = Difference(1234, 0.5, 0.25, (-0.3125, -0.0625), 400, 92, 0.0004, 0.04321)
-    untested = Difference(7, 0.5, 0.625, (0.0, 0.25), None, None, None, None)
+    tested = Difference(1234, None, 0.5, 0.25, (-0.3125, -0.0625), 400, 92, 0.0004, 0.04321)
+    untested = Difference(7, 1, 0.5, 0.625, (0.0, 0.25), None, None, 0.5, None)
+    grouped = Difference(9536, 582, 0.5, 0.625, (0.0, 0.25), None, None, 0.5, 0.1)
     comparisons = [
         make_comparison("num_fewshot", base, Arm("a", "standard", 3), tested, adjusted=0.0123),
         make_comparison(
@@ -316,19 +209,25 @@ def test_the_table_to_the_letter():
         make_comparison("prompt_style", base, Arm("a", "abcdefgh", 0), untested),
         make_comparison("prompt_style", base, Arm("a", "abcdefghi", 0), untested),
         make_comparison("model", base, Arm("b", "standard", 0), refused="they have no rows in common"),
+        make_comparison("model", base, Arm("b", "standard", 0), grouped, left_out=1021, cluster="passage"),
+        make_comparison("model", Arm("a", "standard", None), Arm("b", "standard", None), tested, left_out=1),
     ]
     assert list(format_table(comparisons)) == [
         "                          Scores  Diff.    95 % interval      p   Holm     MDE",
         "toy (a, standard), 1,234 rows",
         "  0-shot, 3-shot     0.500 0.250 -0.250 -0.312 to -0.062 <0.001  0.012   0.043",
         "  3-shot, 25-shot    0.500 0.250 -0.250 -0.312 to -0.062 <0.001  1.000   0.043",
-        "toy (a, 0-shot), 7 rows",
-        "  standard, abcdefg  0.500 0.625 +0.125 +0.000 to +0.250",
-        "  standard, abcdefgh 0.500 0.625 +0.125 +0.000 to +0.250",
+        "toy (a, 0-shot), 7 rows in 1 cluster",
+        "  standard, abcdefg  0.500 0.625 +0.125 +0.000 to +0.250  0.500",
+        "  standard, abcdefgh 0.500 0.625 +0.125 +0.000 to +0.250  0.500",
         "  standard, abcdefghi",
-        "                     0.500 0.625 +0.125 +0.000 to +0.250",
+        "                     0.500 0.625 +0.125 +0.000 to +0.250  0.500",
         "toy (standard, 0-shot)",
         "  a, b: not compared, they have no rows in common",
+        "toy (standard, 0-shot), 9,536 rows in 582 passages, 1,021 not compared",
+        "  a, b               0.500 0.625 +0.125 +0.000 to +0.250  0.500          0.100",
+        "toy (standard, default shots), 1,234 rows, 1 not compared",
+        "  a, b               0.500 0.250 -0.250 -0.312 to -0.062 <0.001          0.043",
     ]
     assert list(format_table([])) == list(format_table(comparisons))[:1]
 

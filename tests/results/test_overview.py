@@ -13,10 +13,11 @@ from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model
 from gptalt_eval.results import figures
 from gptalt_eval.results.analyse import Score
-from gptalt_eval.results.arms import Arm, Row
+from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.results.overview import count_subjects, make_overview, rank_column
 from gptalt_eval.results.report import render_report
+from gptalt_eval.results.rows import Row, read_logged
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
@@ -49,9 +50,13 @@ def experiment(tmp_path_factory):
     return records, plugins
 
 
+def show(records):
+    return make_overview(records, [read_logged(record) for record in records])
+
+
 def test_every_arm_and_task_has_its_place(experiment):
     records, _ = experiment
-    overview = make_overview(records)
+    overview = show(records)
     assert len(overview.arms) == 12
     assert sorted(overview.tasks) == ["arc_easy", "mmlu_stem", "sciq"]
     for arm, entries in zip(overview.arms, overview.entries, strict=True):
@@ -76,7 +81,7 @@ def test_one_arm_has_no_overview(tmp_path):
         {"model": "hash", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
     )
     records, _ = run(spec, plugins, Console(quiet=True))
-    assert make_overview(records) is None
+    assert show(records) is None
 
 
 def make_score(value, items=1000, higher=True):
@@ -85,40 +90,43 @@ def make_score(value, items=1000, higher=True):
 
 
 def make_rows(right, rows=1000):
-    return {number: Row(f"d{number}", "p", {"acc": float(number < right)}) for number in range(rows)}
+    return {("toy", number): Row(f"d{number}", "p", {"acc": float(number < right)}) for number in range(rows)}
 
 
 def test_ties_are_tested_on_the_same_rows():
     arms = [Arm(name, "standard", 0) for name in "abc"]
     scores = {arm: [make_score(right / 1000)] for arm, right in zip(arms, (700, 698, 650), strict=True)}
     rows = {arm: make_rows(right) for arm, right in zip(arms, (700, 698, 650), strict=True)}
-    ranked = rank_column(scores, rows)
+    ranked = rank_column(scores, TaskRows("toy", rows, ["acc"]))
     assert [ranked[arm].is_best for arm in arms] == [True, False, False]
     # 2 rows apart is nothing; 50 rows, all in one direction, is much, though the intervals overlap
     assert [ranked[arm].is_tied for arm in arms] == [False, True, False]
-    ranked = rank_column(scores, {})
+    ranked = rank_column(scores, None)
     assert [ranked[arm].is_tied for arm in arms] == [False, True, True]
 
 
 def test_lower_may_be_better():
     arms = [Arm(name, "standard", 0) for name in "ab"]
     scores = {arm: [make_score(value, higher=False)] for arm, value in zip(arms, (0.9, 0.2), strict=True)}
-    assert rank_column(scores, {})[arms[1]].is_best
+    assert rank_column(scores, None)[arms[1]].is_best
 
 
 def test_subjects_by_hand():
     arms = [Arm("a", "standard", 0), Arm("b", "standard", 0)]
     subjects = ["内科"] * 3 + ["surgery"] * 2
     rows = {
-        arm: {number: Row("", "", {"acc": float(number % step == 0)}, subject) for number, subject in enumerate(subjects)}
+        arm: {("toy", number): Row("", "", {"acc": float(number % step == 0)}, subject) for number, subject in enumerate(subjects)}
         for arm, step in zip(arms, (1, 2), strict=True)
     }  # fmt: skip
-    assert count_subjects(rows, arms) == [("内科", 3, [1, 2 / 3]), ("surgery", 2, [1, 1 / 2])]
+    assert count_subjects(TaskRows("toy", rows, ["acc"]), arms) == [
+        ("内科", 3, [1, 2 / 3]),
+        ("surgery", 2, [1, 1 / 2]),
+    ]
 
 
 def test_rows_that_arms_disagree_on(experiment):
     records, _ = experiment
-    overview = make_overview(records)
+    overview = show(records)
     contrasts = overview.contrasts["arc_easy"]
     assert 5 < len(contrasts) <= 40
     for row in contrasts:
@@ -209,7 +217,8 @@ def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
     records, plugins = experiment
     page = render_report(records, plugins)
     probe = """<script>
-      const block = document.querySelector(".contrasts"); block.open = true;
+      const named = block => block.querySelector("summary").textContent === "arc_easy";
+      const block = [...document.querySelectorAll(".contrasts")].find(named); block.open = true;
       const all = block.querySelectorAll("[data-verdicts]").length;
       const pick = block.querySelector(".right-in"); pick.value = "0"; pick.onchange();
       const right = [...block.querySelectorAll("[data-verdicts]")].filter(item => !item.hidden);

@@ -5,14 +5,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from gptalt_eval.results.sampling import bootstrap_mean
 from gptalt_eval.results.stats import (
     Z80,
     Z95,
     adjust_holm,
-    bootstrap_mean,
     compare_pairs,
     find_detectable,
-    is_share,
     mcnemar_exact,
     normal_interval,
     wilson_interval,
@@ -48,19 +47,6 @@ def test_wilson_holds_the_share_and_stays_inside(case):
 def test_wilson_refuses_nonsense(right, items):
     with pytest.raises(ValueError):
         wilson_interval(right, items)
-
-
-@pytest.mark.parametrize(
-    ("score", "items", "expected"),
-    [
-        (0, 5, True), (1, 5, True), (1, 1, True), (0, 1, True), (0.35, 20, True), (1 / 3, 3, True), (0.3333333, 3, True),
-        (0.36, 20, False), (0.34, 20, False), (0.33333, 3, False), (1.2, 5, False), (-0.2, 5, False), (2, 5, False),
-        (0.5, 0, False), (0, 0, False), (0.5, 1, False),
-    ],
-)  # fmt: skip
-def test_is_share(score, items, expected):
-    """A whole number of right ones, or not: just above one and just below, none, all, and beyond all."""
-    assert is_share(score, items) is expected
 
 
 def test_normal_interval():
@@ -135,10 +121,13 @@ def test_comparisons_mirror(pairs):
     assert compare_pairs(first, second) == one  # the seed is fixed
 
 
-def test_scores_that_are_not_right_or_wrong_have_no_test():
+def test_scores_that_are_not_right_or_wrong_are_permuted():
     found = compare_pairs([0.25, 0.5, 1], [0.5, 0.5, 1])
-    assert found.p_value is found.detectable is found.only_first is None
+    assert found.only_first is found.only_second is None
     assert found.value == pytest.approx(0.25 / 3)
+    assert found.p_value == 1, "one row that differs: it could as well be the other way round"
+    error = 0.25 / 3  # of differences 0.25, 0, 0: standard deviation 0.25 / sqrt(3), divided by sqrt(3)
+    assert found.detectable == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
 
 
 def test_the_bootstrap_is_that_of_scipy():
@@ -173,22 +162,37 @@ def test_what_can_be_detected():
         needed = (Z95 * share**0.5 + Z80 * (share - found**2) ** 0.5) ** 2 / found**2
         assert needed == pytest.approx(rows, rel=1e-6)
     assert find_detectable(5000, 1250) < find_detectable(1000, 250) < find_detectable(100, 25)
-    assert find_detectable(10, 2) is None
-    assert find_detectable(100, 0) is None, (
-        "that no row disagrees does not show that the smallest difference is found"
-    )
 
 
-@pytest.mark.parametrize("rows", [8, 20, 100, 1273])
-def test_there_is_a_bound_as_soon_as_all_disagreeing_rows_on_one_side_would_be_found(rows):
-    for disagreeing in range(min(rows, 30) + 1):
-        share = disagreeing / rows
-        needed = (Z95 * share**0.5 + Z80 * (share - share**2) ** 0.5) ** 2
-        found = find_detectable(rows, disagreeing)
-        if disagreeing and rows * share**2 >= needed:
-            assert 0 < found <= share
-        else:
-            assert found is None
+@pytest.mark.parametrize("rows", [6, 8, 20, 100, 1273])
+@pytest.mark.parametrize("disagreeing", [0, 1, 2, 5])
+def test_there_is_a_bound_where_no_or_few_rows_disagree(rows, disagreeing):
+    """Were there a difference of this size, all rows that disagree on one side, it would be found."""
+    found = find_detectable(rows, disagreeing)
+    share = max(found, disagreeing / rows)
+    needed = (Z95 * share**0.5 + Z80 * (share - found**2) ** 0.5) ** 2 / found**2
+    assert needed == pytest.approx(rows, rel=1e-6)
+    assert 0 < find_detectable(rows, 0) <= found <= 1
+
+
+def test_the_bound_grows_with_the_rows_that_disagree():
+    bounds = [find_detectable(100, disagreeing) for disagreeing in range(101)]
+    assert bounds == sorted(bounds) and bounds[0] == bounds[7] < bounds[8] < bounds[100]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_no_test_finds_anything_in_under_six_rows(rows):
+    """All disagree, all on one side: the p-value is 2 / 2^5 or more."""
+    assert mcnemar_exact(0, rows) > 0.05 > mcnemar_exact(0, 6)
+    assert find_detectable(rows, 0) is find_detectable(rows, rows) is None
+
+
+@pytest.mark.parametrize("rows", [40, 100, 1273])
+def test_the_power_of_the_bound_where_no_row_disagrees(rows):
+    """Worked out, not simulated: all that disagree are on one side, six or more are significant."""
+    stats = pytest.importorskip("scipy.stats")
+    power = stats.binom.sf(5, rows, find_detectable(rows, 0))
+    assert 0.75 < power < 0.88
 
 
 def test_the_power_is_what_is_said():
