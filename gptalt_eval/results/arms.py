@@ -99,8 +99,8 @@ class Pairs:
 def walk_arms(records: Sequence[Record]) -> list[Evaluated]:
     """Every task and group of some runs with its arm.
 
-    Results of one run with the same arm (a folder of lm-eval's in which a task was run again) are told apart
-    by the times in their files' names.
+    Results of one run with the same arm (a folder of lm-eval's in which a task was run again) are named
+    by the times of their files as well.
     """
     models = name_models(records)
     found = [
