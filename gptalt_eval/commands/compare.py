@@ -10,7 +10,7 @@ from dataclasses import asdict
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
-from gptalt_eval.results.rows import list_faults, read_logged, say_clusters
+from gptalt_eval.results.rows import list_faults, name_cluster, read_logged, say_clusters
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -47,8 +47,8 @@ def explain(comparisons: Sequence[Comparison]) -> str:
         lines[1] = "p: McNemar's exact test or, where it does not apply, a paired permutation test."
         lines.insert(2, "Holm: corrected for all tests in this table.")
     if columns:
-        named = " or ".join(columns)
-        lines.append(f"Rows that share a {named} are resampled and permuted together.")
+        named = " or ".join(map(name_cluster, columns))
+        lines.append(f"Rows of one {named} are resampled and permuted together.")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import FACTORS, Arm, Factor, TaskRows, gather_rows, pair_rows
-from gptalt_eval.results.rows import Logged, read_logged
+from gptalt_eval.results.rows import Logged, name_cluster, read_logged
 from gptalt_eval.results.stats import Difference, adjust_holm, compare_pairs
 
 
@@ -119,6 +119,6 @@ def compare_rows(comparison: Comparison, task: TaskRows, seed: int) -> Compariso
     if pairs.same_prompts and comparison.factor != "model":
         return replace(comparison, refused="both produce the same prompts")
     if len(pairs.first) > 1 and len(set(pairs.design.clusters)) == 1:
-        return replace(comparison, refused=f"all rows share one {task.cluster}")
+        return replace(comparison, refused=f"all rows are of one {name_cluster(task.cluster)}")
     found = compare_pairs(pairs.first, pairs.second, seed, pairs.design)
     return replace(comparison, difference=found)

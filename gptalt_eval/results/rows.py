@@ -141,11 +141,15 @@ def label_clusters(rows: Rows) -> list[tuple[str, str | int]]:
     return [(task, row.cluster or number) for (task, number), row in rows.items()]
 
 
+def name_cluster(column: str) -> str:
+    return column.removesuffix("_id")
+
+
 def say_clusters(clusters: int | None, column: str) -> str:
     """`` in 582 passages``; empty if rows share nothing."""
     if clusters is None:
         return ""
-    name = column.removesuffix("_id")
+    name = name_cluster(column)
     plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
     return f" in {clusters:,} {name if clusters == 1 else plural}"
 
