@@ -5,6 +5,7 @@ copa:
   config: copa
   splits: {validation: copa/val.jsonl, train: copa/train.jsonl}
   columns: {label: answer}
+  cluster: premise
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gptalt_eval.contract.types import Dataset, RowReader, Split
 from gptalt_eval.data.readers import REPLACE, read_rows
 
 FILE = "datasets.yaml"
-FIELDS = ("hub", "config", "splits", "columns", "licence", "home")
+FIELDS = ("hub", "config", "splits", "columns", "cluster", "licence", "home")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (".jsonl", ".jsonl.gz", ".json", *DELIMITERS)
 Row = dict[str, Any]
@@ -89,10 +90,11 @@ class MappingReader:
         columns = self.read_texts(values.get("columns"), f"'columns' of '{name}'")
         if len(self.faults) > before:
             return None
-        config = texts.get("config")
+        config, cluster = texts.get("config"), texts.get("cluster", "")
+        read = rename_columns(columns, cluster)
         return Dataset(
-            name, name, texts["hub"], splits, rename_columns(columns), texts.get("licence", "not stated"),
-            texts.get("home", "not stated"), (config,) if config else (),
+            name, name, texts["hub"], splits, read, texts.get("licence", "not stated"),
+            texts.get("home", "not stated"), (config,) if config else (), cluster=cluster,
         )  # fmt: skip
 
     def read_splits(self, name: str, node: yaml.Node | None) -> tuple[Split, ...]:
@@ -134,8 +136,13 @@ class MappingReader:
         return list(pairs.items())
 
 
-def rename_columns(columns: Mapping[str, str]) -> RowReader:
-    """A reader for any supported format that renames the columns to those of the hub version."""
+def rename_columns(columns: Mapping[str, str], cluster: str = "") -> RowReader:
+    """A reader for any supported format that renames the columns to those of the hub version.
+
+    Args:
+        columns: the name in the hub version -> the name in the file.
+        cluster: a column that the renamed rows must have; empty: none.
+    """
 
     def read(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
         for file in files:
@@ -146,8 +153,12 @@ def rename_columns(columns: Mapping[str, str]) -> RowReader:
                     if ours not in row:
                         hint = did_you_mean(ours, row) or f"The columns are: {', '.join(row)}."
                         raise DataError(f"{file}, row {number}: there is no column '{ours}'.", hint)
-                renamed = {hub: row[ours] for hub, ours in columns.items()}
-                yield {**{key: value for key, value in row.items() if key not in columns.values()}, **renamed}
+                kept = {key: value for key, value in row.items() if key not in columns.values()}
+                renamed = {**kept, **{hub: row[ours] for hub, ours in columns.items()}}
+                if cluster and cluster not in renamed:
+                    hint = did_you_mean(cluster, renamed) or f"The columns are: {', '.join(renamed)}."
+                    raise DataError(f"{file}, row {number}: 'cluster' names no column '{cluster}'.", hint)
+                yield renamed
 
     return read
 

@@ -59,7 +59,7 @@ RULES = {
     "data-unreadable": Rule("error", "A data file is damaged."),
     "data-elsewhere": Rule("note", "There are no rows, so only the syntax of templates was checked."),
     "template-syntax": Rule("error", "A Jinja template that does not parse."),
-    "undefined-column": Rule("error", "A template uses a column that the data does not have."),
+    "undefined-column": Rule("error", "A column that the data does not have."),
     "template-error": Rule("error", "A template fails on a real row."),
     "choices-not-list": Rule("error", "doc_to_choice does not produce a list of strings."),
     "too-few-choices": Rule("error", "There are fewer than two choices."),

@@ -155,6 +155,16 @@ def check_literal_columns(scene: Scene, rows: Rows) -> None:
                 scene.report("undefined-column", text, name)
 
 
+def check_cluster(scene: Scene, rows: Rows) -> None:
+    """The column that rows share (``metadata: cluster:``) is one of theirs."""
+    metadata = scene.config.get("metadata")
+    name = metadata.get("cluster") if isinstance(metadata, dict) else None
+    if name is not None and rows.are_ready and name not in rows.columns:
+        hint = did_you_mean(str(name), rows.columns) or f"Columns: {', '.join(rows.columns)}."
+        text = f"'cluster: {name}' is not a column of {rows.origin}. {hint}"
+        scene.report("undefined-column", text, "metadata", "cluster")
+
+
 def check_fewshot_templates(
     scene: Scene, renderer: Renderer, rows: Rows | None, broken: set[tuple[str, ...]]
 ) -> None:

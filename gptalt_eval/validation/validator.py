@@ -22,7 +22,7 @@ from gptalt_eval.validation.findings import Findings, Report
 from gptalt_eval.validation.functions import check_functions
 from gptalt_eval.validation.groups import Neighbourhood, check_group
 from gptalt_eval.validation.metrics import check_filters, check_metrics
-from gptalt_eval.validation.prompts import check_templates
+from gptalt_eval.validation.prompts import check_cluster, check_templates
 from gptalt_eval.validation.rendering import Renderer
 from gptalt_eval.validation.rows import find_dataset, find_rows
 from gptalt_eval.validation.scene import Scene
@@ -92,6 +92,7 @@ class Validator:
         check_templates(scene, self.renderer, rows)
         if rows is not None:
             check_overlap(scene, rows)
+            check_cluster(scene, rows)
         note_absent_data(scene, rows)
 
 

@@ -15,6 +15,7 @@ from gptalt_eval.data import datasets_yaml
 from gptalt_eval.data.datasets_yaml import FILE, is_integer, read_any, read_datasets
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.results.analyse import list_scores
 from gptalt_eval.testing import make_plugin_set
 
 COPA = """\
@@ -78,6 +79,38 @@ def test_a_folder_without_the_file(plugins, tmp_path):
     assert Catalog(plugins, data_dir=tmp_path).datasets.keys() == Catalog(plugins).datasets.keys()
 
 
+def test_rows_may_share_a_column(plugins, folder, tmp_path):
+    """'cluster' names it as it is called in the hub version; here the file calls it 'text'."""
+    (folder / FILE).write_text(
+        COPA.replace("{label: answer}", "{label: answer, premise: text}\n  cluster: premise")
+    )
+    rows = [{"text" if key == "premise" else key: value for key, value in row.items()} for row in ROWS]
+    (folder / "copa" / "val.jsonl").write_text("".join(json.dumps({**row, "text": f"It rained {row['idx'] // 2}."}) + "\n" for row in rows))  # fmt: skip
+    train = folder / "copa" / "train.csv"
+    train.write_text(train.read_text().replace("premise", "text"))
+    record = gptalt_eval.evaluate(
+        "scripted", "copa", plugins=plugins, data_dir=str(folder), output_path=str(tmp_path / "out"), log_samples=True
+    )  # fmt: skip
+    assert record.run.data["copa"].cluster == "premise"
+    [score] = list_scores(record)
+    assert (score.items, score.clusters, score.cluster) == (6, 3, "premise")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "hint"),
+    [
+        ("premis", "Did you mean 'premise'?"),
+        ("answer", "The columns are: premise, choice1, choice2, question, idx, label."),
+    ],
+)
+def test_a_shared_column_that_is_not_there(plugins, folder, cluster, hint):
+    """Also one that is renamed: tasks see the hub version's names."""
+    (folder / FILE).write_text(COPA.replace("licence", f"cluster: {cluster}\n  licence"))
+    with pytest.raises(DataError) as caught:
+        plan(plugins, folder)
+    assert f"val.jsonl, row 1: 'cluster' names no column '{cluster}'.\n{hint}" in str(caught.value)
+
+
 MISTAKES = {
     "copa: [": "is not valid YAML",
     "": "the file must consist of 'key: value' lines",
@@ -92,6 +125,8 @@ MISTAKES = {
     COPA.replace("val.jsonl", "val.parquet"): "copa/val.parquet: unsupported file type.\nSupported: .jsonl",
     COPA.replace("{label: answer}", "answer"): "line 5: 'columns' of 'copa' must consist of 'key: value' lines",
     COPA.replace("{label: answer}", "{label: [answer]}"): "'label' in 'columns' of 'copa' must be text",
+    COPA.replace("licence: BSD-2-Clause", "cluster: [premise]"): "line 6: 'cluster' of 'copa' must be text",
+    COPA.replace("licence: BSD-2-Clause", "clusters: premise"): "unknown key 'clusters'.\nDid you mean 'cluster'?",
     COPA.replace("config: copa", "config: [copa]"): "line 3: 'config' of 'copa' must be text",
     COPA + COPA: "line 8: 'copa' appears twice in the file",
     COPA + COPA.replace("copa:", "other:", 1): "'copa' and 'other' have the same hub id and config",
