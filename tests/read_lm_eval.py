@@ -13,6 +13,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from read_backends import list_lookalikes, read_backends, read_loading_arguments
+
 import gptalt_eval
 from gptalt_eval.planning.index import find_lm_eval_tasks
 from gptalt_eval.validation.sources import (
@@ -42,8 +44,11 @@ def read_names():
     """The files of the package and what should be in them."""
     package = find_lm_eval_tasks().parent
     version = {"lm_eval": importlib.metadata.version("lm_eval")}
-    models = version | {"models": list(read_constant(package / "models" / "__init__.py", "MODEL_MAPPING"))}
     both = version | {"transformers": importlib.metadata.version("transformers")}
+    backends = read_backends(package)
+    loading = read_loading_arguments()
+    lookalikes = list_lookalikes([*backends["hf"]["arguments"], *loading])
+    models = both | {"models": backends, "loading": loading, "lookalikes": lookalikes}
     vocabulary = both | dataclasses.asdict(read_vocabulary(package))
     return {
         PACKAGE / "planning" / "lm_eval_models.json": dump(models),

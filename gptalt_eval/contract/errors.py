@@ -62,6 +62,18 @@ class RequestErrors(GptaltError):
         super().__init__(f"{len(errors)} problems found:\n\n{text}")
 
 
+def raise_together(errors: Iterable[GptaltError]) -> None:
+    """Raise the only error as itself, or several as RequestErrors; each message once."""
+    single = [
+        each for error in errors for each in (error.errors if isinstance(error, RequestErrors) else [error])
+    ]
+    distinct = list({str(error): error for error in single}.values())
+    if len(distinct) == 1:
+        raise distinct[0]
+    if distinct:
+        raise RequestErrors(distinct)
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most similar to ``name``, best first; a difference only in case is best."""
     names = list(dict.fromkeys(known))

@@ -48,6 +48,21 @@ def describe_hardware() -> dict[str, Any]:
     return described
 
 
+def count_devices(kind: str) -> int | None:
+    """How many devices of a kind (``cuda``, ``mps``, ...) torch can use; None: unknown. Imports torch."""
+    if kind == "cpu":
+        return 1
+    import torch
+
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    module = getattr(torch, kind, None)
+    try:
+        return int(module.device_count()) if module is not None else 0
+    except (AttributeError, RuntimeError):
+        return None
+
+
 def read_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -53,3 +53,38 @@ def default_endpoint() -> str:
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
+
+
+def find_snapshot(hub: str, revision: str = "main") -> Path | None:
+    """The folder of a model in the local hub cache; None: this revision is not there."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+    folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{hub.replace('/', '--')}"
+    reference = folder / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    snapshot = folder / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None
+
+
+def list_cached_models() -> list[str]:
+    """The hub ids of the models in the local hub cache."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+    folders = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).glob("models--*")
+    return sorted(folder.name.removeprefix("models--").replace("--", "/") for folder in folders)
+
+
+def explain_refusal(hub: str, revision: str = "main") -> str:
+    """Why the hub does not give a model's configuration; empty if it does, or if that is unknown."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        get_hf_file_metadata(hf_hub_url(hub, "config.json", revision=revision), timeout=10)
+    except GatedRepoError:
+        return "its licence must be accepted there first"
+    except RepositoryNotFoundError:
+        return "there is no such model, or it is private"
+    except RevisionNotFoundError:
+        return f"it has no revision '{revision}'"
+    except Exception:  # it is loaded later, which says more
+        return ""
+    return ""

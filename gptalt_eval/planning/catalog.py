@@ -245,7 +245,10 @@ class Catalog:
                 f"\n'{close[0]}' comes with a plugin. Install it: gptalt-eval install {elsewhere[close[0]]}"
             )
         if kind == "models":
-            hint += "\nAny transformers model works too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
+            hint += (
+                f"\nAny transformers model works too: --model OWNER/{name} (its page names the owner), "
+                "or --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
+            )
         if self.plugins.problems:
             faulty = ", ".join(sorted({problem.plugin for problem in self.plugins.problems}))
             hint += f"\nIf it belongs to a plugin with a problem ({faulty}), see: gptalt-eval plugins"

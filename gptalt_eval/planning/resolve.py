@@ -13,7 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gptalt_eval.contract.errors import GptaltError, RequestErrors, UnknownNameError, did_you_mean
+from gptalt_eval.contract.errors import (
+    GptaltError,
+    RequestErrors,
+    UnknownNameError,
+    did_you_mean,
+    raise_together,
+)
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.spec import RunSpec
@@ -44,11 +50,7 @@ class Faults:
         return None
 
     def raise_any(self) -> None:
-        distinct = list({str(error): error for error in self.found}.values())
-        if len(distinct) == 1:
-            raise distinct[0]
-        if distinct:
-            raise RequestErrors(distinct)
+        raise_together(self.found)
 
 
 def resolve(spec: RunSpec, plugins: Installed) -> Plan:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import difflib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError, UnknownNameError
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, nearest, raise_together
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Model
-from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
+from gptalt_eval.machine.hub import (
+    can_reach_hub,
+    explain_refusal,
+    find_snapshot,
+    is_in_hub_cache,
+    list_cached_models,
+)
+from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
+from gptalt_eval.planning.folders import find_folder_faults, read_config
+from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
 
-HF_BACKENDS = ("hf", "hf-auto", "huggingface", "hf-multimodal")
 GGUF_MAGIC = b"GGUF"
 
 
@@ -27,36 +35,99 @@ def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
 
 
 def check_weights(model: Model, spec: RunSpec) -> None:
-    """Check that the weights are available.
+    """Check that the model can be loaded, as far as that shows without loading it.
 
     Raises:
-        GptaltError: no weights named, no such folder, a damaged GGUF, or neither in the cache nor on the hub.
+        GptaltError, RequestErrors: a wrong argument, a missing package, no weights named, no such folder,
+            files that are missing or damaged, or weights that are neither in the cache nor on the hub.
     """
     if model.check is not None:
         model.check()
-    if model.fetch is not None or model.create is not None or model.backend not in HF_BACKENDS:
-        return
+    if model.create is None:
+        raise_together(find_model_faults(model, spec))
+
+
+def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
     args = merge_model_args(model, spec)
+    is_hf = model.backend in HF_BACKENDS
+    folder = find_folder(args) if is_hf and model.fetch is None else None
+    settings = read_settings(folder) if folder else {}
+    yield from check_backend(model, args, settings)
+    if is_hf:
+        yield from find_dtype_faults(args)
+        yield from find_device_faults(spec.device or args.get("device"))
+    if folder is not None:
+        yield from check_folder(folder, args)
+        yield from find_quantization_faults(settings)
+    elif is_hf and model.fetch is None:
+        yield from find_source_faults(model, args)
+    if is_hf and args.get("tokenizer") is not None:
+        yield from find_place_faults(str(args["tokenizer"]), "tokenizer", args)
+
+
+def find_folder(args: Mapping[str, Any]) -> Path | None:
+    """The local folder with the model's files; None: there is none."""
+    folder = Path(str(args.get("pretrained") or "nowhere")).expanduser()
+    return folder / str(args.get("subfolder") or "") if folder.is_dir() else None
+
+
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """The model's configuration; empty if it cannot be read, which ``check_folder`` reports."""
+    try:
+        return read_config(folder / "config.json")
+    except GptaltError:
+        return {}
+
+
+def find_source_faults(model: Model, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """No weights named, no such folder, or a repository that is neither in the cache nor on the hub."""
     pretrained = args.get("pretrained")
     if not pretrained:
         text = f"--model {model.name} needs weights to load."
-        raise GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
-    folder = Path(str(pretrained)).expanduser()
+        yield GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
+        return
+    yield from find_place_faults(str(pretrained), "pretrained", args)
+
+
+def find_place_faults(place: str, key: str, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """Whether there are a model's or tokenizer's files: a folder, or a repository that can be had."""
+    folder = Path(place).expanduser()
     if folder.is_dir():
-        check_folder(folder, args)
-    elif str(pretrained).startswith((".", "/", "~")) or str(pretrained).count("/") > 1:
+        return
+    if place.startswith((".", "/", "~")) or place.count("/") > 1:
         close = difflib.get_close_matches(folder.name, [path.name for path in folder.parent.glob("*")], 1)
         hint = (
             f"Did you mean '{folder.parent / close[0]}'?"
             if close
             else "Give the folder that contains config.json."
         )
-        raise UnknownNameError(f"There is no model folder {pretrained}.", hint)
-    elif not is_in_hub_cache(str(pretrained), "models") and not can_reach_hub():
-        raise GptaltError(
-            f"The weights of '{pretrained}' are not on this computer, and the hub cannot be reached.",
-            "Set HF_ENDPOINT to a mirror, give a local folder as pretrained=..., or try --model smollm2.",
+        yield UnknownNameError(f"There is no model folder {place}.", hint)
+    elif not is_in_hub_cache(place, "models"):
+        yield from find_hub_faults(place, key, str(args.get("revision") or "main"))
+    elif key == "pretrained":
+        snapshot = find_snapshot(place, str(args.get("revision") or "main"))
+        found = list(find_folder_faults(snapshot, args)) if snapshot else []
+        if found and not can_reach_hub():  # else transformers downloads the rest
+            yield from found
+
+
+def find_hub_faults(hub: str, key: str, revision: str) -> Iterator[GptaltError]:
+    """Why a model or tokenizer that is not on this computer cannot be downloaded."""
+    what = f"The weights of '{hub}' are" if key == "pretrained" else f"The tokenizer '{hub}' is"
+    cached = [name for name in list_cached_models() if name.rpartition("/")[2].lower() == hub.lower()]
+    near = cached[:1] or nearest(hub, list_cached_models(), 1)
+    known = f"Did you mean '{near[0]}', which is here? " if near else ""
+    if not can_reach_hub():
+        text = f"{what} not on this computer, and the hub cannot be reached."
+        cure = f"Set HF_ENDPOINT to a mirror, give a local folder as {key}=..., or try --model smollm2."
+        yield GptaltError(text, f"{known}{cure}")
+        return
+    reason = explain_refusal(hub, revision)
+    if reason:
+        cure = (
+            "Give OWNER/NAME, as on its page." if "/" not in hub else "If it is yours or gated: hf auth login"
         )
+        yield UnknownNameError(f"{what} not on this computer, and the hub says: {reason}.", f"{known}{cure}")
 
 
 def check_built(model: Model, spec: RunSpec) -> None:
@@ -80,15 +151,15 @@ def check_built(model: Model, spec: RunSpec) -> None:
             raise GptaltError(text, "Omit it; settings for the plugin go into --model_args.")
 
 
-def check_folder(folder: Path, args: Mapping[str, Any]) -> None:
-    gguf = args.get("gguf_file")
-    if gguf:
-        check_gguf(folder / str(gguf))
-    elif not (folder / "config.json").is_file():
-        raise GptaltError(
-            f"{folder} does not contain a model: config.json is missing.",
-            "Give a folder saved by transformers.",
-        )
+def check_folder(folder: Path, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """All problems with the files of a local model."""
+    if not args.get("gguf_file"):
+        yield from find_folder_faults(folder, args)
+        return
+    try:
+        check_gguf(folder / str(args["gguf_file"]))
+    except GptaltError as error:
+        yield error
 
 
 def check_gguf(path: Path) -> None:

@@ -65,7 +65,8 @@ def test_unknown_tasks(catalog, name, expected):
         (
             "chatglm",
             "There is no model 'chatglm'.\nSee: gptalt-eval ls models\n"
-            "Any transformers model works too: --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
+            "Any transformers model works too: --model OWNER/chatglm (its page names the owner), "
+            "or --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
         ),
         ("smolm2", "Did you mean 'smollm2'"),
         ("./nowhere", "There is no model folder"),

@@ -2,10 +2,12 @@ import json
 import struct
 
 import pytest
+from model_folders import write_model
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model
+from gptalt_eval.planning import weights
 from gptalt_eval.planning.weights import (
     check_chat_template,
     check_gguf,
@@ -48,6 +50,47 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/nowhere")
     text = refuse(model_args={"pretrained": "org/name"})
     assert "'org/name' are not on this computer" in text and "HF_ENDPOINT" in text
+
+
+def test_a_hub_id_without_its_owner(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "models--openai-community--gpt2").mkdir()
+    assert "Did you mean 'openai-community/gpt2', which is here?" in refuse(model_args={"pretrained": "gpt2"})
+    assert "'openai-community/gpt2'" in refuse(model_args={"pretrained": "openai-comunity/gpt2"})
+
+
+def test_half_a_model_in_the_hubs_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--org--name"
+    write_model(folder / "snapshots" / "abc")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    check_weights(HF, spec(model_args={"pretrained": "org/name"}))
+    (folder / "snapshots" / "abc" / "model.safetensors").unlink()
+    assert "contains no weights" in refuse(model_args={"pretrained": "org/name"})
+
+
+def test_what_the_hub_refuses(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "can_reach_hub", lambda: True)
+    monkeypatch.setattr(weights, "explain_refusal", lambda hub, revision: f"{hub} {revision}")
+    text = refuse(model_args={"pretrained": "org/name", "revision": "v2"})
+    assert "the hub says: org/name v2" in text and "hf auth login" in text
+    assert "OWNER/NAME" in refuse(model_args={"pretrained": "gpt2"})
+    monkeypatch.setattr(weights, "explain_refusal", lambda hub, revision: "")
+    check_weights(HF, spec(model_args={"pretrained": "org/name"}))
+
+
+def test_another_tokenizer(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = write_model(tmp_path / "m")
+    check_weights(HF, spec(model_args={"pretrained": str(folder), "tokenizer": str(folder)}))
+    text = refuse(model_args={"pretrained": str(folder), "tokenizer": "./nowhere"})
+    assert "There is no model folder ./nowhere" in text
+    text = refuse(model_args={"pretrained": str(folder), "tokenizer": "org/name"})
+    assert "The tokenizer 'org/name' is not on this computer" in text
 
 
 def test_the_users_arguments_win():
