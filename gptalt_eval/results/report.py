@@ -18,7 +18,7 @@ from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.rows import Logged, list_faults, read_logged, say_clusters
+from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged, say_clusters
 from gptalt_eval.results.samples import ShownItem, view_item
 
 SHOWN_SAMPLES = 20
@@ -77,7 +77,7 @@ def view_run(record: Record, logged: Logged, plugins: Installed) -> RunView:
     styles = [find_style(results) for results in record.results]
     prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
     samples = view_samples(record, logged, styles)
-    notes = [*record.notes, *list_faults([logged])]
+    notes = [*record.notes, *list_faults([logged]), *list_gaps(logged)]
     headlines = list_headlines(record, scores)
     return RunView(record, styles, prompts, notes, headlines, scores, samples, sections)
 

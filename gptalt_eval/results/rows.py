@@ -159,6 +159,18 @@ def list_faults(logged: Sequence[Logged]) -> list[str]:
     return list(dict.fromkeys(fault for each in logged for fault in each.faults.values()))
 
 
+def list_gaps(logged: Logged) -> list[str]:
+    """The tasks some of whose rows lack the main metric, or have NaN."""
+    gaps = []
+    for (_, task), by_filter in logged.rows.items():
+        rows = next(iter(by_filter.values()), {})
+        metric = next((name for row in rows.values() for name in row.scores), "")
+        lacking = sum(metric not in row.scores for row in rows.values())
+        if metric and lacking:
+            gaps.append(f"{task}: {lacking:,} of {len(rows):,} rows have no number for {metric}.")
+    return list(dict.fromkeys(gaps))
+
+
 def hash_value(value: object) -> str:
     """A passage is long, and all that matters is whether two of them are equal."""
     return hashlib.sha256(str(value).encode()).hexdigest()[:16]

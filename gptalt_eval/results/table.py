@@ -8,13 +8,13 @@ from rich.text import Text
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
-from gptalt_eval.results.rows import list_faults, read_logged, say_clusters
+from gptalt_eval.results.rows import list_faults, list_gaps, read_logged, say_clusters
 
 
 def make_table(record: Record) -> Table:
     """The headline scores of a run, as the terminal shows them."""
     logged = read_logged(record)
-    lines = [f"Note: {note}" for note in (*record.notes, *list_faults([logged]))]
+    lines = [f"Note: {note}" for note in (*record.notes, *list_faults([logged]), *list_gaps(logged))]
     notes = Text("\n".join(lines), "yellow") if lines else None
     table = Table(
         title=escape(record.model), title_justify="left", header_style="bold",
