@@ -164,7 +164,8 @@ def list_gaps(logged: Logged) -> list[str]:
     gaps = []
     for (_, task), by_filter in logged.rows.items():
         rows = next(iter(by_filter.values()), {})
-        metric = next((name for row in rows.values() for name in row.scores), "")
+        fullest = max(rows.values(), key=lambda row: len(row.scores), default=None)
+        metric = next(iter(fullest.scores), "") if fullest else ""
         lacking = sum(metric not in row.scores for row in rows.values())
         if metric and lacking:
             gaps.append(f"{task}: {lacking:,} of {len(rows):,} rows have no number for {metric}.")

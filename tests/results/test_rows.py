@@ -13,6 +13,7 @@ from gptalt_eval.results.rows import (
     Row,
     find_subject,
     list_faults,
+    list_gaps,
     read_logged,
     read_task,
     say_clusters,
@@ -68,6 +69,22 @@ def test_what_a_row_lacks(tmp_path):
     rows = read_logged(write_samples(tmp_path, samples)).first(0, "toy")
     assert [row.scores for row in rows.values()] == [{}, {}, {}, {"acc": 1.0}]
     assert rows["toy", 3].subject == ""
+
+
+def test_how_many_rows_lack_the_main_metric_is_said(tmp_path):
+    """Not of further metrics: some tasks give one only to the rows of a kind."""
+    samples = [
+        make_sample(0),
+        make_sample(1, acc=float("nan")),
+        make_sample(2, size=1.0),
+        make_sample(3, size=1.0),
+    ]
+    del samples[2]["acc"]
+    scores = {"acc,none": float("nan"), "size,none": 1.0}
+    for given in (samples, samples[::-1]):
+        logged = read_logged(write_samples(tmp_path, given, scores))
+        assert list_gaps(logged) == ["toy: 2 of 4 rows have no number for acc."]
+    assert list_gaps(read_logged(write_samples(tmp_path, samples[:1] * 2))) == []
 
 
 @pytest.mark.parametrize(
