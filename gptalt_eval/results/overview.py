@@ -70,6 +70,7 @@ class Overview:
         subjects: by task: subjects with their number of rows and each arm's mean score.
         contrasts: by task.
         failed: what could not be evaluated, and why.
+        left_out: by task: how many rows some arm has no score for; tasks without such rows are left out.
     """
 
     tasks: Sequence[str]
@@ -80,6 +81,7 @@ class Overview:
     subjects: Mapping[str, Sequence[tuple[str, int, Sequence[float | None]]]]
     contrasts: Mapping[str, Sequence[Contrast]]
     failed: Mapping[str, str]
+    left_out: Mapping[str, int]
 
 
 def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overview | None:
@@ -105,6 +107,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         subjects={task: count_subjects(rows[task], arms) for task in rows if task in scores},
         contrasts={task: find_contrasts(rows[task], records, arms) for task in rows},
         failed=failed,
+        left_out={task: count for task in scores if task in rows and (count := count_gaps(rows[task]))},
     )
 
 
@@ -153,6 +156,14 @@ def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -
         return None
     pairs = pair_rows(rows, metric, best, arm)
     return flip_clusters(pairs.differences, design=pairs.design) if pairs.first else None
+
+
+def count_gaps(rows: TaskRows) -> int:
+    """How many rows some arm has no score for."""
+    metric = next(iter(rows.metrics), "")
+    scored = [{key for key, row in each.items() if metric in row.scores} for each in rows.arms.values()]
+    every = {key for each in rows.arms.values() for key in each}
+    return len(every - set.intersection(*scored)) if metric else 0
 
 
 def overlap(one: Score, other: Score) -> bool:

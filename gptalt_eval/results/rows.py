@@ -168,7 +168,7 @@ def list_gaps(logged: Logged) -> list[str]:
         metric = next(iter(fullest.scores), "") if fullest else ""
         lacking = sum(metric not in row.scores for row in rows.values())
         if metric and lacking:
-            gaps.append(f"{task}: {lacking:,} of {len(rows):,} rows have no number for {metric}.")
+            gaps.append(f"{task}: no number for {metric} in {lacking:,} of {len(rows):,} rows.")
     return list(dict.fromkeys(gaps))
 
 

@@ -7,6 +7,7 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.arms import Arm, TaskRows, gather_rows, list_common, pair_rows, walk_arms
 from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, read_logged
 
 TASKS = {"physics": [1, 0, 1], "law": [1, 1], "history": [0, 0, 0, 1]}
@@ -105,3 +106,14 @@ def test_rows_without_a_score_in_both_are_left_out():
     pairs = pair_rows(TaskRows("t", dict(zip(arms, rows, strict=True)), ["acc"]), "acc", *arms)
     assert (list(pairs.first), list(pairs.second), pairs.left_out) == ([1.0], [0.0], 3)
     assert pairs.differences == [-1.0] and pairs.same_prompts
+
+
+def test_rows_that_an_arm_lacks_are_said_in_the_overview(tmp_path, plugins):
+    """One without the metric and one that a smaller limit left out."""
+    one = write_run(tmp_path / "a", "a", [{"tasks": {"toy": [1, 0, None, 1, 1], "whole": [1, 0]}}])
+    other = write_run(tmp_path / "b", "b", [{"tasks": {"toy": [1, 1, 1, 0], "whole": [0, 0]}}])
+    overview = make_overview([one, other], [read_logged(one), read_logged(other)])
+    assert overview.left_out == {"toy": 2}
+    page = render_report([one, other], plugins)
+    assert "toy: 2 rows are not compared, because not all arms have a score for them." in page
+    assert "toy: no number for acc in 1 of 5 rows." in page

@@ -83,7 +83,7 @@ def test_how_many_rows_lack_the_main_metric_is_said(tmp_path):
     scores = {"acc,none": float("nan"), "size,none": 1.0}
     for given in (samples, samples[::-1]):
         logged = read_logged(write_samples(tmp_path, given, scores))
-        assert list_gaps(logged) == ["toy: 2 of 4 rows have no number for acc."]
+        assert list_gaps(logged) == ["toy: no number for acc in 2 of 4 rows."]
     assert list_gaps(read_logged(write_samples(tmp_path, samples[:1] * 2))) == []
 
 
