@@ -160,10 +160,13 @@ def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -
 
 def count_gaps(rows: TaskRows) -> int:
     """How many rows some arm has no score for."""
-    metric = next(iter(rows.metrics), "")
-    scored = [{key for key, row in each.items() if metric in row.scores} for each in rows.arms.values()]
+    if not rows.metrics:
+        return 0
     every = {key for each in rows.arms.values() for key in each}
-    return len(every - set.intersection(*scored)) if metric else 0
+    scored = [
+        {key for key, row in each.items() if rows.metrics[0] in row.scores} for each in rows.arms.values()
+    ]
+    return sum(not all(key in each for each in scored) for key in every)
 
 
 def overlap(one: Score, other: Score) -> bool:
