@@ -13,9 +13,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
-from gptalt_eval.scoring.engine import Progress
-from gptalt_eval.scoring.probe import Choice, choose_engine, find_window
+from gptalt_eval.scoring.engine import Progress, unwrap
+from gptalt_eval.scoring.lengths import Lengths
+from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.probe import Choice, choose_engine
 from gptalt_eval.scoring.tree import Query, build_tree, divide
+from gptalt_eval.scoring.trial import Alone
 
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
 Scored = tuple[float, bool]
@@ -42,13 +45,14 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self.progress: Callable[[Progress], None] = lambda _: None
         self.explain: Callable[[str], None] = lambda _: None
         self.encoded: dict[tuple[str, bool | None], list[int]] = {}
-        self.choice: Choice = self.choose()
-
-    def choose(self) -> Choice:
-        if self.backend != "causal":
-            return Choice(None, "an encoder-decoder model")
-        dtype = self.softmax_dtype or torch.float32
-        return choose_engine(self.model, self.autocast, dtype if dtype == torch.float64 else torch.float32)
+        dtype = torch.float64 if self.softmax_dtype == torch.float64 else torch.float32
+        self.choice = Choice(None, "an encoder-decoder model")
+        self.lengths: Lengths | None = None
+        if self.backend == "causal":
+            alone = Alone(self.model, self.autocast, dtype)
+            self.choice = choose_engine(alone)
+            if self.choice.engine:
+                self.lengths = Lengths(alone, self.choice.engine)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self.mixed_precision_dtype
@@ -137,21 +141,30 @@ class TreeLM(HFLM):  # type: ignore[misc]
                     self.cache_hook.add_partial("loglikelihood", requests[place][0], scored)
             yield answered
         if rest:
-            answers = super()._loglikelihood_tokens([requests[place] for place in rest], disable_tqdm=True)
-            yield list(zip(rest, answers, strict=True))
+            with self.one_at_a_time():
+                own = super()._loglikelihood_tokens([requests[place] for place in rest], disable_tqdm=True)
+            yield list(zip(rest, own, strict=True))
 
     def divide_requests(self, requests: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-        """Which requests the tree scores, and which lm-eval: all, or those longer than a sliding window."""
-        everything = list(range(len(requests)))
-        if self.choice.engine is None:
-            return [], everything
-        window = find_window(self.config.get_text_config())
-        if window is None:
-            return everything, []
-        beyond = {
-            place for place in everything if len(requests[place][1]) + len(requests[place][2]) - 1 > window
-        }
-        return [place for place in everything if place not in beyond], sorted(beyond)
+        """Which requests the tree scores, and which lm-eval: all, or those that are too long for the tree."""
+        if self.lengths is None:
+            return [], list(range(len(requests)))
+        lengths = [
+            min(len(context) + len(continuation) - 1, self.max_length)
+            for _, context, continuation in requests
+        ]
+        limit = self.lengths.reach(max(lengths, default=0), len(requests), self.max_length)
+        fits = [limit is None or length <= limit for length in lengths]
+        return np.flatnonzero(fits).tolist(), np.flatnonzero(np.logical_not(fits)).tolist()
+
+    @contextlib.contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """While the block lasts, lm-eval's own code answers each request as if it were the only one.
+
+        What depends on the length would otherwise depend on the longest row of its batch, or of those before.
+        """
+        with stock.using_batch_size(self, 1), keeping_fresh(unwrap(self.model)):
+            yield
 
     def make_query(self, request: Encoded) -> Query:
         """The query of a request, truncated from the left to the context length exactly as ``HFLM`` does."""

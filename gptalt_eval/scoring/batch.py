@@ -19,8 +19,9 @@ from gptalt_eval.scoring.attention import (
     fill_lanes,
     use_attention,
 )
-from gptalt_eval.scoring.probe import find_tolerance, find_window
+from gptalt_eval.scoring.lengths import find_window
 from gptalt_eval.scoring.tree import measure_common
+from gptalt_eval.scoring.trial import find_tolerance
 
 ROWS = 40  # in a batch: with 48, GSM8K took more memory than stock at its best batch size
 KEPT = 2**31  # maximum bytes of the rows' keys and values, without those of the common prefix

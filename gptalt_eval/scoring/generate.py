@@ -18,7 +18,7 @@ from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.attention import Unsupported
 from gptalt_eval.scoring.batch import Batch, Row
 from gptalt_eval.scoring.engine import unwrap
-from gptalt_eval.scoring.probe import describe
+from gptalt_eval.scoring.trial import describe
 
 __all__ = ["Unsupported", "explain_unsupported", "generate_until"]
 # settings that do not change a greedy answer if they have this value; None: whatever their value

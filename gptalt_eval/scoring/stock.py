@@ -6,7 +6,8 @@ the installed release.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -26,6 +27,17 @@ def scores_like_stock(backend: type[Any]) -> bool:
 
 def generates_like_stock(backend: type[Any]) -> bool:
     return getattr(backend, "_model_generate", None) is HFLM._model_generate
+
+
+@contextlib.contextmanager
+def using_batch_size(lm: Any, size: int) -> Iterator[None]:
+    """While the block lasts, lm-eval's own code calls the model with so many rows at a time."""
+    before = lm.batch_size_per_gpu
+    lm.batch_size_per_gpu = size
+    try:
+        yield
+    finally:
+        lm.batch_size_per_gpu = before
 
 
 def roll_windows(tokens: Sequence[int], prefix: int, length: int) -> list[tuple[list[int], list[int]]]:

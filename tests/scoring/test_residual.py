@@ -11,6 +11,7 @@ import transformers as tf
 from transformers.pytorch_utils import Conv1D
 
 from gptalt_eval.scoring.probe import choose_engine
+from gptalt_eval.scoring.trial import Alone
 from gptalt_eval.scoring.residual import Cast, can_widen, find_layers, widen
 from gptalt_eval.scoring.tree import Query
 
@@ -41,7 +42,7 @@ def compute(model):
 
 
 def choose(model):
-    return choose_engine(model, contextlib.nullcontext, torch.float32)
+    return choose_engine(Alone(model, contextlib.nullcontext, torch.float32))
 
 
 def draw_queries():

@@ -1,0 +1,118 @@
+"""Rows of tokens that a model is asked about alone, and how far an engine's answers are from its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gptalt_eval.scoring.engine import Engine, unwrap
+from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.tree import Ints, Query
+
+Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
+LONGEST = 24  # tokens of a short row
+SHARED = 8  # tokens with which all rows begin
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Queries, and what the model alone answers.
+
+    Attributes:
+        queries: [Q] several of each row.
+        expected: [Q] log-probabilities.
+    """
+
+    queries: list[Query]
+    expected: np.ndarray
+
+    def measure(self, found: Sequence[float], parts: int = 1) -> float:
+        """Root-mean-square difference from other answers to the queries, in standard deviations.
+
+        Args:
+            found: [Q] the other answers.
+            parts: number of equal parts in which they are compared; the largest difference counts.
+        """
+        spread = float(np.std(self.expected)) or 1.0
+        differences = (np.array(found) - self.expected).reshape(parts, -1)
+        return float(np.sqrt(np.mean(differences**2, axis=1)).max()) / spread
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A model that is asked about one row at a time.
+
+    Attributes:
+        model: a causal transformers model, in evaluation mode.
+        autocast: makes the context in which it is called.
+        softmax_dtype: type of the log-softmax.
+    """
+
+    model: Any
+    autocast: Autocast
+    softmax_dtype: torch.dtype
+
+    def ask(self, rows: Sequence[Ints]) -> Trial:
+        """Ask how likely the same few tokens are after each row's last positions.
+
+        The same at each position, so that the log-probabilities vary.
+        """
+        targets = [int(row[place]) for row, place in zip(rows, (3, -1, -1, -1), strict=False)]
+        count = min(map(len, rows)) - 2
+        queries = [Query(row, [target] * count) for row in rows for target in targets]
+        expected = [self.score(row, targets, count) for row in rows]
+        return Trial(queries, np.concatenate(expected))
+
+    def score(self, row: Ints, targets: Sequence[int], count: int) -> np.ndarray:
+        """For each target, the sum of its log-probabilities after the row's last ``count`` positions."""
+        device = self.model.get_input_embeddings().weight.device
+        with torch.no_grad(), self.autocast(), keeping_fresh(unwrap(self.model)):
+            logits = self.model(torch.tensor(row, device=device)[None]).logits[0, -count:]
+        logprobs = logits.to(self.softmax_dtype).log_softmax(-1)[:, list(targets)]
+        return np.asarray(logprobs.double().sum(0).cpu().numpy())
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference that rounding can explain, as in ``Trial.measure``."""
+        return find_tolerance(find_precision(self.model, self.autocast))
+
+
+def make_rows(vocabulary: int, lengths: Sequence[int]) -> list[Ints]:
+    """Rows that begin alike; the last one shares twice as much with the first."""
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(5, vocabulary, length) for length in lengths]
+    for row in rows:
+        shared = min(SHARED, min(lengths) // 3)
+        row[:shared] = rows[0][:shared]
+    rows[-1][: 2 * shared] = rows[0][: 2 * shared]
+    return rows
+
+
+def answer_all(engine: Engine, queries: Sequence[Query]) -> list[float]:
+    """An engine's answers, in the order of the queries."""
+    found = {answer.query: answer.logprob for batch in engine.score(queries) for answer in batch}
+    return [found[number] for number in range(len(queries))]
+
+
+def find_precision(model: Any, autocast: Autocast) -> torch.dtype:
+    """The type in which a model's matrix products are computed."""
+    kind = model.get_input_embeddings().weight.device.type
+    with autocast():
+        mixed = torch.is_autocast_enabled(kind)
+        precision: torch.dtype = torch.get_autocast_dtype(kind) if mixed else model.dtype
+    return precision
+
+
+def find_tolerance(dtype: torch.dtype) -> float:
+    """The largest difference that rounding can explain."""
+    return 1e-3 if torch.finfo(dtype).bits >= 32 else 5e-2
+
+
+def describe(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {text[:100]}" if text else type(error).__name__
