@@ -136,10 +136,10 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
         display.note(f"Prefixes are shared with the method '{way}': {choice.reason}.")
     shown: set[str] = set()
 
-    def explain(reason: str) -> None:
-        if reason not in shown:
-            shown.add(reason)
-            display.note(f"lm-eval's own loop generates the texts: {reason}.")
+    def explain(sentence: str) -> None:
+        if sentence not in shown:
+            shown.add(sentence)
+            display.note(f"{sentence}.")
 
     lm.explain = explain
 

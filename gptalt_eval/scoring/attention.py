@@ -30,8 +30,9 @@ LANES = 32 if TILES else 16
 # arguments of attention functions that make no difference here: the pattern already includes them
 HARMLESS = {
     "dropout", "position_ids", "position_embeddings", "use_cache", "cache_position", "is_causal",
-    "output_attentions", "output_hidden_states", "return_dict", "sliding_window", "past_key_values",
+    "return_dict", "sliding_window", "past_key_values",
 }  # fmt: skip
+OUTPUT = "output_"  # what the model returns besides: the router's logits, hidden states
 
 
 class Unsupported(Exception):
@@ -71,7 +72,8 @@ def attend_tree(
     Raises:
         Unsupported: the model needs something other than plain softmax attention.
     """
-    unknown = [name for name, value in settings.items() if value is not None and name not in HARMLESS]
+    given = {name for name, value in settings.items() if value is not None}
+    unknown = {name for name in given - HARMLESS if not name.startswith(OUTPUT)}
     if unknown:
         raise Unsupported(f"its attention takes {', '.join(sorted(unknown))}")
     attention = current.get()

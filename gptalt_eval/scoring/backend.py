@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.engine import Progress, unwrap
-from gptalt_eval.scoring.lengths import Lengths
+from gptalt_eval.scoring.lengths import Lengths, find_fault, find_padding_fault, find_window
 from gptalt_eval.scoring.memory import keeping_fresh
 from gptalt_eval.scoring.probe import Choice, choose_engine
 from gptalt_eval.scoring.tree import Query, build_tree, divide
@@ -37,7 +38,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
     Attributes:
         choice: how the model is scored, and why.
         progress: called with the progress of a tree.
-        explain: called with the reason if lm-eval's own loop generates.
+        explain: called with a sentence if lm-eval's own code answers some of the requests, and why.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -46,13 +47,17 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self.explain: Callable[[str], None] = lambda _: None
         self.encoded: dict[tuple[str, bool | None], list[int]] = {}
         dtype = torch.float64 if self.softmax_dtype == torch.float64 else torch.float32
+        self.alone = Alone(self.model, self.autocast, dtype)
         self.choice = Choice(None, "an encoder-decoder model")
-        self.lengths: Lengths | None = None
         if self.backend == "causal":
-            alone = Alone(self.model, self.autocast, dtype)
-            self.choice = choose_engine(alone)
-            if self.choice.engine:
-                self.lengths = Lengths(alone, self.choice.engine)
+            self.choice = choose_engine(self.alone)
+        config = self.config.get_text_config()
+        # up to which length requests are right in lm-eval's batches, and in the tree
+        self.padded = Lengths(config, partial(find_padding_fault, self.alone))
+        self.shared: Lengths | None = None
+        if self.choice.engine:
+            fault = partial(find_fault, self.alone, self.choice.engine)
+            self.shared = Lengths(config, fault, find_window(config))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self.mixed_precision_dtype
@@ -123,16 +128,30 @@ class TreeLM(HFLM):  # type: ignore[misc]
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Scored]:
         if self.choice.engine is None:
-            computed: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
-            return computed
+            return self.answer_as_stock(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
         answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
+        return [answers[place] for place in range(len(requests))]
+
+    def answer_as_stock(self, requests: Sequence[Encoded], **settings: Any) -> list[Scored]:
+        """The answers of lm-eval's own scorer: in batches, but what a batch would change one at a time."""
+        single = self.batch_size == 1 or self.backend != "causal"
+        within, beyond = self.divide_requests(requests, None if single else self.padded)
+        answers: dict[int, Scored] = {}
+        for places, size in ((within, self.batch_size_per_gpu), (beyond, 1)):
+            if places:
+                with stock.using_batch_size(self, size), keeping_fresh(unwrap(self.model)):
+                    found = super()._loglikelihood_tokens([requests[place] for place in places], **settings)
+                answers.update(zip(places, found, strict=True))
         return [answers[place] for place in range(len(requests))]
 
     def stream_tokens(
         self, requests: Sequence[Encoded], known: Collection[int] = ()
     ) -> Iterator[list[tuple[int, Scored]]]:
-        fitting, rest = self.divide_requests(requests)
-        rest = [place for place in rest if place not in known]
+        if self.shared is None:
+            answers = enumerate(self.answer_as_stock(requests, disable_tqdm=True))
+            yield [(place, scored) for place, scored in answers if place not in known]
+            return
+        fitting, rest = self.divide_requests(requests, self.shared)
         queries = [self.make_query(requests[place]) for place in fitting]
         for batch in self.score(queries, {number for number, place in enumerate(fitting) if place in known}):
             answered = [(fitting[number], scored) for number, scored in batch]
@@ -140,31 +159,25 @@ class TreeLM(HFLM):  # type: ignore[misc]
                 if requests[place][0] is not None:  # windows of a rolling request are not requests themselves
                     self.cache_hook.add_partial("loglikelihood", requests[place][0], scored)
             yield answered
-        if rest:
-            with self.one_at_a_time():
-                own = super()._loglikelihood_tokens([requests[place] for place in rest], disable_tqdm=True)
+        if rest := [place for place in rest if place not in known]:
+            reason = f"of more than {self.shared.limit} tokens: {self.shared.reason}"
+            self.explain(f"lm-eval's own scorer answers a request {reason}")
+            own = self.answer_as_stock([requests[place] for place in rest], disable_tqdm=True)
             yield list(zip(rest, own, strict=True))
 
-    def divide_requests(self, requests: Sequence[Encoded]) -> tuple[list[int], list[int]]:
-        """Which requests the tree scores, and which lm-eval: all, or those that are too long for the tree."""
-        if self.lengths is None:
-            return [], list(range(len(requests)))
-        lengths = [
+    def divide_requests(
+        self, requests: Sequence[Encoded], lengths: Lengths | None
+    ) -> tuple[list[int], list[int]]:
+        """Requests that are answered as the model alone does, and those that are too long for it."""
+        if lengths is None:
+            return list(range(len(requests))), []
+        sizes = [
             min(len(context) + len(continuation) - 1, self.max_length)
             for _, context, continuation in requests
         ]
-        limit = self.lengths.reach(max(lengths, default=0), len(requests), self.max_length)
-        fits = [limit is None or length <= limit for length in lengths]
-        return np.flatnonzero(fits).tolist(), np.flatnonzero(np.logical_not(fits)).tolist()
-
-    @contextlib.contextmanager
-    def one_at_a_time(self) -> Iterator[None]:
-        """While the block lasts, lm-eval's own code answers each request as if it were the only one.
-
-        What depends on the length would otherwise depend on the longest row of its batch, or of those before.
-        """
-        with stock.using_batch_size(self, 1), keeping_fresh(unwrap(self.model)):
-            yield
+        limit = lengths.reach(max(sizes, default=0), len(requests), self.max_length)
+        fits = np.array([limit is None or size <= limit for size in sizes], dtype=bool)
+        return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
     def make_query(self, request: Encoded) -> Query:
         """The query of a request, truncated from the left to the context length exactly as ``HFLM`` does."""
@@ -225,8 +238,10 @@ class TreeLM(HFLM):  # type: ignore[misc]
         try:
             generate.generate_until(self, [request.args for request in requests], keep)
         except generate.Unsupported as reason:
-            self.explain(str(reason))
+            self.explain(f"lm-eval's own loop generates the texts: {reason}")
             rest = [place for place in range(len(requests)) if place not in answers]
-            texts = super().generate_until([requests[place] for place in rest], disable_tqdm)
+            size = 1 if isinstance(reason, generate.TooLong) else self.batch_size_per_gpu
+            with stock.using_batch_size(self, size), keeping_fresh(unwrap(self.model)):
+                texts = super().generate_until([requests[place] for place in rest], disable_tqdm)
             answers.update(zip(rest, texts, strict=True))
         return [answers[place] for place in range(len(requests))]

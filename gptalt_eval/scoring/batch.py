@@ -19,9 +19,10 @@ from gptalt_eval.scoring.attention import (
     fill_lanes,
     use_attention,
 )
-from gptalt_eval.scoring.lengths import find_window
+from gptalt_eval.scoring.lengths import list_shorter
+from gptalt_eval.scoring.memory import keeping_fresh
 from gptalt_eval.scoring.tree import measure_common
-from gptalt_eval.scoring.trial import find_tolerance
+from gptalt_eval.scoring.trial import find_tolerance, make_rows
 
 ROWS = 40  # in a batch: with 48, GSM8K took more memory than stock at its best batch size
 KEPT = 2**31  # maximum bytes of the rows' keys and values, without those of the common prefix
@@ -65,7 +66,7 @@ class Batch:
         self.waiting = rows
         prompts = [row.prompt for row in rows]
         common = min(measure_common(np.array(min(prompts)), np.array(max(prompts))), len(prompts[-1]) - 1)
-        self.expected, past = read_prompt(model, rows[0].prompt, max_new_tokens)
+        self.expected, past = read_prompt(model, rows[0].prompt)
         room = fill_lanes(len(rows[0]) - common + max_new_tokens)
         size = sum(states[0, :, 0].nbytes for pair in past for states in pair)
         self.limit = max(1, min(ROWS, len(rows), KEPT // (size * room)))
@@ -73,15 +74,19 @@ class Batch:
 
     def step(self) -> None:
         """Generate one token in every row, after free places are filled with waiting rows."""
-        if len(self.active) <= self.limit * 3 // 4:  # several at once: a call of the model has a fixed cost
-            self.admit()
-        newest = [[(row.generated or row.prompt)[-1]] for row in self.active]
-        logits = self.run(newest, [len(row) - 1 for row in self.active])
+        logits = self.predict()
         if self.expected is not None:
             verify(logits[0], self.expected, self.cache.dtype)
             self.expected = None
         for row, token in zip(self.active, logits.argmax(-1).tolist(), strict=True):
             row.generated.append(token)
+
+    def predict(self) -> torch.Tensor:
+        """The logits [N, vocabulary] of every row's next token, after free places are filled."""
+        if len(self.active) <= self.limit * 3 // 4:  # several at once: a call of the model has a fixed cost
+            self.admit()
+        newest = [[(row.generated or row.prompt)[-1]] for row in self.active]
+        return self.run(newest, [len(row) - 1 for row in self.active])
 
     def admit(self) -> None:
         while self.waiting and len(self.active) < self.limit:
@@ -189,19 +194,33 @@ class RowCache(Cache):  # type: ignore[misc]
         return answer.reshape(count, heads, length, -1).transpose(1, 2)
 
 
-def read_prompt(
-    model: Any, prompt: Sequence[int], max_new_tokens: int
-) -> tuple[torch.Tensor, list[tuple[Any, Any]]]:
+def find_fault(model: Any, length: int) -> str:
+    """What is wrong with the tokens after a row of a length and shorter ones that are generated together.
+
+    Raises:
+        Unsupported: a layer caches something other than the keys and values of all tokens.
+    """
+    lengths = [length, *list_shorter(length)]
+    rows = [row.tolist() for row in make_rows(model.config.get_text_config().vocab_size, lengths)]
+    expected = [read_prompt(model, row)[0] for row in rows]
+    batch = Batch(model, [Row([], row) for row in rows], 1)
+    with keeping_fresh(model):
+        found = batch.predict()
+    try:
+        for one, other in zip(found, expected, strict=False):  # memory may not hold both
+            verify(one, other, batch.cache.dtype)
+    except Unsupported as fault:
+        return str(fault)
+    return ""
+
+
+def read_prompt(model: Any, prompt: Sequence[int]) -> tuple[torch.Tensor, list[tuple[Any, Any]]]:
     """The logits after a prompt, and each layer's keys and values.
 
     Raises:
-        Unsupported: a layer caches or sees something other than those of all tokens.
+        Unsupported: a layer caches something other than those of all tokens.
     """
-    window = find_window(model.config.get_text_config())
-    length = len(prompt) + max_new_tokens
-    if window is not None and window < length:
-        raise Unsupported(f"its attention window is shorter than the {length} tokens of a row")
-    with torch.no_grad():
+    with torch.no_grad(), keeping_fresh(model):
         device = model.get_input_embeddings().weight.device
         output = model(input_ids=torch.tensor([prompt], device=device), use_cache=True, logits_to_keep=1)
     layers = output.past_key_values.layers

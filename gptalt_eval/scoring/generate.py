@@ -8,7 +8,8 @@ other rows; on a CPU this costs more than lm-eval's padding.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lm_eval.models.huggingface import HFLM
@@ -16,11 +17,12 @@ from transformers import PreTrainedModel
 
 from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.attention import Unsupported
-from gptalt_eval.scoring.batch import Batch, Row
+from gptalt_eval.scoring.batch import Batch, Row, find_fault
 from gptalt_eval.scoring.engine import unwrap
+from gptalt_eval.scoring.lengths import Lengths, find_window
 from gptalt_eval.scoring.trial import describe
 
-__all__ = ["Unsupported", "explain_unsupported", "generate_until"]
+__all__ = ["TooLong", "Unsupported", "explain_unsupported", "generate_until"]
 # settings that do not change a greedy answer if they have this value; None: whatever their value
 NEUTRAL = {
     "do_sample": False, "num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0,
@@ -32,6 +34,10 @@ OVERRIDDEN = {
     "do_sample", "max_length", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version",
     "_from_model_config",
 }  # fmt: skip
+
+
+class TooLong(Unsupported):
+    """Some rows are longer than those that we generate as the model alone does."""
 
 
 def generate_until(
@@ -54,11 +60,17 @@ def generate_until(
     for indices in groups.values():
         if reason := explain_unsupported(lm, requests[indices[0]][1]):
             raise Unsupported(reason)
+    too_long: TooLong | None = None
     for indices in groups.values():
         contexts = [(index, requests[index][0]) for index in indices]
         with contextlib.closing(answer_group(lm, contexts, requests[indices[0]][1])) as answers:
-            for index, text in answers:
-                answered(index, text)
+            try:
+                for index, text in answers:
+                    answered(index, text)
+            except TooLong as reason:
+                too_long = reason
+    if too_long:
+        raise too_long
 
 
 def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
@@ -99,21 +111,32 @@ def answer_group(
     """Answer requests with the same settings; yields (index, text) of each as soon as it is finished.
 
     Raises:
+        TooLong: the rows that are missing are longer than those that we generate as the model alone does.
         Unsupported: for a reason that appears only when the model runs, or because something failed.
     """
     try:
-        style = Style(lm, gen_kwargs)
+        style, model = Style(lm, gen_kwargs), unwrap(lm.model)
         rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
-        batch = Batch(unwrap(lm.model), rows, style.max_new_tokens)
-        while batch.active or batch.waiting:
-            batch.step()
-            for row in batch.dismiss(style.find_finished(batch.active)):
-                text = style.decode(row.generated)
-                yield from ((index, text) for index in row.indices)
+        config = model.config.get_text_config()
+        lengths = Lengths(config, partial(find_fault, model), find_window(config))
+        limit = lengths.reach(len(rows[0]) + style.max_new_tokens, len(rows), lm.max_length)
+        fitting = [row for row in rows if limit is None or len(row) + style.max_new_tokens <= limit]
+        if fitting:
+            yield from generate_rows(Batch(model, fitting, style.max_new_tokens), style)
+        if len(fitting) < len(rows):
+            raise TooLong(f"a row may have more than {limit} tokens, and {lengths.reason}")
     except Unsupported:
         raise
     except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         raise Unsupported(f"generation failed ({describe(error)})") from error
+
+
+def generate_rows(batch: Batch, style: Style) -> Iterator[tuple[int, str]]:
+    while batch.active or batch.waiting:
+        batch.step()
+        for row in batch.dismiss(style.find_finished(batch.active)):
+            text = style.decode(row.generated)
+            yield from ((index, text) for index in row.indices)
 
 
 def make_rows(lm: HFLM, requests: Sequence[tuple[int, str]], room: int) -> list[Row]:

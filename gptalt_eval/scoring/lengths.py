@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gptalt_eval.scoring.engine import Engine, unwrap
 from gptalt_eval.scoring.memory import keeping_fresh
-from gptalt_eval.scoring.trial import LONGEST, Alone, answer_all, describe, make_rows
+from gptalt_eval.scoring.tree import Ints
+from gptalt_eval.scoring.trial import LONGEST, Alone, Trial, answer_all, describe, make_rows
 
 # words in the names of numbers that are no lengths
 SIZES = {
@@ -27,71 +28,92 @@ MANY = 20  # requests for each token of the longest: then trying out its length 
 
 
 class Lengths:
-    """Up to which length requests can be asked.
+    """Up to which length rows can be asked.
 
     Args:
-        alone: the model.
-        engine: answers as the model alone does if rows are short.
+        config: the model's text config.
+        find_fault: tries a row of a length and shorter ones beside it; returns what is wrong, or nothing.
+        limit: longer rows are known to be wrong, for they do not fit into the model's attention window.
 
     Attributes:
-        limit: longer requests are lm-eval's; None: none are known that are.
-        reason: why there is a limit, if it was found by trying out.
+        limit: longer rows are wrong; None: none are known that are.
+        reason: why there is a limit.
     """
 
-    def __init__(self, alone: Alone, engine: Engine) -> None:
-        self.alone = alone
-        self.engine = engine
-        self.config = alone.model.config.get_text_config()
+    def __init__(self, config: Any, find_fault: Callable[[int], str], limit: int | None = None) -> None:
+        self.config = config
+        self.find_fault = find_fault
         self.tried = LONGEST
-        self.limit = find_window(self.config)
-        self.reason = ""
+        self.limit = limit
+        self.reason = "it does not fit into the attention window" if limit else ""
 
     def reach(self, longest: int, count: int, room: int) -> int | None:
-        """The limit, after it was tried out for requests like these.
+        """The limit, after it was tried out for rows like these.
 
         Args:
-            longest: tokens of the longest request.
-            count: number of requests.
+            longest: tokens of the longest row.
+            count: number of rows.
             room: length of the model's context.
         """
         if self.limit is not None:
-            longest = min(longest, self.limit)
-        thresholds = list_thresholds(self.config, longest)
+            longest, room = min(longest, self.limit), min(room, self.limit)
+        thresholds = [each for each in list_thresholds(self.config, longest) if each != self.limit]
         if longest > self.tried and (thresholds or count >= MANY * longest):
             # right behind a threshold, the difference would be small
-            farthest = max(longest, min(room, 2 * max(thresholds, default=0)))
-            found = find_limit(self.is_right, thresholds, farthest)
-            self.tried = farthest
-            if found is not None:
-                self.tried = self.limit = found
+            self.tried = max(longest, min(room, 2 * max(thresholds, default=0)))
+            if fault := self.find_fault(self.tried):
+                self.limit = self.tried = find_limit(lambda length: not self.find_fault(length), thresholds)
+                self.reason = fault
         return self.limit
 
-    def is_right(self, length: int) -> bool:
-        """Whether rows are answered right, a row of this length and short ones beside it."""
-        lengths = [LONGEST, LONGEST, length, LONGEST, LONGEST]
-        engine = copy.copy(self.engine)  # what it counts is not what was asked
-        try:
-            trial = self.alone.ask(make_rows(self.config.vocab_size, lengths))
-            with keeping_fresh(unwrap(self.alone.model)):
-                found = answer_all(engine, trial.queries)
-        except Exception as error:  # the model's own code can raise anything
-            self.reason = describe(error)
-            return False
-        difference = trial.measure(found, parts=len(lengths))
-        self.reason = f"answers differ by {difference:.0%} of their standard deviation"
-        return difference <= self.alone.tolerance
+
+def find_fault(alone: Alone, engine: Engine, length: int) -> str:
+    """What is wrong with an engine's answers to a row of a length and shorter ones beside it."""
+    engine = copy.copy(engine)  # what it counts is not what was asked
+
+    def answer(rows: Sequence[Ints], trial: Trial) -> Sequence[float]:
+        with keeping_fresh(unwrap(alone.model)):
+            return answer_all(engine, trial.queries)
+
+    return find_difference(alone, [LONGEST, LONGEST, length, *list_shorter(length), LONGEST], answer)
 
 
-def find_limit(is_right: Callable[[int], bool], thresholds: list[int], farthest: int) -> int | None:
-    """The largest length that is known to be right; None: all are.
+def find_padding_fault(alone: Alone, length: int) -> str:
+    """What is wrong with the answers to a row of a length and shorter ones in one batch of lm-eval's."""
+
+    def answer(rows: Sequence[Ints], trial: Trial) -> Sequence[float]:
+        found: list[float] = alone.ask(rows, together=True).expected.tolist()
+        return found
+
+    return find_difference(alone, [length, *list_shorter(length)], answer)
+
+
+def list_shorter(length: int) -> list[int]:
+    """Lengths of rows that a longer one could disturb: beyond the same threshold as it, and before any."""
+    return [max(LONGEST, length * 3 // 4), LONGEST]
+
+
+def find_difference(
+    alone: Alone, lengths: Sequence[int], answer: Callable[[Sequence[Ints], Trial], Sequence[float]]
+) -> str:
+    rows = make_rows(alone.model.config.get_text_config().vocab_size, lengths)
+    try:
+        trial = alone.ask(rows)
+        difference = trial.measure(answer(rows, trial), parts=len(rows))
+    except Exception as error:  # the model's own code can raise anything
+        return describe(error)
+    if difference <= alone.tolerance:
+        return ""
+    return f"answers differ by {difference:.0%} of their standard deviation"
+
+
+def find_limit(is_right: Callable[[int], bool], thresholds: Sequence[int]) -> int:
+    """The largest length that is known to be right.
 
     Args:
         is_right: tries a length; what is wrong at one is wrong at all longer ones.
         thresholds: lengths at which something could begin to be wrong, ascending.
-        farthest: the longest that is tried.
     """
-    if is_right(farthest):
-        return None
     steps = sorted({step for each in thresholds for step in (each - 1, each) if step > LONGEST})
     wrong = bisect_left(steps, True, key=lambda length: not is_right(length))
     return steps[wrong - 1] if wrong else LONGEST

@@ -34,6 +34,7 @@ TOKENS = 2048  # in a chunk on devices that do not report free memory: CPUs gain
 LOGITS = 16 * 2**20  # bytes of logits that are computed at once on such devices
 MAX_TOKENS = 16384
 CHUNK = 100  # tokens in a chunk while engines are tried out
+ROWS = 6  # that are tried out
 NEAR = 300  # places between a row and its beginning
 ASTRIDE = 30  # so that the place at which a power of two is reached is within a row
 
@@ -58,7 +59,7 @@ def choose_engine(alone: Alone) -> Choice:
     if length < SHARED:
         return Choice(None, "its attention window is only a few tokens long")
     try:
-        trial = alone.ask(make_rows(config.vocab_size, [length] * 6))
+        trial = alone.ask(make_rows(config.vocab_size, [length] * ROWS))
     except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         return Choice(None, f"the probe failed ({describe(error)})")
     reasons: list[str] = []
@@ -86,13 +87,13 @@ def try_out(engine: Engine, trial: Trial, allowed: float) -> float:
     if not isinstance(engine, PackedEngine):
         if isinstance(engine, BranchEngine):
             engine.call = 0  # so that even rows this short share their prefix
-        return trial.measure(answer_all(engine, trial.queries))
+        return trial.measure(answer_all(engine, trial.queries), ROWS)
     shared = len(trial.queries[0].inputs) // 3
     far = 2 * (MAX_TOKENS if engine.device.type == "cuda" else TOKENS) - ASTRIDE
-    near = trial.measure(answer_apart(engine, trial.queries, shared, NEAR, room=far))
+    near = trial.measure(answer_apart(engine, trial.queries, shared, NEAR, room=far), ROWS)
     if not near <= allowed:
         return near
-    return trial.measure(answer_apart(engine, trial.queries, shared, far, room=far))
+    return trial.measure(answer_apart(engine, trial.queries, shared, far, room=far), ROWS)
 
 
 def list_ways(alone: Alone) -> list[Callable[..., Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from gptalt_eval.scoring.engine import Engine, unwrap
 from gptalt_eval.scoring.memory import keeping_fresh
@@ -57,24 +58,30 @@ class Alone:
     autocast: Autocast
     softmax_dtype: torch.dtype
 
-    def ask(self, rows: Sequence[Ints]) -> Trial:
+    def ask(self, rows: Sequence[Ints], together: bool = False) -> Trial:
         """Ask how likely the same few tokens are after each row's last positions.
 
         The same at each position, so that the log-probabilities vary.
+
+        Args:
+            rows: the rows.
+            together: all in one batch, padded on the right as lm-eval does it.
         """
         targets = [int(row[place]) for row, place in zip(rows, (3, -1, -1, -1), strict=False)]
         count = min(map(len, rows)) - 2
         queries = [Query(row, [target] * count) for row in rows for target in targets]
-        expected = [self.score(row, targets, count) for row in rows]
-        return Trial(queries, np.concatenate(expected))
+        batches = [rows] if together else [[row] for row in rows]
+        return Trial(queries, np.concatenate([self.score(batch, targets, count) for batch in batches]))
 
-    def score(self, row: Ints, targets: Sequence[int], count: int) -> np.ndarray:
-        """For each target, the sum of its log-probabilities after the row's last ``count`` positions."""
+    def score(self, rows: Sequence[Ints], targets: Sequence[int], count: int) -> np.ndarray:
+        """For each row and target, the sum of log-probabilities after the row's last ``count`` positions."""
         device = self.model.get_input_embeddings().weight.device
+        padded = pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True).to(device)
         with torch.no_grad(), self.autocast(), keeping_fresh(unwrap(self.model)):
-            logits = self.model(torch.tensor(row, device=device)[None]).logits[0, -count:]
-        logprobs = logits.to(self.softmax_dtype).log_softmax(-1)[:, list(targets)]
-        return np.asarray(logprobs.double().sum(0).cpu().numpy())
+            logits = self.model(padded).logits
+        parts = [logits[place, len(row) - count : len(row)] for place, row in enumerate(rows)]
+        logprobs = torch.stack(parts).to(self.softmax_dtype).log_softmax(-1)[..., list(targets)]
+        return np.asarray(logprobs.double().sum(1).flatten().cpu().numpy())
 
     @property
     def tolerance(self) -> float:
@@ -83,13 +90,13 @@ class Alone:
 
 
 def make_rows(vocabulary: int, lengths: Sequence[int]) -> list[Ints]:
-    """Rows that begin alike; the last one shares twice as much with the first."""
+    """Rows that begin alike; the last two share twice as much with each other."""
     generator = np.random.default_rng(0)
     rows = [generator.integers(5, vocabulary, length) for length in lengths]
+    shared = min(SHARED, min(lengths) // 3)
     for row in rows:
-        shared = min(SHARED, min(lengths) // 3)
         row[:shared] = rows[0][:shared]
-    rows[-1][: 2 * shared] = rows[0][: 2 * shared]
+    rows[-1][: 2 * shared] = rows[-2][: 2 * shared]
     return rows
 
 

@@ -11,9 +11,9 @@ import transformers as tf
 from transformers.pytorch_utils import Conv1D
 
 from gptalt_eval.scoring.probe import choose_engine
-from gptalt_eval.scoring.trial import Alone
 from gptalt_eval.scoring.residual import Cast, can_widen, find_layers, widen
 from gptalt_eval.scoring.tree import Query
+from gptalt_eval.scoring.trial import Alone
 
 pytestmark = pytest.mark.torch
 TREE_MODELS = [name for name in tiny.MAKERS if name not in ("rwkv", "mamba", "t5")]
