@@ -31,7 +31,7 @@ def generates_like_stock(backend: type[Any]) -> bool:
 
 @contextlib.contextmanager
 def using_batch_size(lm: Any, size: int) -> Iterator[None]:
-    """While the block lasts, lm-eval's own code calls the model with so many rows at a time."""
+    """While the block lasts, lm-eval's own code has this batch size."""
     before = lm.batch_size_per_gpu
     lm.batch_size_per_gpu = size
     try:
