@@ -55,7 +55,7 @@ def keeping_fresh(model: Any) -> Iterator[None]:
 
 
 def continues(named: dict[str, Any]) -> bool:
-    """Whether a call with these arguments goes on with a cache that an earlier one has filled."""
+    """Whether a call with these arguments uses a cache that an earlier one has filled."""
     past = named.get("past_key_values")
     if past is None:
         return bool(named.get("use_cache"))  # a cache under another name, or none yet: left alone
