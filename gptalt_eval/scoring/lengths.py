@@ -19,7 +19,7 @@ from gptalt_eval.scoring.memory import keeping_fresh
 from gptalt_eval.scoring.tree import Ints
 from gptalt_eval.scoring.trial import LONGEST, Alone, Trial, answer_all, describe, make_rows
 
-# words in the names of numbers that are no lengths
+# words in the names of numbers that are not lengths
 SIZES = {
     "hidden", "intermediate", "vocab", "dim", "d", "embd", "inner", "ffn", "kernel", "state", "rank", "id",
     "head", "heads", "layer", "layers", "expert", "experts",
