@@ -48,7 +48,7 @@ def answer_apart(
         queries: the queries; all their rows begin alike, and the second half has a row of its own.
         shared: how many tokens all rows share.
         places: number of places between the halves.
-        room: the largest such number that is tried: some attention kernels are compiled again for another one.
+        room: the largest such number that is tried: some kernels are compiled again for another one.
     """
     half = len(queries) // 2
     filler = Query([*queries[0].inputs[:shared], *[FILLER] * (room + 1)], [FILLER])
