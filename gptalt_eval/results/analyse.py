@@ -8,6 +8,7 @@ from math import isclose, isfinite
 from typing import Any
 
 from gptalt_eval.contract.record import Record
+from gptalt_eval.results.clusters import find_mean
 from gptalt_eval.results.groups import (
     Results,
     find_shots,
@@ -18,7 +19,7 @@ from gptalt_eval.results.groups import (
 )
 from gptalt_eval.results.rows import MEANS, Logged, Rows, find_kind, label_clusters, read_logged
 from gptalt_eval.results.sampling import Design, estimate_mean
-from gptalt_eval.results.stats import mean_interval, normal_interval, wilson_interval
+from gptalt_eval.results.stats import estimate_interval, mean_interval, normal_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
             continue
         found = [logged.rows.get((result, task), {}).get(filter_name, {}) for task in tasks]
         rows = {key: row for each in found for key, row in each.items() if metric in row.scores}
-        clusters = len(set(label_clusters(rows)))
+        mean = find_mean(results, name, key)
+        clusters = mean.clusters if mean and not rows else len(set(label_clusters(rows)))
+        items = len(rows) or count_items(results, name)
         yield Score(
             task=name,
             alias=str(values.get("alias", name)),
@@ -98,12 +101,12 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
             filter=filter_name,
             value=float(value),
             interval=find_interval(results, name, key, rows, columns),
-            items=len(rows) or count_items(results, name),
+            items=items,
             available=results.get("n-samples", {}).get(name, {}).get("original"),
             higher_is_better=find_direction(results, name, metric),
             is_group=is_group(results, name),
             result=result,
-            clusters=clusters if clusters < len(rows) else None,
+            clusters=clusters if 0 < clusters < items else None,
             cluster=next(iter(columns)) if len(columns) == 1 else "cluster",
         )
 
@@ -130,17 +133,28 @@ def find_interval(
     design = find_design(results, name, value, metric, rows)
     if design is not None:
         return mean_interval([row.scores[metric] for row in rows.values()], design)
-    if any(columns) or not isfinite(value):
+    if not isfinite(value):
+        return None
+    items, mean = count_items(results, name), find_mean(results, name, key)
+    is_one = is_share(results, name, metric, value)
+    if mean is not None and mean.clusters < items:
+        return estimate_interval(mean, is_one)
+    if mean is None and any(columns):
         return None  # lm-eval's standard error takes rows for independent
-    items = count_items(results, name)
-    right = round(value * items)
-    is_share = metric in MEANS and find_kind(results, name, metric) is not False
-    if is_share and not is_group(results, name) and items and isclose(right, value * items, abs_tol=1e-6):
-        return wilson_interval(right, items)
+    if is_one:
+        return wilson_interval(round(value * items), items)
     stderr = values.get(f"{metric}_stderr,{filter_name}")
     if isinstance(stderr, (int, float)) and isfinite(stderr) and stderr > 0:
         return normal_interval(value, stderr)
     return None
+
+
+def is_share(results: Results, name: str, metric: str, value: float) -> bool:
+    """Whether a score is a share of right answers, by its definition, where its rows do not tell."""
+    count = value * count_items(results, name)
+    is_task = count_items(results, name) > 0 and not is_group(results, name)
+    is_mean = metric in MEANS and find_kind(results, name, metric) is not False
+    return is_task and is_mean and isclose(round(count), count, abs_tol=1e-6)
 
 
 def find_design(results: Results, name: str, value: float, metric: str, rows: Rows) -> Design | None:

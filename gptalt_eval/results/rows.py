@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, isclose, isfinite
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.groups import Results, list_tasks, walk
 
 SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # the column's usual names
 #: metrics that are the mean of their rows unless a task's YAML says otherwise
 MEANS = frozenset(("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "no_answer"))
+#: where a results file has the means of clustered rows that are not saved
+CLUSTERS = "gptalt_clusters"
 Key = tuple[str, int]  # task, row
 
 
@@ -65,14 +68,14 @@ def read_logged(record: Record) -> Logged:
     faults: dict[tuple[int, str], str] = {}
     for result, results in enumerate(record.results):
         for task in dict.fromkeys(task for name, _ in walk(results) for task in list_tasks(results, name)):
-            column = find_column(record, result, task)
+            column = find_column(results, task, record.run.data.get(task))
             try:
                 found = read_task(record, result, task, column)
             except GptaltError as error:
                 faults[result, task] = " ".join(filter(None, (f"{task}: {error.what}", error.hint)))
             else:
                 rows[result, task] = found
-                if column and not found:
+                if column and not found and task not in results.get(CLUSTERS, {}):
                     reason = f"no interval, because the rows with their {column} are not saved."
                     faults[result, task] = f"{task}: {reason}"
             if column:
@@ -80,11 +83,10 @@ def read_logged(record: Record) -> Logged:
     return Logged(rows, clusters, faults)
 
 
-def find_column(record: Record, result: int, task: str) -> str:
+def find_column(results: Results, task: str, data: RunData | None) -> str:
     """The column that a task's rows share (``metadata: cluster:``, or its dataset's); empty: none."""
-    metadata = record.results[result].get("configs", {}).get(task, {}).get("metadata")
+    metadata = results.get("configs", {}).get(task, {}).get("metadata")
     named = metadata.get("cluster") if isinstance(metadata, Mapping) else None
-    data = record.run.data.get(task)
     return str(named or (data.cluster if data else ""))
 
 
@@ -94,11 +96,17 @@ def read_task(record: Record, result: int, task: str, column: str = "") -> dict[
     Raises:
         GptaltError: they are damaged or incomplete, or have no column of that name.
     """
-    results = record.results[result]
+    return read_lines(record.results[result], task, record.read_samples(result, task), column)
+
+
+def read_lines(
+    results: Results, task: str, lines: Iterable[Mapping[str, Any]], column: str
+) -> dict[str, Rows]:
+    """The rows of a task by filter, from its samples as they are saved; see :func:`read_task`."""
     metrics = list_metrics(results, task)
     found: dict[str, dict[Key, Row]] = {}
     columns: dict[str, None] = {}
-    for line in record.read_samples(result, task):
+    for line in lines:
         document = line["doc"] if isinstance(line.get("doc"), Mapping) else {}
         columns.update(dict.fromkeys(document))
         try:
@@ -113,7 +121,8 @@ def read_task(record: Record, result: int, task: str, column: str = "") -> dict[
     if saved < scored:
         raise GptaltError(f"only {saved:,} of its {scored:,} rows are saved.")
     if column and column not in columns:
-        raise GptaltError(f"its rows have no column '{column}'.", did_you_mean(column, columns))
+        hint = did_you_mean(column, columns) or "They share it: keep it in process_docs."
+        raise GptaltError(f"its rows have no column '{column}'.", hint)
     return {name: keep_means(results, task, name, rows) for name, rows in found.items()}
 
 

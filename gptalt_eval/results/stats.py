@@ -10,6 +10,7 @@ from gptalt_eval.results.sampling import (
     INDEPENDENT,
     RESAMPLES,
     Design,
+    Mean,
     bootstrap_mean,
     estimate_mean,
     split,
@@ -61,12 +62,17 @@ def mean_interval(values: Sequence[float], design: Design = INDEPENDENT) -> tupl
     Returns:
         None if they cannot tell: one cluster, or equal values that are not 0 or 1.
     """
-    from scipy.stats import t
-
     are_shares = set(values) <= {0, 1}
     found = estimate_mean(values, design)
     if are_shares and found.clusters == len(values) and not design.strata:
         return wilson_interval(round(sum(values)), len(values))
+    return estimate_interval(found, are_shares)
+
+
+def estimate_interval(found: Mean, are_shares: bool) -> tuple[float, float] | None:
+    """As :func:`mean_interval`, of rows in clusters or strata of which only the mean is known."""
+    from scipy.stats import t
+
     if found.freedom < 1:
         return None
     if found.stderr < TINY:  # nothing varies: the clusters say as much as that many rows

@@ -14,11 +14,12 @@ from gptalt_eval.contract.plan import Plan, PlannedTask
 from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import environment
+from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.evaluation import Requests
-from gptalt_eval.running.lmeval.logged import dump_sample
+from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
@@ -215,6 +216,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
     saved = files.read_results(index)
     hashes: dict[str, str] = dict(saved.get("task_hashes", {}))
     finished = {name: evaluation.extract_result(saved, name) for name in hashes}
+    clusters: dict[str, Any] = dict(saved.get(CLUSTERS, {}))
     planned = {task.name: task for task in cell.tasks}
     for name, task in run.tasks[index].tasks.items():
         if not files.is_missing(cell.label(name)):
@@ -235,6 +237,10 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if any(partial.values()):
             combined["gptalt_partial_data"] = {task: reason for task, reason in partial.items() if reason}
         lines = [dump_sample(sample) for sample in samples] if run.plan.spec.saves_samples else []
+        if not lines:
+            clusters |= describe_clusters(result, name, samples, files.run.data.get(name))
+        if clusters:
+            combined[CLUSTERS] = clusters
         files.save_task(index, name, lines, evaluation.dump_results(combined))
         run.display.end_task(cell.label(name), result["results"][name])
 

@@ -189,7 +189,10 @@ def test_rows_whose_passage_is_unknown_are_not_taken_for_independent(tmp_path, c
     write_run(tmp_path / "d", "d", [{"tasks": {"toy": [1, 1, 1]}}])
     assert cli.main(["compare", str(tmp_path)]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "Not compared: read: its rows have no column 'passage'.\n"
+    assert (
+        captured.err
+        == "Not compared: read: its rows have no column 'passage'. They share it: keep it in process_docs.\n"
+    )
     assert "toy (standard, 0-shot)" in captured.out and "read" not in captured.out
 
 

@@ -14,8 +14,9 @@ from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.data.standard import list_datasets
 from gptalt_eval.results.analyse import list_scores
 from gptalt_eval.results.report import render_report
+from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.table import make_table
-from gptalt_eval.testing import make_plugin_set, make_scripted_model
+from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 TASK = """
 task: reading
@@ -28,6 +29,17 @@ doc_to_choice: [yes it is, no it is not]
 doc_to_target: label
 metadata: {{cluster: story}}
 """
+
+
+LIKELIHOODS = {"a": lambda prompt, answer: float(len(answer)), "b": hash_likelihood}
+
+
+def evaluate(root, name, output, **settings):
+    model = make_scripted_model(LIKELIHOODS[name], name=name)
+    return gptalt_eval.evaluate(
+        name, "boolq,reading", plugins=make_plugin_set(models=[model]), data_dir=str(root), allow_partial_data=True,
+        include_path=str(root), output_path=str(output), **settings,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +56,8 @@ def folder(tmp_path_factory):
     (root / "boolq" / "dev.jsonl").write_text("\n".join(map(json.dumps, boolq)))
     (root / "own.jsonl").write_text("\n".join(map(json.dumps, own)))
     (root / "reading.yaml").write_text(TASK.format(file=root / "own.jsonl"))
-    for name, likelihood in (("a", lambda prompt, answer: float(len(answer))), ("b", None)):
-        model = make_scripted_model(likelihood, name=name) if likelihood else make_scripted_model(name=name)
-        gptalt_eval.evaluate(
-            name, "boolq,reading", plugins=make_plugin_set(models=[model]), data_dir=str(root), allow_partial_data=True,
-            include_path=str(root), output_path=str(root / "out"), log_samples=True,
-        )  # fmt: skip
+    for name in LIKELIHOODS:
+        evaluate(root, name, root / "out", log_samples=True)
     return root / "out"
 
 
@@ -104,8 +112,20 @@ def test_compare_says_so(folder):
     ]
 
 
-def test_without_saved_rows_the_reason_is_said(folder, tmp_path):
-    """Not an interval that takes questions for independent."""
+def test_without_saved_rows_the_results_file_knows_the_interval(folder, records, tmp_path):
+    """As with --output_path and no --log_samples: the same scores, intervals and words, with nothing to compare."""
+    for record in records:
+        unsaved = evaluate(folder.parent, record.model, tmp_path / "out", log_samples=False)
+        assert not list(unsaved.folder.glob("samples_*"))
+        assert list_scores(unsaved) == list_scores(record)
+        assert len({score.interval for score in list_scores(unsaved)}) > 1
+        assert set(unsaved.results[0]["gptalt_clusters"]) == {"boolq", "reading"}
+        assert read_logged(unsaved).faults == {}
+        assert "gptalt_clusters" not in record.results[0], "the rows say it"
+
+
+def test_rows_that_only_lm_eval_knew_have_a_reason_for_no_interval(folder, tmp_path):
+    """Not one that takes questions for independent."""
     run = tmp_path / "a"
     run.mkdir()
     for file in (folder / "a").glob("r*.json"):

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import RunData
+from gptalt_eval.results.clusters import sum_up_clusters
+from gptalt_eval.results.rows import find_column
 from gptalt_eval.running.lmeval import seams
 
 
@@ -19,6 +25,20 @@ def dump_sample(sample: Mapping[str, Any]) -> str:
     answers = {key: seams.write_out_texts(sample[key]) for key in ("resps", "filtered_resps")}
     line = {**sample, **answers, "arguments": arguments, "target": str(sample["target"])}
     return seams.dump_json(line)
+
+
+def describe_clusters(
+    result: Mapping[str, Any], task: str, samples: Sequence[Mapping[str, Any]], data: RunData | None
+) -> dict[str, Any]:
+    """By task, what its intervals need if samples are not saved; empty: its rows are not clustered."""
+    column = find_column(result, task, data)
+    if not column:
+        return {}
+    try:
+        lines = (json.loads(dump_sample(sample)) for sample in samples)
+        return {task: asdict(sum_up_clusters(result, task, lines, column))}
+    except GptaltError:  # the rows have no such column; the report says so
+        return {}
 
 
 def read_raw_samples(record: Record, result: int) -> dict[str, list[dict[str, Any]]]:
