@@ -47,6 +47,8 @@ def describe_dataset(catalog: Catalog, name: str) -> str:
         + (f" ({', '.join(str(config) for config in dataset.configs)})" if dataset.configs else ""),
         "Sample": "embedded, written for trying things out" if dataset.sample else "none",
     }
+    if dataset.cluster:
+        facts["Shared"] = f"{dataset.cluster}; rows with the same one are not taken for independent"
     facts |= {split.name: describe_split(dataset, split, catalog.data_dir) for split in dataset.splits}
     return format_facts(facts)
 

@@ -478,6 +478,19 @@ def test_a_sample_that_is_wrong(fake, files, told):
     assert told in fault
 
 
+@pytest.mark.parametrize(
+    ("cluster", "told"), [("rivr", ["Did you mean 'river'?"]), ("page", ["The columns are: "]), ("river", [])]
+)
+def test_the_column_that_rows_share_is_one_of_the_samples(fake, cluster, told):
+    fake.replace(', sample=HERE / "sample"', f', sample=HERE / "sample", cluster="{cluster}"')
+
+    found = fake.check().get("samples", [])
+
+    assert len(found) == len(told)
+    for fault, hint in zip(found, told, strict=True):
+        assert f"test.jsonl has no column '{cluster}', which 'cluster' names. {hint}" in fault
+
+
 def test_a_sample_that_is_not_there(fake):
     del fake.files["sample/test.jsonl"]
 

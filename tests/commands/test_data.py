@@ -172,6 +172,12 @@ def test_show_says_where_each_file_belongs(tmp_path, call):
     assert "mmlu/dev/*_dev.csv: found (2 files)" in call("show", "dataset", "mmlu", "--data_dir", tmp_path)[1]
 
 
+def test_show_says_which_column_rows_share(call):
+    shared = "passage; rows with the same one are not taken for independent"
+    assert shared in " ".join(call("show", "dataset", "drop")[1].split())
+    assert "Shared" not in call("show", "dataset", "gsm8k")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

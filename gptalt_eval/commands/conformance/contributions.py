@@ -117,11 +117,14 @@ def read_sample(dataset: Dataset) -> Iterator[int | Fault]:
             hint = did_you_mean(file.stem, splits) or f"The splits are: {', '.join(splits)}."
             yield Fault(f"{file} does not belong to a split of '{dataset.name}'.", hint)
         try:
-            rows = sum(1 for _ in read_jsonl(file))
+            rows = list(read_jsonl(file))
         except GptaltError as error:
             yield Fault(error.what, "Write one JSON object per line.")
             continue
-        yield rows if rows else Fault(f"{file} has no rows.", "Write one JSON object per line.")
+        if rows and dataset.cluster and dataset.cluster not in rows[0]:
+            hint = did_you_mean(dataset.cluster, rows[0]) or f"The columns are: {', '.join(rows[0])}."
+            yield Fault(f"{file} has no column '{dataset.cluster}', which 'cluster' names.", hint)
+        yield len(rows) if rows else Fault(f"{file} has no rows.", "Write one JSON object per line.")
 
 
 def check_yamls(subject: Subject) -> Check:
