@@ -48,7 +48,8 @@ class Record:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.run.notes
+        """What must be shown with the results."""
+        return (*self.run.notes, *(cut.explain(task) for task, cut in self.run.cut.items()))
 
     @property
     def failed(self) -> Mapping[str, str]:

@@ -97,6 +97,27 @@ class RunCell:
 
 
 @dataclass(frozen=True)
+class RunCut:
+    """How many of a task's requests lost the beginning of their prompt, which was too long for the model.
+
+    Attributes:
+        lost: their number.
+        requests: the number of all requests of the task.
+        context: tokens that the model can read at once.
+    """
+
+    lost: int
+    requests: int
+    context: int
+
+    def explain(self, task: str) -> str:
+        return (
+            f"{task}: {self.lost:,} of {self.requests:,} requests did not fit into the model's context of "
+            f"{self.context:,} tokens and lost the beginning of their prompt."
+        )
+
+
+@dataclass(frozen=True)
 class RunScoring:
     """How log-likelihoods were computed, and why not with the fastest method (empty: it was)."""
 
@@ -132,6 +153,7 @@ class Run:
         cells: the prompt styles and shots, in order.
         done, missing: tasks by label.
         failed: tasks that could not be evaluated, by label, and why.
+        cut: of tasks by label, how many requests were too long for the model; those without any are left out.
         stem: the prefix of the names of the run's files.
         hardware: see :func:`machine.environment.describe_hardware`.
         scoring: how log-likelihoods were computed; None: by lm-eval's own scorer.
@@ -156,6 +178,7 @@ class Run:
     done: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    cut: Mapping[str, RunCut] = field(default_factory=dict)
     stem: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None

@@ -29,7 +29,13 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
 from gptalt_eval.planning.task_data import NOWHERE, effective_shots
-from gptalt_eval.planning.weights import check_built, check_chat_template, check_weights, merge_model_args
+from gptalt_eval.planning.thinking import check_thinking
+from gptalt_eval.planning.weights import (
+    check_built,
+    check_chat_template,
+    check_weights,
+    merge_model_args,
+)
 
 T = TypeVar("T")
 
@@ -76,6 +82,10 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
     faults.attempt(lambda: check_samples(spec, cells or []))
+    if model is not None:
+        faults.attempt(
+            lambda: check_thinking(found.item, spec, [t for cell in cells or () for t in cell.tasks])
+        )
     faults.raise_any()
     assert model is not None and cells  # otherwise an error was raised
     lacking = {

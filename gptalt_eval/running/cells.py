@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plan import Plan, PlannedTask
-from gptalt_eval.contract.run import RunScoring
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.run import RunCut, RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import environment
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
-from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
-from gptalt_eval.running.lmeval.observed import ObservedLM, can_stream
-from gptalt_eval.running.lmeval.tasks import LoadedTasks
-from gptalt_eval.running.runfiles import RunFiles, hash_value, is_error_in
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A plan with the model in memory and the tasks built.
-
-    Attributes:
-        plan: what runs.
-        plugins: the plugins that observe.
-        display: shows the progress.
-        files: the run's files.
-        lm: the model; its answers are counted and stored.
-        facts: about the loaded model.
-        tasks: lm-eval's tasks, by cell.
-    """
-
-    plan: Plan
-    plugins: Installed
-    display: Display
-    files: RunFiles
-    lm: ObservedLM
-    facts: ModelFacts
-    tasks: Sequence[LoadedTasks]
+from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.loaded import LoadedRun
+from gptalt_eval.running.prompts import hash_task, prepare_requests
+from gptalt_eval.running.runfiles import RunFiles, is_error_in
 
 
 def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunFiles) -> None:
@@ -71,7 +47,9 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         prepare_requests(run)
         for index in range(len(plan.cells)):
             evaluate_cell(run, index)
-    if answers and not plan.spec.use_cache:
+    if answers and plan.spec.use_cache:
+        answers.close()
+    elif answers:
         answers.delete()  # they are in the samples and the results now
 
 
@@ -145,69 +123,6 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
     lm.explain = explain
 
 
-def prepare_requests(run: LoadedRun) -> None:
-    """Build the requests of all tasks if they are needed together.
-
-    A prompt style that produces the same prompts as another one is refused, since there is nothing to
-    compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
-    only once.
-    """
-    several = len({cell.style for cell in run.plan.cells}) > 1
-    resumed = bool(run.files.run.resumed)
-    if not several and not can_stream(run.lm.lm):
-        return
-    requests: dict[str, Requests] = {}
-    for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
-        planned = {task.name: task for task in cell.tasks}
-        for name, task in loaded.tasks.items():
-            if several or resumed or run.files.is_missing(cell.label(name)):
-                digest = hash_task(planned.get(name), task)
-                requests[cell.label(name)] = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
-    refused = find_same_prompts(run, requests)
-    for name, reason in refused.items():
-        run.display.note(f"{name} is not evaluated: {reason}.")
-        run.files.save_failure({name: reason})
-    if can_stream(run.lm.lm):
-        kept = {name: built for name, built in requests.items() if name not in refused}
-        expect_loglikelihoods(run, kept, resumed)
-
-
-def expect_loglikelihoods(run: LoadedRun, requests: Mapping[str, Requests], resumed: bool) -> None:
-    scored = [
-        (request, run.files.is_missing(name))
-        for name, built in requests.items()
-        for request in built
-        if request.request_type == "loglikelihood"
-    ]
-    missing = {request.args for request, is_missing in scored if is_missing}
-    run.lm.expect([request for request, _ in scored], missing if resumed else None)
-
-
-def find_same_prompts(run: LoadedRun, requests: Mapping[str, Requests]) -> dict[str, str]:
-    """The tasks whose prompts are the same as with another style, by label, and why they are refused."""
-    refused: dict[str, str] = {}
-    seen: dict[tuple[int | None, str], list[tuple[str, list[Any]]]] = {}
-    for cell in run.plan.cells:
-        if cell.style is None:
-            continue
-        system = cell.spec.system_instruction
-        dropped = cell.style.chat and system and evaluation.drops_system_message(run.lm, system)
-        for task in cell.tasks:
-            label = cell.label(task.name)
-            if label not in requests:
-                continue
-            if dropped:
-                refused[label] = "the model's chat template drops the system message"
-                continue
-            prompts = [request.args for request in requests[label]]
-            others = seen.setdefault((cell.num_fewshot, task.name), [])
-            same = [style for style, theirs in others if theirs == prompts]
-            if same:
-                refused[label] = f"its prompts are the same as with the style '{same[0]}'"
-            others.append((cell.style.name, prompts))
-    return refused
-
-
 def evaluate_cell(run: LoadedRun, index: int) -> None:
     """Evaluate the missing tasks of a cell; each is saved before the next starts."""
     cell, files = run.plan.cells[index], run.files
@@ -222,6 +137,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if not files.is_missing(cell.label(name)):
             continue
         result = evaluate_task(run, index, name, task, hash_task(planned.get(name), task))
+        lost = note_lost(run, cell.label(name), task)
         if result is None:
             continue
         samples = result.pop("samples")[name]
@@ -241,8 +157,19 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
             clusters |= describe_clusters(result, name, samples, files.run.data.get(name))
         if clusters:
             combined[CLUSTERS] = clusters
-        files.save_task(index, name, lines, evaluation.dump_results(combined))
+        files.save_task(index, name, lines, evaluation.dump_results(combined), lost)
         run.display.end_task(cell.label(name), result["results"][name])
+
+
+def note_lost(run: LoadedRun, label: str, task: Any) -> RunCut | None:
+    """How many of a task's requests lost the beginning of their prompt; None: none did."""
+    requests = seams.list_requests(task)
+    lost = run.lm.count_lost(requests)
+    if not lost:
+        return None
+    cut = RunCut(lost, run.lm.lm.add_up(len(requests)), run.lm.lm.max_length)
+    run.display.note(cut.explain(label))
+    return cut
 
 
 def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: str) -> dict[str, Any] | None:
@@ -271,12 +198,3 @@ def note_failure(files: RunFiles, name: str, error: Exception, display: Display)
     if files.main:
         with (files.folder / "errors.log").open("a", encoding="utf-8") as log:
             log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
-
-
-def hash_task(planned: PlannedTask | None, task: Any) -> str:
-    """A hash of a task's YAML, functions and rows (their files, or their fingerprints from ``datasets``)."""
-    parts = [split.sha256 for split in planned.data.splits.values()] if planned else []
-    if not parts:
-        splits = task.dataset.values() if isinstance(task.dataset, Mapping) else ()
-        parts = [str(getattr(split, "_fingerprint", "")) for split in splits]
-    return hash_value([parts, planned.config if planned else None])

@@ -14,7 +14,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
-from gptalt_eval.contract.run import Checkout, Run, RunCell, RunData, RunModel, RunSplit, Status
+from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.contract.types import Model
 from gptalt_eval.machine import environment
@@ -82,14 +82,22 @@ class RunFiles:
         if self.main:
             write_run_file(self.folder, self.run)
 
-    def save_task(self, cell: int, name: str, samples: list[str], results: str) -> None:
-        """Save a finished task: its samples, the results so far, and run.json."""
+    def save_task(
+        self, cell: int, name: str, samples: list[str], results: str, cut: RunCut | None = None
+    ) -> None:
+        """Save a finished task: its samples, the results so far, and run.json.
+
+        Args:
+            cut: how many of its requests were too long; None: none was.
+        """
         file = self.run.cells[cell].results or self.begin_results(cell)
         stamp = file.removesuffix(".json").rpartition("results_")[2]
         if samples:
             write_atomically(self.folder / f"samples_{name}_{stamp}.jsonl", "\n".join(samples) + "\n")
         write_atomically(self.folder / file, results)
-        self.save_progress(done=(*self.run.done, self.plan.cells[cell].label(name)))
+        label = self.plan.cells[cell].label(name)
+        cuts = {**self.run.cut, **({label: cut} if cut else {})}
+        self.save_progress(done=(*self.run.done, label), cut=cuts)
 
     def begin_results(self, cell: int) -> str:
         """Choose the name of a cell's results file."""
@@ -146,6 +154,7 @@ def continue_run(fresh: Run, earlier: Record) -> Run:
         started=run.started,
         results=run.results,
         done=run.done,
+        cut={task: cut for task, cut in run.cut.items() if task in run.done},
         cells=run.cells,
         stem=run.stem,
         resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),

@@ -15,14 +15,12 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.engine import Progress, unwrap
+from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
 from gptalt_eval.scoring.lengths import Lengths, find_fault, find_padding_fault, find_window
 from gptalt_eval.scoring.memory import keeping_fresh
 from gptalt_eval.scoring.probe import Choice, choose_engine
 from gptalt_eval.scoring.tree import Query, build_tree, divide
 from gptalt_eval.scoring.trial import Alone
-
-Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
-Scored = tuple[float, bool]
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
@@ -32,7 +30,7 @@ def add_tree(backend: type[Any]) -> type[Any]:
     return type(f"Tree{backend.__name__}", (TreeLM, backend), {})
 
 
-class TreeLM(HFLM):  # type: ignore[misc]
+class TreeLM(GuardedLM):
     """Changes only how the backend scores; the backend is the next base class.
 
     Attributes:
@@ -85,16 +83,27 @@ class TreeLM(HFLM):  # type: ignore[misc]
     ) -> Iterator[list[tuple[int, Scored]]]:
         """Like ``loglikelihood``, in any order: yields (index of the request, answer) as soon as computed.
 
+        Requests that cannot be scored are left out, and noted in ``unscorable`` before anything is computed.
+
         Args:
             requests: the requests.
             known: indices of requests that an earlier, interrupted call with the same requests answered. They
                 are skipped, and the others are computed in the same batches as in that call, so that they are
                 rounded in the same way (except with the method ``branches`` or several processes).
+
+        Raises:
+            ValueError: lm-eval's refusal of models that think before they answer.
         """
+        if getattr(self, "enable_thinking", None):
+            super().loglikelihood(list(requests))
         self.encode_together(requests)
         encoded = [self.encode(*request.args) for request in requests]
         self.encoded.clear()
-        yield from self.stream_tokens(encoded, known)
+        faulty = set(self.check(encoded))
+        places = [place for place in range(len(requests)) if place not in faulty]
+        known = {number for number, place in enumerate(places) if place in known}
+        batches = self.stream_tokens([encoded[place] for place in places], known)
+        return ([(places[number], scored) for number, scored in batch] for batch in batches)
 
     def encode_together(self, requests: Sequence[Instance]) -> None:
         """Encode each distinct string of the requests once, in parallel, for ``tok_encode``.
@@ -120,7 +129,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
         if context:
             return ((context, continuation), *self._encode_pair(context, continuation))
         tokens = self.tok_encode(continuation, add_special_tokens=False)
-        if tokens[0] == self.prefix_token_id:
+        if tokens[:1] == [self.prefix_token_id]:
             return (context, continuation), tokens[:1], tokens[1:]
         return (context, continuation), [self.prefix_token_id], tokens
 
@@ -129,6 +138,7 @@ class TreeLM(HFLM):  # type: ignore[misc]
     ) -> list[Scored]:
         if self.choice.engine is None:
             return self.answer_as_stock(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
+        self.refuse(requests)
         answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 

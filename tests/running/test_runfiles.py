@@ -144,6 +144,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "done": [],
         "failed": {"race (2-shot)": "too few rows"},
         "missing": [f"{task} (standard, {shots}-shot)" for shots in (0, 2) for task in ("piqa", "arc_easy")],
+        "cut": {},
         "stem": "",
         "hardware": {},
     }  # fmt: skip

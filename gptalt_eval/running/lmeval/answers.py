@@ -14,7 +14,8 @@ class Answers:
     """The answers of one model, each saved as soon as it is known: a kill loses at most the last one.
 
     Args:
-        path: the file, one JSON array ``[key, answer]`` per line; damaged lines are skipped.
+        path: the file, one JSON array ``[key, answer]`` per line; a third element says how many tokens of the
+            prompt were cut, if any. Damaged lines are skipped.
 
     Raises:
         OSError: it cannot be read or written.
@@ -24,12 +25,15 @@ class Answers:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.known: dict[str, Any] = {}
+        self.lost: dict[str, int] = {}
         self.file = path.open("a+", encoding="utf-8", errors="replace", buffering=1)
         self.file.seek(0)
         line = ""
         for line in self.file:
             try:
-                key, answer = json.loads(line)
+                key, answer, *lost = json.loads(line)
+                if lost:
+                    self.lost[key] = int(lost[0])
                 self.known[key] = tuple(answer) if isinstance(answer, list) else answer
             except (ValueError, TypeError):
                 continue
@@ -40,12 +44,17 @@ class Answers:
         """The answer to a request, or None."""
         return self.known.get(make_key(request_type, arguments) or "")
 
-    def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
+    def recall_lost(self, request_type: str, arguments: Any) -> int:
+        """How many tokens of a request's prompt were cut when it was answered."""
+        return self.lost.get(make_key(request_type, arguments) or "", 0) if self.lost else 0
+
+    def keep(self, request_type: str, arguments: Any, answer: Any, lost: int = 0) -> None:
         key = make_key(request_type, arguments)
         if key is not None and key not in self.known:
             self.known[key] = answer
+            line = [key, answer, lost] if lost else [key, answer]
             # some models return numpy numbers
-            self.file.write(json.dumps([key, answer], default=lambda number: number.item()) + "\n")
+            self.file.write(json.dumps(line, default=lambda number: number.item()) + "\n")
 
     def close(self) -> None:
         self.file.close()

@@ -36,11 +36,11 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
     }
     if spec.batch_size.isdigit():
         extra["batch_size"] = int(spec.batch_size)
-    backend = get_model(model.backend)
-    if spec.scorer == "tree":
-        from gptalt_eval.scoring.backend import add_tree
+    from gptalt_eval.scoring.backend import add_tree
+    from gptalt_eval.scoring.guarded import add_guard
 
-        backend = add_tree(backend)
+    backend = get_model(model.backend)
+    backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm: LM = backend.create_from_arg_obj(args, extra)
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
     if templates:

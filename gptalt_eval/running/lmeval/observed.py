@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import reprlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
@@ -44,7 +46,34 @@ class ObservedLM:
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
         if self.answers is not None and self.keeps:
-            self.answers.keep(request_type, arguments, answer)
+            self.answers.keep(request_type, arguments, answer, self.find_lost(request_type, arguments))
+
+    def find_lost(self, request_type: str, arguments: Any) -> int:
+        """How many tokens of a request's prompt did not fit into the model's context."""
+        lost: Mapping[Any, int] = getattr(self.lm, "lost", {})
+        key = arguments[0] if request_type == "generate_until" else tuple(arguments[:2])
+        return lost.get(key, 0) if lost else 0
+
+    def count_lost(self, requests: Sequence[Any]) -> int:
+        """How many answered requests lost the beginning of their prompt; the same on all processes."""
+        found = sum(
+            bool(
+                self.find_lost(request.request_type, request.args)
+                or (self.answers and self.answers.recall_lost(request.request_type, request.args))
+            )
+            for request in requests
+        )
+        return int(self.lm.add_up(found)) if hasattr(self.lm, "add_up") else found
+
+    def find_unscorable(self, requests: Sequence[Any]) -> str:
+        """Why the first of the requests that cannot be scored cannot be, with its row; empty: all can be."""
+        unscorable: Mapping[Any, str] = getattr(self.lm, "unscorable", {})
+        for request in requests if unscorable else ():
+            reason = unscorable.get(tuple(request.args[:2])) if is_choice(request) else None
+            if reason:
+                option = f"option {request.idx + 1} ({reprlib.repr(request.args[1])})"
+                return f"row {request.doc_id}, {option}: {reason}"
+        return ""
 
     def receive(self, request_type: str, arguments: Any, answer: Any) -> None:
         """Receive an answer as soon as the model has it."""
@@ -78,6 +107,7 @@ class ObservedLM:
         self.expected = distinct.keys() - known
         places = {place for place, arguments in enumerate(keys) if arguments in known}
         batches = self.lm.stream_loglikelihood(list(distinct.values()), places)
+        self.expected = self.expected - getattr(self.lm, "unscorable", {}).keys()
         self.batches = ([(keys[place], answer) for place, answer in batch] for batch in batches)
         if self.lm.world_size > 1:  # the processes must exchange answers at the same time
             self.compute_until(keys[-1] if keys else None)
@@ -105,23 +135,45 @@ class ObservedLM:
         # what a task asks several times may be drawn, whatever the settings: some services always draw
         self.keeps = request_type != "generate_until" or all((r.repeats or 1) == 1 for r in requests)
         for position, request in enumerate(requests):
-            is_choice = request_type == "loglikelihood"
-            if is_choice and request.args in self.expected:
+            if is_choice(request) and request.args in self.expected:
                 self.compute_until(request.args)
-            if is_choice and request.args in self.ahead:
+            if is_choice(request) and request.args in self.ahead:
                 answers[position] = self.ahead[request.args]
             elif (answer := self.recall(request_type, request)) is not None:
                 answers[position] = answer
         self.display.answered(len(answers))
         open_positions = [position for position in range(len(requests)) if position not in answers]
         if open_positions:
-            new = getattr(self.lm, request_type)([requests[position] for position in open_positions])
+            new = self.compute(request_type, [requests[position] for position in open_positions])
             answers.update(zip(open_positions, new, strict=True))
             for position in open_positions:
                 self.keep(request_type, requests[position].args, answers[position])
         return [answers[position] for position in range(len(requests))]
 
+    def compute(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
+        """The model's own answers.
+
+        Raises:
+            GptaltError: a request that cannot be scored; says which row it is of.
+        """
+        try:
+            return list(getattr(self.lm, request_type)(requests))
+        except Exception as error:
+            if reason := self.find_unscorable(requests):
+                raise GptaltError(
+                    f"{reason}.", "Change the row or the prompt, or leave it out: --samples."
+                ) from error
+            raise
+
+
+def is_choice(request: Any) -> bool:
+    return bool(request.request_type == "loglikelihood")
+
 
 def can_stream(lm: LM) -> bool:
-    """Whether a model scores many requests together and returns answers as they are computed."""
-    return hasattr(lm, "stream_loglikelihood") and lm.choice.engine is not None
+    """Whether a model scores many requests together and returns answers as they are computed.
+
+    Not if it thinks before it answers: lm-eval refuses the log-likelihoods of each task then.
+    """
+    thinks = getattr(lm, "enable_thinking", None)
+    return hasattr(lm, "stream_loglikelihood") and lm.choice.engine is not None and not thinks

@@ -132,6 +132,11 @@ def build_requests(task: Any, **settings: Any) -> list[Any]:
         lm-eval ``Instance`` objects.
     """
     task.build_all_requests(**settings)
+    return list_requests(task)
+
+
+def list_requests(task: Any) -> list[Any]:
+    """The requests of a task that were built last."""
     return list(task.instances)
 
 

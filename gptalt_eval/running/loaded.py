@@ -1,0 +1,37 @@
+"""A run that is ready to be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.types import Installed
+from gptalt_eval.running.display import Display
+from gptalt_eval.running.lmeval.model import ModelFacts
+from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.tasks import LoadedTasks
+from gptalt_eval.running.runfiles import RunFiles
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A plan with the model in memory and the tasks built.
+
+    Attributes:
+        plan: what runs.
+        plugins: the plugins that observe.
+        display: shows the progress.
+        files: the run's files.
+        lm: the model; its answers are counted and stored.
+        facts: about the loaded model.
+        tasks: lm-eval's tasks, by cell.
+    """
+
+    plan: Plan
+    plugins: Installed
+    display: Display
+    files: RunFiles
+    lm: ObservedLM
+    facts: ModelFacts
+    tasks: Sequence[LoadedTasks]

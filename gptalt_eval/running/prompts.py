@@ -1,0 +1,96 @@
+"""The prompts of a run: built and checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gptalt_eval.contract.plan import PlannedTask
+from gptalt_eval.running.lmeval import evaluation
+from gptalt_eval.running.lmeval.evaluation import Requests
+from gptalt_eval.running.lmeval.observed import can_stream
+from gptalt_eval.running.loaded import LoadedRun
+from gptalt_eval.running.runfiles import hash_value
+
+
+def prepare_requests(run: LoadedRun) -> None:
+    """Build the requests of all tasks if they are needed together.
+
+    A prompt style that produces the same prompts as another one is refused, since there is nothing to
+    compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
+    only once.
+    """
+    several = len({cell.style for cell in run.plan.cells}) > 1
+    resumed = bool(run.files.run.resumed)
+    if not several and not can_stream(run.lm.lm):
+        return
+    requests: dict[str, Requests] = {}
+    for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
+        planned = {task.name: task for task in cell.tasks}
+        for name, task in loaded.tasks.items():
+            if several or resumed or run.files.is_missing(cell.label(name)):
+                digest = hash_task(planned.get(name), task)
+                requests[cell.label(name)] = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
+    refused = find_same_prompts(run, requests)
+    for name, reason in refused.items():
+        run.display.note(f"{name} is not evaluated: {reason}.")
+        run.files.save_failure({name: reason})
+    if can_stream(run.lm.lm):
+        kept = {name: built for name, built in requests.items() if name not in refused}
+        expect_loglikelihoods(run, kept, resumed)
+        refuse_unscorable(run, kept)
+
+
+def refuse_unscorable(run: LoadedRun, requests: Mapping[str, Requests]) -> None:
+    """Mark the tasks with a request that cannot be scored, before anything is computed."""
+    for name, built in requests.items():
+        reason = run.lm.find_unscorable(built)
+        if run.lm.add_up(bool(reason)) and run.files.is_missing(name):
+            reason = reason or "another process found a request that cannot be scored"
+            run.display.note(f"{name} is not evaluated: {reason}.")
+            run.files.save_failure({name: reason})
+
+
+def expect_loglikelihoods(run: LoadedRun, requests: Mapping[str, Requests], resumed: bool) -> None:
+    scored = [
+        (request, run.files.is_missing(name))
+        for name, built in requests.items()
+        for request in built
+        if request.request_type == "loglikelihood"
+    ]
+    missing = {request.args for request, is_missing in scored if is_missing}
+    run.lm.expect([request for request, _ in scored], missing if resumed else None)
+
+
+def find_same_prompts(run: LoadedRun, requests: Mapping[str, Requests]) -> dict[str, str]:
+    """The tasks whose prompts are the same as with another style, by label, and why they are refused."""
+    refused: dict[str, str] = {}
+    seen: dict[tuple[int | None, str], list[tuple[str, list[Any]]]] = {}
+    for cell in run.plan.cells:
+        if cell.style is None:
+            continue
+        system = cell.spec.system_instruction
+        dropped = cell.style.chat and system and evaluation.drops_system_message(run.lm, system)
+        for task in cell.tasks:
+            label = cell.label(task.name)
+            if label not in requests:
+                continue
+            if dropped:
+                refused[label] = "the model's chat template drops the system message"
+                continue
+            prompts = [request.args for request in requests[label]]
+            others = seen.setdefault((cell.num_fewshot, task.name), [])
+            same = [style for style, theirs in others if theirs == prompts]
+            if same:
+                refused[label] = f"its prompts are the same as with the style '{same[0]}'"
+            others.append((cell.style.name, prompts))
+    return refused
+
+
+def hash_task(planned: PlannedTask | None, task: Any) -> str:
+    """A hash of a task's YAML, functions and rows (their files, or their fingerprints from ``datasets``)."""
+    parts = [split.sha256 for split in planned.data.splits.values()] if planned else []
+    if not parts:
+        splits = task.dataset.values() if isinstance(task.dataset, Mapping) else ()
+        parts = [str(getattr(split, "_fingerprint", "")) for split in splits]
+    return hash_value([parts, planned.config if planned else None])

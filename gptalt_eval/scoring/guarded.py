@@ -1,0 +1,117 @@
+"""What lm-eval's own backend refuses and warns of, noted request by request however they are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from accelerate.utils import gather_object
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
+Scored = tuple[float, bool]
+
+
+def add_guard(backend: type[Any]) -> type[Any]:
+    """The backend with notes of what it refuses and cuts; unchanged if it has them, or is no ``HFLM``."""
+    if not issubclass(backend, HFLM) or issubclass(backend, GuardedLM):
+        return backend
+    return type(f"Guarded{backend.__name__}", (GuardedLM, backend), {})
+
+
+class GuardedLM(HFLM):  # type: ignore[misc]
+    """Notes which requests do not fit into the model's context, and which cannot be scored.
+
+    Attributes:
+        lost: how many tokens were cut, by (context, continuation), or by prompt of a generated text.
+        unscorable: why a request cannot be scored, by (context, continuation).
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.lost: dict[tuple[str, str] | str, int] = {}
+        self.unscorable: dict[tuple[str, str], str] = {}
+
+    def check(self, requests: Sequence[Encoded]) -> list[int]:
+        """Note what is cut and what cannot be scored; returns the indices of the latter.
+
+        lm-eval stops at an assertion, in the middle of a batch with requests of other tasks.
+        """
+        room = self.max_length + (self.backend == "causal")
+        faulty = []
+        for place, (arguments, context, continuation) in enumerate(requests):
+            if arguments is None:  # a window of a longer text, made to fit
+                continue
+            excess = len(context) + len(continuation) * (self.backend == "causal") - room
+            if excess > 0:
+                self.lost[arguments] = excess
+            if reason := explain_unscorable(context, continuation, self.max_length):
+                self.unscorable[arguments] = reason
+                faulty.append(place)
+        return faulty
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Scored]:
+        bare = (
+            []
+            if getattr(self, "enable_thinking", None)
+            else [request.args for request in requests if not request.args[0]]
+        )
+        self.refuse(
+            [
+                (arguments, [self.prefix_token_id], [])
+                for arguments in bare
+                if not self.tok_encode(arguments[1], add_special_tokens=False)
+            ]
+        )
+        answers: list[Scored] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        return answers
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[Scored]:
+        self.refuse(requests)
+        answers: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        return answers
+
+    def refuse(self, requests: Sequence[Encoded]) -> None:
+        """Note what is cut; refuse what cannot be scored.
+
+        Raises:
+            ValueError: one of the requests cannot be scored.
+        """
+        faulty = self.check(requests)
+        if faulty:
+            arguments = requests[faulty[0]][0]
+            assert arguments is not None
+            raise ValueError(self.unscorable[arguments])
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[Any, Any]:
+        ids, mask = super().tok_batch_encode(strings, padding_side, left_truncate_len, truncation)
+        if truncation or (left_truncate_len and ids.shape[1] >= left_truncate_len):
+            for string, kept in zip(strings, mask.sum(dim=1).tolist(), strict=True):
+                whole, _ = super().tok_batch_encode([string], padding_side)
+                if whole.shape[1] > kept:
+                    self.lost[string] = whole.shape[1] - kept
+        return ids, mask
+
+    def add_up(self, number: int) -> int:
+        """The sum of a number over all processes, which must call this at the same time."""
+        return number if self.world_size == 1 else sum(gather_object([number]))
+
+
+def explain_unscorable(context: Sequence[int], continuation: Sequence[int], room: int) -> str:
+    """Why a request cannot be scored; empty: it can be."""
+    if not continuation:
+        return "nothing is left to score after its prompt"
+    if not context:
+        return "nothing is before what is to be scored"
+    if len(continuation) > room:
+        return f"what is to be scored has {len(continuation):,} tokens, and the model's context only {room:,}"
+    return ""
