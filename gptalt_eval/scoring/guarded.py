@@ -14,7 +14,7 @@ Scored = tuple[float, bool]
 
 
 def add_guard(backend: type[Any]) -> type[Any]:
-    """The backend with notes of what it refuses and cuts; unchanged if it has them, or is no ``HFLM``."""
+    """The backend with notes of what it refuses and cuts; unchanged if it has them or is not an ``HFLM``."""
     if not issubclass(backend, HFLM) or issubclass(backend, GuardedLM):
         return backend
     return type(f"Guarded{backend.__name__}", (GuardedLM, backend), {})
