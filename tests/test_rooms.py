@@ -17,7 +17,7 @@ ROOMS = {  # room: the rooms it may import from
     "results": {"machine", "contract"},
     "planning": {"machine", "contract", "data"},
     "validation": {"machine", "contract", "data", "planning"},
-    "running": {"machine", "contract", "data", "planning", "scoring", "results"},
+    "running": {"machine", "contract", "data", "planning", "validation", "scoring", "results"},
     "commands": {"machine", "contract", "data", "planning", "results", "running", "validation"},
     # the doors: what is imported from outside under these very names
     "__init__": {"machine", "contract", "data", "results", "running"},

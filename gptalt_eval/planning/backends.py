@@ -54,7 +54,8 @@ def load_loading_arguments() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def find_near(name: str, known: Iterable[str]) -> list[str]:
     """The names of which this one can be a misspelling, best first; only clear cases."""
     words = [word for word in dict.fromkeys(known) if word[:1] == name[:1].lower()]
-    return get_close_matches(name.lower(), words, 2, 0.82)
+    swapped = [word for word in words if sorted(word) == sorted(name.lower())]
+    return list(dict.fromkeys([*swapped, *get_close_matches(name.lower(), words, 2, 0.82)]))[:2]
 
 
 def check_backend(model: Model, args: Mapping[str, Any], settings: Iterable[str]) -> Iterator[GptaltError]:

@@ -15,6 +15,7 @@ from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.index import Function, TaskEntry
+from gptalt_eval.planning.overlaps import find_overlaps
 from gptalt_eval.planning.task_data import DataFinder
 
 
@@ -31,11 +32,15 @@ class TaskFinder:
         self.spec = spec
         self.data = DataFinder(catalog, spec)
         self.folders: set[Path] = set()
+        self.files: dict[Path, None] = {}  # YAMLs that are neither lm-eval's nor an installed plugin's
         self.faults: list[GptaltError] = []
         self.lacking: dict[tuple[str, int | None], str] = {}
 
     def is_lm_evals(self, folder: Path) -> bool:
         return folder.is_relative_to(taskindex.find_lm_eval_tasks())
+
+    def is_installed(self, owner: Owner) -> bool:
+        return owner == LM_EVAL or owner.plugin in self.catalog.plugins.owners
 
     def plan_cells(self, variants: Sequence[tuple[PromptStyle | None, RunSpec]]) -> list[Cell]:
         """The cells of the request, one for each prompt style and shot count.
@@ -60,6 +65,8 @@ class TaskFinder:
                 self.lacking |= {(name, shots): str(found[0]) for shots, found in by_shots.items()}
             else:
                 self.faults += [fault for found in by_shots.values() for fault in found]
+        for entries in planned.values():
+            self.faults += find_overlaps(list(entries.values()))
         return [
             self._plan_cell(style, spec, shots, list(entries.values()))
             for style, spec in variants
@@ -99,6 +106,8 @@ class TaskFinder:
             return [task for name in entry.members for task in self._expand_name(name, overrides, shots)]
         if entry.file is not None:
             self.folders.add(entry.file.parent)
+            if not self.is_installed(owned.owner):
+                self.files[entry.file] = None
         try:
             config = taskindex.load_task_yaml(entry.file) if entry.file else {}
         except GptaltError as error:
@@ -150,8 +159,7 @@ class TaskFinder:
 
     def _refuse_unknown_code(self, name: str, owner: Owner, config: Mapping[str, Any]) -> None:
         """Require consent to run Python code of a YAML from outside lm-eval and the installed plugins."""
-        installed = owner == LM_EVAL or owner.plugin in self.catalog.plugins.owners
-        if installed or self.spec.confirm_run_unsafe_code:
+        if self.is_installed(owner) or self.spec.confirm_run_unsafe_code:
             return
         functions = [found for found in list_functions(config) if not self.is_lm_evals(found.file)]
         if functions:

@@ -6,8 +6,7 @@ All problems of a request are found here and reported together.
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,8 @@ from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
-from gptalt_eval.planning.task_data import NOWHERE, effective_shots
+from gptalt_eval.planning.places import find_place_faults
+from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
 from gptalt_eval.planning.weights import (
     check_built,
@@ -59,8 +59,17 @@ class Faults:
         raise_together(self.found)
 
 
-def resolve(spec: RunSpec, plugins: Installed) -> Plan:
+#: finds more problems of a request: (request, catalog, the user's own YAMLs, the tasks that were found)
+Checker = Callable[[RunSpec, Catalog, Sequence[Path], Sequence[PlannedTask]], Iterable[GptaltError]]
+
+
+def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> Plan:
     """Find everything that a request names.
+
+    Args:
+        spec: the request.
+        plugins: the plugins that provide names.
+        check: what else is checked before a run; None: nothing will run or be saved.
 
     Raises:
         GptaltError: the only problem, or RequestErrors with all of them.
@@ -72,7 +81,7 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
         found = model
         faults.attempt(lambda: check_weights(found.item, spec))
         faults.attempt(lambda: check_built(found.item, spec))
-    faults.attempt(lambda: check_paths(spec))
+    faults.found.extend(find_place_faults(spec, model.item if model else None, check is not None))
     faults.attempt(lambda: check_packages(spec))
     styles = [faults.attempt(partial(catalog.find_prompt_style, name)) for name in spec.prompt_style]
     variants = apply_styles(spec, model.item if model else None, [style for style in styles if style])
@@ -81,11 +90,12 @@ def resolve(spec: RunSpec, plugins: Installed) -> Plan:
     finder = TaskFinder(catalog, spec)
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
-    faults.attempt(lambda: check_samples(spec, cells or []))
+    tasks = {task.name: task for cell in cells or [] for task in cell.tasks}
+    faults.found.extend(find_sample_faults(spec, tasks, finder.data))
     if model is not None:
-        faults.attempt(
-            lambda: check_thinking(found.item, spec, [t for cell in cells or () for t in cell.tasks])
-        )
+        faults.attempt(lambda: check_thinking(found.item, spec, [*tasks.values()]))
+    if check is not None:
+        faults.found.extend(check(spec, catalog, tuple(finder.files), tuple(tasks.values())))
     faults.raise_any()
     assert model is not None and cells  # otherwise an error was raised
     lacking = {
@@ -127,41 +137,19 @@ def apply_styles(
     ]
 
 
-def check_paths(spec: RunSpec) -> None:
-    """Check that ``--include_path`` exists and that results can be saved."""
-    if spec.include_path and not Path(spec.include_path).is_dir():
-        raise GptaltError(
-            f"--include_path: there is no folder {spec.include_path}.", "Give a folder of task YAMLs."
-        )
-    if not spec.output_path:
-        return
-    path = Path(spec.output_path).expanduser()
-    folder = path.parent if path.suffix == ".json" else path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        text = f"--output_path {spec.output_path} is not writable ({reason})."
-        raise GptaltError(text, "Give a folder that you can write to.") from error
-
-
-def check_samples(spec: RunSpec, cells: list[Cell]) -> None:
-    """Check that the rows of ``--samples`` exist in tasks that run.
-
-    Raises:
-        GptaltError: a task that does not run, or a row that its data does not have.
-    """
-    tasks = {task.name: task for cell in cells for task in cell.tasks}
+def find_sample_faults(
+    spec: RunSpec, tasks: Mapping[str, PlannedTask], data: DataFinder
+) -> Iterator[GptaltError]:
+    """Rows of ``--samples`` that do not exist, or whose task does not run."""
     for name, rows in (spec.samples or {}).items() if tasks else ():
         if name not in tasks:
             hint = did_you_mean(name, tasks) or f"Available: {', '.join(list(tasks)[:5])}."
-            raise UnknownNameError(f"--samples: the task '{name}' is not run.", hint)
-        split = tasks[name].data.splits.get(tasks[name].eval_split)
-        if split and rows and rows[-1] >= split.rows:
+            yield UnknownNameError(f"--samples: the task '{name}' is not run.", hint)
+            continue
+        count = data.count_rows(tasks[name], tasks[name].eval_split)
+        if count is not None and rows and rows[-1] >= count:
             text = f"--samples: {name} has no row {rows[-1]}."
-            raise GptaltError(text, f"Its {split.rows:,} rows are 0 to {split.rows - 1}.")
+            yield GptaltError(text, f"Its {count:,} rows are 0 to {count - 1}.")
 
 
 def check_packages(spec: RunSpec) -> None:

@@ -15,6 +15,7 @@ from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import ExamplePool, find_pool
+from gptalt_eval.planning.local_files import count_rows
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 NOWHERE = "nowhere"
@@ -87,6 +88,8 @@ class DataFinder:
     def count_rows(self, task: PlannedTask, split: str) -> int | None:
         """How many rows a split has; None if that is unknown before the task is built."""
         located = task.data.splits.get(split)
+        if located is None and task.data.origin == "files":
+            return count_rows(task.config, split)
         return located.rows if located else None
 
     def check_rows(self, task: PlannedTask, shots: int | None) -> str:

@@ -21,6 +21,7 @@ from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.planning.resolve import Faults, resolve
 from gptalt_eval.running.resuming import dump_settings, list_changes, run_plan
 from gptalt_eval.running.runfiles import RunFiles, choose_folder
+from gptalt_eval.validation.requests import check_request
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -29,7 +30,9 @@ def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
     """A plan for each model; the problems of all of them are reported before anything runs."""
     faults = Faults([])
     names = dict.fromkeys(split_names(spec.model)) or [""]
-    found = [faults.attempt(partial(resolve, replace(spec, model=name), plugins)) for name in names]
+    found = [
+        faults.attempt(partial(resolve, replace(spec, model=name), plugins, check_request)) for name in names
+    ]
     plans = [plan for plan in found if plan]
     folders: dict[Path, str] = {}
     for plan in plans if len(plans) > 1 else ():

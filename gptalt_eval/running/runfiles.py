@@ -20,6 +20,7 @@ from gptalt_eval.contract.types import Model
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.planning.index import Function
+from gptalt_eval.planning.places import RUNS
 
 
 def is_error_in(error: OSError, folder: Path) -> bool:
@@ -195,7 +196,7 @@ def describe_value(value: object) -> object:
 
 def choose_output(spec: RunSpec) -> Path:
     """``--output_path``, else a folder named by the time."""
-    return Path(spec.output_path or Path("runs", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
+    return Path(spec.output_path or Path(RUNS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
 
 
 def choose_folder(plan: Plan) -> tuple[str, Path]:

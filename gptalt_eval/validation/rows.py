@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +14,7 @@ from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data import locate as data
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.local_files import list_data_files, match_files, read_table
 from gptalt_eval.planning.task_data import LOCAL_BUILDERS
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
@@ -173,9 +172,9 @@ def read_data_files(scene: Scene, builder: str) -> Rows | None:
             text = f"'dataset_path: {builder}' needs 'dataset_kwargs: data_files: ...'."
             scene.report("missing-field", text, "dataset_path")
         return None
-    by_split = files if isinstance(files, dict) else {"train": files}
-    check_split_names(scene, list(map(str, by_split)), "data_files")
-    found = {str(split): list_files(scene, value, settings) for split, value in by_split.items()}
+    named = list_data_files(settings)
+    check_split_names(scene, list(named), "data_files")
+    found = {split: list_files(scene, value, settings) for split, value in named.items()}
     field = settings.get("field") if isinstance(settings, dict) else None
 
     def read(split: str | None) -> Iterable[Row]:
@@ -187,15 +186,10 @@ def read_data_files(scene: Scene, builder: str) -> Rows | None:
 
 def list_files(scene: Scene, value: Any, settings: Any) -> list[Path]:
     """The files of a ``data_files`` value; missing ones are reported."""
-    folder = Path(str(settings.get("data_dir") or ".")).expanduser()
     found: list[Path] = []
-    for name in value if isinstance(value, list) else [value]:
-        if not isinstance(name, str) or "://" in name or "\0" in name:
-            continue  # downloaded when the task runs
-        path = folder / Path(name).expanduser()
-        matches = sorted(path.parent.glob(path.name)) if any(sign in name for sign in "*?[") else [path]
-        found += [match for match in matches if match.is_file()]
-        if not any(match.is_file() for match in matches):
+    for name, path, matches in match_files(value, settings):
+        found += matches
+        if not matches:
             report_absent_file(scene, path, name)
     return found
 
@@ -218,39 +212,3 @@ def check_split_names(scene: Scene, known: list[str], where: str) -> None:
         if isinstance(split, str) and split not in known:
             hint = did_you_mean(split, known) or f"Available: {', '.join(known)}."
             scene.report("unknown-split", f"{where} has no split '{split}'. {hint}", key)
-
-
-def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
-    """Rows of a JSON, JSON Lines or CSV file; none for other formats.
-
-    Raises:
-        GptaltError: the file is damaged.
-    """
-    if builder == "csv":
-        with path.open(encoding="utf-8", newline="") as stream:
-            yield from (
-                {key: read_number(value) for key, value in row.items()} for row in csv.DictReader(stream)
-            )
-    elif builder == "json":
-        with path.open(encoding="utf-8") as stream:
-            start = stream.read(4096).lstrip()[:1]
-        if start == "[" or field:
-            yield from read_array(path, field)
-        else:
-            yield from read_jsonl(path)
-
-
-def read_array(path: Path, field: Any) -> Iterator[Row]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        rows = value[field] if field else value
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GptaltError(
-            f"{path}: damaged, or not in the format that the task describes ({error})."
-        ) from error
-    yield from (row for row in rows if isinstance(row, dict))
-
-
-def read_number(value: Any) -> Any:
-    """A CSV cell, typed as by the csv builder: integers become int."""
-    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value

@@ -116,9 +116,39 @@ def test_a_yaml_is_planned_under_its_path_and_a_name_under_its_name(plugins, tmp
 
 
 def test_a_task_that_two_names_share_is_run_once(plugins):
-    [cell] = plan(plugins, tasks="piqa,gptalt_zero_shot,piqa").cells
-    assert cell.names == ("piqa", "gptalt_zero_shot")
-    assert [task.name for task in cell.tasks].count("piqa") == 1
+    [cell] = plan(plugins, tasks="mmlu_stem_tasks,mmlu_anatomy,piqa,mmlu_anatomy,piqa").cells
+    assert cell.names == ("mmlu_stem_tasks", "mmlu_anatomy", "piqa")
+    assert [task.name for task in cell.tasks].count("mmlu_anatomy") == 1
+
+
+OVERLAPS = {
+    "mmlu,mmlu_anatomy": "mmlu_anatomy is part of 'mmlu', which is requested too.",
+    "piqa,gptalt_zero_shot": "piqa is part of 'gptalt_zero_shot', which is requested too.",
+    "mmlu_stem,mmlu": "mmlu_stem is part of 'mmlu', which is requested too.",
+    "mmlu_stem_tasks,mmlu_stem": "mmlu_stem_tasks is part of 'mmlu_stem', which is requested too.",
+    "gptalt_zero_shot,gptalt_demo": "gptalt_zero_shot is part of 'gptalt_demo', which is requested too.",
+    "piqa,boolq,gptalt_zero_shot": "piqa, boolq are part of 'gptalt_zero_shot', which is requested too.",
+    "gptalt_few_shot,gptalt_demo": None,  # at other numbers of examples
+    "mmlu_stem,mmlu_humanities": None,
+    "mmlu_stem_tasks,mmlu_anatomy": None,  # a tag is a list of single tasks
+    "piqa,piqa": None,
+}
+
+
+@pytest.mark.parametrize(("tasks", "expected"), OVERLAPS.items())
+def test_names_with_tasks_in_common_are_refused(plugins, tasks, expected):
+    if expected is None:
+        assert plan(plugins, tasks=tasks)
+        return
+    what, hint = refuse(plugins, tasks=tasks)
+    assert what == expected and hint.startswith("Omit ")
+
+
+def test_groups_with_some_tasks_in_common(plugins, tmp_path):
+    for name, members in (("one", "piqa, boolq"), ("two", "boolq, sciq")):
+        (tmp_path / f"{name}.yaml").write_text(f"group: {name}\ntask: [{members}]\n")
+    what, hint = refuse(plugins, tasks="one,two", include_path=str(tmp_path))
+    assert what == "'one' and 'two' have 1 tasks in common, such as boolq." and "two runs" in hint
 
 
 def test_each_cell_has_its_style_and_shots(plugins):

@@ -1,0 +1,44 @@
+"""Requested names that have tasks in common, which lm-eval refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import PlannedTask
+from gptalt_eval.contract.types import Owned
+from gptalt_eval.planning.index import TaskEntry
+
+Expanded = tuple[Owned[TaskEntry], list[PlannedTask]]
+
+
+def find_overlaps(entries: Sequence[Expanded]) -> Iterator[GptaltError]:
+    """A group and its member, or groups with the same members; a task may be named twice otherwise.
+
+    Args:
+        entries: the names that are evaluated together, each with its tasks.
+    """
+    sizes = {owned.item.name: len(tasks) for owned, tasks in entries}
+    shared: dict[tuple[str, str], list[str]] = {}
+    seen: dict[str, TaskEntry] = {}
+    for owned, tasks in entries:
+        for name in dict.fromkeys(task.name for task in tasks):
+            first = seen.setdefault(name, owned.item)
+            if first.name != owned.item.name and "group" in (first.kind, owned.item.kind):
+                shared.setdefault((first.name, owned.item.name), []).append(name)
+    parts: dict[str, list[str]] = {}
+    for (first_name, second_name), names in shared.items():
+        part, whole = sorted((first_name, second_name), key=lambda name: sizes[name])
+        if len(names) < sizes[part]:
+            text = (
+                f"'{first_name}' and '{second_name}' have {len(names)} tasks in common, such as {names[0]}."
+            )
+            yield GptaltError(text, "Evaluate them in two runs.")
+        else:
+            parts.setdefault(whole, []).append(part)
+    for whole, inner in parts.items():
+        inner.sort(key=list(sizes).index)
+        shown = ", ".join(inner[:3]) + (f" and {len(inner) - 3} more" if len(inner) > 3 else "")
+        verb, them = ("is", "it") if len(inner) == 1 else ("are", "them")
+        text = f"{shown} {verb} part of '{whole}', which is requested too."
+        yield GptaltError(text, f"Omit {them}: the results of '{whole}' contain those of its tasks.")
