@@ -25,7 +25,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Model
-from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
+from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.machine.storage import cache_dir, hash_file, write_atomically
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -98,9 +98,8 @@ def fetch() -> Mapping[str, Any]:
                 except GptaltError as error:
                     if is_in_hub_cache(HUB_ID, "models") or can_reach_hub():
                         return {"pretrained": HUB_ID, "dtype": choose_dtype()}
-                    raise GptaltError(
-                        f"{error.what} The hub cannot be reached either.", error.hint
-                    ) from error
+                    why = explain_unreachable().why
+                    raise GptaltError(f"{error.what} Also, {why}.", error.hint) from error
             convert(gguf)
     return {"pretrained": str(converted()), "dtype": choose_dtype()}
 

@@ -12,7 +12,7 @@ from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.data.locate import locate as locate_splits
 from gptalt_eval.data.readers import REPLACE
-from gptalt_eval.machine.hub import can_reach_hub, is_in_hub_cache
+from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import ExamplePool, find_pool
 from gptalt_eval.planning.local_files import count_rows
@@ -64,9 +64,10 @@ class DataFinder:
         if self.hub_reachable is None:
             self.hub_reachable = can_reach_hub()
         if not self.hub_reachable:
+            why, cure = explain_unreachable()
             raise DataError(
-                f"{title}: its data ({hub}) is not on this computer, and the hub cannot be reached.",
-                "Give --data_dir FOLDER, set HF_ENDPOINT to a mirror, or try --data_dir sample.",
+                f"{title}: its data ({hub}) is not on this computer, and {why}.",
+                f"Give --data_dir FOLDER, {cure}, or try --data_dir sample.",
             )
 
     def require_rows(self, task: PlannedTask, shots: int | None) -> None:

@@ -15,6 +15,7 @@ from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.hub import (
     can_reach_hub,
     explain_refusal,
+    explain_unreachable,
     find_snapshot,
     is_in_hub_cache,
     list_cached_models,
@@ -118,8 +119,9 @@ def find_hub_faults(hub: str, key: str, revision: str) -> Iterator[GptaltError]:
     near = cached[:1] or nearest(hub, list_cached_models(), 1)
     known = f"Did you mean '{near[0]}', which is here? " if near else ""
     if not can_reach_hub():
-        text = f"{what} not on this computer, and the hub cannot be reached."
-        cure = f"Set HF_ENDPOINT to a mirror, give a local folder as {key}=..., or try --model smollm2."
+        why, cure = explain_unreachable()
+        text = f"{what} not on this computer, and {why}."
+        cure = f"{cure[0].upper()}{cure[1:]}, give a local folder as {key}=..., or try --model smollm2."
         yield GptaltError(text, f"{known}{cure}")
         return
     reason = explain_refusal(hub, revision)

@@ -11,6 +11,7 @@ from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.data.readers import REPLACE
+from gptalt_eval.machine import hub
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import find_pool
@@ -313,6 +314,8 @@ def test_the_hub_is_asked_once_and_only_for_what_is_not_here(plugins, monkeypatc
     calls = []
     monkeypatch.setattr(task_data, "is_in_hub_cache", lambda hub, kind: cached)
     monkeypatch.setattr(task_data, "can_reach_hub", lambda: calls.append(1) or reachable)
+    for name in (*hub.OFFLINE, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     settings = {"tasks": "piqa,boolq", "data_dir": None}
     if cached or reachable:
         assert [task.data.origin for task in plan(plugins, **settings).cells[0].tasks] == ["hub", "hub"]

@@ -94,8 +94,8 @@ def test_no_data_and_no_hub(plugins, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", "/nowhere")
     text = refuse(plugins, tasks="piqa,boolq", data_dir=None)
-    assert "PIQA: its data (baber/piqa) is not on this computer, and the hub cannot be reached" in text
-    assert "HF_ENDPOINT" in text and "--data_dir" in text
+    assert "PIQA: its data (baber/piqa) is not on this computer, and HF_HUB_OFFLINE is set" in text
+    assert "unset HF_HUB_OFFLINE" in text and "--data_dir" in text
 
 
 def test_no_sample_of_other_tasks(plugins):

@@ -49,7 +49,12 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", "/nowhere")
     text = refuse(model_args={"pretrained": "org/name"})
-    assert "'org/name' are not on this computer" in text and "HF_ENDPOINT" in text
+    assert "'org/name' are not on this computer, and HF_HUB_OFFLINE is set" in text
+    assert "Unset HF_HUB_OFFLINE, give a local folder" in text
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    text = refuse(model_args={"pretrained": "org/name"})
+    assert "and the hub cannot be reached.\nSet HF_ENDPOINT to a mirror, give a local folder" in text
 
 
 def test_a_hub_id_without_its_owner(monkeypatch, tmp_path):

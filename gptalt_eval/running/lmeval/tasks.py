@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -16,6 +17,7 @@ from gptalt_eval.contract.errors import DataError
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.tables import load_rows
 
@@ -73,13 +75,45 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
             return from_hub(path=path, name=name, **settings)
         except Exception as error:
             title = f"{path} ({name})" if name else path
-            raise DataError(
-                f"The data of {title} could not be loaded: {type(error).__name__}: {error}",
-                "Set HF_ENDPOINT to a mirror, or give the release files with --data_dir.",
-            ) from error
+            cause = find_cause(error)
+            text = f"The data of {title} could not be loaded: {type(cause).__name__}: {cause}"
+            raise DataError(text, advise(path, settings.get("data_files"))) from error
 
     with seams.replace_load_dataset(load):
         yield
+
+
+def find_cause(error: BaseException) -> BaseException:
+    """The first of a chain of errors: the last ones only say that there was one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def advise(path: str, data_files: Any) -> str:
+    """What to do about data that could not be loaded: local files, or those of the hub."""
+    files = [path] if Path(path).exists() else [str(file) for file in flatten(data_files)]
+    local = [file for file in files if "://" not in file]
+    if local:
+        missing = [file for file in local if not Path(file).expanduser().exists() and "*" not in file]
+        named = ", ".join(missing or local)
+        return f"{'There is no' if missing else 'Check its format and whether it is damaged:'} {named}"
+    if not can_reach_hub():
+        cure = explain_unreachable().cure
+        return f"{cure[0].upper()}{cure[1:]}, or give the release files with --data_dir."
+    return (
+        "The hub can be reached: check its name and configuration there, and your access (hf auth login). "
+        "A damaged copy in the hub's cache can be deleted."
+    )
+
+
+def flatten(files: Any) -> list[Any]:
+    """The single files of ``data_files``: one, a list, or either by split."""
+    if isinstance(files, Mapping):
+        return [one for each in files.values() for one in flatten(each)]
+    if isinstance(files, (list, tuple)):
+        return [one for each in files for one in flatten(each)]
+    return [] if files is None else [files]
 
 
 def make_dataset(data: LocatedData) -> Any:
