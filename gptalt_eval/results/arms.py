@@ -18,7 +18,7 @@ from gptalt_eval.results.groups import (
     list_tasks,
     walk,
 )
-from gptalt_eval.results.rows import Key, Logged, Rows, label_clusters, list_metrics
+from gptalt_eval.results.rows import Key, Logged, Rows, find_judged, label_clusters, list_metrics
 from gptalt_eval.results.sampling import Design
 
 Factor = Literal["model", "prompt_style", "num_fewshot"]
@@ -63,6 +63,7 @@ class TaskRows:
         is_group: whether it is a group.
         equal: whether its score weighs the members of the group alike, rather than their rows.
         is_member: whether it is part of a group that has a score of its own, in every arm.
+        judged: the metric that tells whether a row is correct; empty: none does.
     """
 
     name: str
@@ -72,6 +73,7 @@ class TaskRows:
     is_group: bool = False
     equal: bool = False
     is_member: bool = False
+    judged: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def join_arms(
         is_group=is_group(results, name),
         equal=is_group(results, name) and weighs_equally(results, name, rows),
         is_member=all(name in list_hidden(records[each.record].results[each.result]) for each, _ in entries),
+        judged=find_judged(results, name, [rows for _, rows in entries]),
     )
 
 

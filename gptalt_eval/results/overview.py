@@ -239,14 +239,13 @@ def average_subjects(rows: TaskRows, arm: Arm) -> dict[str, float]:
 
 def find_contrasts(rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm]) -> list[Contrast]:
     """Rows that some arms answer correctly and others do not, evenly spread over the task."""
-    if rows.is_group or not rows.metrics:
+    if rows.is_group or not rows.judged:
         return []
     verdicts: dict[Key, list[bool | None]] = {}
     for place, arm in enumerate(arms):
         for key, row in rows.arms.get(arm, {}).items():
-            value = row.scores.get(rows.metrics[0])
-            if value in (0, 1):
-                verdicts.setdefault(key, [None] * len(arms))[place] = bool(value)
+            if rows.judged in row.scores:
+                verdicts.setdefault(key, [None] * len(arms))[place] = bool(row.scores[rows.judged])
     split = [key for key, each in sorted(verdicts.items()) if {True, False} <= set(each)]
     chosen = split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS]
     lines = gather_lines(rows.name, records, arms, {number for _, number in chosen}) if chosen else []

@@ -18,7 +18,7 @@ from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged, say_clusters
+from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged, say_clusters
 from gptalt_eval.results.samples import ShownItem, view_item
 
 SHOWN_SAMPLES = 20
@@ -99,7 +99,8 @@ def view_samples(
     for result, task in logged.rows:
         lines = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))
         first = lines[0].get("filter") if lines else ""
-        shown = [view_item(line) for line in lines if line.get("filter") == first][:SHOWN_SAMPLES]
+        judged = find_judged(record.results[result], task, [logged.first(result, task)])
+        shown = [view_item(line, judged) for line in lines if line.get("filter") == first][:SHOWN_SAMPLES]
         if shown:
             shots = find_shots(record.results[result], task)
             style = styles[result] if len(set(styles)) > 1 else ""

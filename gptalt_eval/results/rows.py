@@ -145,6 +145,22 @@ def read_row(
     return Row(line["doc_hash"], line["prompt_hash"], scores, find_subject(document), cluster)
 
 
+def find_judged(results: Results, task: str, arms: Sequence[Rows]) -> str:
+    """The first metric that tells whether a row is correct: always 1 or 0, and higher is better; empty: none.
+
+    Args:
+        results: a results file with the task.
+        task: its name.
+        arms: its rows, once or more often.
+    """
+    directions = results.get("higher_is_better", {}).get(task, {})
+    for metric in list_metrics(results, task):
+        found = {row.scores[metric] for rows in arms for row in rows.values() if metric in row.scores}
+        if found and found <= {0, 1} and directions.get(metric) is not False:
+            return metric
+    return ""
+
+
 def label_clusters(rows: Rows) -> list[tuple[str, str | int]]:
     """The cluster of each row; a row without one is on its own."""
     return [(task, row.cluster or number) for (task, number), row in rows.items()]

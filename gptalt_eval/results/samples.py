@@ -14,7 +14,7 @@ class ShownItem:
 
     Attributes:
         number: its row in the split.
-        is_right: whether it is correct by the first metric; None if that metric is not 0 or 1.
+        is_right: whether it is correct; None if no metric tells.
         prompt: the prompt as the model received it; the text itself if whole texts are scored.
         options: the continuations that were scored; empty for generation and whole texts.
         chosen: index of the option with the highest log-likelihood; -1 if there is none.
@@ -33,7 +33,13 @@ class ShownItem:
     metrics: Mapping[str, Any]
 
 
-def view_item(line: Mapping[str, Any]) -> ShownItem:
+def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
+    """An item, from its saved sample.
+
+    Args:
+        line: the sample.
+        judged: the metric that tells whether it is correct; empty: none does.
+    """
     requests = list_requests(line.get("arguments", ()))
     answers = line.get("filtered_resps", ())
     is_text = bool(requests) and len(requests[0]) == 1  # whole texts are scored, without a continuation
@@ -43,7 +49,7 @@ def view_item(line: Mapping[str, Any]) -> ShownItem:
     answer = "" if is_choice or not answers else str(answers[0])
     return ShownItem(
         number=line["doc_id"],
-        is_right=find_verdict(metrics),
+        is_right=bool(line[judged]) if line.get(judged) in (0, 1) else None,
         prompt=str(requests[0][0]) if requests else "",
         options=options,
         chosen=find_likeliest(answers[: len(options)]),
@@ -70,11 +76,6 @@ def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
         return tuple(str(request[0]) for request in requests)
     return options
-
-
-def find_verdict(metrics: Mapping[str, Any]) -> bool | None:
-    values = [value for value in metrics.values() if isinstance(value, (int, float))]
-    return bool(values[0]) if values and values[0] in (0, 1) else None
 
 
 def find_likeliest(answers: Sequence[Any]) -> int:

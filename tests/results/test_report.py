@@ -71,7 +71,7 @@ def test_text_of_models_and_data_is_escaped(record, plugins, tmp_path):
 
 def test_samples_of_each_kind(record):
     def first(task):
-        return view_item(next(record.read_samples(0, task)))
+        return view_item(next(record.read_samples(0, task)), "acc")
 
     piqa = first("piqa")
     assert len(piqa.options) == 2 and piqa.chosen in (0, 1) and piqa.is_right is not None

@@ -11,6 +11,7 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.rows import (
     MEANS,
     Row,
+    find_judged,
     find_subject,
     list_faults,
     list_gaps,
@@ -133,6 +134,33 @@ def test_metrics_that_are_means_are_so_for_lm_eval():
     for metric in MEANS & METRIC_REGISTRY.keys():
         assert get_metric_aggregation(metric) is registered.mean
     assert not MEANS & {"f1", "mcc", "perplexity", "word_perplexity", "brier_score", "bleu"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "directions", "judged"),
+    [
+        ({"acc": [0, 1, 1, 0]}, {"acc": True}, "acc"),
+        ({"acc": [0, 1, 1, 0]}, {}, "acc"),
+        ({"f1": [0, 1, 0.5, 1], "em": [0, 1, 0, 1]}, {"f1": True, "em": True}, "em"),
+        ({"f1": [0, 1, 0.5, 1]}, {"f1": True}, ""),
+        ({"wer": [0, 0, 1, 0]}, {"wer": False}, ""),  # 0 is the best that can be
+        ({"acc": [None, 1, 1, 0]}, {"acc": True}, "acc"),
+        ({"acc": [None] * 4}, {"acc": True}, ""),
+    ],
+)
+def test_which_metric_says_what_is_correct(tmp_path, scores, directions, judged):
+    """By the metric and all its rows, not by the value of one row."""
+    samples = [
+        make_sample(row, acc=None, **{name: values[row] for name, values in scores.items() if name != "acc"})
+        for row in range(4)
+    ]
+    for row, sample in enumerate(samples):
+        sample["acc"] = scores.get("acc", [None] * 4)[row]
+    means = {f"{name},none": sum(value or 0 for value in values) / 4 for name, values in scores.items()}
+    record = write_samples(tmp_path, samples, means)
+    record.results[0]["higher_is_better"] = {"toy": directions}
+    rows = read_logged(record).first(0, "toy")
+    assert find_judged(record.results[0], "toy", [rows, rows]) == judged
 
 
 GOOD = json.dumps(make_sample(0)) + "\n" + json.dumps(make_sample(1)) + "\n"
