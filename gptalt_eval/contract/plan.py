@@ -12,6 +12,9 @@ from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Model, Owned, Owner, PromptStyle
 
+#: the arguments that name a model, in lm-eval's order
+NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")
+
 
 @dataclass(frozen=True)
 class PlannedTask:
@@ -92,6 +95,26 @@ class Plan:
     folders: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the model is called in results."""
+        return title_model(self.model.item, self.model_args)
+
+
+def title_model(model: Model, args: Mapping[str, Any]) -> str:
+    """What a model is called in results: its name, or what the arguments of one of lm-eval's classes name.
+
+    A path is named by its last two parts, without the dots and slashes that it begins with.
+    """
+    named = model.name
+    if model.backend == model.name:
+        named = next((str(args[key]) for key in NAMING if args.get(key)), named)
+    if not named.startswith((".", "/", "~")):
+        return named
+    path = Path(named).expanduser()
+    parts = [part for part in path.parts if part not in ("..", path.anchor)]
+    return "/".join(parts[-2:]).lstrip(".") or path.resolve().name or named
 
 
 def label(name: str, shots: int | None, style: PromptStyle | None) -> str:

@@ -17,7 +17,7 @@ class RunModel:
     """The model of a run.
 
     Attributes:
-        name: its ``--model`` name.
+        name: what it is called: its ``--model`` name, or the weights that lm-eval's class loads.
         owner: the plugin that contributed it.
         args: its arguments, as text.
         licence, home: as published.

@@ -24,6 +24,7 @@ from gptalt_eval.planning import known as known_plugins
 from gptalt_eval.planning.index import TaskEntry
 
 LM_EVAL = Owner("lm-eval", distribution="lm-eval")
+UNKNOWN = "licence not known here"
 
 
 class Catalog:
@@ -126,9 +127,13 @@ class Catalog:
         if name in self.models:
             return self.models[name]
         if name in self.lm_eval_models:
-            model = Model(name, "lm-eval's model class", "the model's own", "", backend=name)
+            model = Model(name, "lm-eval's model class", UNKNOWN, "", backend=name)
             return Owned(model, LM_EVAL)
-        if Path(name).is_dir() or ("/" in name and not name.startswith((".", "/", "~"))):
+        if Path(name).expanduser().is_dir():
+            return Owned(
+                Model(name, "model in a local folder", UNKNOWN, "", args={"pretrained": name}), LM_EVAL
+            )
+        if "/" in name and not name.startswith((".", "/", "~")):
             return Owned(
                 Model(name, "transformers model", "see its page", name, args={"pretrained": name}), LM_EVAL
             )

@@ -28,8 +28,12 @@ GGUF_MAGIC = b"GGUF"
 
 
 def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
-    """The model's own arguments, overridden by the user's."""
-    args = {**model.args, **spec.model_args}
+    """The model's own arguments, overridden by the user's; transformers does not know what ``~`` means."""
+    given = {**model.args, **spec.model_args}
+    args = {
+        key: str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
+        for key, value in given.items()
+    }
     if spec.trust_remote_code:
         args["trust_remote_code"] = True
     return args

@@ -143,7 +143,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         samples = result.pop("samples")[name]
         style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
-            observed = evaluation.make_sample(name, sample, run.plan.model.item.name, style, shots)
+            observed = evaluation.make_sample(name, sample, run.plan.title, style, shots)
             run.plugins.observe("sample_scored", sample=observed)
         hashes[name] = evaluation.hash_samples(samples)
         finished[name] = result

@@ -64,7 +64,7 @@ def run_member(
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         files.save_failure(dict.fromkeys(files.run.missing, reason))
         files.save_end("incomplete")
-        console.print(f"[red]{plan.model.item.name} failed:[/] {reason}", highlight=False)
+        console.print(f"[red]{plan.title} failed:[/] {reason}", highlight=False)
         return load_record(folder)
 
 

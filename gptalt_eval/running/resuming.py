@@ -31,7 +31,7 @@ def run_plan(
     """
     planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
     if earlier and planned <= {*earlier.run.done}:  # what failed is tried again
-        name = plan.model.item.name
+        name = plan.title
         console.print(
             f"{name}: already finished, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
         )

@@ -16,7 +16,6 @@ from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.planning.index import Function
@@ -28,14 +27,9 @@ def is_error_in(error: OSError, folder: Path) -> bool:
     return error.errno is not None and str(error.filename or folder).startswith(str(folder))
 
 
-def name_run_folder(model: Model, args: Mapping[str, Any]) -> str:
-    """The name of the folder for this model's results, derived from ``pretrained`` as in lm-eval."""
-    named = (
-        model.name
-        if model.backend != model.name
-        else args.get("peft") or args.get("pretrained") or model.name
-    )
-    return re.sub(r'["<>:/|\\?*\[\]]+', "__", str(named))
+def name_run_folder(title: str) -> str:
+    """The name of the folder for a model's results, derived from its title as in lm-eval."""
+    return re.sub(r'["<>:/|\\?*\[\]]+', "__", title)
 
 
 def write_run_file(folder: Path, run: Run) -> None:
@@ -204,7 +198,7 @@ def choose_folder(plan: Plan) -> tuple[str, Path]:
     path = choose_output(plan.spec)
     if path.suffix == ".json":
         return f"{path.stem}_", path.parent
-    return "", path / name_run_folder(plan.model.item, plan.model_args)
+    return "", path / name_run_folder(plan.title)
 
 
 def describe_plan(plan: Plan, started: datetime) -> Run:
@@ -218,7 +212,7 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
         settings=dump_spec(plan.spec),
         started=started.isoformat(timespec="microseconds"),
         model=RunModel(
-            name=model.name,
+            name=plan.title,
             owner=plan.model.owner,
             args={key: str(value) for key, value in plan.model_args.items()},
             licence=model.licence,

@@ -41,9 +41,8 @@ class Terminal:
     def begin(self, plan: Plan) -> None:
         counts = [task.count_items(plan.spec) for cell in plan.cells for task in cell.tasks]
         self.items = sum(count or 0 for count in counts)
-        model = plan.model.item
         items = f"{self.items:,} items" if None not in counts else "items are counted when they are loaded"
-        self.console.print(f"[bold]{escape(model.name)}[/] on {len(counts)} tasks, {items}", soft_wrap=True)
+        self.console.print(f"[bold]{escape(plan.title)}[/] on {len(counts)} tasks, {items}", soft_wrap=True)
         for note in plan.notes:
             self.note(note)
         for name, reason in plan.lacking.items():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 
 import pytest
 from model_folders import write_model
@@ -71,6 +72,22 @@ def test_a_damaged_folder(complain, folder, damage, expected, by_name):
     damage(folder)
     model = ("--model", folder) if by_name else ("--model", "hf", "--model_args", f"pretrained={folder}")
     assert expected in complain(*model, "--tasks", "piqa")
+
+
+@pytest.mark.parametrize(
+    "words", [{"model": "./model"}, {"model": "hf", "model_args": {"pretrained": "./model"}}]
+)
+def test_a_models_folder_gives_a_title_and_no_hidden_folder(folder, tmp_path, monkeypatch, words):
+    from gptalt_eval.contract.spec import make_spec
+    from gptalt_eval.running.experiments import plan_models
+    from gptalt_eval.running.runfiles import choose_folder, describe_plan
+
+    monkeypatch.chdir(tmp_path)
+    spec = {"tasks": "piqa", "data_dir": "sample", "output_path": "out", **words}
+    [plan] = plan_models(make_spec(spec), make_plugin_set())
+    described = describe_plan(plan, datetime.now()).model
+    assert (described.name, described.licence, described.home) == ("model", "licence not known here", "")
+    assert str(choose_folder(plan)[1]) == "out/model"
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])

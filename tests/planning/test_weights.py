@@ -5,6 +5,7 @@ import pytest
 from model_folders import write_model
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import title_model
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model
 from gptalt_eval.planning import weights
@@ -169,6 +170,13 @@ def test_whether_a_folders_tokenizer_has_a_template(tmp_path, files, expected):
 def test_the_folder_of_results_is_named_as_lm_eval_names_it():
     from lm_eval.utils import sanitize_model_name
 
-    for pretrained in ("gpt2", "org/name", "./a b/c:d", "a//b"):
-        assert name_run_folder(HF, {"pretrained": pretrained}) == sanitize_model_name(pretrained)
-    assert name_run_folder(Model("smollm2", "", "", ""), {"pretrained": "/cache/x"}) == "smollm2"
+    for pretrained in ("gpt2", "org/name", "a b/c:d", "a//b"):
+        assert name_run_folder(title_model(HF, {"pretrained": pretrained})) == sanitize_model_name(pretrained)
+
+
+def test_the_users_home_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_model(tmp_path / "m")
+    settings = spec(model_args={"pretrained": "~/m", "dtype": "~"})
+    assert merge_model_args(HF, settings)["pretrained"] == str(tmp_path / "m")
+    check_weights(HF, spec(model_args={"pretrained": "~/m"}))

@@ -10,7 +10,7 @@ import pytest
 import gptalt_eval
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.located import LocatedData, LocatedSplit
-from gptalt_eval.contract.plan import PlannedTask
+from gptalt_eval.contract.plan import PlannedTask, title_model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
 from gptalt_eval.contract.spec import RunSpec, make_spec
@@ -52,19 +52,35 @@ def read(files):
 # ------------------------------------------------------------------ where
 
 
+HF = Model("hf", "", "", "")
+
+
 @pytest.mark.parametrize(
-    ("model", "args", "name"),
+    ("model", "args", "title", "folder"),
     [
-        (Model("hf", "", "", ""), {"pretrained": "org/model"}, "org__model"),
-        (Model("hf", "", "", ""), {"pretrained": "org/model", "peft": "me/adapter"}, "me__adapter"),
-        (Model("hf", "", "", ""), {}, "hf"),
-        (Model("smollm2", "", "", ""), {"pretrained": "/cache/x"}, "smollm2"),
-        (Model("hf", "", "", ""), {"pretrained": 'a"<b>:c|d\\e?f*g[h]i'}, "a__b__c__d__e__f__g__h__i"),
-        (Model("hf", "", "", ""), {"pretrained": "模型/一号"}, "模型__一号"),
+        (HF, {"pretrained": "org/model"}, "org/model", "org__model"),
+        (HF, {"pretrained": "org/model", "peft": "me/adapter"}, "me/adapter", "me__adapter"),
+        (HF, {}, "hf", "hf"),
+        (Model("smollm2", "", "", ""), {"pretrained": "/cache/x"}, "smollm2", "smollm2"),
+        (HF, {"pretrained": 'a"<b>:c|d\\e?f*g[h]i'}, 'a"<b>:c|d\\e?f*g[h]i', "a__b__c__d__e__f__g__h__i"),
+        (HF, {"pretrained": "模型/一号"}, "模型/一号", "模型__一号"),
+        (HF, {"pretrained": "./folder"}, "folder", "folder"),
+        (HF, {"pretrained": "../folder/"}, "folder", "folder"),
+        (HF, {"pretrained": "/big/disk/llama/checkpoint-500"}, "llama/checkpoint-500", "llama__checkpoint-500"),
+        (HF, {"pretrained": "./run1/checkpoint-500"}, "run1/checkpoint-500", "run1__checkpoint-500"),
+        (HF, {"pretrained": ".hidden"}, "hidden", "hidden"),
+        (Model("./folder", "", "", ""), {"pretrained": "./folder"}, "folder", "folder"),
+        (Model("openai-completions", "", "", "", backend="openai-completions"), {"model": "gpt-4o"}, "gpt-4o", "gpt-4o"),
     ],
-)
-def test_the_folder_of_a_model(model, args, name):
-    assert name_run_folder(model, args) == name
+)  # fmt: skip
+def test_the_title_and_the_folder_of_a_model(model, args, title, folder):
+    assert title_model(model, args) == title
+    assert name_run_folder(title) == folder
+
+
+def test_the_current_folder_has_a_title_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert title_model(HF, {"pretrained": "."}) == title_model(HF, {"pretrained": "./"}) == tmp_path.name
 
 
 def test_where_results_go(monkeypatch, tmp_path):

@@ -186,7 +186,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
         "lm_eval_version": importlib.metadata.version("lm_eval"),
         "transformers_version": importlib.metadata.version("transformers"),
         "model_source": plan.model.item.backend,
-        "model_name": plan.model.item.name,
+        "model_name": plan.title,
         "system_instruction": spec.system_instruction,
         "system_instruction_sha": hash_text(spec.system_instruction) if spec.system_instruction else None,
         "fewshot_as_multiturn": choose_multiturn(spec),
