@@ -86,6 +86,7 @@ class Plan:
         folders: the task folders that lm-eval must read.
         notes: what the user should know about these results (a sample, partial data).
         lacking: tasks that cannot be evaluated, by label, and why; all others can.
+        in_experiment: whether this is one model of an experiment, whose answers are compared.
     """
 
     spec: RunSpec
@@ -95,6 +96,12 @@ class Plan:
     folders: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
+    in_experiment: bool = False
+
+    @property
+    def saves_samples(self) -> bool:
+        """Whether the answers are saved: on request, and where they are compared."""
+        return self.spec.saves_samples or self.in_experiment
 
     @property
     def title(self) -> str:

@@ -49,7 +49,14 @@ class Record:
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be shown with the results."""
-        return (*self.run.notes, *(cut.explain(task) for task, cut in self.run.cut.items()))
+        again = f"To compute them again: gptalt-eval resume {self.folder}"
+        gone = [
+            f"{name} is missing, so its scores are not shown. {again}"
+            for name in self.run.results
+            if self.folder / name not in self.files
+        ]
+        cut = [cut.explain(task) for task, cut in self.run.cut.items()]
+        return (*self.run.notes, *self.run.explain_versions(), *cut, *gone)
 
     @property
     def failed(self) -> Mapping[str, str]:

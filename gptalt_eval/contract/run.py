@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from gptalt_eval.contract.types import Owner
@@ -149,6 +150,7 @@ class Run:
         notes: what must be shown with the results.
         seeds: Python, numpy, torch, few-shot.
         versions: of the packages.
+        earlier_versions: others with which it ran before it was resumed, the oldest first.
         results: the result files.
         cells: the prompt styles and shots, in order.
         done, missing: tasks by label.
@@ -172,6 +174,7 @@ class Run:
     notes: tuple[str, ...] = ()
     seeds: tuple[int | None, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    earlier_versions: tuple[Mapping[str, str], ...] = ()
     git: Checkout = field(default_factory=Checkout)
     results: tuple[str, ...] = ()
     cells: tuple[RunCell, ...] = ()
@@ -183,6 +186,20 @@ class Run:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None
 
+    def explain_versions(self) -> list[str]:
+        """A sentence for each time that the run was resumed with other packages."""
+        return [
+            f"A part of this run was computed with {name_versions(before, after)}, and what follows with "
+            f"{name_versions(after, before)}."
+            for before, after in pairwise((*self.earlier_versions, self.versions))
+        ]
+
     def dump(self) -> dict[str, Any]:
         """The run as JSON values; unknown ones are left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def name_versions(some: Mapping[str, str], others: Mapping[str, str]) -> str:
+    """The packages of which two environments have different versions, in the first of them."""
+    names = [name for name in {**some, **others} if some.get(name) != others.get(name)]
+    return ", ".join(f"{name} {some.get(name, '(none)')}" for name in names)

@@ -29,7 +29,7 @@ def parse_settings(text: str) -> dict[str, Any]:
     """``a=1,b=[2,3]`` or ``{"a": 1}`` as a dict; values as lm-eval reads them."""
     if text.lstrip().startswith("{"):
         try:
-            parsed = json.loads(text)
+            parsed = parse_json(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid JSON ({error.msg}); strings need double quotes") from None
         return dict(parsed)
@@ -37,7 +37,24 @@ def parse_settings(text: str) -> dict[str, Any]:
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ValueError(f"expected key=value, found {wrong[0]!r}")
-    return {key: parse_value(value) for key, value in (pair.split("=", 1) for pair in pairs)}
+    return make_single([(key, parse_value(value)) for key, value in (pair.split("=", 1) for pair in pairs)])
+
+
+def parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=make_single)
+
+
+def make_single(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of pairs.
+
+    Raises:
+        ValueError: a key appears twice.
+    """
+    keys = [key for key, _ in pairs]
+    twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} appears twice")
+    return dict(pairs)
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -157,7 +174,7 @@ def read_settings(value: object) -> dict[str, Any]:
 def read_samples(value: object) -> dict[str, list[int]]:
     """Row numbers by task, ascending: JSON, the path of a JSON file, or a mapping."""
     try:
-        parsed: Any = json.loads(find_json(value)) if isinstance(value, str) else value
+        parsed: Any = parse_json(find_json(value)) if isinstance(value, str) else value
         # lm-eval reads the rows in the order of the data, but numbers them in the order given here
         return {
             str(task): sorted({read_integer(row) for row in read_list(rows)}) for task, rows in parsed.items()

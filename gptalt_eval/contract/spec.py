@@ -137,6 +137,18 @@ def read_argv(namespace: argparse.Namespace) -> RunSpec:
     return make_spec({**values, **typed})
 
 
+class SingleLoader(yaml.SafeLoader):
+    """Reads YAML in which no key appears twice; of two values, the usual reader silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, key in enumerate(keys):
+            if key.value in [other.value for other in keys[:place]]:
+                text = f"'{key.value}' appears twice, again in line {key.start_mark.line + 1}"
+                raise yaml.YAMLError(text)
+        return super().construct_mapping(node, deep)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of flags.
 
@@ -144,7 +156,7 @@ def read_config(path: Path) -> dict[str, Any]:
         GptaltError: the file is missing, not valid YAML, or not a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), SingleLoader)
     except OSError as error:
         raise GptaltError(f"--config: {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -19,7 +18,7 @@ from typing import Any
 
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.check import hash_files
-from gptalt_eval.machine.storage import cache_dir, write_atomically
+from gptalt_eval.machine.storage import cache_dir, temporary_folder, write_atomically
 
 WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are found in the cache
 DIGESTS = "sha256.json"
@@ -113,8 +112,8 @@ def keep_folder(key: str) -> Iterator[Path]:
         OSError: the folder cannot be written.
     """
     rows_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=rows_dir(), prefix=".making-") as temporary:
-        folder = Path(temporary, key)
+    with temporary_folder(rows_dir(), ".making-") as temporary:
+        folder = temporary / key
         folder.mkdir()
         yield folder
         (folder / DIGESTS).write_text(json.dumps(hash_folder(folder)), encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.download import Item, open_download
-from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.machine.storage import hash_file, temporary_folder
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,13 @@ def prepare_dataset(dataset: Dataset, source: Path, folder: Path) -> list[Placed
         folder.mkdir(parents=True, exist_ok=True)
         with (
             open_download(source) as items,
-            tempfile.TemporaryDirectory(dir=folder, prefix=".prepare-") as temporary,
+            temporary_folder(folder, ".prepare-") as temporary,
         ):
             choices = choose_items(dataset, items)
             if not choices:
                 looked = ", ".join(pattern.replace("{config}", "*") for pattern in list_patterns(dataset))
                 raise GptaltError(f"{source} contains no file of {dataset.title}.", f"Looked for: {looked}")
-            staged = {path: stage(fits, path, Path(temporary)) for path, fits in choices.items()}
+            staged = {path: stage(fits, path, temporary) for path, fits in choices.items()}
             return place(staged, folder, source)
     except OSError as error:
         reason = error.strerror or str(error)

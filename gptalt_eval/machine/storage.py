@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+TEMPORARY = ".tmp"
+OLD = 24 * 3600  # seconds after which what is temporary was left by a process that was killed
 
 
 def cache_dir() -> Path:
@@ -33,7 +39,7 @@ def write_atomically(path: Path, text: str) -> None:
         OSError: the disk is full or access is denied; the existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -45,3 +51,24 @@ def write_atomically(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of processes that were killed while they wrote into a folder.
+
+    Only for a folder into which no other process writes.
+    """
+    for file in folder.glob(f".*{TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A folder that is removed when the block ends; older ones, left by a kill, are removed first."""
+    for left in parent.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as made:
+        yield Path(made)

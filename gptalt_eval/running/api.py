@@ -18,7 +18,14 @@ from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning import builtin
 from gptalt_eval.results.report import write_report
-from gptalt_eval.running.experiments import begin_experiment, plan_models, run_member
+from gptalt_eval.running.experiments import (
+    begin_experiment,
+    find_experiment,
+    plan_models,
+    refuse_member,
+    run_member,
+    sends_samples,
+)
 from gptalt_eval.running.resuming import find_earlier, run_plan
 from gptalt_eval.running.runfiles import choose_output
 
@@ -101,24 +108,26 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     if root is not None:
         spec = replace(spec, output_path=str(root))
     plans = plan_models(spec, plugins)
+    folder = resume.folder if isinstance(resume, Record) else None
     if root is not None:
         begin_experiment(root, spec, bool(resume))
-        plans = [
-            replace(plan, spec=replace(plan.spec, log_samples=True)) for plan in plans
-        ]  # to compare them
-    sends_samples = spec.log_samples or spec.predict_only  # saved locally does not mean sent to others
+    elif folder is None:
+        refuse_member(plans[0])
+    if root is not None or (folder is not None and find_experiment(folder)):
+        plans = [replace(plan, in_experiment=True) for plan in plans]
+    sends = sends_samples(spec, folder)
     found = [
         resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
     ]
     records = []
     for plan, earlier in zip(plans, found, strict=True):
         if root is None:
-            records.append(run_plan(plan, plugins, console, earlier, sends_samples))
+            records.append(run_plan(plan, plugins, console, earlier, sends))
         else:
-            records.append(run_member(plan, plugins, console, earlier, root, sends_samples))
+            records.append(run_member(plan, plugins, console, earlier, root, sends))
         gc.collect()  # free one model's weights before the next loads
-    folder = root or records[0].folder
+    place = root or records[0].folder
     reported = [record for record in records if record.results]
     if reported:
-        write_report(reported, folder / "report.html", plugins)
-    return Runs(records, folder)
+        write_report(reported, place / "report.html", plugins)
+    return Runs(records, place)

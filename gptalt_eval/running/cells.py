@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
-from gptalt_eval.running.runfiles import RunFiles, is_error_in
+from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
 
 
 def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunFiles) -> None:
@@ -34,8 +34,10 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         tables.prepare_big_files(plan)
         lm, facts = load_model(plan, display, files)
     shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
-    with evaluation.quiet(shown), seams.compile_once():
+    with evaluation.quiet(shown), seams.compile_once(), contextlib.ExitStack() as opened:
         answers = open_answers(files, lm, facts.fingerprint)
+        if answers:
+            opened.callback(answers.close)
         if answers and plan.spec.use_cache:
             display.note(f"Answers are stored in {answers.path} and reused only for exactly this model.")
         observed = ObservedLM(lm, display, answers)
@@ -47,9 +49,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         prepare_requests(run)
         for index in range(len(plan.cells)):
             evaluate_cell(run, index)
-    if answers and plan.spec.use_cache:
-        answers.close()
-    elif answers:
+    if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
 
 
@@ -137,9 +137,11 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if not files.is_missing(cell.label(name)):
             continue
         result = evaluate_task(run, index, name, task, hash_task(planned.get(name), task))
-        lost = note_lost(run, cell.label(name), task)
+        cut = count_cut(run, task)  # on all processes
         if result is None:
             continue
+        if cut:
+            run.display.note(cut.explain(cell.label(name)))
         samples = result.pop("samples")[name]
         style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
@@ -152,24 +154,20 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         partial = {task: planned[task].partial for task in finished if task in planned}
         if any(partial.values()):
             combined["gptalt_partial_data"] = {task: reason for task, reason in partial.items() if reason}
-        lines = [dump_sample(sample) for sample in samples] if run.plan.spec.saves_samples else []
+        lines = [dump_sample(sample) for sample in samples] if run.plan.saves_samples else []
         if not lines:
             clusters |= describe_clusters(result, name, samples, files.run.data.get(name))
         if clusters:
             combined[CLUSTERS] = clusters
-        files.save_task(index, name, lines, evaluation.dump_results(combined), lost)
+        files.save_task(index, name, lines, evaluation.dump_results(combined), cut)
         run.display.end_task(cell.label(name), result["results"][name])
 
 
-def note_lost(run: LoadedRun, label: str, task: Any) -> RunCut | None:
+def count_cut(run: LoadedRun, task: Any) -> RunCut | None:
     """How many of a task's requests lost the beginning of their prompt; None: none did."""
     requests = seams.list_requests(task)
     lost = run.lm.count_lost(requests)
-    if not lost:
-        return None
-    cut = RunCut(lost, run.lm.lm.add_up(len(requests)), run.lm.lm.max_length)
-    run.display.note(cut.explain(label))
-    return cut
+    return RunCut(lost, run.lm.lm.add_up(len(requests)), run.lm.lm.max_length) if lost else None
 
 
 def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: str) -> dict[str, Any] | None:
@@ -191,10 +189,8 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: s
 
 def note_failure(files: RunFiles, name: str, error: Exception, display: Display) -> None:
     """Mark a task as failed; the others are still run, and the traceback is saved next to the results."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    reason = reason if isinstance(error, GptaltError) else f"{type(error).__name__}: {reason}"
+    reason = describe_failure(error)
     files.save_failure({name: reason})
     display.note(f"{name} failed: {reason}")
     if files.main:
-        with (files.folder / "errors.log").open("a", encoding="utf-8") as log:
-            log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
+        log_failure(files.folder, name, error)

@@ -10,17 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import Record, load_record, read_json
+from gptalt_eval.contract.record import RUN_FILE, Record, load_record, read_json
 from gptalt_eval.contract.settings import split_names
-from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
-from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.machine.storage import remove_leftovers, write_atomically
 from gptalt_eval.planning.resolve import Faults, resolve
 from gptalt_eval.running.resuming import dump_settings, list_changes, run_plan
-from gptalt_eval.running.runfiles import RunFiles, choose_folder
+from gptalt_eval.running.runfiles import (
+    ERROR_FILE,
+    choose_folder,
+    describe_failure,
+    log_failure,
+    write_run_file,
+)
 from gptalt_eval.validation.requests import check_request
 
 EXPERIMENT_FILE = "experiment.json"
@@ -59,13 +66,26 @@ def run_member(
         hint = f"To run what is missing: gptalt-eval resume {root}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None
     except Exception as error:
-        folder = choose_folder(plan)[1]
-        files = RunFiles(plan, main=True, earlier=load_record(folder))
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        files.save_failure(dict.fromkeys(files.run.missing, reason))
-        files.save_end("incomplete")
-        console.print(f"[red]{plan.title} failed:[/] {reason}", highlight=False)
-        return load_record(folder)
+        return mark_failed(plan, error, console)
+
+
+def mark_failed(plan: Plan, error: Exception, console: Console) -> Record:
+    """Mark what is missing of a model's run with the reason; the traceback is saved next to it.
+
+    Raises:
+        Exception: the error itself, if there is no run to mark.
+    """
+    folder = choose_folder(plan)[1]
+    if not (folder / RUN_FILE).is_file():
+        raise error
+    record = load_record(folder)
+    reason = describe_failure(error)
+    log_failure(folder, plan.title, error)
+    failed = {**record.run.failed, **dict.fromkeys(record.run.missing, reason)}
+    write_run_file(folder, replace(record.run, status="incomplete", failed=failed, missing=()))
+    console.print(f"[red]{escape(plan.title)} failed:[/] {escape(reason)}", highlight=False)
+    console.print(f"The traceback is in {folder / ERROR_FILE}", highlight=False, markup=False, soft_wrap=True)
+    return load_record(folder)
 
 
 def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
@@ -85,6 +105,7 @@ def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
             f"Choose another --output_path, or continue that one: gptalt-eval resume {root}",
         )
     root.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(root)
     write_atomically(root / EXPERIMENT_FILE, json.dumps(settings, indent=2, ensure_ascii=False))
 
 
@@ -92,3 +113,34 @@ def read_experiment(root: Path) -> Mapping[str, Any] | None:
     """The settings of the experiment in a folder; None: there is none."""
     file = root / EXPERIMENT_FILE
     return read_json(file) if file.is_file() else None
+
+
+def find_experiment(folder: Path) -> Path | None:
+    """The folder of the experiment that a run's folder belongs to; None: the run is on its own."""
+    return next((place for place in (folder, folder.parent) if (place / EXPERIMENT_FILE).is_file()), None)
+
+
+def refuse_member(plan: Plan) -> None:
+    """Check that a single run would not displace that of an experiment's model.
+
+    Raises:
+        GptaltError: its folder belongs to an experiment.
+    """
+    experiment = find_experiment(choose_folder(plan)[1])
+    if experiment is not None:
+        raise GptaltError(
+            f"{experiment} contains an experiment, and this run would displace results of it.",
+            f"Choose another --output_path, or continue the experiment: gptalt-eval resume {experiment}",
+        )
+
+
+def sends_samples(spec: RunSpec, folder: Path | None) -> bool:
+    """Whether the request asks for samples; what is saved only to be compared is not sent to others.
+
+    Args:
+        folder: the folder of a run that is resumed; the request of its experiment counts.
+    """
+    root = find_experiment(folder) if folder else None
+    if root is not None:
+        spec = make_spec(read_experiment(root) or {})
+    return spec.log_samples or spec.predict_only

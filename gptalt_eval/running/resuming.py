@@ -14,6 +14,7 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec
 from gptalt_eval.contract.types import Installed, Owner
+from gptalt_eval.running.continuing import find_vanished
 from gptalt_eval.running.execute import execute, is_main_process
 from gptalt_eval.running.runfiles import choose_folder
 from gptalt_eval.running.terminal import Terminal
@@ -30,13 +31,17 @@ def run_plan(
         sends_samples: whether logging services get the samples too.
     """
     planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
-    if earlier and planned <= {*earlier.run.done}:  # what failed is tried again
+    vanished = find_vanished(plan, earlier) if earlier else set()
+    if earlier and planned <= {*earlier.run.done} - vanished:  # what failed is tried again
         name = plan.title
         console.print(
             f"{name}: already finished, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
         )
         return earlier
     terminal = Terminal(console)
+    if earlier and vanished:
+        names = ", ".join(sorted(vanished)[:5]) + (", ..." if len(vanished) > 5 else "")
+        terminal.note(f"Files are missing from {earlier.folder}; evaluated again: {names}.")
     with contextlib.ExitStack() as stack:
         if names_services(plan.spec) and is_main_process():
             from gptalt_eval.running.lmeval.loggers import Loggers

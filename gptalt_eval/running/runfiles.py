@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -17,14 +18,31 @@ from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
-from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.machine.storage import remove_leftovers, write_atomically
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.places import RUNS
+from gptalt_eval.running.continuing import continue_run
+
+ERROR_FILE = "errors.log"
 
 
 def is_error_in(error: OSError, folder: Path) -> bool:
     # an OSError without errno is not a system error: transformers raises it for weights that it cannot read
     return error.errno is not None and str(error.filename or folder).startswith(str(folder))
+
+
+def describe_failure(error: BaseException) -> str:
+    """An error in one line, as ``run.json`` has it."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, GptaltError):
+        return reason
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
+def log_failure(folder: Path, name: str, error: BaseException) -> None:
+    """Append an error's traceback to ``errors.log``, next to the results."""
+    with (folder / ERROR_FILE).open("a", encoding="utf-8") as log:
+        log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
 
 
 def name_run_folder(title: str) -> str:
@@ -54,7 +72,7 @@ class RunFiles:
         earlier: the interrupted run to resume, in its own folder.
 
     Raises:
-        GptaltError: the data of the earlier run has changed since.
+        GptaltError: the earlier run cannot be continued.
     """
 
     def __init__(self, plan: Plan, main: bool, earlier: Record | None = None) -> None:
@@ -67,7 +85,9 @@ class RunFiles:
             self.run = replace(fresh, stem=stem)
         else:
             self.folder = earlier.folder
-            self.run = continue_run(fresh, earlier)
+            self.run = continue_run(fresh, plan, earlier)
+        if main:
+            remove_leftovers(self.folder)
 
     def update(self, **changes: Any) -> None:
         self.run = replace(self.run, **changes)
@@ -116,63 +136,14 @@ class RunFiles:
         return label in self.run.missing
 
     def read_results(self, cell: int) -> dict[str, Any]:
-        """The saved results of a cell; empty: none yet."""
-        name = self.run.cells[cell].results
-        return read_json(self.folder / name) if name else {}
+        """The saved results of a cell; empty: none yet, or the file was deleted."""
+        file = self.folder / (self.run.cells[cell].results or "")
+        return read_json(file) if file.is_file() else {}
 
     def save_end(self, status: Status) -> None:
         finished = datetime.now().astimezone()
         seconds = round((finished - self.started).total_seconds(), 1)
         self.save_run(status=status, finished=finished.isoformat(timespec="seconds"), seconds=seconds)
-
-
-def continue_run(fresh: Run, earlier: Record) -> Run:
-    """The run that continues an earlier one.
-
-    Args:
-        fresh: the run as it would start from scratch.
-        earlier: the interrupted one.
-
-    Raises:
-        GptaltError: its data has changed since, or it cannot be resumed.
-    """
-    run = earlier.run
-    if not run.cells:
-        raise GptaltError(f"{earlier.folder} was started by an older version.", "Start a new run.")
-    check_same_prompts(fresh, earlier)
-    for name, data in fresh.data.items():
-        if name in run.data and data.splits != run.data[name].splits:
-            text = f"{name}: its data has changed since {earlier.folder} was started."
-            raise GptaltError(text, "Start a new run: results on different rows cannot be combined.")
-    return replace(
-        fresh,
-        started=run.started,
-        results=run.results,
-        done=run.done,
-        cut={task: cut for task, cut in run.cut.items() if task in run.done},
-        cells=run.cells,
-        stem=run.stem,
-        resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),
-        missing=tuple(task for task in fresh.missing if task not in run.done),
-        model=replace(fresh.model, fingerprint=run.model.fingerprint, parts=run.model.parts),
-    )
-
-
-def check_same_prompts(fresh: Run, earlier: Record) -> None:
-    """Check that a resumed run has the same tasks, shots and finished prompts as when it was started."""
-    run = earlier.run
-    changed = sorted({*fresh.missing, *fresh.failed} ^ {*run.done, *run.missing, *run.failed})
-    for cell, other in zip(fresh.cells, run.cells, strict=False):
-        named = (cell.prompt_style, cell.num_fewshot) != (other.prompt_style, other.num_fewshot)
-        if named or (other.results and other.prompts not in ("", cell.prompts)):
-            changed.append(str(cell.prompt_style or f"{cell.num_fewshot}-shot"))
-    for name, data in fresh.data.items():
-        is_done = any(label == name or label.startswith(f"{name} (") for label in run.done)
-        if is_done and name in run.data and run.data[name].yaml not in ("", data.yaml):
-            changed.append(name)
-    if changed:
-        what = f"What {earlier.folder} evaluates has changed since it was started: {', '.join(changed)}."
-        raise GptaltError(what, "Start a new run: results on different prompts cannot be combined.")
 
 
 def hash_value(value: object) -> str:

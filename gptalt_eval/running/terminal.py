@@ -72,7 +72,8 @@ class Terminal:
         if tokens == 0:
             self.progress.reset(self.total, total=total)
         rate = f"{tokens / seconds:,.0f} tokens/s, " if tokens else ""
-        saved = f"{1 - total / asked:.0%} of {asked:,} saved"
+        # a resumed run computes parts again, so that it rounds as before: there may be nothing to save
+        saved = f"{1 - total / asked:.0%} of {asked:,} saved" if total < asked else "none saved"
         self.computing = tokens < total
         if self.computing:
             figures = f"{tokens:,}/{total:,} tokens, {rate}{saved}"

@@ -16,6 +16,7 @@ from gptalt_eval.contract.spec import (
     format_command,
     make_spec,
     read_argv,
+    read_config,
 )
 
 
@@ -339,3 +340,39 @@ def test_every_setting_has_a_reader():
 def test_a_setting_whose_name_is_no_text():
     with pytest.raises(GptaltError, match="There is no setting '5'"):
         make_spec({5: 6})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: a\ntasks: x\nmodel: b\n", "'model' appears twice, again in line 3"),
+        ("model_args:\n  dtype: a\n  x: 1\n  dtype: b\n", "'dtype' appears twice, again in line 4"),
+        ("{limit: 1, tasks: x, limit: 2}", "'limit' appears twice, again in line 1"),
+        ("samples: {piqa: [1], piqa: [2]}", "'piqa' appears twice"),
+    ],
+)
+def test_a_key_that_appears_twice_in_a_file_is_refused(tmp_path, text, said):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(GptaltError, match=said):
+        read_config(tmp_path / "x.yaml")
+
+
+def test_a_key_may_appear_once_at_each_place(tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "model_args: {dtype: a}\ngen_kwargs: {dtype: b}\ntasks: [dtype, dtype]\n"
+    )
+    assert read_config(tmp_path / "x.yaml")["tasks"] == ["dtype", "dtype"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_args", "dtype=a,x=1,dtype=b"),
+        ("gen_kwargs", '{"temperature": 0, "temperature": 1}'),
+        ("metadata", '{"a": {"b": 1, "b": 2}}'),
+        ("samples", '{"piqa": [1], "piqa": [2]}'),
+    ],
+)
+def test_a_setting_that_appears_twice_is_refused(key, value):
+    with pytest.raises(GptaltError, match=r"appears twice|give JSON"):
+        make_spec({key: value})

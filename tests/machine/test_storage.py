@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +46,37 @@ def test_interrupted_write_leaves_no_litter(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         storage.write_atomically(tmp_path / "c.json", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_kill_left_is_removed(tmp_path):
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom gptalt_eval.machine import storage\n"
+        "storage.os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "storage.write_atomically(Path(sys.argv[1], 'run.json'), 'half of it')\n"
+    )
+    target = tmp_path / "run.json"
+    storage.write_atomically(target, "whole")
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".hidden").write_text("the user's own")
+    storage.remove_leftovers(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".hidden", "run.json"]
+    assert target.read_text() == "whole"
+    storage.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_temporary_folders_that_a_kill_left_are_removed_after_a_day(tmp_path):
+    for name, days in ((".making-old", 2), (".making-new", 0), ("other-old", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data").write_text("x")
+        then = time.time() - days * 24 * 3600
+        os.utime(tmp_path / name, (then, then))
+    with storage.temporary_folder(tmp_path, ".making-") as made:
+        assert made.parent == tmp_path and made.name.startswith(".making-")
+        (made / "x").write_text("x")
+        assert sorted(file.name for file in tmp_path.iterdir() if file != made) == [
+            ".making-new",
+            "other-old",
+        ]
+    assert not made.exists()

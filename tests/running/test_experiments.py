@@ -1,5 +1,6 @@
 """Models x prompt styles x shots in one folder: cells, refusals, failures, and going on after a stop."""
 
+import io
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model, PromptStyle
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.api import run as run_request
+from gptalt_eval.running.runfiles import describe_failure
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 
@@ -587,3 +589,143 @@ def test_a_changed_prompt_style_is_not_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(Styles, "register_prompt_styles", hookimpl(lambda self: [other]))
     with pytest.raises(GptaltError, match="has changed since it was started: think"):
         run(tmp_path, make_model("one"), resume=True, **given)
+
+
+# ------------------------------------------------------------------ models that crash
+
+
+def crash_on_load(args):
+    raise ValueError("weights of\nanother shape")
+
+
+def crash_in_prompts(args):
+    lm = make_scripted_model().create({})
+    type(lm).apply_chat_template = lambda self, *args, **named: 1 // 0
+    return lm
+
+
+def refuse_in_hand(args):
+    raise GptaltError("The weights are damaged.", "Download them again.")
+
+
+@pytest.mark.parametrize(
+    ("create", "reason", "frame"),
+    [
+        (crash_on_load, "ValueError: weights of another shape", "in crash_on_load"),
+        (crash_in_prompts, "ZeroDivisionError: integer division or modulo by zero", "in <lambda>"),
+        (refuse_in_hand, "The weights are damaged. Download them again.", "in refuse_in_hand"),
+    ],
+)
+def test_a_model_that_crashes_leaves_its_traceback(tmp_path, create, reason, frame):
+    screen = io.StringIO()
+    models = [Model("broken", "", "", "", create=create), make_model("two")]
+    given = {"model": "broken,two", "tasks": "arc_easy,hellaswag", "data_dir": "sample", "limit": 2}
+    spec = make_spec(given | {"output_path": str(tmp_path), "apply_chat_template": True})
+    records, root = run_request(spec, make_plugins(*models), Console(file=screen, width=300))
+    assert records[0].run.failed == {"arc_easy": reason, "hellaswag": reason} and records[1].is_complete
+    assert (records[0].run.status, records[0].run.missing) == ("incomplete", ())
+    log = (root / "broken" / "errors.log").read_text(encoding="utf-8")
+    assert log.startswith("broken\nTraceback") and frame in log
+    shown = " ".join(screen.getvalue().split())
+    assert (
+        f"broken failed: {reason}" in shown
+        and f"The traceback is in {root / 'broken' / 'errors.log'}" in shown
+    )
+    assert not (root / "two" / "errors.log").exists()
+
+
+def test_a_model_whose_run_cannot_be_continued_is_marked_and_the_others_go_on(tmp_path):
+    run(tmp_path, make_model("one"), make_model("two"), tasks="arc_easy,hellaswag")
+    file = tmp_path / "one" / "run.json"
+    saved = json.loads(file.read_text())
+    saved["data"]["arc_easy"]["splits"]["test"]["rows"] = 1
+    file.write_text(
+        json.dumps(saved | {"done": ["arc_easy"], "missing": ["hellaswag"], "status": "interrupted"})
+    )
+    records, _ = run(tmp_path, make_model("one"), make_model("two"), tasks="arc_easy,hellaswag", resume=True)
+    assert "its data has changed since" in records[0].run.failed["hellaswag"] and records[1].is_complete
+    assert "continuing.py" in (tmp_path / "one" / "errors.log").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    """There is nothing to mark."""
+
+    def fail(folder, run):
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr("gptalt_eval.running.runfiles.write_run_file", fail)
+    with pytest.raises(RuntimeError, match="no such device"):
+        run(tmp_path, make_model("one"), make_model("two"))
+
+
+@pytest.mark.parametrize(
+    ("error", "described"),
+    [
+        (ValueError("a\n b"), "ValueError: a b"),
+        (ValueError(), "ValueError"),
+        (AssertionError(""), "AssertionError"),
+        (GptaltError("What.", "Hint."), "What. Hint."),
+    ],
+)
+def test_a_failure_in_one_line(error, described):
+    assert describe_failure(error) == described
+
+
+# ------------------------------------------------------------------ single runs beside experiments
+
+
+@pytest.mark.parametrize("where", ["", "mine.json", "one/mine.json"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_single_run_does_not_displace_that_of_an_experiment(tmp_path, where, resume):
+    run(tmp_path, make_model("one"), make_model("two"))
+    before = sorted((file, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file())
+    with pytest.raises(GptaltError, match="contains an experiment, and this run would displace") as caught:
+        run(tmp_path / where, make_model("one"), resume=resume)
+    assert f"gptalt-eval resume {tmp_path}" in caught.value.hint
+    assert sorted((file, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()) == before
+    run(tmp_path / "elsewhere" / "deeper", make_model("one"))
+
+
+def test_rerun_does_not_displace_it_either(tmp_path, monkeypatch, capsys):
+    run(tmp_path, make_model("one"), make_model("two"))
+    monkeypatch.setattr(cli, "load_plugins", lambda *core: make_plugins(make_model("one"), make_model("two")))
+    assert cli.main(["rerun", str(tmp_path / "one")]) == 2
+    assert "contains an experiment" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "one").glob("run*.json")] == ["run.json"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_samples_that_are_only_compared_are_not_sent(tmp_path, monkeypatch, asked):
+    """Neither by the experiment, nor when one of its models is resumed alone."""
+    sent = []
+
+    class Loggers:
+        def __init__(self, spec, sends_samples, note):
+            sent.append(sends_samples)
+
+    monkeypatch.setattr("gptalt_eval.running.lmeval.loggers.Loggers", Loggers)
+    given = {
+        "tasks": "arc_easy,hellaswag",
+        "hf_hub_log_args": {"push_results_to_hub": True},
+        "log_samples": asked,
+    }
+    with pytest.raises(InterruptedRun):
+        run(tmp_path, make_model("one", likelihood=stop_at(25, [])), make_model("two"), **given)
+    monkeypatch.setattr(cli, "load_plugins", lambda *core: make_plugins(make_model("one"), make_model("two")))
+    assert cli.main(["resume", str(tmp_path / "one")]) == 0
+    assert cli.main(["resume", str(tmp_path)]) == 0
+    assert sent == [asked] * 3
+    record = load_record(tmp_path / "one")
+    assert ("log_samples" in record.run.settings) is asked
+    assert len(list(record.read_samples(0, "hellaswag"))) == 5, "saved, since the models are compared"
+    assert "log_samples" not in record.run.command or asked
+
+
+def test_results_name_the_model_and_not_a_backend_that_did_not_build_it(tmp_path):
+    [record], _ = run(tmp_path, make_model("one"), tasks="arc_easy", limit=1)
+    results = record.results[0]
+    assert (results["model_source"], results["model_name"], results["config"]["model"]) == (
+        "one",
+        "one",
+        "one",
+    )

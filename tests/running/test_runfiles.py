@@ -143,6 +143,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
             "gen_kwargs": {"a": 1}, "data_dir": "sample", "output_path": str(tmp_path / "out"), "seed": [5, 5, 5, 5],
         },
         "finished": "",
+        "earlier_versions": [],
         "resumed": [],
         "model": {
             "name": "scripted", "owner": {"plugin": "given-models", "version": "", "distribution": None},

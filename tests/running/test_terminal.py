@@ -87,3 +87,16 @@ def test_tokens_are_shown_while_they_are_computed_and_summed_up_once():
     assert "500/1,000 tokens, 250 tokens/s, 75% of 4,000 saved" in text
     assert text.count("1,000 tokens computed in 4.0 s: 250 tokens/s, 75% of 4,000 saved") == 1
     assert "10/10 items" in text  # and then it counts items again
+
+
+@pytest.mark.parametrize(
+    ("total", "asked", "said"),
+    [(1000, 413, "none saved"), (0, 0, "none saved"), (5, 5, "none saved"), (1, 4, "75% of 4 saved")],
+)
+def test_a_resumed_run_saves_nothing_and_says_no_negative_share(total, asked, said):
+    """It computes tokens again that an earlier part had computed, so that it rounds as before."""
+    screen = io.StringIO()
+    terminal = Terminal(Console(file=screen, width=120))
+    for tokens in (0, total):
+        terminal.computed(tokens, total, asked, 1.0)
+    assert said in screen.getvalue() and "-" not in screen.getvalue()

@@ -161,9 +161,10 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
     """What lm-eval's command line adds to a result: configuration, versions, tokenizer, template."""
     spec = cell.spec
     template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
+    source = plan.model.item.backend if plan.model.item.create is None else plan.model.item.name
     described: dict[str, Any] = {
         "config": {
-            "model": plan.model.item.backend if plan.model.item.create is None else plan.model.item.name,
+            "model": source,
             "model_args": dict(plan.model_args),
             "model_num_parameters": facts.parameters,
             "model_dtype": facts.dtype,
@@ -185,7 +186,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
         "date": started,
         "lm_eval_version": importlib.metadata.version("lm_eval"),
         "transformers_version": importlib.metadata.version("transformers"),
-        "model_source": plan.model.item.backend,
+        "model_source": source,
         "model_name": plan.title,
         "system_instruction": spec.system_instruction,
         "system_instruction_sha": hash_text(spec.system_instruction) if spec.system_instruction else None,

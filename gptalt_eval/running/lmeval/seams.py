@@ -136,8 +136,8 @@ def build_requests(task: Any, **settings: Any) -> list[Any]:
 
 
 def list_requests(task: Any) -> list[Any]:
-    """The requests of a task that were built last."""
-    return list(task.instances)
+    """The requests of a task that were built last; none if building them failed."""
+    return list(getattr(task, "instances", None) or [])
 
 
 def keep_requests(task: Any) -> None:
