@@ -16,7 +16,7 @@ import torch
 from gptalt_eval.scoring.chunks import Chunk, find_kept
 from gptalt_eval.scoring.engine import Tally
 from gptalt_eval.scoring.packed import PackedEngine, TreeCache
-from gptalt_eval.scoring.tree import PrefixTree, Query, build_tree
+from gptalt_eval.scoring.tree import PrefixTree, Queries, Query, lay_out
 
 FILLER = 3  # a token with which no row of a trial goes on
 
@@ -52,9 +52,10 @@ def answer_apart(
     """
     half = len(queries) // 2
     filler = Query([*queries[0].inputs[:shared], *[FILLER] * (room + 1)], [FILLER])
-    tree = build_tree([*queries[:half], filler, *queries[half:]])
+    asked = Queries([*queries[:half], filler, *queries[half:]])
+    tree = lay_out(asked)
     begin, end = np.flatnonzero(tree.tokens == FILLER)[[0, -1]] + (0, 1)
-    cache, tally = ApartCache(), Tally([*queries[:half], filler, *queries[half:]])
+    cache, tally = ApartCache(), Tally(asked.count_targets())
     kept = np.zeros(0, dtype=np.int64)
     answers: dict[int, float] = {}
     for start, stop in ((0, begin * 5 // 8), (begin * 5 // 8, begin), (end, len(tree))):

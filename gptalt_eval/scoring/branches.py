@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally
-from gptalt_eval.scoring.tree import Ints, Node, Query, grow, walk
+from gptalt_eval.scoring.tree import Ints, Node, Queries, Query, share, walk
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]  # by layer: keys and values of one prefix, [1, groups, P, D]
 CALL = 100  # fixed cost of a call of the model, in tokens
@@ -56,11 +57,11 @@ class BranchEngine(Engine):
     ) -> Iterator[list[Answer]]:
         """Answer queries; yields each batch's answers as soon as they are complete."""
         places = [place for place in range(len(queries)) if place not in known]
-        queries = [queries[place] for place in places]
-        outline = Outline(queries, self.call)
+        shared = share([queries[place] for place in places] if known else queries)
+        outline = Outline(shared, self.call)
         before = self.computed
-        asked = sum(len(query.inputs) for query in queries)
-        tally = Tally(queries)
+        asked = int(shared.count_inputs().sum())
+        tally = Tally(shared.count_targets())
         progress(Progress(0, outline.count(), asked, 0.0))
         self.seconds = 0.0
         for figures in self.visit(outline, outline.root, []):
@@ -144,31 +145,28 @@ class Outline:
         call: fixed cost of a call of the model, in tokens.
     """
 
-    def __init__(self, queries: Sequence[Query], call: int) -> None:
-        self.rows = [np.asarray(query.inputs, dtype=np.int64) for query in queries]
-        self.root = grow(self.rows)
-        self.begin: dict[int, int] = {}
+    def __init__(self, queries: Queries, call: int) -> None:
+        self.root = queries.root
         self.scored: dict[int, list[tuple[int, int, int]]] = {}  # by node: (depth, target, query)
         self.stepwise: dict[int, bool] = {}
         self.tokens: dict[int, int] = {}
-        self.assign(queries)
+        self.assign(queries.targets)
         self.choose(call)
 
-    def assign(self, queries: Sequence[Query]) -> None:
+    def assign(self, queried: Sequence[NDArray[np.int32]]) -> None:
         """Assign the targets to nodes; those of a query can be spread over several."""
         path: list[Node] = []
         for node, leaving in walk(self.root):
             if leaving:
                 path.pop()
                 continue
-            self.begin[id(node)] = path[-1].end if path else 0
             self.scored[id(node)] = []
             path.append(node)
             for query in node.queries:
-                first = node.end - len(queries[query].targets)
-                for depth, target in enumerate(queries[query].targets, start=first):
+                first = node.end - len(queried[query])
+                for depth, target in enumerate(queried[query].tolist(), start=first):
                     owner = next(step for step in path if step.end > depth)
-                    self.scored[id(owner)].append((depth, int(target), query))
+                    self.scored[id(owner)].append((depth, target, query))
 
     def choose(self, call: int) -> None:
         cost: dict[int, float] = {}
@@ -176,8 +174,8 @@ class Outline:
         for node, leaving in walk(self.root):
             if not leaving:
                 continue
-            lengths = {id(child): child.end - node.end for child in node.children}
-            rows = sum(flat[id(child)][1] for child in node.children)
+            lengths = {id(child): len(child.tokens) for child in node.children.values()}
+            rows = sum(flat[key][1] for key in lengths)
             whole = sum(flat[key][0] + lengths[key] * flat[key][1] for key in lengths)
             steps = sum(cost[key] + lengths[key] for key in lengths)
             self.stepwise[id(node)] = steps < whole
@@ -192,7 +190,8 @@ class Outline:
 
     def make_rows(self, node: Node) -> list[Branch]:
         if self.stepwise[id(node)]:
-            return [self.make_row([child], child if child.children else None) for child in node.children]
+            children = node.children.values()
+            return [self.make_row([child], child if child.children else None) for child in children]
         rows: list[Branch] = []
         path: list[Node] = []
         fresh: list[Node] = []  # nodes of the path that are in no row yet
@@ -210,8 +209,8 @@ class Outline:
         return rows
 
     def make_row(self, path: Sequence[Node], node: Node | None, read: Sequence[Node] | None = None) -> Branch:
-        begin = self.begin[id(path[0])]
-        tokens = self.rows[path[-1].source][begin : path[-1].end]
+        begin = path[0].end - len(path[0].tokens)
+        tokens = np.concatenate([step.tokens for step in path]).astype(np.int64)
         scored = [
             (depth - begin, target, query)
             for step in (path if read is None else read)

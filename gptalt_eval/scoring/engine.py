@@ -131,10 +131,11 @@ class Engine(ABC):
 class Tally:
     """Sums up the answers to queries whose targets are computed in several calls."""
 
-    def __init__(self, queries: Sequence[Query]) -> None:
-        self.logprob = np.zeros(len(queries))
-        self.greedy = np.ones(len(queries), dtype=bool)
-        self.missing = np.array([len(query.targets) for query in queries], dtype=np.int64)
+    def __init__(self, counts: Ints) -> None:
+        """Args: counts: [Q] the number of targets of each query."""
+        self.logprob = np.zeros(len(counts))
+        self.greedy = np.ones(len(counts), dtype=bool)
+        self.missing = counts.copy()
 
     def add(self, owners: Ints, values: Any, greedy: Any) -> list[Answer]:
         """Add the results of targets, [S] each; returns the answers that are now complete."""

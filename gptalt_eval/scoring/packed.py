@@ -16,7 +16,7 @@ from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_kept, find_needed,
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.flex import FlexAttention, compile_flex
 from gptalt_eval.scoring.pieces import PieceAttention
-from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, build_tree
+from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, lay_out, share
 
 Way = Literal["pieces", "flex", "mask"]
 States = tuple[torch.Tensor, torch.Tensor]  # keys and values
@@ -109,14 +109,15 @@ class PackedEngine(Engine):
         known: Collection[int] = (),
     ) -> Iterator[list[Answer]]:
         """Answer queries; yields each chunk's answers as soon as it is computed."""
-        tree = build_tree(queries)
-        tally = Tally(queries)
+        shared = share(queries)
+        tree = lay_out(shared)
+        tally = Tally(shared.count_targets())
         read = np.unique(tree.positions)
         cache = TreeCache()
         open_places = np.unique(tree.positions[~np.isin(tree.owners, list(known))])
         waiting = self.plan(tree, read, open_places, 0, cache.places)
         total = sum(map(len, waiting))
-        asked = sum(len(query.inputs) for number, query in enumerate(queries) if number not in known)
+        asked = int(np.delete(shared.count_inputs(), list(known)).sum())
         done, seconds = 0, 0.0
         progress(Progress(done, total, asked, seconds))
         while waiting:

@@ -6,8 +6,9 @@ end of its subtree, is the whole attention pattern: token ``i`` sees ``j`` exact
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +55,112 @@ class PrefixTree:
         return len(self.tokens)
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class Node:
-    """A run of tokens without a branch: ``queries[source].inputs[parent's end : end]``."""
+    """A run of tokens without a branch.
 
+    Attributes:
+        tokens: [L] ids.
+        end: number of tokens from the root to the last of them.
+        parent: the node before it.
+        children: by their first token, in the order of the first query that needs them.
+        queries: the indices of those that end here.
+    """
+
+    tokens: NDArray[np.int32]
     end: int
-    source: int
-    first: int
-    children: list[Node] = field(default_factory=list)
+    parent: Node | None = None
+    children: dict[int, Node] = field(default_factory=dict)
     queries: list[int] = field(default_factory=list)
+
+
+class Queries(Sequence[Query]):
+    """Queries that keep each common prefix once: memory grows with their distinct tokens only.
+
+    A compressed prefix tree (Morrison 1968, https://doi.org/10.1145/321479.321481).
+
+    Attributes:
+        root: the tree.
+    """
+
+    def __init__(self, queries: Iterable[Query] = ()) -> None:
+        self.root = Node(np.zeros(0, dtype=np.int32), 0)
+        self.leaves: list[Node] = []
+        self.targets: list[NDArray[np.int32]] = []
+        self.last: NDArray[np.int32] | None = None  # the inputs that were added last
+        for query in queries:
+            self.add(query)
+
+    def add(self, query: Query) -> None:
+        """Append a query.
+
+        Raises:
+            ValueError: it has no inputs or targets, or more targets than inputs.
+        """
+        if not 0 < len(query.targets) <= len(query.inputs):
+            raise ValueError(f"{len(query.targets)} tokens to score after {len(query.inputs)} read")
+        row = np.asarray(query.inputs, dtype=np.int32)
+        # the options of a question often differ only in the last token, which is not read
+        repeats = self.last is not None and np.array_equal(row, self.last)
+        leaf = self.leaves[-1] if repeats else self.insert(row)
+        leaf.queries.append(len(self.leaves))
+        self.leaves.append(leaf)
+        self.targets.append(np.asarray(query.targets, dtype=np.int32))
+        self.last = row
+
+    def insert(self, row: NDArray[np.int32]) -> Node:
+        """The node at which a row of tokens ends, which is made if there is none."""
+        node = self.root
+        while node.end < len(row):
+            rest = row[node.end :]
+            child = node.children.get(int(rest[0]))
+            if child is None:
+                child = node.children[int(rest[0])] = Node(rest.copy(), len(row), node)
+            else:
+                child = fork(child, measure_common(child.tokens, rest))
+            node = child
+        return node
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The query of an index, as it was added; a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        node: Node | None = self.leaves[index]
+        runs = []
+        while node is not None:
+            runs.append(node.tokens)
+            node = node.parent
+        return Query(np.concatenate(runs[::-1]), self.targets[index])
+
+    def count_inputs(self) -> Ints:
+        """[Q] the number of tokens that each query reads."""
+        return np.fromiter((leaf.end for leaf in self.leaves), dtype=np.int64, count=len(self))
+
+    def count_targets(self) -> Ints:
+        """[Q] the number of tokens that each query scores."""
+        return np.fromiter(map(len, self.targets), dtype=np.int64, count=len(self))
+
+
+def share(queries: Sequence[Query]) -> Queries:
+    """The queries with each common prefix kept once."""
+    return queries if isinstance(queries, Queries) else Queries(queries)
+
+
+def fork(node: Node, length: int) -> Node:
+    """The node that ends after the first tokens of a node, which is divided if it is longer."""
+    if length == len(node.tokens):
+        return node
+    parent = node.parent
+    assert parent is not None
+    above = Node(node.tokens[:length], node.end - len(node.tokens) + length, parent)
+    parent.children[int(node.tokens[0])] = above  # in the place of the node among its siblings
+    node.tokens = node.tokens[length:]
+    node.parent = above
+    above.children[int(node.tokens[0])] = node
+    return above
 
 
 def build_tree(queries: Sequence[Query]) -> PrefixTree:
@@ -71,54 +169,14 @@ def build_tree(queries: Sequence[Query]) -> PrefixTree:
     Raises:
         ValueError: a query without inputs or targets, or with more targets than inputs.
     """
-    for query in queries:
-        if not 0 < len(query.targets) <= len(query.inputs):
-            raise ValueError(f"{len(query.targets)} tokens to score after {len(query.inputs)} read")
-    rows = [np.asarray(query.inputs, dtype=np.int64) for query in queries]
-    return lay_out(grow(rows), rows, queries)
+    return lay_out(share(queries))
 
 
-def grow(rows: Sequence[Ints]) -> Node:
-    """The compressed tree of token rows; children are ordered by the first row that needs them."""
-    keys = [row.astype(">u4").tobytes() for row in rows]  # big-endian bytes sort like numbers
-    order = sorted(range(len(rows)), key=keys.__getitem__)
-    root = Node(0, 0, 0)
-    path = [root]
-    previous = rows[order[0]][:0] if order else None
-    for index in order:
-        row = rows[index]
-        shared = measure_common(previous, row) if previous is not None else 0
-        last = None
-        while path[-1].end > shared:
-            last = path.pop()
-        if last is not None and path[-1].end < shared:
-            fork = Node(shared, last.source, last.first, [last])
-            path[-1].children[-1] = fork
-            path.append(fork)
-        if len(row) > path[-1].end:
-            leaf = Node(len(row), index, index)
-            path[-1].children.append(leaf)
-            path.append(leaf)
-        path[-1].queries.append(index)
-        previous = row
-    sort_children(root)
-    return root
-
-
-def measure_common(one: Ints, other: Ints) -> int:
+def measure_common(one: NDArray[Any], other: NDArray[Any]) -> int:
     """Length of the common prefix of two rows."""
     length = min(len(one), len(other))
     differs = one[:length] != other[:length]
     return int(differs.argmax()) if differs.any() else length
-
-
-def sort_children(root: Node) -> None:
-    """Order siblings by the first query below them, so that answers come roughly in the queries' order."""
-    for node, leaving in walk(root):
-        if leaving:
-            node.children.sort(key=lambda child: child.first)
-            below = [child.first for child in node.children[:1]]
-            node.first = min(below + node.queries, default=0)
 
 
 def walk(root: Node) -> Iterator[tuple[Node, bool]]:
@@ -129,46 +187,49 @@ def walk(root: Node) -> Iterator[tuple[Node, bool]]:
         yield node, leaving
         if not leaving:
             stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
+            stack.extend((child, False) for child in reversed(node.children.values()))
 
 
-def lay_out(root: Node, rows: Sequence[Ints], queries: Sequence[Query]) -> PrefixTree:
-    longest = max((len(row) for row in rows), default=0)
+def lay_out(queries: Queries) -> PrefixTree:
+    longest = max((leaf.end for leaf in queries.leaves), default=0)
     # for each depth, the index of the token on the path to the current node
     path = np.zeros(longest, dtype=np.int64)
-    tokens: list[Ints] = []
+    tokens: list[NDArray[np.int32]] = []
     depths: list[Ints] = []
-    spans: list[tuple[int, int]] = []
+    lengths: list[int] = []
     open_spans: list[int] = []
     ends: dict[int, int] = {}
     scored: list[tuple[Ints, int]] = []
     count = 0
-    begins = [0]
-    for node, leaving in walk(root):
+    for node, leaving in walk(queries.root):
         if leaving:
-            begins.pop()
             ends[open_spans.pop()] = count
             continue
-        begin = begins[-1]
-        begins.append(node.end)
-        open_spans.append(len(spans))
-        spans.append((count, node.end - begin))
-        path[begin : node.end] = np.arange(count, count + node.end - begin)
-        tokens.append(rows[node.source][begin : node.end] if rows else path[:0])
+        length = len(node.tokens)
+        begin = node.end - length
+        open_spans.append(len(lengths))
+        lengths.append(length)
+        path[begin : node.end] = np.arange(count, count + length)
+        tokens.append(node.tokens)
         depths.append(np.arange(begin, node.end))
-        count += node.end - begin
+        count += length
         for index in node.queries:
-            scored.append((path[node.end - len(queries[index].targets) : node.end].copy(), index))
-    subtree_end = np.concatenate([np.full(length, ends[i]) for i, (_, length) in enumerate(spans)])
+            scored.append((path[node.end - len(queries.targets[index]) : node.end].copy(), index))
+    subtree_end = np.repeat([ends[span] for span in range(len(lengths))], lengths)
     return PrefixTree(
-        np.concatenate(tokens), np.concatenate(depths), subtree_end, *gather_scored(scored, queries)
+        np.concatenate(tokens).astype(np.int64),
+        np.concatenate(depths),
+        subtree_end.astype(np.int64),
+        *gather_scored(scored, queries.targets),
     )
 
 
-def gather_scored(scored: Sequence[tuple[Ints, int]], queries: Sequence[Query]) -> tuple[Ints, Ints, Ints]:
+def gather_scored(
+    scored: Sequence[tuple[Ints, int]], queried: Sequence[NDArray[np.int32]]
+) -> tuple[Ints, Ints, Ints]:
     empty = np.zeros(0, dtype=np.int64)
     positions = np.concatenate([where for where, _ in scored] or [empty])
-    targets = np.concatenate([np.asarray(queries[index].targets, np.int64) for _, index in scored] or [empty])
+    targets = np.concatenate([empty, *(queried[index] for _, index in scored)])
     owners = np.repeat([index for _, index in scored], [len(where) for where, _ in scored]).astype(np.int64)
     order = np.argsort(positions, kind="stable")
     return positions[order], targets[order], owners[order]
