@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--shots 0,1,3,5] [--parts 1,4,16] [--data FOLDER]
 
 Each line is a process of its own: the whole evaluation, from the command line's request to the report, of the
-n-th part of every subject's rows. Two layers of width 32 with SmolLM2's tokenizer stand for the model, so that
-nearly all of the time and the memory is the program's own. The time that is spent in the model is subtracted.
+n-th part of every subject's rows. Two layers of width 32 with SmolLM2's tokenizer stand for the model, so
+that nearly all of the time and the memory is the program's own; ``own`` is the time outside the model.
 ``exponent`` is the slope of the logarithms from the smallest to the largest part: 1 is proportional.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
                 raise SystemExit(done.returncode)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(" ".join(f"{show(rows[-1][name]):>10}" for name in COLUMNS), flush=True)
-    for name in ("own", "memory"):
+    for name in ("own", "memory") if len(rows) > 1 else ():
         print(f"exponent of {name}: {find_exponent(rows[0], rows[-1], name):.2f}")
 
 
@@ -85,20 +85,19 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     last: list[Progress] = []
     base: list[int] = []
-    score, choose = packed.PackedEngine.score, backend.TreeLM.choose
+    score, start = packed.PackedEngine.score, backend.TreeLM.__init__
 
     def watch_score(self: Any, queries: Any, progress: Any = lambda _: None, *more: Any) -> Any:
         return score(self, queries, lambda each: (last.append(each), progress(each)), *more)
 
-    def watch_choose(self: Any) -> Any:
-        chosen = choose(self)
+    def watch_start(self: Any, *given: Any, **named: Any) -> None:
+        start(self, *given, **named)
         base.append(read_peak())  # all libraries and the model are in memory
-        return chosen
 
     packed.PackedEngine.score = watch_score  # type: ignore[method-assign]
-    backend.TreeLM.choose = watch_choose  # type: ignore[method-assign]
+    backend.TreeLM.__init__ = watch_start  # type: ignore[method-assign]
     began = time.perf_counter()
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
         record = gptalt_eval.evaluate(
             model="hf", model_args={"pretrained": arguments.model, "dtype": "float32"}, tasks=["mmlu"],
             num_fewshot=[int(shots) for shots in arguments.shots.split(",")], data_dir=str(arguments.data),
@@ -107,8 +106,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     questions = count_questions(record)
     return {
-        "part": f"1/{arguments.parts}", "questions": questions, "requests": questions * 4, "asked": last[-1].asked,
-        "distinct": last[-1].computed, "seconds": seconds, "model": last[-1].seconds,
+        "part": f"1/{arguments.parts}", "questions": questions, "requests": questions * 4,
+        "asked": last[-1].asked, "distinct": last[-1].computed, "seconds": seconds, "model": last[-1].seconds,
         "own": seconds - last[-1].seconds, "memory": (read_peak() - base[0]) / MIB,
     }  # fmt: skip
 

@@ -14,13 +14,18 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
+from gptalt_eval.scoring.asked import Asked, share_prefixes
 from gptalt_eval.scoring.engine import Progress, unwrap
 from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
 from gptalt_eval.scoring.lengths import Lengths, find_fault, find_padding_fault, find_window
 from gptalt_eval.scoring.memory import keeping_fresh
 from gptalt_eval.scoring.probe import Choice, choose_engine
-from gptalt_eval.scoring.tree import Query, build_tree, divide
+from gptalt_eval.scoring.tree import Ints, Query, build_tree, divide
 from gptalt_eval.scoring.trial import Alone
+
+TOGETHER = (
+    1024  # requests that are encoded at once: their tokens as Python numbers take 100 times as much memory
+)
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
@@ -96,14 +101,18 @@ class TreeLM(GuardedLM):
         """
         if getattr(self, "enable_thinking", None):
             super().loglikelihood(list(requests))
-        self.encode_together(requests)
-        encoded = [self.encode(*request.args) for request in requests]
-        self.encoded.clear()
-        faulty = set(self.check(encoded))
-        places = [place for place in range(len(requests)) if place not in faulty]
-        known = {number for number, place in enumerate(places) if place in known}
-        batches = self.stream_tokens([encoded[place] for place in places], known)
-        return ([(places[number], scored) for number, scored in batch] for batch in batches)
+        numbered = enumerate(self.encode_all(requests))
+        sound = ((place, encoded) for place, encoded in numbered if not self.check([encoded]))
+        asked = share_prefixes(sound, self.max_length)
+        return self.stream_tokens(asked, known)
+
+    def encode_all(self, requests: Sequence[Instance]) -> Iterator[Encoded]:
+        """The tokens of the requests; only some of them are in memory at a time."""
+        for begin in range(0, len(requests), TOGETHER):
+            part = requests[begin : begin + TOGETHER]
+            self.encode_together(part)
+            yield from [self.encode(*request.args) for request in part]
+            self.encoded.clear()
 
     def encode_together(self, requests: Sequence[Instance]) -> None:
         """Encode each distinct string of the requests once, in parallel, for ``tok_encode``.
@@ -119,8 +128,8 @@ class TreeLM(GuardedLM):
             batch = [string for string in strings if string.startswith(bos) is has_bos]
             special = False if has_bos else self.add_bos_token
             settings = {} if special is None else {"add_special_tokens": special}
-            for begin in range(0, len(batch), 2048):
-                part = batch[begin : begin + 2048]
+            for begin in range(0, len(batch), TOGETHER):
+                part = batch[begin : begin + TOGETHER]
                 ids = self.tokenizer(part, return_attention_mask=False, **settings)["input_ids"]
                 self.encoded.update(zip(((string, None) for string in part), ids, strict=True))
 
@@ -139,13 +148,18 @@ class TreeLM(GuardedLM):
         if self.choice.engine is None:
             return self.answer_as_stock(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
         self.refuse(requests)
-        answers = dict(pair for batch in self.stream_tokens(requests) for pair in batch)
+        asked = share_prefixes(enumerate(requests), self.max_length)
+        answers = dict(pair for batch in self.stream_tokens(asked) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 
     def answer_as_stock(self, requests: Sequence[Encoded], **settings: Any) -> list[Scored]:
         """The answers of lm-eval's own scorer: in batches, but what a batch would change one at a time."""
         single = self.batch_size == 1 or self.backend != "causal"
-        within, beyond = self.divide_requests(requests, None if single else self.padded)
+        sizes = [
+            min(len(context) + len(continuation) - 1, self.max_length)
+            for _, context, continuation in requests
+        ]
+        within, beyond = self.divide_sizes(sizes, None if single else self.padded)
         answers: dict[int, Scored] = {}
         for places, size in ((within, self.batch_size_per_gpu), (beyond, 1)):
             if places:
@@ -154,48 +168,43 @@ class TreeLM(GuardedLM):
                 answers.update(zip(places, found, strict=True))
         return [answers[place] for place in range(len(requests))]
 
-    def stream_tokens(
-        self, requests: Sequence[Encoded], known: Collection[int] = ()
-    ) -> Iterator[list[tuple[int, Scored]]]:
-        if self.shared is None:
-            answers = enumerate(self.answer_as_stock(requests, disable_tqdm=True))
-            yield [(place, scored) for place, scored in answers if place not in known]
-            return
-        fitting, rest = self.divide_requests(requests, self.shared)
-        queries = [self.make_query(requests[place]) for place in fitting]
-        for batch in self.score(queries, {number for number, place in enumerate(fitting) if place in known}):
-            answered = [(fitting[number], scored) for number, scored in batch]
-            for place, scored in answered:
-                if requests[place][0] is not None:  # windows of a rolling request are not requests themselves
-                    self.cache_hook.add_partial("loglikelihood", requests[place][0], scored)
-            yield answered
-        if rest := [place for place in rest if place not in known]:
-            reason = f"of more than {self.shared.limit} tokens: {self.shared.reason}"
-            self.explain(f"lm-eval's own scorer answers a request {reason}")
-            own = self.answer_as_stock([requests[place] for place in rest], disable_tqdm=True)
-            yield list(zip(rest, own, strict=True))
+    def stream_tokens(self, asked: Asked, known: Collection[int] = ()) -> Iterator[list[tuple[int, Scored]]]:
+        """Like ``stream_loglikelihood``, for requests in tokens."""
+        places, arguments, queries = asked
+        fitting: list[int] = []
+        rest = list(range(len(queries)))
+        if self.shared is not None:
+            fitting, rest = self.divide_sizes(queries.count_inputs(), self.shared)
+        answered = {number for number, place in enumerate(fitting) if places[place] in known}
+        for batch in self.score([queries[number] for number in fitting] if rest else queries, answered):
+            found = [(fitting[number], scored) for number, scored in batch]
+            for number, scored in found:
+                if arguments[number] is not None:  # windows of a rolling request are not requests themselves
+                    self.cache_hook.add_partial("loglikelihood", arguments[number], scored)
+            yield [(places[number], scored) for number, scored in found]
+        if rest := [number for number in rest if places[number] not in known]:
+            if self.shared:
+                reason = f"of more than {self.shared.limit} tokens: {self.shared.reason}"
+                self.explain(f"lm-eval's own scorer answers a request {reason}")
+            own = self.answer_as_stock([asked.read(number) for number in rest], disable_tqdm=True)
+            yield [(places[number], scored) for number, scored in zip(rest, own, strict=True)]
 
-    def divide_requests(
-        self, requests: Sequence[Encoded], lengths: Lengths | None
+    def divide_sizes(
+        self, sizes: Sequence[int] | Ints, lengths: Lengths | None
     ) -> tuple[list[int], list[int]]:
-        """Requests that are answered as the model alone does, and those that are too long for it."""
+        """Requests that are answered as the model alone does, and those that are too long for it.
+
+        Args:
+            sizes: the number of tokens that each reads.
+            lengths: tries out what is too long; None: nothing is.
+        """
         if lengths is None:
-            return list(range(len(requests))), []
-        sizes = [
-            min(len(context) + len(continuation) - 1, self.max_length)
-            for _, context, continuation in requests
-        ]
-        limit = lengths.reach(max(sizes, default=0), len(requests), self.max_length)
-        fits = np.array([limit is None or size <= limit for size in sizes], dtype=bool)
+            return list(range(len(sizes))), []
+        limit = lengths.reach(int(max(sizes, default=0)), len(sizes), self.max_length)
+        fits = np.asarray(sizes) <= (self.max_length if limit is None else limit)
         return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
-    def make_query(self, request: Encoded) -> Query:
-        """The query of a request, truncated from the left to the context length exactly as ``HFLM`` does."""
-        _, context, continuation = request
-        whole = context + continuation
-        return Query(np.array(whole[-(self.max_length + 1) :][:-1], dtype=np.int64), continuation)
-
-    def score(self, queries: list[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
+    def score(self, queries: Sequence[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
         """The answers to this process's queries, whichever process computes them."""
         engine = self.choice.engine
         if self.world_size == 1:
@@ -205,7 +214,7 @@ class TreeLM(GuardedLM):
             return
         if engine is None:
             return
-        everyones = gather_object([queries])
+        everyones = gather_object([list(queries)])
         together = [query for each in everyones for query in each]
         own = divide(build_tree(together), together, self.world_size)[self.rank]
         found = [

@@ -15,6 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from packaging.version import Version
 
 from gptalt_eval.scoring import attention
+from gptalt_eval.scoring.asked import share_prefixes
 from gptalt_eval.scoring.backend import TreeLM, add_tree
 from gptalt_eval.scoring.branches import BranchEngine
 from gptalt_eval.scoring.engine import return_memory
@@ -196,7 +197,7 @@ def test_every_distinct_token_is_computed_once(name, budget, load):
     ours._loglikelihood_tokens(requests)
     for handle in handles:
         handle.remove()
-    tree = build_tree([ours.make_query(request) for request in requests])
+    tree = build_tree(share_prefixes(enumerate(requests), ours.max_length).queries)
     assert sum(passed) == count_unique(requests) == len(tree)
     assert max(passed) <= budget
     assert sum(rows) <= len(np.unique(tree.positions)) + len(

@@ -1,5 +1,7 @@
 """The prefix tree against the plain meaning of a prefix."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from trees import TOKENS, queries
 
 from gptalt_eval.scoring.chunks import find_visible
-from gptalt_eval.scoring.tree import Query, build_tree, divide, measure_common
+from gptalt_eval.scoring.tree import Queries, Query, build_tree, divide, measure_common, walk
 
 
 def list_prefixes(rows):
@@ -150,3 +152,53 @@ def test_answers_at_one_place_are_in_the_order_of_their_queries():
     tree = build_tree([Query([1, 2], [number % 7]) for number in range(2_000)])
     assert tree.owners.tolist() == list(range(2_000))
     assert tree.targets.tolist() == [number % 7 for number in range(2_000)]
+
+
+@given(queries(), st.randoms())
+def test_queries_come_back_as_they_were_added(asked, random):
+    kept = Queries(asked)
+    assert len(kept) == len(asked)
+    assert [(one.inputs.tolist(), one.targets.tolist()) for one in kept] == [
+        (list(one.inputs), list(one.targets)) for one in asked
+    ]
+    start, end = sorted(random.randrange(len(asked) + 1) for _ in range(2))
+    part = kept[start:end]
+    assert [one.inputs.tolist() for one in part] == [list(one.inputs) for one in asked[start:end]]
+    assert kept.count_inputs().tolist() == [len(one.inputs) for one in asked]
+    assert kept.count_targets().tolist() == [len(one.targets) for one in asked]
+
+
+@given(queries())
+def test_queries_keep_each_distinct_token_once(asked):
+    kept = Queries(asked)
+    tokens = sum(len(node.tokens) for node, leaving in walk(kept.root) if not leaving)
+    assert tokens == len(list_prefixes([query.inputs for query in asked]))
+    for node, _ in walk(kept.root):
+        assert all(
+            child.parent is node and first == child.tokens[0] for first, child in node.children.items()
+        )
+        assert len(node.children) != 1 or node.queries or node is kept.root
+
+
+def test_the_memory_of_queries_grows_with_their_distinct_tokens():
+    def measure(shared):
+        tracemalloc.start()
+        generator = np.random.default_rng(0)
+        prefix = generator.integers(0, 50_000, shared)
+        kept = Queries(
+            Query(np.concatenate([prefix, generator.integers(0, 50_000, 20)]), [1]) for _ in range(500)
+        )
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(kept) == 500
+        return taken
+
+    asked = 500 * 2_000 * 4  # bytes, if each query kept its tokens
+    assert measure(2_000) - measure(20) < asked / 20
+
+
+def test_negative_and_large_ids_stay_what_they_are():
+    tree = build_tree([Query([-1, 2**31 - 1], [2**31 - 1])])
+    assert tree.tokens.tolist() == [-1, 2**31 - 1]
+    with pytest.raises(OverflowError):
+        build_tree([Query([2**31], [0])])
