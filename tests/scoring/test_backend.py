@@ -398,7 +398,7 @@ def test_a_window_sends_only_longer_requests_to_stock(load, monkeypatch):
     monkeypatch.setattr(
         HFLM,
         "_loglikelihood_tokens",
-        lambda self, asked, **named: sent.extend(asked) or plain(self, asked, **named),
+        lambda self, asked, *more: sent.extend(asked) or plain(self, asked, *more),
     )
     ours_answers = ours._loglikelihood_tokens(requests)
     assert sent == requests[1:]
