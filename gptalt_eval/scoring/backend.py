@@ -15,6 +15,7 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.asked import Asked, share_prefixes
+from gptalt_eval.scoring.encoding import LineEncoder
 from gptalt_eval.scoring.engine import Progress, unwrap
 from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
 from gptalt_eval.scoring.lengths import Lengths, find_fault, find_padding_fault, find_window
@@ -49,6 +50,7 @@ class TreeLM(GuardedLM):
         self.progress: Callable[[Progress], None] = lambda _: None
         self.explain: Callable[[str], None] = lambda _: None
         self.encoded: dict[tuple[str, bool | None], list[int]] = {}
+        self.lines = LineEncoder(self.tokenizer)
         dtype = torch.float64 if self.softmax_dtype == torch.float64 else torch.float32
         self.alone = Alone(self.model, self.autocast, dtype)
         self.choice = Choice(None, "an encoder-decoder model")
@@ -115,7 +117,7 @@ class TreeLM(GuardedLM):
             self.encoded.clear()
 
     def encode_together(self, requests: Sequence[Instance]) -> None:
-        """Encode each distinct string of the requests once, in parallel, for ``tok_encode``.
+        """Encode each distinct line of the requests once, in parallel, for ``tok_encode``.
 
         The ids are the same as one by one; strings that are missing here are encoded when needed.
         """
@@ -130,7 +132,7 @@ class TreeLM(GuardedLM):
             settings = {} if special is None else {"add_special_tokens": special}
             for begin in range(0, len(batch), TOGETHER):
                 part = batch[begin : begin + TOGETHER]
-                ids = self.tokenizer(part, return_attention_mask=False, **settings)["input_ids"]
+                ids = self.lines.encode(part, **settings)
                 self.encoded.update(zip(((string, None) for string in part), ids, strict=True))
 
     def encode(self, context: str, continuation: str) -> Encoded:
