@@ -180,7 +180,7 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: s
     try:
         return evaluation.evaluate_task(run.lm, name, task, cell.spec, task_hash)
     except Exception as error:
-        is_only_one = len(files.run.missing) + len(files.run.done) < 2
+        is_only_one = sum(len(cell.tasks) for cell in run.plan.cells) < 2
         if is_only_one or (isinstance(error, OSError) and is_error_in(error, files.folder)):
             raise
         note_failure(files, cell.label(name), error, run.display)
