@@ -17,6 +17,7 @@ from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
+from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
@@ -30,25 +31,29 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
     if plan.spec.cache_requests == "delete":
         evaluation.delete_request_cache()
     tasks.set_seeds(plan.spec, with_torch=plan.model.item.create is None)
+    shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
     with evaluation.quiet(None):
         tables.prepare_big_files(plan)
-        lm, facts = load_model(plan, display, files)
-    shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
-    with evaluation.quiet(shown), seams.compile_once(), contextlib.ExitStack() as opened:
-        answers = open_answers(files, lm, facts.fingerprint)
-        if answers:
-            opened.callback(answers.close)
-        if answers and plan.spec.use_cache:
-            display.note(f"Answers are stored in {answers.path} and reused only for exactly this model.")
-        observed = ObservedLM(lm, display, answers)
-        report_scorer(lm, display, files)
-        files.save_run()  # with the fingerprint, by which a resumed run checks its model
-        display.say("Preparing the prompts")
-        loaded = [tasks.load_tasks(plan, cell) for cell in plan.cells]
-        run = LoadedRun(plan, plugins, display, files, observed, facts, loaded)
-        prepare_requests(run)
-        for index in range(len(plan.cells)):
-            evaluate_cell(run, index)
+    with seams.compile_once():
+        with evaluation.quiet(shown):
+            display.say("Reading the tasks")
+            loaded = build_tasks(plan)
+        with evaluation.quiet(None):
+            lm, facts = load_model(plan, display, files)
+        with evaluation.quiet(shown), contextlib.ExitStack() as opened:
+            answers = open_answers(files, lm, facts.fingerprint)
+            if answers:
+                opened.callback(answers.close)
+            if answers and plan.spec.use_cache:
+                display.note(f"Answers are stored in {answers.path} and reused only for exactly this model.")
+            observed = ObservedLM(lm, display, answers)
+            report_scorer(lm, display, files)
+            files.save_run()  # with the fingerprint, by which a resumed run checks its model
+            display.say("Preparing the prompts")
+            run = LoadedRun(plan, plugins, display, files, observed, facts, loaded)
+            prepare_requests(run)
+            for index in range(len(plan.cells)):
+                evaluate_cell(run, index)
     if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
 
