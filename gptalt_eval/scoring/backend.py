@@ -58,7 +58,7 @@ class TreeLM(GuardedLM):
             self.choice = choose_engine(self.alone)
         config = self.config.get_text_config()
         # up to which length requests are right in lm-eval's batches, and in the tree
-        self.padded = Lengths(config, partial(find_padding_fault, self.alone))
+        self.padded = Lengths(config, partial(find_padding_fault, self.alone), known=0)
         self.shared: Lengths | None = None
         if self.choice.engine:
             fault = partial(find_fault, self.alone, self.choice.engine)
@@ -261,8 +261,21 @@ class TreeLM(GuardedLM):
         except generate.Unsupported as reason:
             self.explain(f"lm-eval's own loop generates the texts: {reason}")
             rest = [place for place in range(len(requests)) if place not in answers]
-            size = 1 if isinstance(reason, generate.TooLong) else self.batch_size_per_gpu
+            asked = [requests[place] for place in rest]
+            size = 1 if self.disturb_each_other(asked) else self.batch_size_per_gpu
             with stock.using_batch_size(self, size), keeping_fresh(unwrap(self.model)):
-                texts = super().generate_until([requests[place] for place in rest], disable_tqdm)
+                texts = super().generate_until(asked, disable_tqdm)
             answers.update(zip(rest, texts, strict=True))
         return [answers[place] for place in range(len(requests))]
+
+    def disturb_each_other(self, requests: Sequence[Instance]) -> bool:
+        """Whether texts that lm-eval generates in one batch can be others than those of each prompt alone."""
+        if self.batch_size == 1 or self.backend != "causal":
+            return False
+        sizes = [
+            len(self.tok_encode(context)) + stock.read_settings(settings, self.max_gen_toks)["max_gen_toks"]
+            for context, settings in (request.args for request in requests)
+        ]
+        longest = min(max(sizes, default=0), self.max_length)
+        limit = self.padded.reach(longest, len(requests), self.max_length)
+        return limit is not None and longest > limit

@@ -34,16 +34,19 @@ class Lengths:
         config: the model's text config.
         find_fault: tries a row of a length and shorter ones beside it; returns what is wrong, or nothing.
         limit: longer rows are known to be wrong, for they do not fit into the model's attention window.
+        known: rows up to this length are known to be right.
 
     Attributes:
         limit: longer rows are wrong; None: none are known that are.
         reason: why there is a limit.
     """
 
-    def __init__(self, config: Any, find_fault: Callable[[int], str], limit: int | None = None) -> None:
+    def __init__(
+        self, config: Any, find_fault: Callable[[int], str], limit: int | None = None, known: int = LONGEST
+    ) -> None:
         self.config = config
         self.find_fault = find_fault
-        self.tried = LONGEST
+        self.tried = known
         self.limit = limit
         self.reason = "it does not fit into the attention window" if limit else ""
 
@@ -55,6 +58,10 @@ class Lengths:
             count: number of rows.
             room: length of the model's context.
         """
+        if not self.tried:
+            self.tried = 2 * LONGEST
+            self.reason = self.find_fault(self.tried)
+            self.limit = 0 if self.reason else None
         if self.limit is not None:
             longest, room = min(longest, self.limit), min(room, self.limit)
         thresholds = [each for each in list_thresholds(self.config, longest) if each != self.limit]

@@ -43,7 +43,7 @@ def keeping_fresh(model: Any) -> Iterator[None]:
     snapshot = Snapshot(model)
 
     def start(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if not continues(named):
+        if not continues(named.get("input_ids", *given[:1]), named.get("past_key_values")):
             snapshot.restore()
 
     handle = model.register_forward_pre_hook(start, with_kwargs=True)
@@ -54,9 +54,11 @@ def keeping_fresh(model: Any) -> Iterator[None]:
         snapshot.restore()
 
 
-def continues(named: dict[str, Any]) -> bool:
-    """Whether a call with these arguments uses a cache that an earlier one has filled."""
-    past = named.get("past_key_values")
-    if past is None:
-        return bool(named.get("use_cache"))  # a cache under another name, or none yet: left alone
-    return bool(past.get_seq_length())
+def continues(ids: torch.Tensor | None, past: Any) -> bool:
+    """Whether a call with these tokens uses what an earlier one has kept for it.
+
+    Some models keep it under another name than ``past_key_values``: then they are given single tokens.
+    """
+    if past is not None:
+        return bool(past.get_seq_length())
+    return ids is not None and ids.shape[1] == 1
