@@ -74,17 +74,14 @@ LINEAR = {"layer_types": ["linear_attention", "full_attention"]}
 MANY_KEYS = {"num_key_value_heads": 4}
 ANGLES = {"rope_type": "default", "rope_theta": 1e4}
 OWN: dict[str, dict[str, Any]] = {  # what else some of them need
-    "axk2": MANY_KEYS,
     "bailing_hybrid": LINEAR,
     "bamba": {"attn_layer_indices": [1]},
     "cohere": {"logit_scale": 1.0},
     "cohere2": {"logit_scale": 1.0},
     "cohere2_moe": {"logit_scale": 1.0},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ANGLES, "sliding_attention": ANGLES}},
-    "deepseek_v32": MANY_KEYS,
     "dots1": MANY_KEYS,
     "dots3_note_text": MANY_KEYS,
-    "glm_moe_dsa": MANY_KEYS,
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
@@ -144,6 +141,7 @@ def make_config(name: str, rope: str) -> Any:
     settings = {key: value for key, value in TINY.items() if key in known or key in kind.attribute_map}
     if "qk_rope_head_dim" in known:
         settings.pop("head_dim", None)
+        settings["num_key_value_heads"] = 4
     settings |= OWN.get(name, {})
     if not rope:
         return kind(**settings)
@@ -214,7 +212,7 @@ def make_rows(room: int) -> list[list[int]]:
 
 def make_lm(backend: Any, model: Any, size: int, room: int) -> Any:
     settings = {"tokenizer": make_tokenizer(), "max_length": room, "logits_cache": False, "batch_size": size}
-    return backend(pretrained=model, **settings)
+    return backend(pretrained=model, backend="causal", **settings)
 
 
 def compare(name: str, rope: str) -> dict[str, Any]:
@@ -312,7 +310,7 @@ def summarize(rows: list[dict[str, Any]]) -> str:
     names = {row["architecture"] for row in measured}
     lines = [
         f"{len(names)} architectures in {len(measured)} variants: largest difference {worst:.1e} nats, "
-        f"{beyond} above 0.001, {texts} with different texts; {len(failed)} failed; {len(unbuilt)} not built.",
+        f"{beyond} above 0.001, {texts} with different texts; {len(failed)} failed; {len(unbuilt)} not built",
         "", format_table(measured, COLUMNS), "",
         *(f"failed: {row['architecture']} {row['rope']}: {row['failed']}" for row in failed),
         *(f"not built: {row['architecture']}: {row['not built']}" for row in unbuilt),

@@ -15,11 +15,17 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.asked import Asked, share_prefixes
+from gptalt_eval.scoring.check import score_checked
 from gptalt_eval.scoring.encoding import LineEncoder
-from gptalt_eval.scoring.engine import Progress, unwrap
+from gptalt_eval.scoring.engine import Progress
 from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
-from gptalt_eval.scoring.lengths import Lengths, find_fault, find_padding_fault, find_window
-from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.lengths import (
+    Lengths,
+    find_fault,
+    find_generation_fault,
+    find_padding_fault,
+    find_window,
+)
 from gptalt_eval.scoring.probe import Choice, choose_engine
 from gptalt_eval.scoring.tree import Ints, Query, build_tree, divide
 from gptalt_eval.scoring.trial import Alone
@@ -165,7 +171,7 @@ class TreeLM(GuardedLM):
         answers: dict[int, Scored] = {}
         for places, size in ((within, self.batch_size_per_gpu), (beyond, 1)):
             if places:
-                with stock.using_batch_size(self, size), keeping_fresh(unwrap(self.model)):
+                with stock.using_batch_size(self, size), self.alone.memory.kept_fresh():
                     found = super()._loglikelihood_tokens([requests[place] for place in places], **settings)
                 answers.update(zip(places, found, strict=True))
         return [answers[place] for place in range(len(requests))]
@@ -211,7 +217,7 @@ class TreeLM(GuardedLM):
         engine = self.choice.engine
         if self.world_size == 1:
             if engine is not None and queries:
-                for batch in engine.score(queries, self.progress, known):
+                for batch in score_checked(engine, self.alone, queries, self.progress, known):
                     yield [(answer.query, (answer.logprob, answer.greedy)) for answer in batch]
             return
         if engine is None:
@@ -221,7 +227,7 @@ class TreeLM(GuardedLM):
         own = divide(build_tree(together), together, self.world_size)[self.rank]
         found = [
             (own[answer.query], (answer.logprob, answer.greedy))
-            for batch in engine.score([together[place] for place in own], self.progress)
+            for batch in score_checked(engine, self.alone, [together[place] for place in own], self.progress)
             for answer in batch
         ]
         answers = dict(gather_object(found))
@@ -263,7 +269,7 @@ class TreeLM(GuardedLM):
             rest = [place for place in range(len(requests)) if place not in answers]
             asked = [requests[place] for place in rest]
             size = 1 if self.disturb_each_other(asked) else self.batch_size_per_gpu
-            with stock.using_batch_size(self, size), keeping_fresh(unwrap(self.model)):
+            with stock.using_batch_size(self, size), self.alone.memory.kept_fresh():
                 texts = super().generate_until(asked, disable_tqdm)
             answers.update(zip(rest, texts, strict=True))
         return [answers[place] for place in range(len(requests))]
@@ -277,5 +283,6 @@ class TreeLM(GuardedLM):
             for context, settings in (request.args for request in requests)
         ]
         longest = min(max(sizes, default=0), self.max_length)
-        limit = self.padded.reach(longest, len(requests), self.max_length)
+        lengths = Lengths(self.config.get_text_config(), partial(find_generation_fault, self.alone), known=0)
+        limit = lengths.reach(longest, len(requests), self.max_length)
         return limit is not None and longest > limit

@@ -20,7 +20,7 @@ from gptalt_eval.scoring.attention import (
     use_attention,
 )
 from gptalt_eval.scoring.lengths import list_shorter
-from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.memory import Memory
 from gptalt_eval.scoring.tree import measure_common
 from gptalt_eval.scoring.trial import find_tolerance, make_rows
 
@@ -204,7 +204,7 @@ def find_fault(model: Any, length: int) -> str:
     rows = [row.tolist() for row in make_rows(model.config.get_text_config().vocab_size, lengths)]
     expected = [read_prompt(model, row)[0] for row in rows]
     batch = Batch(model, [Row([], row) for row in rows], 1)
-    with keeping_fresh(model):
+    with Memory(model).kept_fresh():
         found = batch.predict()
     try:
         for one, other in zip(found, expected, strict=False):  # memory may not hold both
@@ -220,7 +220,7 @@ def read_prompt(model: Any, prompt: Sequence[int]) -> tuple[torch.Tensor, list[t
     Raises:
         Unsupported: a layer caches something other than those of all tokens.
     """
-    with torch.no_grad(), keeping_fresh(model):
+    with torch.no_grad(), Memory(model).kept_fresh():
         device = model.get_input_embeddings().weight.device
         output = model(input_ids=torch.tensor([prompt], device=device), use_cache=True, logits_to_keep=1)
     layers = output.past_key_values.layers

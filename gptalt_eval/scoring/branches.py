@@ -79,12 +79,13 @@ class BranchEngine(Engine):
             try:
                 with torch.no_grad():
                     figures, states = self.compute(batch, past)
-            except RuntimeError as error:
+            except Exception as error:  # the model's own code can raise anything
                 self.recover(error, size * len(batch[0].tokens), parts=size)
                 continue
             waiting = rest
             self.seconds += time.perf_counter() - began
             self.computed += sum(len(row.tokens) for row in batch)
+            self.largest = max(self.largest, size * len(batch[0].tokens))
             yield figures
             for place, row in enumerate(batch):
                 if row.node is not None:

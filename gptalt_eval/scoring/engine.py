@@ -18,6 +18,8 @@ from gptalt_eval.scoring.logits import Head
 from gptalt_eval.scoring.residual import widen
 from gptalt_eval.scoring.tree import Ints, Query
 
+SMALL = 64  # tokens in a call that every model takes
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -65,9 +67,13 @@ class Engine(ABC):
     Attributes:
         way: the method of sharing prefixes.
         computed: tokens that went through the model.
+        largest: tokens of the largest call.
+        checked: tokens of the largest call whose answers were compared with those of the model alone.
     """
 
     way: str
+    largest = 0
+    checked = 0
 
     def __init__(
         self,
@@ -112,18 +118,19 @@ class Engine(ABC):
             torch.OutOfMemoryError: even the smallest possible call needs too much memory.
         """
 
-    def recover(self, error: RuntimeError, tokens: int, parts: int) -> None:
-        """Halve the budgets after running out of memory.
+    def recover(self, error: Exception, tokens: int, parts: int) -> None:
+        """Halve the budgets after a call was too large: for the memory, or for a table in the model.
 
         Args:
-            error: what a call of the model raised; re-raised if it is something else.
+            error: what a call of the model raised; re-raised if a smaller call would not help.
             tokens: number of tokens in the call.
             parts: into how many calls it could be divided; if 1, the error is re-raised.
         """
-        if not is_out_of_memory(error) or parts == 1:
+        if parts == 1 or (not is_out_of_memory(error) and tokens <= SMALL):
             raise error
         self.budget = max(1, min(self.budget, tokens) // 2)
-        self.rows = max(1, self.rows // 2)
+        if is_out_of_memory(error):
+            self.rows = max(1, self.rows // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -162,7 +169,7 @@ def return_memory() -> None:
         trim(0)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 

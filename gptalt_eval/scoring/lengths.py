@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gptalt_eval.scoring.engine import Engine, unwrap
-from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.engine import Engine
 from gptalt_eval.scoring.tree import Ints
 from gptalt_eval.scoring.trial import LONGEST, Alone, Trial, answer_all, describe, make_rows
 
@@ -24,6 +23,7 @@ SIZES = {
     "hidden", "intermediate", "vocab", "dim", "d", "embd", "inner", "ffn", "kernel", "state", "rank", "id",
     "head", "heads", "layer", "layers", "expert", "experts",
 }  # fmt: skip
+SMALLEST = 8
 MANY = 20  # requests for each token of the longest: then trying out its length costs about 1 %
 
 
@@ -59,17 +59,18 @@ class Lengths:
             room: length of the model's context.
         """
         if not self.tried:
-            self.tried = 2 * LONGEST
-            self.reason = self.find_fault(self.tried)
-            self.limit = 0 if self.reason else None
+            self.tried = min(2 * LONGEST, self.limit or room, room)
+            if self.tried >= LONGEST and (fault := self.find_fault(self.tried)):
+                self.limit, self.reason = 0, fault
         if self.limit is not None:
             longest, room = min(longest, self.limit), min(room, self.limit)
         thresholds = [each for each in list_thresholds(self.config, longest) if each != self.limit]
         if longest > self.tried and (thresholds or count >= MANY * longest):
             # right behind a threshold, the difference would be small
-            self.tried = max(longest, min(room, 2 * max(thresholds, default=0)))
+            self.tried = max(longest, min(room, 2 * thresholds[-1] if thresholds else 0))
             if fault := self.find_fault(self.tried):
-                self.limit = self.tried = find_limit(lambda length: not self.find_fault(length), thresholds)
+                steps = list_steps(thresholds, self.tried)
+                self.limit = self.tried = find_limit(lambda length: not self.find_fault(length), steps)
                 self.reason = fault
         return self.limit
 
@@ -79,7 +80,7 @@ def find_fault(alone: Alone, engine: Engine, length: int) -> str:
     engine = copy.copy(engine)  # what it counts is not what was asked
 
     def answer(rows: Sequence[Ints], trial: Trial) -> Sequence[float]:
-        with keeping_fresh(unwrap(alone.model)):
+        with alone.memory.kept_fresh():
             return answer_all(engine, trial.queries)
 
     return find_difference(alone, [LONGEST, LONGEST, length, *list_shorter(length), LONGEST], answer)
@@ -93,6 +94,21 @@ def find_padding_fault(alone: Alone, length: int) -> str:
         return found
 
     return find_difference(alone, [length, *list_shorter(length)], answer)
+
+
+def find_generation_fault(alone: Alone, length: int) -> str:
+    """What is wrong with lm-eval's tokens after a row of a length and shorter ones in one batch."""
+    rows = make_rows(alone.model.config.get_text_config().vocab_size, [length, *list_shorter(length)])
+    try:
+        differences = [
+            float((one - other).std() / other.std())
+            for one, other in zip(alone.predict(rows), (alone.predict([row])[0] for row in rows), strict=True)
+        ]
+    except Exception as error:  # the model's own code can raise anything
+        return describe(error)
+    if max(differences) <= alone.tolerance:
+        return ""
+    return f"its logits differ by {max(differences):.1%} in a batch"
 
 
 def list_shorter(length: int) -> list[int]:
@@ -114,22 +130,31 @@ def find_difference(
     return f"answers differ by {difference:.0%} of their standard deviation"
 
 
-def find_limit(is_right: Callable[[int], bool], thresholds: Sequence[int]) -> int:
+def find_limit(is_right: Callable[[int], bool], steps: Sequence[int]) -> int:
     """The largest length that is known to be right.
 
     Args:
         is_right: tries a length; what is wrong at one is wrong at all longer ones.
-        thresholds: lengths at which something could begin to be wrong, ascending.
+        steps: lengths to try, ascending.
     """
-    steps = sorted({step for each in thresholds for step in (each - 1, each) if step > LONGEST})
     wrong = bisect_left(steps, True, key=lambda length: not is_right(length))
     return steps[wrong - 1] if wrong else LONGEST
 
 
+def list_steps(thresholds: Sequence[int], wrong: int) -> list[int]:
+    """The last lengths before something could change, and some others if it is none of these, ascending."""
+    steps = {step for each in thresholds for step in (each - 1, each)}
+    steps |= {1 << power for power in range(wrong.bit_length())}
+    return sorted(step for step in steps if LONGEST < step < wrong)
+
+
 def list_thresholds(config: Any, longest: int) -> list[int]:
-    """Numbers in a config that could be a length which rows of up to ``longest`` tokens reach, ascending."""
+    """Numbers in a config that could make up a length which rows of ``longest`` tokens reach, ascending.
+
+    A small one could count blocks, or be a block's size.
+    """
     numbers = set(list_numbers(config.to_dict()))
-    return sorted(number for number in numbers if LONGEST < number <= longest)
+    return sorted(number for number in numbers if SMALLEST <= number <= longest)
 
 
 def list_numbers(value: Any, name: str = "") -> Iterator[int]:

@@ -11,47 +11,49 @@ from typing import Any
 
 import torch
 
-KEPT = (int, float, list, tuple, torch.Tensor, type(None))  # types of attributes that a call may replace
+# types of attributes that a call may replace
+KEPT = (int, float, str, list, tuple, torch.Tensor, type(None))
 
 
-class Snapshot:
-    """A model's buffers and plain attributes: references only, as a call replaces them."""
-
-    def __init__(self, model: Any) -> None:
-        self.modules = [
-            (
-                module,
-                dict(module._buffers),
-                {name: value for name, value in vars(module).items() if isinstance(value, KEPT)},
-            )
-            for module in model.modules()
-        ]
-
-    def restore(self) -> None:
-        for module, buffers, attributes in self.modules:
-            module._buffers.update(buffers)
-            vars(module).update(attributes)
-
-
-@contextlib.contextmanager
-def keeping_fresh(model: Any) -> Iterator[None]:
-    """While the block lasts and after it, a call that continues no other finds the model as it is now.
+class Memory:
+    """A model as it is when this is made: references to its buffers, modules and plain attributes.
 
     Args:
         model: a transformers model, without PEFT's wrapper.
     """
-    snapshot = Snapshot(model)
 
-    def start(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if not continues(named.get("input_ids", *given[:1]), named.get("past_key_values")):
-            snapshot.restore()
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.kept = [
+            (module, dict(module._buffers), dict(module._modules), list_plain(module))
+            for module in model.modules()
+        ]
 
-    handle = model.register_forward_pre_hook(start, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-        snapshot.restore()
+    def restore(self) -> None:
+        """Make the model as it was."""
+        for module, buffers, modules, plain in self.kept:
+            module._buffers.update(buffers)
+            module._modules.update(modules)
+            vars(module).update(plain)
+
+    @contextlib.contextmanager
+    def kept_fresh(self) -> Iterator[None]:
+        """While the block lasts and after it, a call that continues no other finds the model as it was."""
+
+        def start(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            if not continues(named.get("input_ids", *given[:1]), named.get("past_key_values")):
+                self.restore()
+
+        handle = self.model.register_forward_pre_hook(start, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+            self.restore()
+
+
+def list_plain(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, KEPT)}
 
 
 def continues(ids: torch.Tensor | None, past: Any) -> bool:

@@ -126,7 +126,7 @@ class PackedEngine(Engine):
             try:
                 with torch.no_grad(), self.attending():
                     figures = self.compute(tree, chunk, cache)
-            except RuntimeError as error:
+            except Exception as error:  # the model's own code can raise anything
                 self.recover(error, len(chunk), parts=len(chunk))
                 waiting = self.plan(tree, read, open_places, chunk.start, chunk.kept)
                 total = done + sum(map(len, waiting))
@@ -136,6 +136,7 @@ class PackedEngine(Engine):
                 return_memory()
             waiting = waiting[1:]
             self.computed += len(chunk)
+            self.largest = max(self.largest, len(chunk))
             done += len(chunk)
             seconds += time.perf_counter() - began
             progress(Progress(done, total, asked, seconds))

@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from gptalt_eval.scoring.engine import Engine, unwrap
-from gptalt_eval.scoring.memory import keeping_fresh
+from gptalt_eval.scoring.memory import Memory
 from gptalt_eval.scoring.tree import Ints, Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -44,19 +44,20 @@ class Trial:
         return float(np.sqrt(np.mean(differences**2, axis=1)).max()) / spread
 
 
-@dataclass(frozen=True)
 class Alone:
     """A model that is asked about one row at a time.
 
-    Attributes:
-        model: a causal transformers model, in evaluation mode.
+    Args:
+        model: a causal transformers model, in evaluation mode; it was not called before.
         autocast: makes the context in which it is called.
         softmax_dtype: type of the log-softmax.
     """
 
-    model: Any
-    autocast: Autocast
-    softmax_dtype: torch.dtype
+    def __init__(self, model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> None:
+        self.model = model
+        self.autocast = autocast
+        self.softmax_dtype = softmax_dtype
+        self.memory = Memory(unwrap(model))
 
     def ask(self, rows: Sequence[Ints], together: bool = False) -> Trial:
         """Ask how likely the same few tokens are after each row's last positions.
@@ -75,13 +76,40 @@ class Alone:
 
     def score(self, rows: Sequence[Ints], targets: Sequence[int], count: int) -> np.ndarray:
         """For each row and target, the sum of log-probabilities after the row's last ``count`` positions."""
+        logprobs = self.read(rows, count)[..., list(targets)]
+        return np.asarray(logprobs.double().sum(1).flatten().cpu().numpy())
+
+    def read(self, rows: Sequence[Ints], count: int) -> torch.Tensor:
+        """Log-probabilities [rows, count, vocabulary] after the last positions of rows that are one batch."""
         device = self.model.get_input_embeddings().weight.device
         padded = pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True).to(device)
-        with torch.no_grad(), self.autocast(), keeping_fresh(unwrap(self.model)):
+        with torch.no_grad(), self.autocast(), self.memory.kept_fresh():
             logits = self.model(padded).logits
         parts = [logits[place, len(row) - count : len(row)] for place, row in enumerate(rows)]
-        logprobs = torch.stack(parts).to(self.softmax_dtype).log_softmax(-1)[..., list(targets)]
-        return np.asarray(logprobs.double().sum(1).flatten().cpu().numpy())
+        return torch.stack(parts).to(self.softmax_dtype).log_softmax(-1)
+
+    def answer(self, query: Query) -> float:
+        """The log-probability of a query's targets."""
+        logprobs = self.read([np.asarray(query.inputs)], len(query.targets))[0]
+        places = torch.arange(len(query.targets), device=logprobs.device)
+        targets = torch.tensor(list(query.targets), device=logprobs.device)
+        return float(logprobs[places, targets].double().sum())
+
+    def predict(self, rows: Sequence[Ints]) -> torch.Tensor:
+        """The logits [rows, vocabulary] of the tokens that lm-eval generates after rows in one batch."""
+        device = self.model.get_input_embeddings().weight.device
+        longest = max(map(len, rows))
+        padded = [np.pad(row, (longest - len(row), 0)) for row in rows]
+        mask = [np.arange(longest) >= longest - len(row) for row in rows]
+        settings = {"max_new_tokens": 1, "do_sample": False, "pad_token_id": 0, "use_cache": True}
+        with torch.no_grad(), self.autocast(), self.memory.kept_fresh():
+            output = self.model.generate(
+                input_ids=torch.from_numpy(np.stack(padded)).to(device),
+                attention_mask=torch.from_numpy(np.stack(mask).astype(np.int64)).to(device),
+                output_logits=True, return_dict_in_generate=True, **settings,
+            )  # fmt: skip
+        logits: torch.Tensor = output.logits[0].float()
+        return logits
 
     @property
     def tolerance(self) -> float:

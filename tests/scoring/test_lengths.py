@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring.backend import add_tree
-from gptalt_eval.scoring.lengths import Lengths, find_limit, list_thresholds
+from gptalt_eval.scoring.lengths import Lengths, find_limit, list_steps, list_thresholds
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import answer_all
@@ -272,11 +272,13 @@ def test_a_length_is_tried_once():
 @pytest.mark.parametrize(
     ("right_up_to", "thresholds", "limit"),
     [
-        (64, [32, 64, 100], 64),
-        (63, [32, 64, 100], 63),
+        (64, [10, 40, 100], 64),
+        (63, [10, 40, 100], 40),
         (99, [100], 99),
-        (30, [64], 24),
-        (70, [32, 64, 100], 64),
+        (100, [100], 100),
+        (30, [90], 24),
+        (90, [], 64),
+        (128, [], 128),
     ],
 )
 def test_the_limit_is_the_longest_that_is_known_to_be_right(right_up_to, thresholds, limit):
@@ -286,8 +288,10 @@ def test_the_limit_is_the_longest_that_is_known_to_be_right(right_up_to, thresho
         tried.append(length)
         return length <= right_up_to
 
-    assert find_limit(is_right, thresholds) == limit
-    assert len(tried) <= 3
+    steps = list_steps(thresholds, 200)
+    assert all(24 < step < 200 for step in steps)
+    assert find_limit(is_right, steps) == limit
+    assert len(tried) <= 4
 
 
 class Config:
@@ -305,10 +309,15 @@ class Config:
         return {"window": 64, "context": 4096, "flag": True, "rate": 33.0, "short": 24} | nested | sizes
 
 
+class Bare(Config):
+    def to_dict(self):
+        return {"context": 4096, "window": 30}
+
+
 def test_any_number_that_could_be_a_length_is_a_threshold():
-    assert list_thresholds(Config(), 100) == [30, 40, 64, 90]
-    assert list_thresholds(Config(), 64) == [30, 40, 64]
-    assert list_thresholds(Config(), 29) == []
+    assert list_thresholds(Config(), 100) == [24, 30, 40, 64, 90]
+    assert list_thresholds(Config(), 64) == [24, 30, 40, 64]
+    assert list_thresholds(Config(), 23) == []
 
 
 def test_lengths_are_tried_as_far_as_they_are_asked_and_no_further():
@@ -324,20 +333,16 @@ def test_lengths_are_tried_as_far_as_they_are_asked_and_no_further():
 def test_many_requests_pay_for_a_trial_without_a_threshold():
     """A threshold that stands in the model's code and in no config is found then."""
 
-    class Bare(Config):
-        def to_dict(self):
-            return {"context": 4096}
-
     tried = []
     lengths = Lengths(Bare(), lambda length: tried.append(length) or "wrong")
     assert lengths.reach(50, 999, 4096) is None and tried == []
     assert lengths.reach(50, 1000, 4096) == 24
-    assert lengths.reason == "wrong"
+    assert tried[0] == 50 and lengths.reason == "wrong"
 
 
 def test_a_known_window_is_no_threshold():
     tried = []
-    lengths = Lengths(Config(), lambda length: tried.append(length) or "", limit=30)
+    lengths = Lengths(Bare(), lambda length: tried.append(length) or "", limit=30)
     assert lengths.reach(100, 5, 1000) == 30
     assert tried == []
     assert "attention window" in lengths.reason
