@@ -118,10 +118,8 @@ def answer_group(
         style, model = Style(lm, gen_kwargs), unwrap(lm.model)
         rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
         config = model.config.get_text_config()
-        lengths = Lengths(config, partial(find_fault, model), find_window(config), known=0)
+        lengths = Lengths(config, partial(find_fault, model), find_window(config))
         limit = lengths.reach(len(rows[0]) + style.max_new_tokens, len(rows), lm.max_length)
-        if limit == 0:
-            raise Unsupported(lengths.reason)
         fitting = [row for row in rows if limit is None or len(row) + style.max_new_tokens <= limit]
         if fitting:
             yield from generate_rows(Batch(model, fitting, style.max_new_tokens), style)

@@ -10,6 +10,7 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.scoring.lengths import Lengths, find_limit, list_steps, list_thresholds
+from gptalt_eval.scoring.memory import Memory, continues
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import answer_all
@@ -311,6 +312,11 @@ class Config:
 
 class Bare(Config):
     def to_dict(self):
+        return {"context": 4096}
+
+
+class Windowed(Config):
+    def to_dict(self):
         return {"context": 4096, "window": 30}
 
 
@@ -332,7 +338,6 @@ def test_lengths_are_tried_as_far_as_they_are_asked_and_no_further():
 
 def test_many_requests_pay_for_a_trial_without_a_threshold():
     """A threshold that stands in the model's code and in no config is found then."""
-
     tried = []
     lengths = Lengths(Bare(), lambda length: tried.append(length) or "wrong")
     assert lengths.reach(50, 999, 4096) is None and tried == []
@@ -342,7 +347,7 @@ def test_many_requests_pay_for_a_trial_without_a_threshold():
 
 def test_a_known_window_is_no_threshold():
     tried = []
-    lengths = Lengths(Bare(), lambda length: tried.append(length) or "", limit=30)
+    lengths = Lengths(Windowed(), lambda length: tried.append(length) or "", limit=30)
     assert lengths.reach(100, 5, 1000) == 30
     assert tried == []
     assert "attention window" in lengths.reason
@@ -359,15 +364,143 @@ def test_without_its_limit_each_of_these_models_is_scored_wrong(name):
     assert np.abs(np.array(found) - wanted).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["gpt_neo_window", "gpt_neo_256", "gpt_neo_positions"])
+@pytest.mark.parametrize("name", ["gpt_neo_window", "gpt_neo_256"])
 def test_a_packed_row_would_be_wrong_where_places_are_counted(name):
-    model = make(name)
     requests = make_requests([50] * 12)
     wanted = [answer_alone(name, request) for request in requests]
     queries = [Query(context + continuation[:-1], continuation) for _, context, continuation in requests]
-    try:
-        found = answer_all(PackedEngine(model, "mask", 2048, 64), queries)
-    except RuntimeError as error:  # more places than the model has positions
-        assert name == "gpt_neo_positions" and "must match" in str(error)
-    else:
-        assert np.abs(np.array(found) - wanted).max() > 0.1
+    found = answer_all(PackedEngine(make(name), "mask", 2048, 64), queries)
+    assert np.abs(np.array(found) - wanted).max() > 0.1
+
+
+def test_a_call_that_is_too_large_for_the_models_tables_is_divided():
+    requests = make_requests([50] * 12)
+    wanted = [answer_alone("gpt_neo_positions", request) for request in requests]
+    queries = [Query(context + continuation[:-1], continuation) for _, context, continuation in requests]
+    engine = PackedEngine(make("gpt_neo_positions"), "mask", 2048, 64)
+    assert answer_all(engine, queries) == pytest.approx(wanted, abs=1e-3)
+    assert engine.budget < 128
+
+
+def test_an_error_that_smaller_calls_do_not_mend_is_shown(monkeypatch):
+    model = make("llama_yarn")
+
+    def fail(*given, **named):
+        raise ValueError("not today")
+
+    engine = PackedEngine(model, "pieces", 2048, 64)
+    monkeypatch.setattr(model, "forward", fail)
+    with pytest.raises(ValueError, match="not today"):
+        answer_all(engine, [Query(list(range(3, 140)), [5])])
+
+
+class Crowded(tf.LlamaForCausalLM):
+    """A model that takes other angles in calls of many tokens, which no short trial shows."""
+
+    def forward(self, input_ids=None, position_ids=None, **settings):
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1])[None]
+        if input_ids.shape[1] > 200:
+            position_ids = position_ids * 2
+        return super().forward(input_ids=input_ids, position_ids=position_ids, **settings)
+
+
+def test_the_first_full_call_is_checked():
+    torch.manual_seed(0)
+    model = Crowded(tf.LlamaConfig(**WIDE)).eval()
+    lm = load(model)
+    requests = make_requests()
+    found = [logprob for logprob, _ in lm._loglikelihood_tokens(requests)]
+    stock = HFLM(pretrained=model, tokenizer=tiny.make_tokenizer(), batch_size=1, logits_cache=False)
+    wanted = [logprob for logprob, _ in stock._loglikelihood_tokens(requests, disable_tqdm=True)]
+    assert found == pytest.approx(wanted, abs=1e-3)
+    assert lm.choice.engine.budget <= 200
+    assert lm.choice.engine.way == "pieces"
+
+
+def test_a_check_costs_a_few_short_rows():
+    model = make("llama_yarn")
+    lm = load(model)
+    requests = make_requests()
+    lm._loglikelihood_tokens(requests)
+    counted = count_tokens(model)
+    lm.choice.engine.checked = 0
+    before = lm.choice.engine.computed
+    lm._loglikelihood_tokens(requests)
+    assert 0 < sum(counted) - (lm.choice.engine.computed - before) <= 256
+
+
+class Padded(tf.LlamaForCausalLM):
+    """A model that sees how long its row is, padding included."""
+
+    def forward(self, input_ids=None, position_ids=None, **settings):
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1])[None] * input_ids.shape[1]
+        return super().forward(input_ids=input_ids, position_ids=position_ids, **settings)
+
+
+def test_what_lm_evals_batches_would_change_is_asked_alone():
+    torch.manual_seed(0)
+    model = Padded(tf.LlamaConfig(**WIDE)).eval()
+    lm = load(model)
+    assert lm.choice.engine is None
+    requests = make_requests()
+    stock = HFLM(pretrained=model, tokenizer=tiny.make_tokenizer(), batch_size=1, logits_cache=False)
+    wanted = stock._loglikelihood_tokens(requests, disable_tqdm=True)
+    found = lm._loglikelihood_tokens(requests)
+    assert [one for one, _ in found] == pytest.approx([one for one, _ in wanted], abs=1e-3)
+    together = HFLM(pretrained=model, tokenizer=tiny.make_tokenizer(), batch_size=4, logits_cache=False)
+    others = together._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert max(abs(one - other) for (one, _), (other, _) in zip(others, wanted, strict=True)) > 0.1
+
+
+def make_bart():
+    config = tf.BartConfig(
+        vocab_size=tiny.VOCABULARY, d_model=32, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=48,
+        max_position_embeddings=192, init_std=0.3, pad_token_id=2, bos_token_id=0, eos_token_id=1,
+        is_decoder=True, is_encoder_decoder=False,
+    )  # fmt: skip
+    return tf.BartForCausalLM(config)
+
+
+def test_texts_that_lm_evals_batches_would_change_are_generated_alone():
+    """BART counts the padding before a prompt as positions."""
+    settings = {"do_sample": False, "max_gen_toks": 8, "until": ["\n\n"]}
+    asked = [
+        Instance("generate_until", {}, (prompt, settings), number, doc_id=number)
+        for number, prompt in enumerate(PROMPTS)
+    ]
+    torch.manual_seed(0)
+    model = make_bart().eval()
+    found = load(model, backend="causal").generate_until(asked, disable_tqdm=True)
+    texts = {}
+    for size in (1, 4):
+        given = {"tokenizer": tiny.make_tokenizer(), "batch_size": size, "max_length": 128}
+        stock = HFLM(pretrained=model, backend="causal", **given)
+        texts[size] = stock.generate_until(asked, disable_tqdm=True)
+    assert found == texts[1] != texts[4]
+
+
+def test_a_model_is_made_as_it_was():
+    """Buffers, plain attributes and modules that a call replaces."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    model.longest, model.kind = 3, "plain"
+    model.register_buffer("angles", torch.ones(2))
+    memory, first, angles = Memory(model), model[0], model.angles
+    with memory.kept_fresh():
+        model.longest, model.kind, model.angles = 9, "other", torch.zeros(2)
+        model[0] = torch.nn.Identity()
+    assert (model.longest, model.kind) == (3, "plain")
+    assert model.angles is angles and model[0] is first
+
+
+@pytest.mark.parametrize(
+    ("size", "filled", "expected"),
+    [(5, None, False), (1, None, True), (5, 0, False), (1, 7, True), (5, 7, True)],
+)
+def test_a_call_continues_another_if_something_is_kept_for_it(size, filled, expected):
+    past = None
+    if filled is not None:
+        past = tf.DynamicCache()
+        past.update(*(torch.zeros(1, 1, filled, 2),) * 2, 0)
+    assert continues(torch.zeros(1, size), past) is expected
