@@ -14,7 +14,13 @@ from rich.console import Console
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.running.api import run
-from gptalt_eval.running.lmeval.fingerprint import clean, describe_parts, hash_parts, sum_bytes
+from gptalt_eval.running.lmeval.fingerprint import (
+    clean,
+    describe_parts,
+    find_tokenizer,
+    hash_parts,
+    sum_bytes,
+)
 from gptalt_eval.testing import make_plugin_set, make_scripted_lm
 
 torch_only = pytest.mark.torch
@@ -265,3 +271,15 @@ def test_answers_and_runs_of_another_configuration_are_not_used(folder, tmp_path
     assert [row["resps"] for row in again.read_samples(0, "piqa")] != [
         row["resps"] for row in first.read_samples(0, "piqa")
     ]
+
+
+def test_no_tokenizer_is_downloaded_to_describe_a_model_without_one(monkeypatch, tmp_path):
+    """lm-eval's ``dummy`` would load a tokenizer of the hub if anyone looked at its attribute."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    from lm_eval.models.dummy import DummyLM
+
+    assert find_tokenizer(DummyLM()) is None
+    lm = DummyLM()
+    lm.tokenizer = "loaded before"
+    assert find_tokenizer(lm) == "loaded before"

@@ -5,6 +5,7 @@ It is taken from what is in memory, so that two copies of a model in different p
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -37,7 +38,7 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
         args: its arguments.
     """
     model: Any = getattr(lm, "model", None)
-    tokenizer = getattr(lm, "tokenizer", None)
+    tokenizer = find_tokenizer(lm)
     parts: dict[str, object] = {
         "backend": [type(lm).__qualname__, name],
         "tokenizer": describe_tokenizer(tokenizer),
@@ -61,6 +62,12 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
     owners = (lm, model, inner, getattr(inner, "config", None), tokenizer)
     parts["code"] = sorted({line for owner in owners for line in list_code(type(owner))})
     return {part: hash_text(json.dumps(value, sort_keys=True)) for part, value in parts.items()}
+
+
+def find_tokenizer(lm: LM) -> Any:
+    """The tokenizer of a model; None if it has none, or would download it only now (lm-eval's ``dummy``)."""
+    made = inspect.getattr_static(lm, "tokenizer", None)
+    return None if isinstance(made, functools.cached_property) else getattr(lm, "tokenizer", None)
 
 
 def hash_parts(parts: Mapping[str, str]) -> str:
