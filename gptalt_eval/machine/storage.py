@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -39,6 +40,7 @@ def write_atomically(path: Path, text: str) -> None:
         OSError: the disk is full or access is denied; the existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, f"{path.name}.", OLD)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -53,14 +55,18 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, name: str = "", age: float = 0.0) -> None:
     """Remove the unfinished files of processes that were killed while they wrote into a folder.
 
-    Only for a folder into which no other process writes.
+    Args:
+        folder: the folder.
+        name: how the names of the files begin that were being written.
+        age: how many seconds old they must be; 0 only where no other process writes.
     """
-    for file in folder.glob(f".*{TEMPORARY}"):
+    for file in folder.glob(f".{glob.escape(name)}*{TEMPORARY}"):
         with contextlib.suppress(OSError):
-            file.unlink()
+            if time.time() - file.stat().st_mtime >= age:
+                file.unlink()
 
 
 @contextlib.contextmanager

@@ -65,15 +65,15 @@ def run_member(
     except InterruptedRun as stopped:
         hint = f"To run what is missing: gptalt-eval resume {root}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the code of a model may call exit()
         return mark_failed(plan, error, console)
 
 
-def mark_failed(plan: Plan, error: Exception, console: Console) -> Record:
+def mark_failed(plan: Plan, error: BaseException, console: Console) -> Record:
     """Mark what is missing of a model's run with the reason; the traceback is saved next to it.
 
     Raises:
-        Exception: the error itself, if there is no run to mark.
+        BaseException: the error itself, if there is no run to mark.
     """
     folder = choose_folder(plan)[1]
     if not (folder / RUN_FILE).is_file():

@@ -80,3 +80,19 @@ def test_temporary_folders_that_a_kill_left_are_removed_after_a_day(tmp_path):
             "other-old",
         ]
     assert not made.exists()
+
+
+def test_a_write_removes_what_was_left_of_the_same_file_a_day_ago(tmp_path):
+    def leave(name, days):
+        (tmp_path / name).write_text("half")
+        then = time.time() - days * 24 * 3600
+        os.utime(tmp_path / name, (then, then))
+
+    for name, days in ((".a[1].json.x1.tmp", 2), (".a[1].json.x2.tmp", 0), (".b.json.x3.tmp", 2)):
+        leave(name, days)
+    storage.write_atomically(tmp_path / "a[1].json", "whole")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".a[1].json.x2.tmp",
+        ".b.json.x3.tmp",
+        "a[1].json",
+    ]

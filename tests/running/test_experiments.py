@@ -604,6 +604,10 @@ def crash_in_prompts(args):
     return lm
 
 
+def exit_on_load(args):
+    sys.exit(3)
+
+
 def refuse_in_hand(args):
     raise GptaltError("The weights are damaged.", "Download them again.")
 
@@ -613,6 +617,7 @@ def refuse_in_hand(args):
     [
         (crash_on_load, "ValueError: weights of another shape", "in crash_on_load"),
         (crash_in_prompts, "ZeroDivisionError: integer division or modulo by zero", "in <lambda>"),
+        (exit_on_load, "SystemExit: 3", "in exit_on_load"),
         (refuse_in_hand, "The weights are damaged. Download them again.", "in refuse_in_hand"),
     ],
 )
