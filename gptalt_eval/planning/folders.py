@@ -44,6 +44,24 @@ def find_folder_faults(folder: Path, args: Mapping[str, Any]) -> Iterator[Gptalt
         yield from find_tokenizer_faults(folder, config)
 
 
+def find_adapter_faults(folder: Path) -> Iterator[GptaltError]:
+    """All problems with the folder of an adapter (``peft=``)."""
+    if not (folder / "adapter_config.json").is_file():
+        text = f"{folder} does not contain an adapter: adapter_config.json is missing."
+        is_model = (folder / "config.json").is_file()
+        hint = (
+            f"It is a model: --model_args pretrained={folder}" if is_model else "Give a folder saved by peft."
+        )
+        yield GptaltError(text, hint)
+        return
+    names = ("adapter_model.safetensors", "adapter_model.bin")
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        yield GptaltError(f"{folder} contains no weights (looked for {', '.join(names)}).", AGAIN)
+    else:
+        yield from find_file_faults(found)
+
+
 def describe_stranger(folder: Path) -> GptaltError:
     """What a folder without config.json is instead of a model."""
     text = f"{folder} does not contain a model: config.json is missing."

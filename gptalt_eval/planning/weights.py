@@ -21,7 +21,7 @@ from gptalt_eval.machine.hub import (
     list_cached_models,
 )
 from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
-from gptalt_eval.planning.folders import find_folder_faults, read_config
+from gptalt_eval.planning.folders import find_adapter_faults, find_folder_faults, read_config
 from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
 
 GGUF_MAGIC = b"GGUF"
@@ -66,8 +66,11 @@ def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
         yield from find_quantization_faults(settings)
     elif is_hf and model.fetch is None:
         yield from find_source_faults(model, args)
-    if is_hf and args.get("tokenizer") is not None:
-        yield from find_place_faults(str(args["tokenizer"]), "tokenizer", args)
+    for key in ("tokenizer", "peft", "delta") if is_hf else ():
+        if args.get(key) is not None:
+            yield from find_place_faults(str(args[key]), key, args)
+    if is_hf and args.get("peft") and Path(str(args["peft"])).is_dir():
+        yield from find_adapter_faults(Path(str(args["peft"])))
 
 
 def find_folder(args: Mapping[str, Any]) -> Path | None:
@@ -118,7 +121,7 @@ def find_place_faults(place: str, key: str, args: Mapping[str, Any]) -> Iterator
 
 def find_hub_faults(hub: str, key: str, revision: str) -> Iterator[GptaltError]:
     """Why a model or tokenizer that is not on this computer cannot be downloaded."""
-    what = f"The weights of '{hub}' are" if key == "pretrained" else f"The tokenizer '{hub}' is"
+    what = f"The tokenizer '{hub}' is" if key == "tokenizer" else f"The weights of '{hub}' are"
     cached = [name for name in list_cached_models() if name.rpartition("/")[2].lower() == hub.lower()]
     near = cached[:1] or nearest(hub, list_cached_models(), 1)
     known = f"Did you mean '{near[0]}', which is here? " if near else ""

@@ -6,7 +6,12 @@ import zipfile
 import pytest
 from model_folders import write_model, write_safetensors
 
-from gptalt_eval.planning.folders import VOCABULARIES, find_folder_faults, measure_safetensors
+from gptalt_eval.planning.folders import (
+    VOCABULARIES,
+    find_adapter_faults,
+    find_folder_faults,
+    measure_safetensors,
+)
 
 
 def find(folder, **args):
@@ -179,6 +184,22 @@ def test_an_adapter_beside_the_configuration_names_its_model(tmp_path):
     (write_model(tmp_path) / "model.safetensors").unlink()
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/name"}))
     assert find(tmp_path) == []
+
+
+def test_the_folder_of_an_adapter(tmp_path):
+    def find_one(expected):
+        [fault] = find_adapter_faults(tmp_path)
+        assert expected in str(fault)
+
+    find_one("Give a folder saved by peft")
+    (tmp_path / "config.json").write_text("{}")
+    find_one("It is a model: --model_args pretrained=")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    find_one("contains no weights (looked for adapter_model.safetensors")
+    file = write_safetensors(tmp_path / "adapter_model.safetensors")
+    assert list(find_adapter_faults(tmp_path)) == []
+    file.write_bytes(file.read_bytes()[:-1])
+    find_one("is truncated")
 
 
 def test_all_problems_of_a_folder_at_once(tmp_path):

@@ -216,3 +216,21 @@ def test_python_code_of_a_yaml_from_outside_is_asked_about(plugins, tmp_path):
 )
 def test_rows_that_are_not_there_are_refused(plugins, samples, expected):
     assert expected in refuse(plugins, tasks="piqa", samples=samples)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbftask: mine\ndataset_path: json\ntest_split: train\n",
+        b"{task: mine, dataset_path: json, test_split: train}",
+        "task: mine\ndataset_path: json\ntest_split: train\n".encode("utf-16"),
+        b"  task: mine\n  dataset_path: json\n  test_split: train\n",
+    ],
+    ids=["byte order mark", "braces", "utf-16", "indented"],
+)
+def test_a_task_in_any_form_of_yaml_runs_by_name_and_by_path(plugins, tmp_path, content):
+    (tmp_path / "mine.yaml").write_bytes(content)
+    by_name = plan(plugins, tasks="mine", include_path=str(tmp_path))
+    by_path = plan(plugins, tasks=str(tmp_path / "mine.yaml"))
+    for found in (by_name, by_path):
+        assert [task.config["test_split"] for task in found.cells[0].tasks] == ["train"]

@@ -99,6 +99,16 @@ def test_another_tokenizer(monkeypatch, tmp_path):
     assert "The tokenizer 'org/name' is not on this computer" in text
 
 
+def test_an_adapter(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = str(write_model(tmp_path / "m"))
+    assert "There is no model folder ./nowhere" in refuse(
+        model_args={"pretrained": folder, "peft": "./nowhere"}
+    )
+    assert "does not contain an adapter" in refuse(model_args={"pretrained": folder, "peft": folder})
+    assert "weights of 'org/x' are not on" in refuse(model_args={"pretrained": folder, "delta": "org/x"})
+
+
 def test_the_users_arguments_win():
     model = Model("m", "", "", "", args={"pretrained": "a", "dtype": "float16"})
     merged = merge_model_args(model, spec(model_args={"dtype": "float32"}, trust_remote_code=True))
