@@ -83,8 +83,12 @@ GROUPS = {
         ("tests/contract/test_record.py", "tests/contract/test_typed.py"),
     ),
     "runfiles": Group(
-        (f"{CORE}/running/runfiles.py",),
-        ("tests/running/test_runfiles.py", "tests/contract/test_record.py"),
+        (f"{CORE}/running/runfiles.py", f"{CORE}/running/continuing.py"),
+        (
+            "tests/running/test_runfiles.py",
+            "tests/running/test_continuing.py",
+            "tests/contract/test_record.py",
+        ),
         LM_EVAL,
     ),
     "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_ratings.py",), STATS),
