@@ -34,15 +34,10 @@ with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
 """
 
 
-def test_two_processes_answer_as_one_does(tmp_path):
-    import tiny
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
-
-    from gptalt_eval.scoring.backend import add_tree
-
+def run_twice(text, tmp_path):
+    """What each of two processes of a script writes."""
     script = tmp_path / "score.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     words = [
         "-m",
         "torch.distributed.run",
@@ -61,7 +56,17 @@ def test_two_processes_answer_as_one_does(tmp_path):
         [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=300
     )
     assert outcome.returncode == 0, outcome.stderr[-3000:]
-    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_two_processes_answer_as_one_does(tmp_path):
+    import tiny
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    from gptalt_eval.scoring.backend import add_tree
+
+    told = run_twice(SCRIPT, tmp_path)
 
     lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer())
     contexts = [f"{first} The quick brown fox number {n}" for first in tiny.SENTENCES for n in range(6)]
@@ -79,3 +84,32 @@ def test_two_processes_answer_as_one_does(tmp_path):
     shares = [each["computed"] for each in told]
     assert total <= sum(shares) < 1.2 * total  # the work is divided, not doubled
     assert max(shares) < 1.5 * min(shares)
+
+
+FAULTY_SCRIPT = """
+import json, sys
+import torch.distributed as dist
+import tiny
+from accelerate import PartialState
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from gptalt_eval.scoring.backend import add_tree
+
+PartialState(cpu=True)
+rank, world = dist.get_rank(), dist.get_world_size()
+lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer(), max_length=28)
+lm._rank, lm._world_size = rank, world
+pairs = [(tiny.SENTENCES[rank][:size], " five") for size in (10, 20, 30)] + [("The dog:", "" if rank else " five")]
+own = [Instance("loglikelihood", {}, pair, 0, doc_id=0) for pair in pairs]
+batches = lm.stream_loglikelihood(own)
+found = {"refused": lm.add_up(len(lm.unscorable)), "own": len(lm.unscorable)}
+answered = sorted(place for batch in batches for place, _ in batch)
+with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
+    json.dump(found | {"answered": answered}, file)
+"""
+
+
+def test_a_request_that_one_process_cannot_score_stops_neither(tmp_path):
+    first, second = run_twice(FAULTY_SCRIPT, tmp_path)
+    assert first == {"refused": 1, "own": 0, "answered": [0, 1, 2, 3]}
+    assert second == {"refused": 1, "own": 1, "answered": [0, 1, 2]}
