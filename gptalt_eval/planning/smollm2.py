@@ -24,6 +24,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Model
+from gptalt_eval.machine.arithmetic import choose_dtype
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.machine.storage import cache_dir, hash_file, temporary_folder, write_atomically
 
@@ -96,11 +97,11 @@ def fetch() -> Mapping[str, Any]:
                     download(gguf)
                 except GptaltError as error:
                     if is_in_hub_cache(HUB_ID, "models") or can_reach_hub():
-                        return {"pretrained": HUB_ID, "dtype": choose_dtype()}
+                        return {"pretrained": HUB_ID, "dtype": choose_dtype().name}
                     why = explain_unreachable().why
                     raise GptaltError(f"{error.what} Also, {why}.", error.hint) from error
             convert(gguf)
-    return {"pretrained": str(converted()), "dtype": choose_dtype()}
+    return {"pretrained": str(converted()), "dtype": choose_dtype().name}
 
 
 def converted() -> Path:
@@ -206,13 +207,3 @@ def convert(gguf: Path) -> None:
     write_atomically(part / "sizes.json", json.dumps(sizes))
     shutil.rmtree(converted(), ignore_errors=True)
     part.rename(converted())
-
-
-def choose_dtype() -> str:
-    """bf16 if the processor supports it, else fp32."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bfloat16" if supported() else "float32"

@@ -12,7 +12,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.run import RunCut, RunScoring
 from gptalt_eval.contract.types import Installed
-from gptalt_eval.machine import environment
+from gptalt_eval.machine import arithmetic, environment
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
@@ -60,7 +60,9 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
 
 def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, ModelFacts]:
     """Load the plan's model (an lm-eval ``LM``) and note it in ``run.json``."""
-    fetched = plan.model.item.fetch() if plan.model.item.fetch else {}
+    fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
+    if "dtype" in fetched and "dtype" not in plan.model_args:
+        fetched["dtype"] = pick_dtype(fetched["dtype"], files, display)
     display.say("Loading the model")
     began = time.perf_counter()
     lm = model.load_model(plan, fetched)
@@ -72,6 +74,17 @@ def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, Mode
         hardware=environment.describe_hardware(),
     )
     return lm, facts
+
+
+def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:
+    """The type of the weights if the user names none: the faster one, or that of the run that is resumed."""
+    before = (files.run.model.dtype or "").removeprefix("torch.")
+    if files.run.resumed and before:
+        return before
+    chosen = arithmetic.choose_dtype()
+    if measured == chosen.name:
+        display.note(f"The weights are in {measured}: {chosen.reason}. --model_args dtype=... changes it.")
+    return measured
 
 
 def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:

