@@ -50,6 +50,24 @@ def is_summed(dataset: Dataset, split: Split) -> bool:
     return len(dataset.configs) != 1 and any("{config}" in pattern for pattern in split.files)
 
 
+def find_published_rows(
+    dataset: Dataset, split: Split, pattern: str, hashes: Mapping[str, str]
+) -> int | None:
+    """How many rows files have that are byte for byte the published ones; None: they must be counted.
+
+    Args:
+        dataset: the dataset.
+        split: the split that the files belong to.
+        pattern: the pattern in ``split.files`` that matches them.
+        hashes: path below the data folder -> SHA-256.
+    """
+    listed = read_checksums(dataset.checksums)
+    if "*" in pattern or any(listed.get(path) != found for path, found in hashes.items()):
+        return None
+    part = split.parts.get(pattern)
+    return part.rows if part else None if is_summed(dataset, split) else split.rows
+
+
 def judge(
     dataset: Dataset, split: Split, pattern: str, place: str, rows: int, hashes: Mapping[str, str]
 ) -> Verdict:

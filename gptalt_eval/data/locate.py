@@ -17,7 +17,7 @@ from gptalt_eval.contract.errors import DataError
 from gptalt_eval.contract.located import SAMPLE, LocatedData, LocatedSplit
 from gptalt_eval.contract.types import Dataset, Split
 from gptalt_eval.data import cache as rowcache
-from gptalt_eval.data.check import hash_files, is_summed, judge
+from gptalt_eval.data.check import find_published_rows, hash_files, is_summed, judge
 from gptalt_eval.data.progress import is_big, show_progress
 from gptalt_eval.data.readers import REPLACE, read_jsonl
 
@@ -84,7 +84,10 @@ def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Pat
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.", REPLACE) from error
     is_kept = sum(file.stat().st_size for file in files) >= rowcache.WORTH_KEEPING
     key = rowcache.make_key(dataset, config, hashes.together) if is_kept else ""
-    count = rowcache.find_count(key) if key else None
+    below = {file.relative_to(folder).as_posix(): digest for file, digest in hashes.each.items()}
+    count = find_published_rows(dataset, split, pattern, below)
+    if count is None and key:
+        count = rowcache.find_count(key)
     if count is None:
         rows = iterate_split(dataset, config, files, False)
         count = sum(
@@ -92,7 +95,6 @@ def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Pat
         )
         if key:
             rowcache.keep_count(key, count)
-    below = {file.relative_to(folder).as_posix(): digest for file, digest in hashes.each.items()}
     place = pattern.replace("{config}", config or "")
     verdict = judge(dataset, split, pattern, place, count, below)
     official = None if is_summed(dataset, split) else split.rows

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
+from gptalt_eval.contract.errors import DataError
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.data import cache as rowcache
@@ -42,6 +43,12 @@ def load_rows(data: LocatedData, name: str) -> datasets.Dataset:
             return kept
         rowcache.drop_folder(split.key)
     rows = convert_rows(read_located(data, name))
+    if len(rows) != split.rows:
+        where = ", ".join(map(str, split.files[:3]))
+        raise DataError(
+            f"{where}: {len(rows):,} rows were read, {split.rows:,} expected.",
+            "The files changed while they were read, or the dataset's plugin reads them wrongly.",
+        )
     try:
         with rowcache.keep_folder(split.key) as target:
             rows.save_to_disk(str(target))
