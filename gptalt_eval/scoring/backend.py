@@ -17,7 +17,7 @@ from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.asked import Asked, share_prefixes
 from gptalt_eval.scoring.check import score_checked
 from gptalt_eval.scoring.encoding import LineEncoder
-from gptalt_eval.scoring.engine import Progress
+from gptalt_eval.scoring.engine import Progress, return_memory
 from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
 from gptalt_eval.scoring.lengths import (
     Lengths,
@@ -112,6 +112,7 @@ class TreeLM(GuardedLM):
         numbered = enumerate(self.encode_all(requests))
         sound = ((place, encoded) for place, encoded in numbered if not self.check([encoded]))
         asked = share_prefixes(sound, self.max_length)
+        return_memory()  # of the strings and lists of tokens
         return self.stream_tokens(asked, known)
 
     def encode_all(self, requests: Sequence[Instance]) -> Iterator[Encoded]:

@@ -191,48 +191,33 @@ def walk(root: Node) -> Iterator[tuple[Node, bool]]:
 
 
 def lay_out(queries: Queries) -> PrefixTree:
-    longest = max((leaf.end for leaf in queries.leaves), default=0)
+    size = sum(len(node.tokens) for node, leaving in walk(queries.root) if not leaving)
+    tokens, depth, subtree_end = (np.empty(size, dtype=np.int64) for _ in range(3))
+    counts = queries.count_targets()
+    positions, targets, owners = (np.empty(counts.sum(), dtype=np.int64) for _ in range(3))
     # for each depth, the index of the token on the path to the current node
-    path = np.zeros(longest, dtype=np.int64)
-    tokens: list[NDArray[np.int32]] = []
-    depths: list[Ints] = []
-    lengths: list[int] = []
-    open_spans: list[int] = []
-    ends: dict[int, int] = {}
-    scored: list[tuple[Ints, int]] = []
-    count = 0
+    path = np.zeros(queries.count_inputs().max(initial=0), dtype=np.int64)
+    starts: list[int] = []
+    count = scored = 0
     for node, leaving in walk(queries.root):
-        if leaving:
-            ends[open_spans.pop()] = count
-            continue
         length = len(node.tokens)
-        begin = node.end - length
-        open_spans.append(len(lengths))
-        lengths.append(length)
-        path[begin : node.end] = np.arange(count, count + length)
-        tokens.append(node.tokens)
-        depths.append(np.arange(begin, node.end))
+        if leaving:
+            start = starts.pop()
+            subtree_end[start : start + length] = count
+            continue
+        starts.append(count)
+        tokens[count : count + length] = node.tokens
+        depth[count : count + length] = np.arange(node.end - length, node.end)
+        path[node.end - length : node.end] = np.arange(count, count + length)
         count += length
         for index in node.queries:
-            scored.append((path[node.end - len(queries.targets[index]) : node.end].copy(), index))
-    subtree_end = np.repeat([ends[span] for span in range(len(lengths))], lengths)
-    return PrefixTree(
-        np.concatenate(tokens).astype(np.int64),
-        np.concatenate(depths),
-        subtree_end.astype(np.int64),
-        *gather_scored(scored, queries.targets),
-    )
-
-
-def gather_scored(
-    scored: Sequence[tuple[Ints, int]], queried: Sequence[NDArray[np.int32]]
-) -> tuple[Ints, Ints, Ints]:
-    empty = np.zeros(0, dtype=np.int64)
-    positions = np.concatenate([where for where, _ in scored] or [empty])
-    targets = np.concatenate([empty, *(queried[index] for _, index in scored)])
-    owners = np.repeat([index for _, index in scored], [len(where) for where, _ in scored]).astype(np.int64)
+            place = slice(scored, scored + counts[index])
+            positions[place] = path[node.end - counts[index] : node.end]
+            targets[place] = queries.targets[index]
+            owners[place] = index
+            scored = place.stop
     order = np.argsort(positions, kind="stable")
-    return positions[order], targets[order], owners[order]
+    return PrefixTree(tokens, depth, subtree_end, positions[order], targets[order], owners[order])
 
 
 def divide(tree: PrefixTree, queries: Sequence[Query], parts: int) -> list[list[int]]:

@@ -22,4 +22,6 @@ def test_a_resumed_run_keeps_its_type_whatever_is_faster_now(monkeypatch, resume
     notes = []
     files = SimpleNamespace(run=SimpleNamespace(resumed=resumed, model=SimpleNamespace(dtype=before)))
     assert cells.pick_dtype("bfloat16", files, SimpleNamespace(note=notes.append)) == picked
-    assert notes == [f"The weights are in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
+    assert (
+        notes == [f"The weights are in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
+    )
