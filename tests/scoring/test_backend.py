@@ -162,6 +162,7 @@ def test_each_answer_goes_to_the_cache_once_and_windows_never(load):
 
 def test_the_same_string_is_encoded_once(load, monkeypatch):
     ours, _ = load("llama")
+    ours.lines.divides = False  # whole: test_encoding.py has the parts
     encoded = []
     plain = ours.tokenizer._encode_plus
     monkeypatch.setattr(
