@@ -30,9 +30,8 @@ def find_overlaps(entries: Sequence[Expanded]) -> Iterator[GptaltError]:
     for (first_name, second_name), names in shared.items():
         part, whole = sorted((first_name, second_name), key=lambda name: sizes[name])
         if len(names) < sizes[part]:
-            text = (
-                f"'{first_name}' and '{second_name}' have {len(names)} tasks in common, such as {names[0]}."
-            )
+            shown = names[0] if len(names) == 1 else f"{len(names)} tasks, such as {names[0]}"
+            text = f"'{first_name}' and '{second_name}' have in common: {shown}."
             yield GptaltError(text, "Evaluate them in two runs.")
         else:
             parts.setdefault(whole, []).append(part)

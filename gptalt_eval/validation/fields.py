@@ -44,6 +44,24 @@ def check_field_names(scene: Scene) -> None:
             scene.refuse_unknown("unknown-field", "fewshot_config field", str(name), known, steps, True)
 
 
+def check_idle_fields(scene: Scene) -> None:
+    """Fields that lm-eval accepts and does not use."""
+    fewshot = scene.config.get("fewshot_config")
+    fewshot = fewshot if isinstance(fewshot, dict) else {}
+    if "fewshot_indices" in fewshot:
+        text = "'fewshot_indices' has no effect: lm-eval does not pass it on. Write the rows as 'samples'."
+        scene.report("unused-field", text, "fewshot_config", "fewshot_indices", of_key=True)
+    named = fewshot.get("split") or scene.config.get("fewshot_split")
+    if fewshot.get("samples") is not None and named:
+        text = f"'samples' has no effect: the examples come from the split '{named}'. Remove one of the two."
+        scene.report("unused-field", text, "fewshot_config", "samples", of_key=True)
+    settings, repeats = scene.config.get("generation_kwargs"), scene.config.get("repeats")
+    is_random = isinstance(settings, dict) and (settings.get("do_sample") or settings.get("temperature"))
+    if isinstance(repeats, int) and repeats > 1 and not is_random:
+        text = f"'repeats' is {repeats}, but nothing is drawn at random: all answers to a row are the same."
+        scene.report("unused-field", text, "repeats")
+
+
 def check_kinds(scene: Scene) -> None:
     """Values have the types that lm-eval handles, and numbers are in range."""
     for name, (kinds, words) in KINDS.items():

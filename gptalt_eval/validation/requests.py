@@ -22,6 +22,7 @@ PLANNED = {
     "too-few-examples", "own-answer",
 }  # fmt: skip
 METRICS = {"metric-not-computed"}  # which --predict_only replaces
+GREEDY = {"do_sample": False, "temperature": 0.0}  # lm-eval's settings of a task that has none
 SAMPLING = {"missing-temperature"}  # which --gen_kwargs can cure
 
 
@@ -62,7 +63,7 @@ def check_settings(given: Mapping[str, Any], tasks: Iterable[PlannedTask]) -> It
         return
     clashes: dict[SettingFault, list[str]] = {}
     for task in tasks:
-        own = task.config.get("generation_kwargs")
+        own = task.config.get("generation_kwargs", GREEDY)
         if task.config.get("output_type", "generate_until") == "generate_until" and isinstance(own, Mapping):
             for fault in judge_sampling({**own, **given}):
                 clashes.setdefault(fault, []).append(task.name)

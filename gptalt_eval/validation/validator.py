@@ -16,6 +16,7 @@ from gptalt_eval.validation.fields import (
     check_choice_of_names,
     check_field_names,
     check_generation,
+    check_idle_fields,
     check_kinds,
 )
 from gptalt_eval.validation.findings import Findings, Report
@@ -75,6 +76,7 @@ class Validator:
 
     def _check_task(self, scene: Scene) -> None:
         check_field_names(scene)
+        check_idle_fields(scene)
         check_kinds(scene)
         check_choice_of_names(scene)
         check_generation(scene)

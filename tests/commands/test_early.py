@@ -208,6 +208,12 @@ def test_sampling_that_is_set_as_a_whole(tmp_path, monkeypatch):
     assert plan_models(make_spec(spec | {"gen_kwargs": settings}), plugins)
 
 
+def test_a_task_without_settings_is_greedy_and_stays_so(complain, write_task):
+    file = write_task(output_type="generate_until", doc_to_choice=None)
+    words = ("--model", "scripted", "--tasks", file, "--gen_kwargs", "temperature=0.7")
+    assert "(with the settings of mine)" in complain(*words, sample=False)
+
+
 @pytest.fixture
 def write_task(tmp_path):
     def write(rows=({"q": "1 + 1", "a": "2"},), **changes):

@@ -149,7 +149,7 @@ def test_groups_with_some_tasks_in_common(plugins, tmp_path):
     for name, members in (("one", "piqa, boolq"), ("two", "boolq, sciq")):
         (tmp_path / f"{name}.yaml").write_text(f"group: {name}\ntask: [{members}]\n")
     what, hint = refuse(plugins, tasks="one,two", include_path=str(tmp_path))
-    assert what == "'one' and 'two' have 1 tasks in common, such as boolq." and "two runs" in hint
+    assert what == "'one' and 'two' have in common: boolq." and "two runs" in hint
 
 
 def test_each_cell_has_its_style_and_shots(plugins):

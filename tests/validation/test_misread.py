@@ -129,6 +129,16 @@ def test_the_metrics_of_each_output_type_are_those_that_lm_eval_computes(
         assert found == ([] if is_computed else ["metric-not-computed"])
 
 
+def test_indices_of_examples_have_no_effect_in_lm_eval(make):
+    rows = [{"q": f"q{number}", "a": f"a{number}"} for number in range(9)]
+    config = TEXT | {"doc_to_target": "a", "fewshot_split": "test"}
+    shown = []
+    for indices in (None, [0, 1, 2]):
+        task, _ = make(rows, **config, fewshot_config={"sampler": "first_n", "fewshot_indices": indices})
+        shown.append(task.fewshot_context(task.eval_docs[1], 5))
+    assert shown[0] == shown[1] and "q5" in shown[1]
+
+
 # ------------------------------------------------------------------------------- generation settings
 
 KNOWN = load_vocabulary().generation_keys
