@@ -35,7 +35,6 @@ GENERATION_KEYS = (
     "skip_special_tokens", "spaces_between_special_tokens", "chat_template_kwargs", "enable_thinking",
     "think_end_token", "reasoning_effort",
 )  # fmt: skip
-UNUSABLE = ("likelihood",)  # its value is a pair, of which its own aggregation cannot take the mean
 PAIRED = ("mcc",)  # its aggregation compares pairs of any values, so of texts too
 STRUCTURE = ("class", "include", "group", "tag", "task_list")  # lm-eval takes these out before TaskConfig
 
@@ -151,9 +150,7 @@ def read_computed(package: Path) -> dict[str, tuple[str, ...]]:
         found[output_type] = tuple(
             part.left.value
             for part in parts
-            if isinstance(part, ast.Compare)
-            and ast.unparse(part.comparators[0]) == "use_metric"
-            and part.left.value not in UNUSABLE
+            if isinstance(part, ast.Compare) and ast.unparse(part.comparators[0]) == "use_metric"
         )
         rest = rest[0].orelse
     found["generate_until"] = (*read_registered_outputs(package / "api" / "metrics.py"), *PAIRED)

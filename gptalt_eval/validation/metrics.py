@@ -13,6 +13,7 @@ from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.sources import OPEN, Signature
 from gptalt_eval.validation.yamlmap import Steps
 
+PAIRED = ("likelihood",)  # its value is a pair, of which its own aggregation cannot take the mean
 METRIC_FIELDS = ("metric", "aggregation", "higher_is_better", "hf_evaluate")
 
 
@@ -119,10 +120,13 @@ def check_is_computed(scene: Scene, name: str, entry: Mapping[Any, Any], steps: 
     output_type = str(scene.config.get("output_type", "generate_until"))
     computed = scene.vocabulary.computed.get(output_type)
     # an aggregation of the task's own gets (target, answer) of each row, whatever the metric
-    is_own = name not in scene.vocabulary.metrics or isinstance(entry.get("aggregation"), Function)
+    has_aggregation = isinstance(entry.get("aggregation"), Function)
+    is_own = name not in scene.vocabulary.metrics or has_aggregation
     is_called = output_type == "generate_until" and is_own
-    if computed is None or name in computed or name == "bypass" or is_called:
+    is_usable = has_aggregation or name not in PAIRED
+    if computed is None or (name in computed and is_usable) or name == "bypass" or is_called:
         return
+    computed = tuple(other for other in computed if other not in PAIRED)
     answers = "generated text" if output_type == "generate_until" else f"the answers of '{output_type}'"
     text = (
         f"lm-eval does not compute '{name}' from {answers}, only {', '.join(computed)}. For another metric, "
