@@ -108,3 +108,29 @@ def test_choosing_the_folder(tmp_path, monkeypatch):
         data.choose_data_dir(None)
     with pytest.raises(DataError, match="--data_dir"):
         data.choose_data_dir("/nowhere")
+
+
+def test_published_files_are_read_if_one_beside_them_is_missing(tmp_path, cache):
+    """Their checksum says how many rows they have, but not that their labels are there."""
+    import hashlib
+    from pathlib import Path
+
+    from gptalt_eval.contract.types import Dataset, Split
+
+    def read(paths, config):
+        for path in paths:
+            if not path.with_suffix(".lst").is_file():
+                raise DataError(f"{path.with_suffix('.lst')} is missing.")
+            yield {"text": path.read_text()}
+
+    (tmp_path / "rows.txt").write_text("a")
+    sums = tmp_path / "sums"
+    sums.write_text(
+        "".join(f"{hashlib.sha256(b'a').hexdigest()}  {name}\n" for name in ("rows.txt", "rows.lst"))
+    )
+    split = Split("test", ("rows.txt",), 7, beside=("{stem}.lst",))
+    dataset = Dataset("d", "D", "our/d", (split,), read, "", "", checksums=Path(sums))
+    with pytest.raises(DataError, match=r"rows\.lst is missing"):
+        data.locate(dataset, None, ("test",), tmp_path)
+    (tmp_path / "rows.lst").write_text("a")
+    assert data.locate(dataset, None, ("test",), tmp_path).splits["test"].rows == 7, "by their checksums"
