@@ -96,7 +96,14 @@ OWN: dict[str, dict[str, Any]] = {  # what else some of them need
     "qwen3_5_moe_text": LINEAR,
     "qwen3_5_text": LINEAR,
     "qwen3_next": LINEAR,
-    "qwen4_exp_text": {"layer_types": ["linear_attention", "indexed_attention"]},
+    "qwen4_exp_text": {
+        "layer_types": ["linear_attention", "indexed_attention"],
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 32,
+        "indexer_compress_ratio": 4,
+    },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "reformer": {"axial_pos_embds": False, "attn_layers": ["local", "lsh"], "hash_seed": 0},
     "xlm": {"causal": True},
@@ -109,6 +116,7 @@ OWN: dict[str, dict[str, Any]] = {  # what else some of them need
     },
     "zamba2": {
         "layer_types": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+        "hybrid_layer_ids": [1, 3],
         "num_hidden_layers": 4,
         "attention_hidden_size": 128,
     },

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def beside_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("workloads", "scoring", "exactness", "gpu"):
+    for name in ("workloads", "scoring", "exactness", "gpu", "architectures"):
         sys.modules.pop(name, None)
 
 
@@ -101,3 +101,24 @@ def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2):
     assert result["stock_tokens"] > result["unique"]
     assert result["way"] == "pieces"
     assert result["ratio"] > 0
+
+
+@pytest.mark.torch
+def test_the_benchmark_of_architectures_compares_and_summarizes(monkeypatch):
+    import architectures
+
+    from gptalt_eval.scoring.backend import TreeLM
+
+    row = architectures.try_out("phi3", "longrope")
+    assert (row["way"], row["texts"]) == ("pieces", 0)
+    assert 0 < row["difference"] < 1e-3
+    assert "not built" in architectures.try_out("gemma3", "")  # its text part is an architecture of its own
+    monkeypatch.setattr(TreeLM, "divide_sizes", lambda lm, sizes, lengths: (list(range(len(sizes))), []))
+    wrong = architectures.try_out("phi3", "longrope")
+    assert wrong["difference"] > 0.1 and wrong["double"] > 0.1
+    summary = architectures.summarize(
+        [row, wrong, {"architecture": "x", "rope": "", "failed": "ValueError: y"}]
+    )
+    assert "1 architectures in 2 variants" in summary and "1 above 0.001" in summary and "1 failed" in summary
+    assert "| phi3 | longrope | pieces |" in summary
+    assert "failed: x : ValueError: y" in summary
