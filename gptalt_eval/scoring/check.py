@@ -1,4 +1,4 @@
-"""Compares a few of a run's own answers, in its first full calls, with those of the model alone.
+"""Compares an answer of a run's first full call with that of the model alone.
 
 The trials before are short. What depends on how many tokens go through the model in one call shows only in a
 full one; then smaller calls are made.
@@ -11,12 +11,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 
 from gptalt_eval.scoring.engine import Answer, Engine, Progress
+from gptalt_eval.scoring.lengths import list_thresholds
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import Alone
 
 CALL = 128  # tokens in calls that need no check
-ROWS = 3  # that are compared at most
-TOKENS = 256  # of these rows together, if there is more than one
+SHARE = (
+    100  # a check costs at most this part of the run, unless the config has a number that makes it suspect
+)
+ROUNDING = 4  # times the tolerance of a mean: one answer can be rounded worse
 
 
 def score_checked(
@@ -26,12 +29,19 @@ def score_checked(
     progress: Callable[[Progress], None],
     known: Collection[int] = (),
 ) -> Iterator[list[Answer]]:
-    """Like ``engine.score``, with a budget with which the first answers are right."""
+    """Like ``engine.score``, with a budget with which an answer of the first full call is right."""
+    total = 0
+
+    def tell(current: Progress) -> None:
+        nonlocal total
+        total = current.total
+        progress(current)
+
     while True:
         alone.memory.restore()
-        batches = engine.score(queries, progress, known)
+        batches = engine.score(queries, tell, known)
         first = next((batch for batch in batches if batch), [])
-        if engine.largest <= max(CALL, engine.checked) or is_right(alone, queries, first):
+        if engine.largest <= max(CALL, engine.checked) or not is_wrong(engine, alone, queries, first, total):
             break
         engine.budget, engine.largest = engine.largest // 2, 0
     engine.checked = max(engine.checked, engine.largest)
@@ -39,17 +49,18 @@ def score_checked(
     yield from batches
 
 
-def is_right(alone: Alone, queries: Sequence[Query], answers: Sequence[Answer]) -> bool:
-    """Whether the model alone gives a few of these answers, among them one from the end of the call."""
-    if not answers:
-        return True
-    last = min(answers[len(answers) // 2 :], key=lambda answer: len(queries[answer.query].inputs))
-    chosen, tokens = [last], len(queries[last.query].inputs)
-    for answer in sorted(answers, key=lambda answer: len(queries[answer.query].inputs))[: ROWS - 1]:
-        tokens += len(queries[answer.query].inputs)
-        if tokens <= TOKENS and answer is not last:
-            chosen.append(answer)
-    expected = [alone.answer(queries[answer.query]) for answer in chosen]
-    differences = np.array([answer.logprob for answer in chosen]) - expected
-    spread = float(np.std([answer.logprob for answer in answers])) or 1.0
-    return bool(np.sqrt(np.mean(differences**2)) <= alone.tolerance * max(1.0, spread))
+def is_wrong(
+    engine: Engine, alone: Alone, queries: Sequence[Query], answers: Sequence[Answer], total: int
+) -> bool:
+    """Whether the model alone gives another answer to a short query from the end of a call."""
+    last = answers[len(answers) // 2 :]
+    if not last:
+        return False
+    chosen = min(last, key=lambda answer: len(queries[answer.query].inputs))
+    query = queries[chosen.query]
+    config = alone.model.config.get_text_config()
+    if SHARE * len(query.inputs) > total and not list_thresholds(config, engine.largest):
+        return False
+    spread = float(np.std([answer.logprob for answer in answers]))
+    difference = abs(chosen.logprob - alone.answer(query))
+    return not difference <= ROUNDING * alone.tolerance * max(1.0, spread)

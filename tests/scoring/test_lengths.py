@@ -407,7 +407,7 @@ class Crowded(tf.LlamaForCausalLM):
 
 def test_the_first_full_call_is_checked():
     torch.manual_seed(0)
-    model = Crowded(tf.LlamaConfig(**WIDE)).eval()
+    model = Crowded(tf.LlamaConfig(**WIDE, some_number=200)).eval()
     lm = load(model)
     requests = make_requests()
     found = [logprob for logprob, _ in lm._loglikelihood_tokens(requests)]
@@ -418,16 +418,23 @@ def test_the_first_full_call_is_checked():
     assert lm.choice.engine.way == "pieces"
 
 
-def test_a_check_costs_a_few_short_rows():
-    model = make("llama_yarn")
+@pytest.mark.parametrize(("settings", "cost"), [({}, 0), ({"some_number": 200}, 10)])
+def test_a_check_costs_a_short_row_where_the_config_makes_it_suspect(settings, cost):
+    torch.manual_seed(0)
+    model = tf.LlamaForCausalLM(tf.LlamaConfig(**WIDE, **settings)).eval()
     lm = load(model)
-    requests = make_requests()
-    lm._loglikelihood_tokens(requests)
     counted = count_tokens(model)
-    lm.choice.engine.checked = 0
-    before = lm.choice.engine.computed
-    lm._loglikelihood_tokens(requests)
-    assert 0 < sum(counted) - (lm.choice.engine.computed - before) <= 256
+    lm._loglikelihood_tokens(make_requests([50] * 10 + [10] * 3))
+    assert sum(counted) - lm.choice.engine.computed == cost
+    assert lm.choice.engine.largest > 200
+
+
+def test_many_requests_pay_for_a_check():
+    model = tf.LlamaForCausalLM(tf.LlamaConfig(**WIDE)).eval()
+    lm = load(model)
+    counted = count_tokens(model)
+    lm._loglikelihood_tokens(make_requests([50] * 60 + [10] * 3))
+    assert 0 < sum(counted) - lm.choice.engine.computed <= lm.choice.engine.computed / 100
 
 
 class Padded(tf.LlamaForCausalLM):
