@@ -16,7 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from gptalt_eval.scoring import generate, stock
 from gptalt_eval.scoring.asked import Asked, share_prefixes
 from gptalt_eval.scoring.check import score_checked
-from gptalt_eval.scoring.encoding import LineEncoder
+from gptalt_eval.scoring.encoding import LineEncoder, changes_calls
 from gptalt_eval.scoring.engine import Progress, return_memory
 from gptalt_eval.scoring.guarded import Encoded, GuardedLM, Scored
 from gptalt_eval.scoring.lengths import (
@@ -128,7 +128,7 @@ class TreeLM(GuardedLM):
 
         The ids are the same as one by one; strings that are missing here are encoded when needed.
         """
-        if super(TreeLM, type(self)).tok_encode is not HFLM.tok_encode:
+        if super(TreeLM, type(self)).tok_encode is not HFLM.tok_encode or changes_calls(self.tokenizer):
             return
         contexts = {request.args[0].rstrip() or request.args[0] for request in requests}
         strings = [*contexts, *{request.args[0] + request.args[1] for request in requests}]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise, product
 from typing import Any
 
 from tokenizers import models, normalizers
@@ -13,6 +13,8 @@ STEPS = {"ByteLevel", "Split", "Digits", "Punctuation"}  # pre-tokenizers that l
 LEFT = ("x\n", ".\n", "7\n", "中\n", "。\n", "):\n", "x:\n\n  y\n", "_\n", "'\n", "é\n", "한\n", "\u0301\n")
 RIGHT = ("A", "the cat", "1", "12 x", "中文", "é", "Ωm", "한국", "ا", "x\n")
 CHECKED = 100  # one text in so many is also encoded whole
+BEFORE, AFTER = 3, 9  # characters around a place that decide whether the pre-tokenizer divides there
+CALLS = ("__call__", "encode", "encode_plus", "_encode_plus", "_batch_encode_plus")
 
 
 class LineEncoder:
@@ -44,6 +46,9 @@ class LineEncoder:
         if around is None or not texts:
             return self.encode_whole(texts, **settings)
         parts = [split_lines(text) for text in texts]
+        if self.joins(parts):
+            self.divides = False
+            return self.encode_whole(texts, **settings)
         distinct = list(dict.fromkeys(chain.from_iterable(parts)))
         tokens = dict(zip(distinct, self.encode_whole(distinct, add_special_tokens=False), strict=True))
         before, after = around
@@ -52,6 +57,12 @@ class LineEncoder:
             self.divides = False
             return self.encode_whole(texts, **settings)
         return encoded
+
+    def joins(self, texts: Sequence[Sequence[str]]) -> bool:
+        """Whether the pre-tokenizer keeps something together where some text is divided."""
+        places = {(left[-BEFORE:], right[:AFTER]) for parts in texts for left, right in pairwise(parts)}
+        divide = self.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+        return not all(keeps_apart(divide, *sides) for sides in places)
 
     def encode_whole(self, texts: Sequence[str], **settings: Any) -> list[list[int]]:
         if not texts:
@@ -81,6 +92,8 @@ def divides_lines(tokenizer: Any) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not isinstance(backend.model, models.BPE) or backend.model.dropout:
         return False
+    if changes_calls(tokenizer):
+        return False
     if not (backend.normalizer is None or isinstance(backend.normalizer, normalizers.NFC)):
         return False
     steps = list(list_steps(backend.pre_tokenizer))
@@ -91,11 +104,22 @@ def divides_lines(tokenizer: Any) -> bool:
     if any(reaches_over_lines(token) for token in tokenizer.added_tokens_decoder.values()):
         return False
     divide = backend.pre_tokenizer.pre_tokenize_str
-    return all(
-        [piece for piece, _ in divide(left + right)]
-        == [piece for side in (left, right) for piece, _ in divide(side)]
-        for left, right in product(LEFT, RIGHT)
-    )
+    return all(keeps_apart(divide, *sides) for sides in product(LEFT, RIGHT))
+
+
+def keeps_apart(divide: Callable[[str], list[tuple[str, Any]]], left: str, right: str) -> bool:
+    """Whether the pieces of a text are those of its two sides."""
+    pieces = [piece for side in (left, right) for piece, _ in divide(side)]
+    return [piece for piece, _ in divide(left + right)] == pieces
+
+
+def changes_calls(tokenizer: Any) -> bool:
+    """Whether a tokenizer's class, such as a model's remote code, does more in Python than transformers.
+
+    It could change a text before it is encoded, and treat one text in another way than a list of them.
+    """
+    calls = [getattr(type(tokenizer), name, None) for name in CALLS]
+    return any(not getattr(call, "__module__", "").startswith("transformers.") for call in calls if call)
 
 
 def list_steps(pre_tokenizer: Any) -> Iterator[Mapping[str, Any]]:

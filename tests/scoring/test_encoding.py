@@ -6,10 +6,13 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors, trainers
 from tokenizers import pre_tokenizers as steps
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.scoring.encoding import LineEncoder, divides_lines, find_special, split_lines
 
 WORDS = (
@@ -27,7 +30,7 @@ def split(pattern):
     return steps.Split(Regex(pattern), "isolated")
 
 
-def make(pre_tokenizer, *, model=None, normalizer=None, added=(), bos=False):
+def make(pre_tokenizer, *, model=None, normalizer=None, added=(), bos=False, texts=TEXTS):
     made = Tokenizer(model or models.BPE())
     made.normalizer = normalizer
     made.pre_tokenizer = pre_tokenizer
@@ -37,7 +40,7 @@ def make(pre_tokenizer, *, model=None, normalizer=None, added=(), bos=False):
         trainer = trainers.BpeTrainer(
             vocab_size=400, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet
         )
-        made.train_from_iterator(TEXTS, trainer)
+        made.train_from_iterator(texts, trainer)
     made.add_tokens(list(added))
     if bos:
         made.post_processor = processors.TemplateProcessing(
@@ -133,6 +136,71 @@ def test_a_tokenizer_that_is_caught_joining_lines_encodes_whole_texts_from_then_
     ]
     assert encoder.encode([text, text]) == tokenizer([text, text])["input_ids"]
     assert not encoder.divides
+
+
+JOINING = {
+    "keywords with the end of the line before them": (
+        r"\n(?:def|class|return)|\p{L}+|\p{N}|\s+|[^\s\p{L}\p{N}]+", "x = 1\ndef f\nclass A",
+    ),
+    "a script with the end of the line before it": (
+        r"\n?[\u0E00-\u0E7F]+|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|\s+|[^\s\p{L}\p{N}]+", "one\nไทย",
+    ),
+    "numbered items": (r"\n?\p{N}+[.)]|\p{L}+|\p{N}|\s+|[^\s\p{L}\p{N}]+", "one\n1. two\n2) three"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOINING)
+def test_what_is_joined_in_some_lines_only_is_seen_in_the_texts(name):
+    pattern, text = JOINING[name]
+    pieces = steps.Sequence([split(pattern), steps.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer = make(pieces, texts=[*TEXTS, *[text] * 9])
+    encoder = LineEncoder(tokenizer)
+    assert encoder.divides  # what is tried beforehand has no such line
+    parts = split_lines(text)
+    assert [t for part in parts for t in tokenizer(part)["input_ids"]] != tokenizer(text)["input_ids"]
+    texts = [*TEXTS, text]
+    assert encoder.encode(texts) == tokenizer(texts)["input_ids"]
+    assert not encoder.divides
+
+
+def strip(text):
+    return text.strip() if isinstance(text, str) else [each.strip() for each in text]
+
+
+class Calls(PreTrainedTokenizerFast):
+    def __call__(self, text, **settings):
+        return super().__call__(strip(text), **settings)
+
+
+class Encodes(PreTrainedTokenizerFast):
+    def encode(self, text, **settings):
+        return super().encode(strip(text), **settings)
+
+
+class EncodesPlus(PreTrainedTokenizerFast):
+    def _encode_plus(self, text, **settings):
+        return super()._encode_plus(strip(text), **settings)
+
+    def _batch_encode_plus(self, texts, *args, **settings):
+        return super()._batch_encode_plus(strip(texts), *args, **settings)
+
+
+@pytest.mark.parametrize("kind", [Calls, Encodes, EncodesPlus])
+def test_a_tokenizer_that_does_more_in_python_is_called_as_lm_eval_does(kind):
+    inner = MADE["GPT-2"].backend_tokenizer
+    tokenizer = kind(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="</s>")
+    assert not divides_lines(tokenizer)
+    model = LlamaForCausalLM(LlamaConfig(**tiny.GROUPED | {"vocab_size": len(tokenizer)}))
+    settings = {"pretrained": model, "tokenizer": tokenizer, "device": "cpu", "batch_size": 1}
+    requests = [
+        Instance("loglikelihood", {}, (context, "B"), place)
+        for place, context in enumerate(["one", "  A. one\nB. two\nAnswer:", "\nx\ny\n"])
+    ]
+    stock = [scored[0] for scored in HFLM(**settings).loglikelihood(requests, disable_tqdm=True)]
+    ours = add_tree(HFLM)(**settings)
+    assert [scored[0] for scored in ours.loglikelihood(requests)] == pytest.approx(stock, abs=1e-4)
+    streamed = dict(pair for batch in ours.stream_loglikelihood(requests) for pair in batch)
+    assert [streamed[place][0] for place in range(3)] == pytest.approx(stock, abs=1e-4)
 
 
 def test_special_tokens_stand_where_the_tokenizer_puts_them():
