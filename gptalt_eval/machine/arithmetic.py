@@ -1,7 +1,8 @@
-"""In which type this computer multiplies fastest."""
+"""In which type this computer runs a model fastest."""
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-ROWS, INNER, COLUMNS = 512, 576, 1536  # of a product in a small model's feed-forward layer
+TOKENS, WIDTH, HEADS, INNER = 512, 576, 9, 1536  # of a layer like SmolLM2's
 TURNS = 12  # the best counts: other programs take processor time now and then
 GAIN = 1.2  # bfloat16 must be this much faster: it is also less exact
 
@@ -42,23 +43,29 @@ def choose_dtype() -> Dtype:
 
 
 def compare(exact: float, short: float) -> Dtype:
-    """Choose by the rates of products in float32 and in bfloat16, in 10^9 operations per second."""
-    rates = f"{exact:,.0f} GFLOP/s in float32, {short:,.0f} in bfloat16"
-    return Dtype("bfloat16" if short > GAIN * exact else "float32", f"products run at {rates}")
+    """Choose by the rates of a layer in float32 and in bfloat16, in tokens per second."""
+    rates = f"{exact:,.0f} tokens/s in float32, {short:,.0f} in bfloat16"
+    return Dtype("bfloat16" if short > GAIN * exact else "float32", f"one layer computes {rates}")
 
 
 def measure_rates(dtypes: Sequence[Any]) -> list[float]:
-    """Floating-point operations of products in each type, in 10^9 per second.
+    """Tokens that a transformer layer computes per second in each type.
 
-    The types take turns, since the machine's speed changes.
+    The types take turns, since the machine's speed changes. Products alone would flatter bfloat16: on many
+    processors the rest of a layer is slower in it.
     """
     import torch
 
-    sides = [tuple(torch.ones(rows, INNER, dtype=dtype) for rows in (ROWS, COLUMNS)) for dtype in dtypes]
+    layer = torch.nn.TransformerEncoderLayer(
+        WIDTH, HEADS, INNER, dropout=0.0, batch_first=True, norm_first=True
+    )
+    layers = [copy.deepcopy(layer).to(dtype).eval() for dtype in dtypes]
     best = [float("inf")] * len(dtypes)
-    for _ in range(TURNS):
-        for place, (states, weights) in enumerate(sides):
-            began = time.perf_counter()
-            torch.nn.functional.linear(states, weights)
-            best[place] = min(best[place], time.perf_counter() - began)
-    return [2 * ROWS * INNER * COLUMNS / seconds / 1e9 for seconds in best]
+    with torch.no_grad():
+        for _ in range(TURNS):
+            for place, (each, dtype) in enumerate(zip(layers, dtypes, strict=True)):
+                states = torch.ones(1, TOKENS, WIDTH, dtype=dtype)
+                began = time.perf_counter()
+                each(states)
+                best[place] = min(best[place], time.perf_counter() - began)
+    return [TOKENS / seconds for seconds in best]

@@ -17,7 +17,7 @@ from gptalt_eval.running import cells
     ],
 )
 def test_a_resumed_run_keeps_its_type_whatever_is_faster_now(monkeypatch, resumed, before, picked, said):
-    chosen = Dtype("bfloat16", "products run at 1 GFLOP/s in float32, 2 in bfloat16")
+    chosen = Dtype("bfloat16", "one layer computes 1 tokens/s in float32, 2 in bfloat16")
     monkeypatch.setattr(cells.arithmetic, "choose_dtype", lambda: chosen)
     notes = []
     files = SimpleNamespace(run=SimpleNamespace(resumed=resumed, model=SimpleNamespace(dtype=before)))
