@@ -12,6 +12,7 @@ from typing import Any
 
 TOKENS, WIDTH, HEADS, INNER = 512, 576, 9, 1536  # of a layer like SmolLM2's
 TURNS = 12  # the best counts: other programs take processor time now and then
+NAMES = ("float32", "bfloat16", "float16")  # that can be chosen
 GAIN = 1.2  # bfloat16 must be this much faster: it is also less exact
 
 

@@ -79,7 +79,7 @@ def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, Mode
 def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:
     """The type of the weights if the user names none: the faster one, or that of the run that is resumed."""
     before = (files.run.model.dtype or "").removeprefix("torch.")
-    if files.run.resumed and before:
+    if files.run.resumed and before and measured in arithmetic.NAMES:
         return before
     chosen = arithmetic.choose_dtype()
     if measured == chosen.name:

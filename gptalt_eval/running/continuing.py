@@ -44,7 +44,9 @@ def continue_run(fresh: Run, plan: Plan, earlier: Record) -> Run:
         resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),
         earlier_versions=(*run.earlier_versions, *versions),
         missing=tuple(task for task in fresh.missing if task not in done),
-        model=replace(fresh.model, fingerprint=run.model.fingerprint, parts=run.model.parts),
+        model=replace(
+            fresh.model, fingerprint=run.model.fingerprint, parts=run.model.parts, dtype=run.model.dtype
+        ),
     )
 
 

@@ -3,9 +3,16 @@
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from gptalt_eval.contract.errors import InterruptedRun
+from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.running import cells
+from gptalt_eval.running.api import run
+from gptalt_eval.testing import make_plugin_set
 
 
 @pytest.mark.parametrize(
@@ -25,3 +32,47 @@ def test_a_resumed_run_keeps_its_type_whatever_is_faster_now(monkeypatch, resume
     assert (
         notes == [f"The weights are in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
     )
+
+
+class Stops:
+    """An observer that presses Ctrl-C in the task of a name."""
+
+    def __init__(self, task):
+        self.task = task
+
+    @hookimpl
+    def sample_scored(self, sample):
+        if sample.task == self.task:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("first", "later"), [("float32", "bfloat16"), ("bfloat16", "float32"), ("auto", "auto")]
+)
+def test_a_run_that_is_resumed_twice_keeps_its_type(monkeypatch, tmp_path, first, later):
+    import tiny
+
+    weights = tmp_path / "weights"
+    tiny.make_model("llama").save_pretrained(weights)
+    tiny.make_tokenizer().save_pretrained(weights)
+
+    def evaluate(dtype, stop_at, resume=True):
+        monkeypatch.setattr(cells.arithmetic, "choose_dtype", lambda: Dtype(dtype, "it is faster"))
+        made = {"pretrained": str(weights), "dtype": dtype}
+        model = Model("little", "a tiny model", "Apache-2.0", "here", fetch=lambda: made)
+        spec = make_spec(
+            {
+                "model": "little", "tasks": "piqa,arc_easy,sciq", "data_dir": "sample", "limit": 2,
+                "output_path": str(tmp_path / "out"), "device": "cpu",
+            }
+        )  # fmt: skip
+        return run(spec, make_plugin_set(Stops(stop_at), models=[model]), Console(quiet=True), resume).records
+
+    with pytest.raises(InterruptedRun):
+        evaluate(first, "arc_easy", resume=False)
+    with pytest.raises(InterruptedRun):
+        evaluate(later, "sciq")
+    [record] = evaluate(later, "")
+    assert record.is_complete
+    assert record.run.model.dtype == f"torch.{'float32' if first == 'auto' else first}"
