@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.metadata import version
 from typing import Any
+
+from gptalt_eval.machine.environment import read_processor
+from gptalt_eval.machine.storage import cache_dir, write_atomically
 
 TOKENS, WIDTH, HEADS, INNER = 512, 576, 9, 1536  # of a layer like SmolLM2's
 TURNS = 12  # the best counts: other programs take processor time now and then
@@ -40,7 +46,21 @@ def choose_dtype() -> Dtype:
         return Dtype("float16", "the GPU does not know bfloat16")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return Dtype("float32", "several processes could measure differently")
-    return compare(*measure_rates([torch.float32, torch.bfloat16]))
+    return remember(lambda: compare(*measure_rates([torch.float32, torch.bfloat16])), torch.get_num_threads())
+
+
+def remember(measure: Callable[[], Dtype], threads: int) -> Dtype:
+    """The choice of an earlier run on this processor, so that two runs give the same numbers; else a new one."""
+    file = cache_dir() / "dtype.json"
+    key = f"{read_processor()}, {threads} threads, torch {version('torch')}"
+    try:
+        choices = json.loads(file.read_text(encoding="utf-8"))
+        return Dtype(**choices[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        chosen = measure()
+    with contextlib.suppress(OSError):  # a run must not fail because its cache is read-only
+        write_atomically(file, json.dumps({key: asdict(chosen)}))
+    return chosen
 
 
 def compare(exact: float, short: float) -> Dtype:

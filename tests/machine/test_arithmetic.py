@@ -7,10 +7,11 @@ from gptalt_eval.machine.arithmetic import compare
 
 
 @pytest.fixture
-def rates(monkeypatch):
+def rates(monkeypatch, tmp_path):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("GPTALT_CACHE", str(tmp_path))
     arithmetic.choose_dtype.cache_clear()
     yield lambda *found: monkeypatch.setattr(arithmetic, "measure_rates", lambda _: found)
     arithmetic.choose_dtype.cache_clear()
@@ -31,7 +32,26 @@ def test_the_measurement_decides(rates):
     rates(300.0, 150.0)
     assert arithmetic.choose_dtype().name == "float32"
     rates(1.0, 1000.0)
-    assert arithmetic.choose_dtype().name == "float32", "it is measured once"
+    arithmetic.choose_dtype.cache_clear()  # as in another process
+    assert arithmetic.choose_dtype().name == "float32", "two runs on one machine give the same numbers"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("change", ["processor", "threads", "damage"])
+def test_it_is_measured_again_on_another_processor(rates, monkeypatch, change, tmp_path):
+    import torch
+
+    rates(300.0, 150.0)
+    assert arithmetic.choose_dtype().name == "float32"
+    if change == "processor":
+        monkeypatch.setattr(arithmetic, "read_processor", lambda: "another one")
+    elif change == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1234)
+    else:
+        (tmp_path / "dtype.json").write_text('{"')
+    rates(1.0, 1000.0)
+    arithmetic.choose_dtype.cache_clear()
+    assert arithmetic.choose_dtype().name == "bfloat16"
 
 
 @pytest.mark.torch
