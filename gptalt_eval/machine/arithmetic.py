@@ -50,7 +50,7 @@ def choose_dtype() -> Dtype:
 
 
 def remember(measure: Callable[[], Dtype], threads: int) -> Dtype:
-    """The choice of an earlier run on this processor, so that two runs give the same numbers; else a new one."""
+    """The choice of an earlier run on this processor, or a new one: two runs give the same numbers."""
     file = cache_dir() / "dtype.json"
     key = f"{read_processor()}, {threads} threads, torch {version('torch')}"
     try:

@@ -308,7 +308,7 @@ def begin(plan):
     files.save_run(
         started="2026-01-01T00:00:00", stem="s_", model=replace(files.run.model, fingerprint="ff", dtype="x")
     )
-    files.save_task(0, "piqa", [], "{}")
+    files.save_task(0, "piqa", ["{}"], '{"results": {"piqa": {}}, "task_hashes": {"piqa": ""}}')
     files.save_failure({"arc_easy (0-shot)": "interrupted"})
     return load_record(files.folder)
 
@@ -326,7 +326,7 @@ def test_a_run_goes_on_where_it_ended(make_plan):
         "what failed is tried again"
     )
     assert (run.failed, run.status) == ({}, "running")
-    assert run.model == replace(RunFiles(plan, True).run.model, fingerprint="ff")
+    assert run.model == replace(RunFiles(plan, True).run.model, fingerprint="ff", dtype="x")
     [resumed] = run.resumed
     assert datetime.fromisoformat(resumed).microsecond == 0 and datetime.fromisoformat(resumed).tzinfo
     files.save_run()
