@@ -90,7 +90,9 @@ def count_rows(comparison: Comparison) -> str:
     if found is None:
         return ""
     rows = f"{found.rows:,} rows" + say_clusters(found.clusters, comparison.cluster)
-    return f", {rows}" + (f", {left_out:,} not compared" if left_out else "")
+    notes = [f"{left_out:,} not compared"] * bool(left_out)
+    notes += [f"other prompts in {comparison.other_prompts:,}"] * bool(comparison.other_prompts)
+    return ", ".join(["", rows, *notes])
 
 
 def format_p(value: float | None) -> str:

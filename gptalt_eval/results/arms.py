@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gptalt_eval.contract.record import Record
@@ -64,6 +64,8 @@ class TaskRows:
         equal: whether its score weighs the members of the group alike, rather than their rows.
         is_member: whether it is part of a group that has a score of its own, in every arm.
         judged: the metric that tells whether a row is correct; empty: none does.
+        versions: by arm, of the task or of each member.
+        templated: arms whose prompts are in a chat template, which is their model's own.
     """
 
     name: str
@@ -74,6 +76,8 @@ class TaskRows:
     equal: bool = False
     is_member: bool = False
     judged: str = ""
+    versions: Mapping[Arm, Mapping[str, str]] = field(default_factory=dict)
+    templated: frozenset[Arm] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,14 @@ class Pairs:
         first, second: the score of each row.
         design: which of them belong together.
         left_out: how many rows only one arm has, or has a score for.
-        same_prompts: whether both arms had the same prompts.
+        other_prompts: how many of the rows that both arms have had different prompts.
     """
 
     first: Sequence[float]
     second: Sequence[float]
     design: Design
     left_out: int
-    same_prompts: bool
+    other_prompts: int
 
     @property
     def differences(self) -> list[float]:
@@ -161,6 +165,7 @@ def join_arms(
         return None
     clusters = logged[first.record].clusters
     columns = {clusters.get((first.result, task), "") for task in list_tasks(results, name)}
+    files = [(each, records[each.record].results[each.result]) for each, _ in entries]
     return TaskRows(
         name=name,
         arms={each.arm: rows for each, rows in entries},
@@ -170,7 +175,15 @@ def join_arms(
         equal=is_group(results, name) and weighs_equally(results, name, rows),
         is_member=all(name in list_hidden(records[each.record].results[each.result]) for each, _ in entries),
         judged=find_judged(results, name, [rows for _, rows in entries]),
+        versions={each.arm: find_versions(found, name) for each, found in files},
+        templated=frozenset(each.arm for each, found in files if found.get("chat_template")),
     )
+
+
+def find_versions(results: Results, name: str) -> dict[str, str]:
+    """The versions of a task, or of each task of a group, where they are stated."""
+    stated = results.get("versions", {})
+    return {task: str(stated[task]) for task in list_tasks(results, name) if task in stated}
 
 
 def has_score(rows: Rows, metric: str) -> bool:
@@ -199,7 +212,7 @@ def pair_rows(task: TaskRows, metric: str, first: Arm, second: Arm) -> Pairs:
         second=[other[key].scores[metric] for key in scored],
         design=Design(label_clusters(scored), strata, task.equal),
         left_out=len({*one, *other}) - len(scored),
-        same_prompts=all(one[key].prompt == other[key].prompt for key in common),
+        other_prompts=sum(one[key].prompt != other[key].prompt for key in common),
     )
 
 

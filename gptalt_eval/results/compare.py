@@ -26,6 +26,8 @@ class Comparison:
         refused: why they cannot be compared.
         left_out: rows that cannot be compared: only one arm has them, or has a score for them.
         cluster: the column that rows share which are not independent; empty: none.
+        other_prompts: rows whose prompts differ although only the model should (another seed, say);
+            0 with chat templates, which are the models' own.
     """
 
     task: str
@@ -38,6 +40,7 @@ class Comparison:
     refused: str = ""
     left_out: int = 0
     cluster: str = ""
+    other_prompts: int = 0
 
 
 def compare_runs(
@@ -112,13 +115,26 @@ def compare_rows(comparison: Comparison, task: TaskRows, seed: int) -> Compariso
     if comparison.metric not in task.metrics:
         named = f"no '{comparison.metric}'" if comparison.metric else "no score"
         return replace(comparison, refused=f"its rows have {named} of their own")
+    if changed := list_changed(task, comparison.first, comparison.second):
+        return replace(comparison, refused=f"it has other versions: {changed}")
     pairs = pair_rows(task, comparison.metric, comparison.first, comparison.second)
-    comparison = replace(comparison, left_out=pairs.left_out)
+    is_plain = comparison.factor == "model" and not {comparison.first, comparison.second} & task.templated
+    other_prompts = pairs.other_prompts if is_plain else 0
+    comparison = replace(comparison, left_out=pairs.left_out, other_prompts=other_prompts)
     if not pairs.first:
         return replace(comparison, refused="they have no rows in common")
-    if pairs.same_prompts and comparison.factor != "model":
+    if not pairs.other_prompts and comparison.factor != "model":
         return replace(comparison, refused="both produce the same prompts")
     if len(pairs.first) > 1 and len(set(pairs.design.clusters)) == 1:
         return replace(comparison, refused=f"all rows are of one {name_cluster(task.cluster)}")
     found = compare_pairs(pairs.first, pairs.second, seed, pairs.design)
     return replace(comparison, difference=found)
+
+
+def list_changed(task: TaskRows, first: Arm, second: Arm) -> str:
+    """What has another version in a second arm, such as ``arc_easy 1.0 and 2.0``; empty: nothing has."""
+    one, other = (task.versions.get(arm, {}) for arm in (first, second))
+    found = [
+        f"{name} {one[name]} and {other[name]}" for name in one if one[name] != other.get(name, one[name])
+    ]
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")

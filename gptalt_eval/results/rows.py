@@ -141,7 +141,7 @@ def read_row(
         for name, value in values.items()
         if isinstance(value, (int, float)) and isfinite(value)
     }
-    cluster = hash_value(document[column]) if column and document.get(column) else ""
+    cluster = hash_value(document[column]) if column and is_given(document.get(column)) else ""
     return Row(line["doc_hash"], line["prompt_hash"], scores, find_subject(document), cluster)
 
 
@@ -203,7 +203,12 @@ def hash_value(value: object) -> str:
 
 
 def find_subject(document: Mapping[str, Any]) -> str:
-    return next((str(document[name]) for name in SUBJECTS if document.get(name)), "")
+    return next((str(document[name]) for name in SUBJECTS if is_given(document.get(name))), "")
+
+
+def is_given(value: object) -> bool:
+    """Whether a row has something in a column: 0 is the number of a passage like any other, NaN is a gap."""
+    return value == value if isinstance(value, (int, float)) else bool(value)
 
 
 def keep_means(results: Results, task: str, filter_name: str, rows: Rows) -> Rows:

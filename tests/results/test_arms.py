@@ -105,7 +105,7 @@ def test_rows_without_a_score_in_both_are_left_out():
     rows = [{("t", number): row for number, row in enumerate(each)} for each in (one, other)]
     pairs = pair_rows(TaskRows("t", dict(zip(arms, rows, strict=True)), ["acc"]), "acc", *arms)
     assert (list(pairs.first), list(pairs.second), pairs.left_out) == ([1.0], [0.0], 3)
-    assert pairs.differences == [-1.0] and pairs.same_prompts
+    assert pairs.differences == [-1.0] and pairs.other_prompts == 0
 
 
 def test_rows_that_an_arm_lacks_are_said_in_the_overview(tmp_path, plugins):

@@ -82,6 +82,43 @@ def test_models_may_share_prompts(tmp_path):
     assert found.difference.value == pytest.approx(0.4)
 
 
+def change_results(record, **changes):
+    for file in record.files:
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    return load_record(record.folder)
+
+
+def test_other_versions_of_a_task_are_no_comparison_of_models(tmp_path):
+    records = [
+        change_results(write_run(tmp_path / name, name, {("standard", 0): rows}), versions={"toy": version})
+        for name, rows, version in (("a", ZERO, 1.0), ("b", THREE, "2.0"), ("c", THREE, 1.0))
+    ]
+    found = {(each.first.model, each.second.model): each for each in compare_runs(records)}
+    assert found["a", "b"].difference is None
+    assert found["a", "b"].refused == "it has other versions: toy 1.0 and 2.0"
+    assert found["a", "c"].difference.rows == 10
+    assert found["a", "c"].adjusted == found["a", "c"].difference.p_value, "the refused ones are not tests"
+
+
+def test_a_model_without_versions_is_compared(tmp_path):
+    [one, other] = [
+        write_run(tmp_path / name, name, {("standard", 0): rows})
+        for name, rows in (("a", ZERO), ("b", THREE))
+    ]
+    assert compare_runs([change_results(one, versions={"toy": 1.0}), other])[0].difference
+
+
+@pytest.mark.parametrize(("template", "said"), [(None, ", other prompts in 9"), ("{{ messages }}", "")])
+def test_other_prompts_of_two_models_are_said_but_those_of_chat_templates(tmp_path, capsys, template, said):
+    for name, prompt in (("a", "{row}"), ("b", "0{row}")):
+        record = write_run(tmp_path / name, name, {("standard", 0): ZERO}, prompt=prompt)
+        lines = record.folder / "samples_toy_2026-01-01T00-00-00.jsonl"
+        lines.write_text(lines.read_text().replace('"prompt_hash": "00"', '"prompt_hash": "0"'))
+        change_results(record, chat_template=template)
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert f"toy (standard, 0-shot), 10 rows{said}\n" in capsys.readouterr().out
+
+
 def test_only_rows_that_are_the_same_are_compared(tmp_path):
     one = write_run(tmp_path / "a", "a", {("standard", 0): ZERO})
     other = write_run(tmp_path / "b", "b", {("standard", 0): THREE[:6]})

@@ -1,6 +1,7 @@
 """The rows of a run: read, counted, told which scores are means; what is damaged is said, and harms nothing else."""
 
 import json
+from math import nan
 
 import pytest
 from lm_eval.api import metrics as registered
@@ -13,6 +14,7 @@ from gptalt_eval.results.rows import (
     Row,
     find_judged,
     find_subject,
+    label_clusters,
     list_faults,
     list_gaps,
     read_logged,
@@ -95,6 +97,8 @@ def test_how_many_rows_lack_the_main_metric_is_said(tmp_path):
         ({"subject": "", "subject_name": "Surgery"}, "Surgery"),
         ({"meta_info": "step1"}, "step1"),
         ({"category": 3}, "3"),
+        ({"category": 0, "topic": "bones"}, "0"),
+        ({"subject": None, "category": float("nan"), "topic": []}, ""),
         ({"topic": "生理学"}, "生理学"),
         ({"question": "Why?"}, ""),
         ({}, ""),
@@ -201,6 +205,22 @@ def test_rows_share_the_column_that_the_task_names(tmp_path):
     first, second, *empty, last = (row.cluster for row in logged.first(0, "toy").values())
     assert first == second != last and last
     assert empty == ["", ""], "no passage is not the same passage"
+
+
+def test_a_passage_may_have_the_number_0(tmp_path):
+    samples = [make_sample(row, doc={"passage": row // 3}) for row in range(9)]
+    record = write_samples(tmp_path, samples, config={"metadata": {"cluster": "passage"}})
+    labels = label_clusters(read_logged(record).first(0, "toy"))
+    assert [labels.index(label) for label in labels] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_rows_whose_passage_is_not_a_number_are_on_their_own(tmp_path):
+    samples = [
+        make_sample(row, doc={"passage": passage}) for row, passage in enumerate([nan, nan, None, 1.0, 1.0])
+    ]
+    record = write_samples(tmp_path, samples, config={"metadata": {"cluster": "passage"}})
+    labels = label_clusters(read_logged(record).first(0, "toy"))
+    assert [labels.index(label) for label in labels] == [0, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize(
