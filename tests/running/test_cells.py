@@ -1,5 +1,6 @@
 """What is decided between loading a model and evaluating it."""
 
+from functools import cached_property
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.running import cells
 from gptalt_eval.running.api import run
+from gptalt_eval.running.lmeval import seams
 from gptalt_eval.testing import make_plugin_set
 
 
@@ -76,3 +78,20 @@ def test_a_run_that_is_resumed_twice_keeps_its_type(monkeypatch, tmp_path, first
     [record] = evaluate(later, "")
     assert record.is_complete
     assert record.run.model.dtype == f"torch.{'float32' if first == 'auto' else first}"
+
+
+def test_a_tokenizer_that_nothing_used_is_not_loaded_to_be_described():
+    class Lazy:
+        @cached_property
+        def tokenizer(self):
+            loaded.append(1)
+            return SimpleNamespace(
+                pad_token="p", pad_token_id=1, eos_token="e", eos_token_id=2, bos_token="b", bos_token_id=3
+            )
+
+    loaded, lm, described = [], Lazy(), {}
+    seams.add_tokenizer(described, lm)
+    assert (loaded, described) == ([], {})
+    assert lm.tokenizer  # as when a chat template is applied
+    seams.add_tokenizer(described, lm)
+    assert loaded == [1] and described["tokenizer_eos_token"] == ["e", "2"]

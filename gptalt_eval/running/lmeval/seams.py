@@ -224,10 +224,15 @@ def write_out_texts(answers: Any) -> Any:
 
 
 def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
-    """Add what lm-eval's command line records about a model's tokenizer."""
+    """Add what lm-eval's command line records about a model's tokenizer.
+
+    A tokenizer that is only loaded when it is used, such as the dummy model's, may be out of reach: behind a
+    blocked hub, asking for it takes minutes.
+    """
     from lm_eval.loggers.utils import add_tokenizer_info
 
-    add_tokenizer_info(described, lm)
+    if "tokenizer" in vars(lm):
+        add_tokenizer_info(described, lm)
 
 
 # ------------------------------------------------------------------ the process
