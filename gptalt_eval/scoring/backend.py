@@ -279,6 +279,8 @@ class TreeLM(GuardedLM):
         """Whether texts that lm-eval generates in one batch can be others than those of each prompt alone."""
         if self.batch_size == 1 or self.backend != "causal":
             return False
+        if self.alone.memory.model.generation_config.eos_token_id is None:
+            return True  # a row that has ended goes on until the others have, and what it says then is kept
         sizes = [
             len(self.tok_encode(context)) + stock.read_settings(settings, self.max_gen_toks)["max_gen_toks"]
             for context, settings in (request.args for request in requests)

@@ -488,6 +488,25 @@ def test_texts_that_lm_evals_batches_would_change_are_generated_alone():
     assert found == texts[1] != texts[4]
 
 
+def test_a_text_ends_where_it_ends_alone():
+    """Without an end token in the model's settings, lm-eval's batches go on after it, and keep what follows."""
+    torch.manual_seed(0)
+    model = make_bart().eval()
+    with torch.no_grad():
+        model.lm_head.weight[tiny.make_tokenizer().eos_token_id] *= 2.5
+    model.generation_config.eos_token_id = None
+    settings = {"do_sample": False, "max_gen_toks": 20, "until": ["\n\n"]}
+    asked = [
+        Instance("generate_until", {}, (prompt, settings), number, doc_id=number)
+        for number, prompt in enumerate(PROMPTS[:5])
+    ]
+    given = {"tokenizer": tiny.make_tokenizer(), "max_length": 128, "backend": "causal"}
+    stock = HFLM(pretrained=model, batch_size=1, **given)
+    wanted = [stock.generate_until([request], disable_tqdm=True)[0] for request in asked]
+    assert load(model, backend="causal").generate_until(asked, disable_tqdm=True) == wanted
+    assert min(len(tiny.make_tokenizer().encode(text)) for text in wanted) < 20
+
+
 def test_a_model_is_made_as_it_was():
     """Buffers, plain attributes and modules that a call replaces."""
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
