@@ -133,7 +133,6 @@ ROPES: dict[str, dict[str, Any]] = {
 COLUMNS = {
     "architecture": "architecture", "rope": "RoPE", "way": "way", "limit": "tree up to",
     "difference": "largest difference, nats", "double": "in float64", "texts": "different texts",
-    "why": "why not the first way",
 }  # fmt: skip
 
 
@@ -319,6 +318,24 @@ def main() -> None:
     print(summarize(rows))
 
 
+def merge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each architecture, with the largest difference of its variants."""
+    merged = []
+    for name in dict.fromkeys(row["architecture"] for row in rows):
+        own = [row for row in rows if row["architecture"] == name]
+        listed = {
+            key: ", ".join(dict.fromkeys(str(row[key]) for row in own if row[key] != ""))
+            for key in ("rope", "way", "limit")
+        }
+        largest = {
+            key: max(row[key] for row in own if row.get(key) is not None)
+            for key in ("difference", "double", "texts")
+            if any(row.get(key) is not None for row in own)
+        }
+        merged.append({"architecture": name, **listed, **largest})
+    return merged
+
+
 def summarize(rows: list[dict[str, Any]]) -> str:
     measured = [row for row in rows if "difference" in row]
     failed = [row for row in rows if "failed" in row]
@@ -331,7 +348,7 @@ def summarize(rows: list[dict[str, Any]]) -> str:
         f"{len(names)} architectures in {len(measured)} variants: largest difference {worst:.1e} nats, "
         f"{beyond} above 0.001 in float32 and float64, {texts} with different texts; {len(failed)} failed; "
         f"{len(unbuilt)} not built",
-        "", format_table(measured, COLUMNS), "",
+        "", format_table(merge(measured), COLUMNS), "",
         *(f"failed: {row['architecture']} {row['rope']}: {row['failed']}" for row in failed),
         *(f"not built: {row['architecture']}: {row['not built']}" for row in unbuilt),
     ]  # fmt: skip
