@@ -65,6 +65,7 @@ class RunData:
         splits: those that were read.
         yaml: SHA-256 of the task's merged YAML; empty: written by an earlier version.
         cluster: the column that rows share which are not independent; empty: none.
+        files: SHA-256 of the local files that the YAML names; empty: none, or written by an earlier version.
     """
 
     origin: str
@@ -79,6 +80,7 @@ class RunData:
     splits: Mapping[str, RunSplit] = field(default_factory=dict)
     yaml: str = ""
     cluster: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,24 @@ def list_data_files(settings: Any) -> dict[str, Any]:
     }
 
 
+def list_files(config: Mapping[str, Any]) -> list[Path]:
+    """All files that a task reads from this computer because its YAML names them or their folder."""
+    settings = config.get("dataset_kwargs")
+    named = list_data_files(settings)
+    files = {
+        path for names in named.values() for _, _, matches in match_files(names, settings) for path in matches
+    }
+    places = [config.get("dataset_path")]
+    if not named and isinstance(settings, Mapping):
+        places.append(settings.get("data_dir"))
+    for place in (Path(str(each)).expanduser() for each in places if each):
+        if place.is_file():
+            files.add(place)
+        elif place.is_dir():
+            files |= {path for path in place.rglob("*") if path.is_file()}
+    return sorted(files)
+
+
 def match_files(named: Any, settings: Any) -> Iterator[tuple[str, Path, list[Path]]]:
     """Each name of a split's files with its path and the files that it matches, but none on the web."""
     folder = Path(str(settings.get("data_dir") or ".")).expanduser()

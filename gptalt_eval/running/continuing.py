@@ -70,7 +70,9 @@ def check_same_prompts(fresh: Run, plan: Plan, earlier: Record) -> None:
 def check_same_data(fresh: Run, earlier: Record) -> None:
     for name, data in fresh.data.items():
         before = earlier.run.data.get(name)
-        if before is not None and data.splits != before.splits:
+        if before is None:
+            continue
+        if data.splits != before.splits or before.files not in ("", data.files):
             text = f"{name}: its data has changed since {earlier.folder} was started."
             raise GptaltError(text, "Start a new run: results on different rows cannot be combined.")
 

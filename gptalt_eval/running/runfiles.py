@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,8 +19,9 @@ from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
-from gptalt_eval.machine.storage import remove_leftovers, write_atomically
+from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
 from gptalt_eval.planning.index import Function
+from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.places import RUNS
 from gptalt_eval.running.continuing import continue_run
 
@@ -210,6 +212,14 @@ def hash_style(cell: Cell) -> str:
     return hash_value([cell.style.instruction, cell.spec.system_instruction, cell.spec.apply_chat_template])
 
 
+def hash_files(task: PlannedTask) -> str:
+    """SHA-256 of the local files that a task's YAML names; empty: it names none."""
+    hashes = []
+    with contextlib.suppress(OSError):  # that it cannot be read is said when the task is built
+        hashes += [hash_file(file) for file in list_files(task.config)]
+    return hash_value(hashes) if hashes else ""
+
+
 def describe_located(task: PlannedTask, partial: str) -> RunData:
     """Where a task's rows were found; ``partial`` says why they are not those of the complete release."""
     data, dataset = task.data, task.data.dataset
@@ -230,6 +240,7 @@ def describe_located(task: PlannedTask, partial: str) -> RunData:
         licence=licence,
         home=dataset.home if dataset else "",
         cluster=dataset.cluster if dataset else "",
+        files=hash_files(task) if data.origin == "files" else "",
         splits={
             name: RunSplit(split.rows, split.official, split.sha256, len(split.files))
             for name, split in data.splits.items()

@@ -251,7 +251,7 @@ def test_what_is_not_stated_is_empty():
     }  # fmt: skip
     assert asdict(RunData("hub")) == {
         "origin": "hub", "hub": "", "config": None, "task_from": "", "partial": False, "reason": "", "title": "", "licence": "",
-        "home": "", "splits": {}, "yaml": "", "cluster": "",
+        "home": "", "splits": {}, "yaml": "", "cluster": "", "files": "",
     }  # fmt: skip
     assert asdict(RunSplit(3)) == {"rows": 3, "official_rows": None, "sha256": "", "files": 0}
     assert asdict(Checkout()) == {"commit": "", "changed": False}

@@ -6,7 +6,7 @@ import pytest
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.planning.local_files import count_rows
+from gptalt_eval.planning.local_files import count_rows, list_files
 from gptalt_eval.planning.resolve import resolve
 
 ROWS = [{"question": f"{number} + 1 =", "answer": str(number + 1)} for number in range(11)]
@@ -110,3 +110,22 @@ def test_written_out_examples_are_counted(plugins, tmp_path):
     assert resolve(make_spec(spec | {"num_fewshot": 1}), plugins)
     with pytest.raises(GptaltError, match="its YAML writes out only 2, of which lm-eval can show 1"):
         resolve(make_spec(spec | {"num_fewshot": 2}), plugins)
+
+
+def test_the_files_that_a_task_reads(tmp_path):
+    for name in ("a.jsonl", "b.jsonl", "inner/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+
+    def find(path="json", **settings):
+        return [file.name for file in list_files({"dataset_path": path, "dataset_kwargs": settings or None})]
+
+    assert find(data_files={"test": str(tmp_path / "*.jsonl"), "train": str(tmp_path / "gone.jsonl")}) == [
+        "a.jsonl", "b.jsonl",
+    ]  # fmt: skip
+    assert find(data_files=["b.jsonl"], data_dir=str(tmp_path)) == ["b.jsonl"]
+    assert (
+        find("imagefolder", data_dir=str(tmp_path)) == find(str(tmp_path)) == ["a.jsonl", "b.jsonl", "c.txt"]
+    )
+    assert find(str(tmp_path / "a.jsonl")) == ["a.jsonl"]
+    assert find() == find("somebody/something") == []

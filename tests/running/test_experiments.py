@@ -565,6 +565,19 @@ def test_changed_tasks_are_not_gone_on_with(tmp_path):
         run(tmp_path / "out", make_model("one"), resume=True, **given)
 
 
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_changed_files_of_a_task_are_not_gone_on_with(tmp_path, split):
+    folder, given = interrupt(tmp_path)
+    file = folder / f"{split}.jsonl"
+    rows = file.read_text()
+    file.write_text(rows.replace('"answer": "3"', '"answer": "4"'))
+    with pytest.raises(GptaltError, match="its data has changed since"):
+        run(tmp_path / "out", make_model("one"), resume=True, **given)
+    file.write_text(rows)  # written anew, but the same
+    [record], _ = run(tmp_path / "out", make_model("one"), resume=True, **given)
+    assert record.is_complete
+
+
 def test_a_task_without_results_may_be_mended(tmp_path):
     folder, given = interrupt(tmp_path)
     write_yaml(folder, "yours", "other")
