@@ -217,3 +217,17 @@ def test_thinking_is_for_generated_answers(evaluate):
     assert evaluate("piqa", args={"enable_thinking": False}, output_path=str(record.folder / "no"))[
         0
     ].is_complete
+
+
+@pytest.mark.parametrize("args", [{"hidden_dropout": 0.1}, {"alibi": False}, {"moe_top_k": 2}])
+def test_a_setting_of_other_models_is_named(evaluate, args):
+    with pytest.raises(GptaltError) as caught:
+        evaluate("piqa", args=args)
+    assert caught.value.what == f"--model_args {next(iter(args))}=...: LlamaForCausalLM has no such setting."
+
+
+def test_a_setting_of_the_model_is_passed_on_though_its_file_does_not_name_it(evaluate, folder):
+    name = "output_attentions"
+    assert name not in json.loads((folder / "config.json").read_text())
+    record, _ = evaluate("piqa", args={name: False, "attention_dropout": 0.5})
+    assert record.is_complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,8 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
         fetched: what the model's ``fetch`` returned.
 
     Raises:
-        GptaltError: a chat template was requested that the model does not have.
+        GptaltError: a chat template was requested that the model does not have, or one of its arguments is a
+            setting of other models.
     """
     model, spec = plan.model.item, plan.spec
     args = {**fetched, **plan.model_args}
@@ -41,10 +43,29 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
 
     backend = get_model(model.backend)
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
-    lm: LM = backend.create_from_arg_obj(args, extra)
+    lm = make_lm(backend, args, extra)
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
     if templates:
         choose_template(lm, spec.model, templates[0])
+    return lm
+
+
+def make_lm(backend: Any, args: Mapping[str, Any], extra: Mapping[str, Any]) -> LM:
+    """Make a model; what it does not know among its arguments shows only when its class is called.
+
+    Raises:
+        GptaltError: an argument is a setting of other models.
+    """
+    try:
+        lm: LM = backend.create_from_arg_obj(args, extra)
+    except TypeError as error:
+        unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        if not unknown or unknown[2] not in args:
+            raise
+        raise GptaltError(
+            f"--model_args {unknown[2]}=...: {unknown[1]} has no such setting.",
+            "Omit it; the settings of a model are in its config.json.",
+        ) from error
     return lm
 
 
