@@ -15,7 +15,7 @@ from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.index import Function, TaskEntry
-from gptalt_eval.planning.overlaps import find_overlaps
+from gptalt_eval.planning.overlaps import drop_parts, find_overlaps
 from gptalt_eval.planning.task_data import DataFinder
 
 
@@ -34,6 +34,7 @@ class TaskFinder:
         self.folders: set[Path] = set()
         self.files: dict[Path, None] = {}  # YAMLs that are neither lm-eval's nor an installed plugin's
         self.faults: list[GptaltError] = []
+        self.matched: set[str] = set()  # names that only a pattern such as mmlu_* names
         self.lacking: dict[tuple[str, int | None], str] = {}
 
     def is_lm_evals(self, folder: Path) -> bool:
@@ -65,20 +66,23 @@ class TaskFinder:
                 self.lacking |= {(name, shots): str(found[0]) for shots, found in by_shots.items()}
             else:
                 self.faults += [fault for found in by_shots.values() for fault in found]
-        for entries in planned.values():
-            self.faults += find_overlaps(list(entries.values()))
+        kept = {shots: drop_parts(list(each.values()), self.matched) for shots, each in planned.items()}
+        for entries in kept.values():
+            self.faults += find_overlaps(entries)
         return [
-            self._plan_cell(style, spec, shots, list(entries.values()))
+            self._plan_cell(style, spec, shots, entries)
             for style, spec in variants
-            for shots, entries in planned.items()
+            for shots, entries in kept.items()
         ]
 
     def _find(self, pattern: str) -> list[Owned[TaskEntry]]:
         try:
-            return self.catalog.find_tasks(pattern)
+            found = self.catalog.find_tasks(pattern)
         except GptaltError as error:
             self.faults.append(error)
             return []
+        self.matched |= {owned.item.name for owned in found if len(found) > 1} - {*self.spec.tasks}
+        return found
 
     def _plan_cell(
         self,

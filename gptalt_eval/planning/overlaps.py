@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import PlannedTask
@@ -10,6 +10,28 @@ from gptalt_eval.contract.types import Owned
 from gptalt_eval.planning.index import TaskEntry
 
 Expanded = tuple[Owned[TaskEntry], list[PlannedTask]]
+
+
+def drop_parts(entries: Sequence[Expanded], matched: Collection[str]) -> list[Expanded]:
+    """The names that are evaluated, without what a pattern such as ``mmlu_*`` matches beside its group.
+
+    Args:
+        entries: the names, each with its tasks.
+        matched: those that only a pattern named.
+    """
+    members = {owned.item.name: {task.name for task in tasks} for owned, tasks in entries}
+    groups: dict[str, list[str]] = {}  # by task
+    for owned, _ in entries:
+        if owned.item.kind == "group":
+            for task in members[owned.item.name]:
+                groups.setdefault(task, []).append(owned.item.name)
+    kept: dict[str, Expanded] = {}
+    for owned, tasks in sorted(entries, key=lambda entry: (-len(entry[1]), entry[0].item.kind != "group")):
+        name = owned.item.name
+        wholes = groups.get(tasks[0].name, []) if tasks and name in matched else []
+        if not any(whole in kept and members[name] <= members[whole] for whole in wholes):
+            kept[name] = (owned, tasks)
+    return [entry for entry in entries if entry[0].item.name in kept]
 
 
 def find_overlaps(entries: Sequence[Expanded]) -> Iterator[GptaltError]:

@@ -145,6 +145,30 @@ def test_names_with_tasks_in_common_are_refused(plugins, tasks, expected):
     assert what == expected and hint.startswith("Omit ")
 
 
+MATCHED = {
+    "zoo*": ["zoo", "zoology"],
+    "zoo_*": ["zoo_b", "zoo_inner"],
+    "zoo_[ab]*": ["zoo_a", "zoo_b"],
+    "zoo_?,zoo": ["zoo"],
+    "zoo,*zoo*": ["zoo", "zoology"],
+    "zoo*,zoo_a": "zoo_a is part of 'zoo', which is requested too.",  # it is named
+    "zoo_*,zoo_a": "zoo_a is part of 'zoo_inner', which is requested too.",
+}
+
+
+@pytest.mark.parametrize(("tasks", "expected"), MATCHED.items())
+def test_what_a_pattern_matches_beside_its_group_is_not_evaluated_again(plugins, tmp_path, tasks, expected):
+    for name in ("zoo_a", "zoo_b", "zoology"):
+        (tmp_path / f"{name}.yaml").write_text(f"task: {name}\n{TASK}")
+    for name, members in (("zoo_inner", "zoo_a"), ("zoo", "zoo_inner, zoo_b")):
+        (tmp_path / f"{name}.yaml").write_text(f"group: {name}\ntask: [{members}]\n")
+    if isinstance(expected, str):
+        assert refuse(plugins, tasks=tasks, include_path=str(tmp_path))[0] == expected
+        return
+    [cell] = plan(plugins, tasks=tasks, include_path=str(tmp_path)).cells
+    assert sorted(cell.names) == expected
+
+
 def test_groups_with_some_tasks_in_common(plugins, tmp_path):
     for name, members in (("one", "piqa, boolq"), ("two", "boolq, sciq")):
         (tmp_path / f"{name}.yaml").write_text(f"group: {name}\ntask: [{members}]\n")
