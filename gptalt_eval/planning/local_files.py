@@ -11,6 +11,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.data.readers import read_jsonl
 
+LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 Row = Mapping[str, Any]
 
 
@@ -31,7 +32,8 @@ def list_files(config: Mapping[str, Any]) -> list[Path]:
     files = {
         path for names in named.values() for _, _, matches in match_files(names, settings) for path in matches
     }
-    places = [config.get("dataset_path")]
+    path = config.get("dataset_path")
+    places = [] if path in LOCAL_BUILDERS else [path]
     if not named and isinstance(settings, Mapping):
         places.append(settings.get("data_dir"))
     for place in (Path(str(each)).expanduser() for each in places if each):

@@ -15,9 +15,8 @@ from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import ExamplePool, find_pool
-from gptalt_eval.planning.local_files import count_rows
+from gptalt_eval.planning.local_files import LOCAL_BUILDERS, count_rows
 
-LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 NOWHERE = "nowhere"
 
 

@@ -26,6 +26,7 @@ from gptalt_eval.planning.places import RUNS
 from gptalt_eval.running.continuing import continue_run
 
 ERROR_FILE = "errors.log"
+LARGE = 64 << 20  # bytes of a file of rows that is not read only to be recognised
 
 
 def is_error_in(error: OSError, folder: Path) -> bool:
@@ -213,11 +214,17 @@ def hash_style(cell: Cell) -> str:
 
 
 def hash_files(task: PlannedTask) -> str:
-    """SHA-256 of the local files that a task's YAML names; empty: it names none."""
-    hashes = []
+    """SHA-256 of the local files that a task's YAML names; empty: it names none.
+
+    Of a large file, size and time of change count: a folder of images has as many bytes as a disk.
+    """
+    found: list[object] = []
     with contextlib.suppress(OSError):  # that it cannot be read is said when the task is built
-        hashes += [hash_file(file) for file in list_files(task.config)]
-    return hash_value(hashes) if hashes else ""
+        for file in list_files(task.config):
+            state = file.stat()
+            is_large = state.st_size > LARGE
+            found.append([state.st_size, state.st_mtime_ns] if is_large else hash_file(file))
+    return hash_value(found) if found else ""
 
 
 def describe_located(task: PlannedTask, partial: str) -> RunData:

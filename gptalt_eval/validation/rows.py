@@ -14,8 +14,7 @@ from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data import locate as data
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.local_files import list_data_files, match_files, read_table
-from gptalt_eval.planning.task_data import LOCAL_BUILDERS
+from gptalt_eval.planning.local_files import LOCAL_BUILDERS, list_data_files, match_files, read_table
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.planning.examples import ExamplePool, find_pool
-from gptalt_eval.planning.task_data import LOCAL_BUILDERS
+from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.validation.rows import MAX_ROWS, Rows, check_split_names, find_eval_split, find_fewshot_split
 from gptalt_eval.validation.scene import Scene
 

@@ -112,7 +112,7 @@ def test_written_out_examples_are_counted(plugins, tmp_path):
         resolve(make_spec(spec | {"num_fewshot": 2}), plugins)
 
 
-def test_the_files_that_a_task_reads(tmp_path):
+def test_the_files_that_a_task_reads(tmp_path, monkeypatch):
     for name in ("a.jsonl", "b.jsonl", "inner/c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
@@ -129,3 +129,6 @@ def test_the_files_that_a_task_reads(tmp_path):
     )
     assert find(str(tmp_path / "a.jsonl")) == ["a.jsonl"]
     assert find() == find("somebody/something") == []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").rename(tmp_path / "json")
+    assert find() == [], "a builder's name is not that of a folder"

@@ -1,6 +1,7 @@
 """What a run writes about itself: all of run.json, the names of its files, and what is kept when it goes on."""
 
 import json
+import os
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Dataset, Model, Owner
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running import runfiles
 from gptalt_eval.running.runfiles import (
     RunFiles,
     choose_folder,
@@ -358,3 +360,20 @@ def test_a_run_of_an_older_version_does_not_go_on(make_plan):
     with pytest.raises(GptaltError) as caught:
         RunFiles(make_plan(num_fewshot=0), True, replace(earlier, run=Run()))
     assert str(caught.value) == f"{earlier.folder} was started by an older version.\nStart a new run."
+
+
+def test_files_are_told_by_their_content_and_large_ones_by_their_time(tmp_path, monkeypatch):
+    file = tmp_path / "rows.jsonl"
+    named = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(file)}}}
+    task = replace(make_task("files", None), config=named)
+
+    def tell(text, time):
+        file.write_text(text)
+        os.utime(file, (time, time))
+        return describe_located(task, "").files
+
+    assert tell("abc", 1) == tell("abc", 2) != tell("abd", 1)
+    monkeypatch.setattr(runfiles, "LARGE", 2)
+    assert tell("abc", 1) == tell("abc", 1) != tell("abc", 2) != tell("abcd", 2)
+    file.unlink()
+    assert describe_located(task, "").files == ""
