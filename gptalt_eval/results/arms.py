@@ -163,8 +163,7 @@ def join_arms(
     metrics = list_metrics(results, name)
     if not metrics:
         return None
-    clusters = logged[first.record].clusters
-    columns = {clusters.get((first.result, task), "") for task in list_tasks(results, name)}
+    columns = {find_shared(logged, entries, task) for task in list_tasks(results, name)}
     files = [(each, records[each.record].results[each.result]) for each, _ in entries]
     return TaskRows(
         name=name,
@@ -178,6 +177,12 @@ def join_arms(
         versions={each.arm: find_versions(found, name) for each, found in files},
         templated=frozenset(each.arm for each, found in files if found.get("chat_template")),
     )
+
+
+def find_shared(logged: Sequence[Logged], entries: Sequence[tuple[Evaluated, Rows]], task: str) -> str:
+    """The column that a task's rows share, from the first arm that knows it; empty: none does."""
+    found = (logged[each.record].clusters.get((each.result, task), "") for each, _ in entries)
+    return next(filter(None, found), "")
 
 
 def find_versions(results: Results, name: str) -> dict[str, str]:
@@ -205,7 +210,11 @@ def pair_rows(task: TaskRows, metric: str, first: Arm, second: Arm) -> Pairs:
     """The rows of a task that two arms scored by a metric, in the order of the first."""
     one, other = task.arms[first], task.arms[second]
     common = list_common(one, other)
-    scored = {key: one[key] for key in common if metric in one[key].scores and metric in other[key].scores}
+    scored = {
+        key: replace(one[key], cluster=one[key].cluster or other[key].cluster)  # lm-eval's folders name none
+        for key in common
+        if metric in one[key].scores and metric in other[key].scores
+    }
     strata = [name for name, _ in scored] if task.is_group else []
     return Pairs(
         first=[row.scores[metric] for row in scored.values()],

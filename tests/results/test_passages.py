@@ -1,6 +1,7 @@
 """Questions on a passage, evaluated and shown: screen, page, JSON, with the column named by dataset or task."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import gptalt_eval
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.data.standard import list_datasets
 from gptalt_eval.results.analyse import list_scores
+from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.table import make_table
@@ -110,6 +112,20 @@ def test_compare_says_so(folder):
         ("passage", 6),
         ("story", 8),
     ]
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_compare_knows_passages_that_only_one_of_the_runs_names(folder, tmp_path, older):
+    """An older version, like lm-eval itself, has no column in its record."""
+    shutil.copytree(folder, tmp_path / "out")
+    runs = find_runs(tmp_path / "out")
+    file = runs[older] / "run.json"
+    said = json.loads(file.read_text(encoding="utf-8"))
+    del said["data"]["boolq"]["cluster"]
+    file.write_text(json.dumps(said), encoding="utf-8")
+    for given in (runs, runs[::-1]):
+        [found, _] = compare_runs([load_record(run) for run in given])
+        assert (found.task, found.cluster, found.difference.clusters) == ("boolq", "passage", 6)
 
 
 def test_without_saved_rows_the_results_file_knows_the_interval(folder, records, tmp_path):
