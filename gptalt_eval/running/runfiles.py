@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
@@ -150,7 +151,7 @@ class RunFiles:
 
 
 def hash_value(value: object) -> str:
-    """SHA-256 of settings; a ``!function`` counts with its name and the source file next to its YAML."""
+    """SHA-256 of settings; a ``!function`` counts with its name and the source files next to its YAML."""
     text = json.dumps(value, sort_keys=True, default=describe_value)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -159,7 +160,31 @@ def describe_value(value: object) -> object:
     if not isinstance(value, Function):
         return str(value)
     source = value.file.parent / f"{value.name.partition('.')[0]}.py"
-    return [value.name, source.read_text(encoding="utf-8") if source.is_file() else ""]
+    return [value.name, *(read_sources(source) or [""])]
+
+
+def read_sources(file: Path) -> list[str]:
+    """A Python file and those beside it that it imports, as text."""
+    sources: dict[Path, str] = {}
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in sources and path.is_file():
+            sources[path] = path.read_text(encoding="utf-8")
+            waiting += [path.parent / f"{name}.py" for name in list_imports(sources[path])]
+    return list(sources.values())
+
+
+def list_imports(source: str) -> list[str]:
+    """The modules that a source imports, without their packages; none if it cannot be read."""
+    found: list[str] = []
+    with contextlib.suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found.append(node.module)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                found += [alias.name for alias in node.names]
+    return [name.partition(".")[0] for name in found]
 
 
 def choose_output(spec: RunSpec) -> Path:

@@ -377,3 +377,24 @@ def test_files_are_told_by_their_content_and_large_ones_by_their_time(tmp_path, 
     assert tell("abc", 1) == tell("abc", 1) != tell("abc", 2) != tell("abcd", 2)
     file.unlink()
     assert describe_located(task, "").files == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["import words", "from words import PREFIX", "from . import words", "from .words import PREFIX"]
+)
+def test_the_hash_of_a_yaml_covers_what_its_functions_import_beside_it(tmp_path, line):
+    (tmp_path / "mine.py").write_text(f"import os\n\ndef ask(row):\n    {line}\n")
+    (tmp_path / "words.py").write_text("import more, mine")
+    config = {"doc_to_text": Function("mine.ask", tmp_path / "t.yaml")}
+    hashes = [hash_value(config)]
+    for name, text in (
+        ("words", "import more\nPREFIX = 1"),
+        ("more", "a = 1"),
+        ("more", "a = 2"),
+        ("words", "("),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        hashes.append(hash_value(config))
+    assert len(set(hashes)) == 5
+    (tmp_path / "other.py").write_text("a = 3")
+    assert hash_value(config) == hashes[-1], "nothing imports it"
