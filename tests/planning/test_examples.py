@@ -61,7 +61,7 @@ def list_configs():
     yield {"test_split": "test", "training_split": "test", "fewshot_config": {"sampler": "first_n"}}
 
 
-@pytest.mark.parametrize("config", list_configs(), ids=str)
+@pytest.mark.parametrize("config", list(list_configs()), ids=str)
 def test_pools_are_lm_evals(config, monkeypatch):
     pool = find_pool(config)
     rows = pool.written if pool.split is None else ROWS

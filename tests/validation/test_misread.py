@@ -100,7 +100,7 @@ def list_uncomputed():
             yield output_type, name, name in computed and name != "likelihood"  # of which lm-eval fails
 
 
-@pytest.mark.parametrize(("output_type", "name", "is_computed"), list_uncomputed())
+@pytest.mark.parametrize(("output_type", "name", "is_computed"), list(list_uncomputed()))
 def test_the_metrics_of_each_output_type_are_those_that_lm_eval_computes(
     make, output_type, name, is_computed
 ):

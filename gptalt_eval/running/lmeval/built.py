@@ -9,6 +9,7 @@ from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.planning.backends import find_extra
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.task_data import describe_shortage
+from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
 
@@ -38,7 +39,7 @@ def find_shortages(cell: Cell, loaded: LoadedTasks) -> Iterator[GptaltError]:
         config, sampler = (planned[name].config if name in planned else {}), getattr(task, "sampler", None)
         shots, pool = task.config.num_fewshot, find_pool(config)
         if shots and sampler is not None and name in planned and pool.sampler:
-            rows = len(sampler.df)
+            rows = seams.count_examples(sampler)
             if shots > pool.count_usable(rows):
                 yield GptaltError(*describe_shortage(name, shots, pool, rows))
         wanted = (cell.spec.samples or {}).get(name)

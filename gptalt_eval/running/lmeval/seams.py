@@ -150,6 +150,11 @@ def filter_examples(task: Any, is_wanted: Callable[[Any], bool]) -> None:
     task.sampler.replace_df([row for row in task.sampler.df if is_wanted(row)])
 
 
+def count_examples(sampler: Any) -> int:
+    """How many rows a task's sampler can draw few-shot examples from."""
+    return len(sampler.df)
+
+
 def count_limited(task: Any, limit: float | None) -> int | None:
     """How many rows ``--limit`` (a number or a share) leaves; None: all."""
     limited: int | None = get_sample_size(task, limit)
