@@ -75,11 +75,10 @@ def test_every_arm_and_task_has_its_place(experiment):
         assert all(entry.score.value == highest and not entry.is_tied for entry in best)
 
 
-def test_one_arm_has_no_overview(tmp_path):
+@pytest.mark.parametrize("tasks", ["arc_easy", "arc_easy,gsm8k"])  # gsm8k has five examples by default
+def test_one_arm_has_no_overview(tmp_path, tasks):
     plugins = make_plugin_set(models=[make_model("hash")])
-    spec = make_spec(
-        {"model": "hash", "tasks": "arc_easy", "data_dir": "sample", "output_path": str(tmp_path)}
-    )
+    spec = make_spec({"model": "hash", "tasks": tasks, "data_dir": "sample", "output_path": str(tmp_path)})
     records, _ = run(spec, plugins, Console(quiet=True))
     assert show(records) is None
 
