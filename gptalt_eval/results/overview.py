@@ -93,7 +93,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         for model, record in zip(name_models(records), records, strict=True)
         for name, reason in record.failed.items()
     }
-    # tasks with their own default numbers of shots are no arms to compare
+    # tasks that differ only in their default shots have nothing to compare
     is_single = len(records) == 1 and all(len(by_arm) == 1 for by_arm in scores.values())
     if len(arms) < 2 or is_single:
         return None
