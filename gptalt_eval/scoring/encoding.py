@@ -34,6 +34,7 @@ class LineEncoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.divides = divides_lines(tokenizer)
+        self.checked: set[tuple[str, str]] = set()  # places that are known to be divided
 
     def encode(self, texts: Sequence[str], **settings: Any) -> list[list[int]]:
         """The tokens of each text.
@@ -61,6 +62,8 @@ class LineEncoder:
     def joins(self, texts: Sequence[Sequence[str]]) -> bool:
         """Whether the pre-tokenizer keeps something together where some text is divided."""
         places = {(left[-BEFORE:], right[:AFTER]) for parts in texts for left, right in pairwise(parts)}
+        places -= self.checked  # few-shot examples come in every call
+        self.checked |= places
         divide = self.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
         return not all(keeps_apart(divide, *sides) for sides in places)
 
