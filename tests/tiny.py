@@ -95,3 +95,10 @@ def make_tokenizer():
     return tf.PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
+
+
+def save_model(name, folder):
+    """The model and its tokenizer in a folder, as ``pretrained=`` takes it."""
+    make_model(name).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder

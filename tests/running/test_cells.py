@@ -55,9 +55,7 @@ class Stops:
 def test_a_run_that_is_resumed_twice_keeps_its_type(monkeypatch, tmp_path, first, later):
     import tiny
 
-    weights = tmp_path / "weights"
-    tiny.make_model("llama").save_pretrained(weights)
-    tiny.make_tokenizer().save_pretrained(weights)
+    weights = tiny.save_model("llama", tmp_path / "weights")
 
     def evaluate(dtype, stop_at, resume=True):
         monkeypatch.setattr(cells.arithmetic, "choose_dtype", lambda: Dtype(dtype, "it is faster"))

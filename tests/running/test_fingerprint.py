@@ -30,10 +30,7 @@ torch_only = pytest.mark.torch
 def original(tmp_path_factory):
     import tiny
 
-    folder = tmp_path_factory.mktemp("models") / "original"
-    tiny.make_model("llama").save_pretrained(folder)
-    tiny.make_tokenizer().save_pretrained(folder)
-    return folder
+    return tiny.save_model("llama", tmp_path_factory.mktemp("models") / "original")
 
 
 @pytest.fixture

@@ -25,10 +25,7 @@ pytestmark = pytest.mark.torch
 def folder(tmp_path_factory):
     import tiny
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.make_model("llama").save_pretrained(folder)
-    tiny.make_tokenizer().save_pretrained(folder)
-    return folder
+    return tiny.save_model("llama", tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture
