@@ -24,6 +24,11 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("gptalt-eval", appauthor=False)
 
 
+def hash_text(text: str) -> str:
+    """SHA-256 of a text, as in lm-eval's results."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, read in blocks."""
     digest = hashlib.sha256()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import logging
 import os
@@ -20,7 +19,7 @@ from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
 from gptalt_eval.machine.environment import run_git
-from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.machine.storage import cache_dir, hash_text
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
@@ -196,11 +195,6 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
     }
     seams.add_tokenizer(described, lm)
     return described
-
-
-def hash_text(text: str) -> str:
-    """SHA-256 of a text, as in lm-eval's results."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:

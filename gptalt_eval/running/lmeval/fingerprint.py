@@ -6,7 +6,6 @@ It is taken from what is in memory, so that two copies of a model in different p
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import sysconfig
@@ -17,7 +16,7 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.machine.storage import hash_file, hash_text
 
 # arguments that say where a model is stored; its files are read anyway
 PLACES = {
@@ -73,10 +72,6 @@ def find_tokenizer(lm: LM) -> Any:
 def hash_parts(parts: Mapping[str, str]) -> str:
     """The fingerprint: SHA-256 over all parts."""
     return hash_text(json.dumps(dict(parts), sort_keys=True))
-
-
-def hash_text(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def describe_weights(model: Any) -> Iterator[list[Any]]:
