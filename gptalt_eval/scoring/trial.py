@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from gptalt_eval.scoring.tree import Ints, Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 LONGEST = 24  # tokens of a short row
+SHORT = 256  # tokens of a row whose logits are all read
 SHARED = 8  # tokens with which all rows begin
 
 
@@ -58,6 +60,7 @@ class Alone:
         self.autocast = autocast
         self.softmax_dtype = softmax_dtype
         self.memory = Memory(unwrap(model))
+        self.can_keep = "logits_to_keep" in inspect.signature(unwrap(model).forward).parameters
 
     def ask(self, rows: Sequence[Ints], together: bool = False) -> Trial:
         """Ask how likely the same few tokens are after each row's last positions.
@@ -80,12 +83,20 @@ class Alone:
         return np.asarray(logprobs.double().sum(1).flatten().cpu().numpy())
 
     def read(self, rows: Sequence[Ints], count: int) -> torch.Tensor:
-        """Log-probabilities [rows, count, vocabulary] after the last positions of rows that are one batch."""
+        """Log-probabilities [rows, count, vocabulary] after the last positions of rows that are one batch.
+
+        All logits of long rows can take more memory than the run. Those of short rows are all read, to find
+        out whether the model computes some of them rightly.
+        """
         device = self.model.get_input_embeddings().weight.device
         padded = pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True).to(device)
         with torch.no_grad(), self.autocast(), self.memory.kept_fresh():
-            logits = self.model(padded).logits
-        parts = [logits[place, len(row) - count : len(row)] for place, row in enumerate(rows)]
+            kept = padded.shape[1] - min(map(len, rows)) + count
+            few = {"logits_to_keep": kept} if self.can_keep and padded.shape[1] > SHORT else {}
+            logits = self.model(padded, **few).logits
+        left_out = padded.shape[1] - logits.shape[1]
+        ends = [len(row) - left_out for row in rows]
+        parts = [logits[place, end - count : end] for place, end in enumerate(ends)]
         return torch.stack(parts).to(self.softmax_dtype).log_softmax(-1)
 
     def answer(self, query: Query) -> float:

@@ -1,5 +1,7 @@
 """What changes beyond some length: each request's score is that of the model alone, short and long ones mixed."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tiny
@@ -13,7 +15,7 @@ from gptalt_eval.scoring.lengths import Lengths, find_limit, list_steps, list_th
 from gptalt_eval.scoring.memory import Memory, continues
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.tree import Query
-from gptalt_eval.scoring.trial import answer_all
+from gptalt_eval.scoring.trial import SHORT, Alone, answer_all
 
 pytestmark = pytest.mark.torch
 WIDE = tiny.GROUPED | {"max_position_embeddings": 512}
@@ -530,3 +532,20 @@ def test_a_call_continues_another_if_something_is_kept_for_it(size, filled, expe
         past = tf.DynamicCache()
         past.update(*(torch.zeros(1, 1, filled, 2),) * 2, 0)
     assert continues(torch.zeros(1, size), past) is expected
+
+
+def test_of_a_long_row_few_logits_are_computed():
+    model = make("llama_yarn")
+    alone = Alone(model, contextlib.nullcontext, torch.float32)
+    row = np.random.default_rng(0).integers(3, tiny.VOCABULARY, SHORT + 40)
+    with torch.no_grad():
+        logprobs = model(torch.from_numpy(row)[None]).logits[0].log_softmax(-1)
+    computed = []
+    model.get_output_embeddings().register_forward_hook(lambda *given: computed.append(given[2].shape[1]))
+    answer = alone.answer(Query(row, [7, 8, 9]))
+    assert answer == pytest.approx(float(logprobs[-3, 7] + logprobs[-2, 8] + logprobs[-1, 9]), abs=1e-4)
+    padded = alone.read([row, row[:-10]], 2)
+    assert torch.allclose(padded[0], logprobs[-2:], atol=1e-4)
+    assert torch.allclose(padded[1], logprobs[-12:-10], atol=1e-4)
+    alone.read([row[:SHORT]], 2)
+    assert computed == [3, 12, SHORT], "and all of a short one"
