@@ -1,0 +1,66 @@
+"""What the user has allowed, kept where no folder that others hand over can bring it along.
+
+A consent is for exact content: it names what was allowed, and the SHA-256 of what was shown then. When the
+content changes, it is asked for again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from gptalt_eval.machine.storage import write_atomically
+
+
+def consents_file() -> Path:
+    """Where consents are kept: in the user's state folder (``$XDG_STATE_HOME`` on Linux)."""
+    return user_state_path("gptalt-eval", appauthor=False) / "consents.json"
+
+
+def is_allowed(subject: str, digest: str) -> bool:
+    """Whether the user has allowed exactly this content.
+
+    Args:
+        subject: what it is, with its absolute path or address: ``task code /home/ann/tasks/mine.yaml``.
+        digest: SHA-256 of everything that the consent is for.
+    """
+    return read_consents().get(subject) == digest
+
+
+def allow(subject: str, digest: str) -> None:
+    """Remember a consent, in place of an earlier one for other content.
+
+    Where it cannot be saved (a read-only home), it holds for this command only.
+    """
+    consents = read_consents()
+    if consents.get(subject) == digest:
+        return
+    with contextlib.suppress(OSError):
+        file = consents_file()
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(file, json.dumps({**consents, subject: digest}, indent=1, ensure_ascii=False))
+        file.chmod(0o600)
+
+
+def read_consents() -> dict[str, str]:
+    """Subject -> digest; none from a file that another user owns or could have written."""
+    file = consents_file()
+    try:
+        if is_others(file) or is_others(file.parent):
+            return {}
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def is_others(path: Path) -> bool:
+    """Whether another user owns a file or folder, or may write to it."""
+    if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart itself
+        return False
+    found = path.stat()
+    return found.st_uid != os.getuid() or bool(found.st_mode & 0o022)
