@@ -105,9 +105,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_ambient_settings(request, monkeypatch, tmp_path_factory):
     """Of what is installed, a plugin's tests load that plugin and the core's tests load nothing; no consents."""
-    monkeypatch.setenv(
-        "XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / request.node.name[:40])
-    )
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state" / uuid.uuid4().hex))
     for name in ("GPTALT_DATA", "LMEVAL_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     own = [part for part in request.path.parts if part.startswith("gptalt-eval-plugin-")]
