@@ -6,19 +6,46 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan
-from typing import Any
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
-from gptalt_eval.results.arms import Arm, TaskRows, gather_rows, name_models, pair_rows, walk_arms
+from gptalt_eval.results.arms import (
+    Arm,
+    TaskRows,
+    find_versions,
+    gather_rows,
+    name_models,
+    pair_rows,
+    walk_arms,
+)
+from gptalt_eval.results.contrasts import Contrast, find_contrasts
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
-from gptalt_eval.results.rows import Key, Logged
-from gptalt_eval.results.samples import ShownItem, view_item
+from gptalt_eval.results.rows import Logged
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
 SIGNIFICANT = 0.05
-SHOWN_ROWS = 40  # per task, of those on which arms disagree
 SHOWN_SUBJECTS = 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """A task or group, in arms that evaluated the same version of it.
+
+    Attributes:
+        task: its name.
+        versions: which version, where arms have several; empty: all have the same.
+    """
+
+    task: str
+    versions: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} ({self.versions})" if self.versions else self.task
+
+
+Versions = tuple[tuple[str, str], ...]
+Scores = Mapping[Column, Mapping[Arm, Sequence[Score]]]
 
 
 @dataclass(frozen=True)
@@ -36,25 +63,6 @@ class Entry:
     is_best: bool = False
     is_tied: bool = False
     no_answer: float | None = None
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A row on which arms disagree.
-
-    Attributes:
-        number: of the row.
-        prompt: the prompt of the first arm that scored the row.
-        gold: the target.
-        verdicts: by arm: whether its answer is correct; None if it has not scored the row.
-        answers: by arm: the option that it chose or the text that it generated.
-    """
-
-    number: int
-    prompt: str
-    gold: str
-    verdicts: Sequence[bool | None]
-    answers: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -98,30 +106,53 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
     if len(arms) < 2 or is_single:
         return None
     rows = gather_rows(records, logged)
-    metrics = {task: next(iter(by_arm.values()))[0].metric for task, by_arm in scores.items()}
-    columns = [rank_column(by_arm, rows.get(task)) for task, by_arm in scores.items()]
+    tasks = {column.task for column in scores}
+    metrics = {column.title: next(iter(by_arm.values()))[0].metric for column, by_arm in scores.items()}
+    columns = [rank_column(by_arm, rows.get(column.task)) for column, by_arm in scores.items()]
     return Overview(
-        tasks=list(scores),
+        tasks=[column.title for column in scores],
         metrics=metrics,
         arms=arms,
         entries=[[column.get(arm) for column in columns] for arm in arms],
         figures=draw_figures(scores),
-        subjects={task: count_subjects(rows[task], arms) for task in rows if task in scores},
+        subjects={task: count_subjects(rows[task], arms) for task in rows if task in tasks},
         contrasts={task: find_contrasts(rows[task], records, arms) for task in rows},
         failed=failed,
-        left_out={task: count for task in scores if task in rows and (count := count_gaps(rows[task]))},
+        left_out={task: count for task in rows if task in tasks and (count := count_gaps(rows[task]))},
     )
 
 
-def gather_scores(records: Sequence[Record], logged: Sequence[Logged]) -> dict[str, dict[Arm, list[Score]]]:
-    """By task (without the members of aggregated groups) and arm: its scores, the main metric first."""
+def gather_scores(records: Sequence[Record], logged: Sequence[Logged]) -> Scores:
+    """By task (without the members of aggregated groups) and arm: its scores, the main metric first.
+
+    Other versions of a task are other columns: their scores cannot be compared.
+    """
     arms = {(each.record, each.result, each.name): each.arm for each in walk_arms(records)}
-    found: dict[str, dict[Arm, list[Score]]] = {}
+    found: dict[str, dict[Versions, dict[Arm, list[Score]]]] = {}
     for place, (record, read) in enumerate(zip(records, logged, strict=True)):
         for score in list_headlines(record, list_scores(record, read)):
             arm = arms[place, score.result, score.task]
-            found.setdefault(score.task, {}).setdefault(arm, []).append(score)
-    return found
+            versions = tuple(find_versions(record.results[score.result], score.task).items())
+            found.setdefault(score.task, {}).setdefault(versions, {}).setdefault(arm, []).append(score)
+    for by_versions in found.values():
+        unstated = by_versions.pop((), {})  # may be the same as any
+        by_versions.setdefault(next(iter(by_versions), ()), {}).update(unstated)
+    return {
+        column: by_arm
+        for task, by_versions in found.items()
+        for column, by_arm in zip(name_columns(task, list(by_versions)), by_versions.values(), strict=True)
+    }
+
+
+def name_columns(task: str, versions: Sequence[Versions]) -> list[Column]:
+    """A column for each version of a task; those of a group's members are too many to be named."""
+    if len(versions) == 1:
+        return [Column(task)]
+    named = [dict(each).get(task) for each in versions]
+    return [
+        Column(task, f"version {name}" if name else f"versions, set {number}")
+        for number, name in enumerate(named, 1)
+    ]
 
 
 def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:
@@ -182,10 +213,11 @@ def make_point(place: int, score: Score) -> Point:
     return Point(place, score.value, low, high)
 
 
-def draw_figures(scores: Mapping[str, Mapping[Arm, Sequence[Score]]]) -> list[tuple[str, str]]:
+def draw_figures(scores: Scores) -> list[tuple[str, str]]:
     """A curve over several shot counts, and a dumbbell plot for each pair of prompt styles."""
     figures = []
-    for task, by_arm in scores.items():
+    for column, by_arm in scores.items():
+        task = column.title
         lines: dict[str, list[Point]] = {}
         styles = list(dict.fromkeys(arm.prompt_style for arm in by_arm))
         for arm, found in by_arm.items():
@@ -237,44 +269,3 @@ def average_subjects(rows: TaskRows, arm: Arm) -> dict[str, float]:
         if rows.metrics[0] in row.scores:
             values.setdefault(row.subject, []).append(row.scores[rows.metrics[0]])
     return {subject: sum(each) / len(each) for subject, each in values.items()}
-
-
-def find_contrasts(rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm]) -> list[Contrast]:
-    """Rows that some arms answer correctly and others do not, evenly spread over the task."""
-    if rows.is_group or not rows.judged:
-        return []
-    verdicts: dict[Key, list[bool | None]] = {}
-    for place, arm in enumerate(arms):
-        for key, row in rows.arms.get(arm, {}).items():
-            if rows.judged in row.scores:
-                verdicts.setdefault(key, [None] * len(arms))[place] = bool(row.scores[rows.judged])
-    split = [key for key, each in sorted(verdicts.items()) if {True, False} <= set(each)]
-    chosen = split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS]
-    lines = gather_lines(rows.name, records, arms, {number for _, number in chosen}) if chosen else []
-    contrasts = []
-    for task, number in chosen:
-        shown = [view_item(found[number]) if number in found else None for found in lines]
-        first = next(sample for sample in shown if sample)
-        answers = [describe_answer(sample) if sample else "" for sample in shown]
-        contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[task, number], answers))
-    return contrasts
-
-
-def gather_lines(
-    task: str, records: Sequence[Record], arms: Sequence[Arm], numbers: set[int]
-) -> list[dict[int, Mapping[str, Any]]]:
-    """By arm, the logged samples of some rows."""
-    found: list[dict[int, Mapping[str, Any]]] = [{} for _ in arms]
-    for each in walk_arms(records):
-        if each.name == task and each.arm in arms:
-            for line in records[each.record].read_samples(each.result, task):
-                if line["doc_id"] in numbers:
-                    found[arms.index(each.arm)].setdefault(line["doc_id"], line)
-    return found
-
-
-def describe_answer(sample: ShownItem) -> str:
-    """The option that an arm chose, or the text that it generated."""
-    if not sample.options:
-        return sample.answer
-    return sample.options[sample.chosen].strip() if sample.chosen >= 0 else ""

@@ -3,6 +3,7 @@
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -237,3 +238,33 @@ def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
     file.write_text(page, encoding="utf-8")
     browser.open(file, size, scheme, f"--screenshot={picture}")
     assert picture.stat().st_size > 20_000
+
+
+def rewrite_versions(record, version):
+    return replace(
+        record,
+        results=tuple(
+            {**each, "versions": version and dict.fromkeys(each["versions"], version)}
+            for each in record.results
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("versions", "columns"), [((1.0, 2.0), 2), ((1.0, {}), 1), (({}, 1.0), 1), ((1.0, 1.0), 1)]
+)
+def test_another_version_of_a_task_is_another_column(experiment, versions, columns):
+    """No score is the best of both; where no version is stated, it may be the same."""
+    overview = show(
+        [rewrite_versions(record, version) for record, version in zip(experiment[0], versions, strict=True)]
+    )
+    titles = [title for title in overview.tasks if title.startswith("sciq")]
+    assert titles == (["sciq"] if columns == 1 else ["sciq (version 1.0)", "sciq (version 2.0)"])
+    for title in titles:
+        column = [entries[overview.tasks.index(title)] for entries in overview.entries]
+        known = [entry for entry in column if entry]
+        assert len(known) == 12 / columns
+        highest = max(entry.score.value for entry in known)
+        assert [entry.is_best for entry in known] == [entry.score.value == highest for entry in known]
+    assert len([title for title in overview.tasks if title.startswith("mmlu_stem")]) == columns
+    assert set(overview.metrics) == set(overview.tasks)
