@@ -10,6 +10,9 @@ Plugin authors need only the names below. Nothing heavy is imported here.
 
 from __future__ import annotations
 
+from gptalt_eval.machine import startup as startup  # before what the working folder could replace
+
+# isort: split
 from typing import TYPE_CHECKING
 
 from gptalt_eval.contract.errors import (

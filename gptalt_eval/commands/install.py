@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import subprocess
 import sys
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.hookspecs import GROUP
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.subprocesses import run_pip
 from gptalt_eval.planning.known import KNOWN
 
 
@@ -112,4 +112,4 @@ def call_pip(*words: str) -> int:
             f"Type: uv {typed}\nor install pip first: {shlex.quote(sys.executable)} -m ensurepip",
         )
     print(typed, flush=True)
-    return subprocess.run([sys.executable, "-m", "pip", *words], check=False).returncode
+    return run_pip(*words).returncode

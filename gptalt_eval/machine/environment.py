@@ -6,10 +6,11 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from gptalt_eval.machine.subprocesses import is_checkout_changed, run_git
 
 PACKAGES = (
     "gptalt-eval",
@@ -74,12 +75,4 @@ def read_processor() -> str:
 def describe_git() -> dict[str, Any]:
     """The commit of the current checkout and whether its files were changed; empty outside git."""
     commit = run_git("rev-parse", "HEAD")
-    return {"commit": commit, "changed": bool(run_git("status", "--porcelain"))} if commit else {}
-
-
-def run_git(*arguments: str) -> str:
-    try:
-        outcome = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return outcome.stdout.strip() if outcome.returncode == 0 else ""
+    return {"commit": commit, "changed": is_checkout_changed(commit)} if commit else {}

