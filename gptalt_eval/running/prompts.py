@@ -20,6 +20,7 @@ def prepare_requests(run: LoadedRun) -> None:
     compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
     only once.
     """
+    refuse_long_answers(run)
     several = len({cell.style for cell in run.plan.cells}) > 1
     resumed = bool(run.files.run.resumed)
     if not several and not can_stream(run.lm.lm):
@@ -39,6 +40,17 @@ def prepare_requests(run: LoadedRun) -> None:
         kept = {name: built for name, built in requests.items() if name not in refused}
         expect_loglikelihoods(run, kept, resumed)
         refuse_unscorable(run, kept)
+
+
+def refuse_long_answers(run: LoadedRun) -> None:
+    """Mark the tasks whose answers leave no room for a prompt, before anything is computed."""
+    for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
+        for name, task in loaded.tasks.items():
+            label = cell.label(name)
+            reason = evaluation.explain_no_room(run.lm, task)
+            if reason and run.files.is_missing(label):
+                run.display.note(f"{label} is not evaluated: {reason}.")
+                run.files.save_failure({label: reason})
 
 
 def refuse_unscorable(run: LoadedRun, requests: Mapping[str, Requests]) -> None:

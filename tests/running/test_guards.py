@@ -111,6 +111,24 @@ def test_alone_it_says_the_same(evaluate, tmp_path):
         evaluate(file, scorer="stock", output_path=str(tmp_path / "stock"))
 
 
+@pytest.mark.parametrize("scorer", ["tree", "stock"])
+def test_answers_that_leave_no_room_for_a_prompt_are_refused_before_anything_is_computed(
+    evaluate, tmp_path, scorer
+):
+    record, shown = evaluate("gsm8k,arc_easy", scorer=scorer)  # the model's context has 64 tokens
+    assert record.run.done == ("arc_easy",)
+    assert "may have 256 tokens, and the model's context has 64" in record.run.failed["gsm8k"]
+    assert shown.index("gsm8k is not evaluated") < shown.index("arc_easy")
+    fitting, _ = evaluate(
+        "gsm8k", scorer=scorer, gen_kwargs={"max_gen_toks": 63}, output_path=str(tmp_path / "short")
+    )
+    assert fitting.is_complete
+    longest, _ = evaluate(
+        "gsm8k", scorer=scorer, gen_kwargs={"max_new_tokens": 64}, output_path=str(tmp_path / "long")
+    )
+    assert longest.run.status == "incomplete" and not longest.results
+
+
 # ------------------------------------------------------------------ what was cut
 
 

@@ -89,6 +89,21 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_has
     return requests
 
 
+def explain_no_room(lm: ObservedLM, task: Any) -> str:
+    """Why no prompt of a task fits into the model's context before an answer; empty: one does."""
+    if task.OUTPUT_TYPE != "generate_until" or getattr(lm.lm, "backend", "") != "causal":
+        return ""
+    from gptalt_eval.scoring.stock import read_settings
+
+    longest = read_settings(task.config.generation_kwargs or {}, lm.lm.max_gen_toks)["max_gen_toks"]
+    if longest < lm.lm.max_length:
+        return ""
+    return (
+        f"its answers may have {longest:,} tokens, and the model's context has {lm.lm.max_length:,} for the "
+        "prompt and the answer; shorten them: --gen_kwargs max_gen_toks=..."
+    )
+
+
 def drops_system_message(lm: ObservedLM, text: str) -> bool:
     """Whether the model's chat template drops a system message."""
     turns = [{"role": "system", "content": text}, {"role": "user", "content": "?"}]
