@@ -210,7 +210,7 @@ class Catalog:
         if clash:
             raise PluginError(
                 f"Two plugins register the {noun} '{name}': {clash[0]} and {clash[1]}.",
-                f"Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS={clash[0].plugin}",
+                f"Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS={clash[0]}",
             )
 
     def _match(self, pattern: str) -> list[Owned[TaskEntry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.metadata import EntryPoint
@@ -106,7 +107,8 @@ class FakePlugin:
     def check(self) -> dict[str, list[str]]:
         """What is found wrong: check -> faults, each with its cure."""
         self.write()
-        plugins = load_plugins(builtin, subcommands, environ={ALLOW_LIST: self.name})
+        os.environ[ALLOW_LIST] = self.metadata["distribution"]  # the fixture puts it back
+        plugins = load_plugins(builtin, subcommands)
         found = checks.check_plugin(self.name, plugins)
         return {
             check.name: [f"{fault.what} {fault.cure}" for fault in check.faults]
@@ -120,6 +122,7 @@ def fake(tmp_path, monkeypatch):
     folder = tmp_path / "installed"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv(ALLOW_LIST, "fake")
     yield FakePlugin(folder, "fake")
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(folder)):
@@ -608,7 +611,10 @@ def test_a_plugin_that_the_allow_list_leaves_out(fake, monkeypatch):
     fake.write()
     monkeypatch.setenv(ALLOW_LIST, "")
 
-    with pytest.raises(UnknownNameError, match="GPTALT_EVAL_LOAD_PLUGINS does not include the plugin 'fake'"):
+    with pytest.raises(
+        UnknownNameError,
+        match="GPTALT_EVAL_LOAD_PLUGINS does not include the plugin 'gptalt-eval-plugin-fake'",
+    ):
         check_plugin("fake")
 
 

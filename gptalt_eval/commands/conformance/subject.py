@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval.contract.discovery import PREFIX, find_owner
+from gptalt_eval.contract.discovery import PREFIX, find_points, read_allow_list
 from gptalt_eval.contract.errors import UnknownNameError, did_you_mean
 from gptalt_eval.contract.hooks import Problem
-from gptalt_eval.contract.hookspecs import GROUP
 from gptalt_eval.contract.implementations import Fault
 from gptalt_eval.contract.plugins import ALLOW_LIST
 from gptalt_eval.contract.types import Installed, Owner
@@ -66,20 +66,17 @@ def find_subject(name: str, plugins: Installed) -> Subject:
     Raises:
         UnknownNameError: no such plugin is installed, or the allow-list does not include it.
     """
-    points = importlib.metadata.entry_points(group=GROUP)
-    for point in points:
-        owner = find_owner(point)
+    found = find_points(read_allow_list(os.environ))
+    for point, owner, is_allowed in found:
         if name in (point.name, owner.distribution, point.module):
             subject = Subject(point, owner, plugins)
-            if not subject.is_loaded and not subject.problems:
-                text = f"{ALLOW_LIST} does not include the plugin '{point.name}'."
-                raise UnknownNameError(
-                    text, f"Type: {ALLOW_LIST}={point.name} gptalt-eval plugins check {name}"
-                )
+            if not subject.is_loaded and not (is_allowed and subject.problems):
+                text = f"{ALLOW_LIST} does not include the plugin '{owner}'."
+                raise UnknownNameError(text, f"Type: {ALLOW_LIST}={owner} gptalt-eval plugins check {name}")
             return subject
     if name in plugins.owners or name == "gptalt-eval":
         raise UnknownNameError(f"'{name}' is part of gptalt-eval itself.", "Installed: gptalt-eval plugins")
-    hint = did_you_mean(name, [point.name for point in points])
+    hint = did_you_mean(name, [each.point.name for each in found])
     raise UnknownNameError(
         f"No plugin '{name}' is installed.",
         hint or f"Type: gptalt-eval install {name.removeprefix(PREFIX)}, or in its folder: pip install -e .",
