@@ -14,7 +14,7 @@ from rich.console import Console
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.plan import label
 from gptalt_eval.contract.record import load_record
-from gptalt_eval.contract.run import Run
+from gptalt_eval.contract.run import Run, RunCut
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import PromptStyle
 from gptalt_eval.machine import environment
@@ -236,3 +236,62 @@ def test_a_tasks_name_is_not_read_from_a_label(tmp_path):
     files["mine (hard)"].write_text(files["mine (hard)"].read_text() + "num_fewshot: 0\n")
     with pytest.raises(GptaltError, match=r"has changed since it was started: mine \(hard\)\."):
         runfiles.RunFiles(resolve(spec, plugins), True, earlier)
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+def start_two(folder, styles=""):
+    """A started run of piqa and arc_easy, piqa finished, and its plan."""
+    spec = make_spec(
+        {
+            "model": "scripted",
+            "tasks": "piqa,arc_easy",
+            "data_dir": "sample",
+            "prompt_style": styles,
+            "output_path": str(folder / "out"),
+        }
+    )
+    plan = resolve(spec, make_plugins([]))
+    started = runfiles.RunFiles(plan, main=True)
+    started.save_run()
+    started.save_task(0, "piqa", [], json.dumps({"results": {"piqa": {}}}), RunCut(3, 20, 64))
+    return plan, started
+
+
+def test_what_is_known_of_finished_tasks_and_of_the_model_is_kept(tmp_path):
+    plan, started = start_two(tmp_path)
+    started.update(
+        cut={**started.run.cut, "arc_easy": RunCut(1, 8, 64)},  # of a task that a kill interrupted
+        model=replace(started.run.model, fingerprint="f", parts={"weights": "w"}, dtype="float32"),
+    )
+    started.save_run()
+    continued = runfiles.RunFiles(plan, True, load_record(started.folder)).run
+    assert continued.done == ("piqa",) and continued.missing == ("arc_easy",)
+    assert dict(continued.cut) == {"piqa": RunCut(3, 20, 64)}
+    assert (continued.model.fingerprint, dict(continued.model.parts), continued.model.dtype) == (
+        "f",
+        {"weights": "w"},
+        "float32",
+    )
+    assert continued.started == started.run.started and len(continued.resumed) == 1
+
+
+def test_other_prompts_are_refused_only_where_something_is_finished(tmp_path):
+    """Of two styles, the first has a finished task."""
+    plan, started = start_two(tmp_path, "standard,system")
+    record = load_record(started.folder)
+    first, second = record.run.cells
+    assert first.results and not second.results and first.prompts != second.prompts
+
+    def go_on(*cells):
+        return runfiles.RunFiles(plan, True, replace(record, run=replace(record.run, cells=cells))).run
+
+    assert go_on(first, replace(second, prompts="other")).missing
+    assert go_on(replace(first, prompts=""), second).missing, "a release that did not note its prompts"
+    with pytest.raises(GptaltError, match="has changed since it was started: standard"):
+        go_on(replace(first, prompts="other"), second)
+    with pytest.raises(GptaltError, match="has changed since it was started: "):
+        go_on(first, replace(second, prompt_style="another"))
+    with pytest.raises(GptaltError, match="has changed since it was started: "):
+        go_on(first, replace(second, num_fewshot=7))
