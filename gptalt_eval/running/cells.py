@@ -34,7 +34,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
     shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
     with evaluation.quiet(None):
         tables.prepare_big_files(plan)
-    with seams.compile_once():
+    with seams.sandbox_templates():
         with evaluation.quiet(shown):
             display.say("Reading the tasks")
             loaded = build_tasks(plan)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SandboxedEnvironment
 
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Place
+from gptalt_eval.validation.sandbox import Sandbox
 from gptalt_eval.validation.yamlmap import Definition
 
 Row = Mapping[str, Any]
@@ -50,7 +50,7 @@ class RenderError(Exception):
         super().__init__(fault.message)
 
 
-class Sandbox(SandboxedEnvironment):
+class BoundedSandbox(Sandbox):
     """Jinja without access to this process, and without computations that would take a day."""
 
     intercepted_binops = frozenset(("*", "**"))
@@ -68,9 +68,7 @@ class Renderer:
     """lm-eval's Jinja environment in a sandbox: a foreign YAML must not access this process."""
 
     def __init__(self) -> None:
-        self.environment = Sandbox(
-            loader=jinja2.BaseLoader(), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-        )
+        self.environment = BoundedSandbox()
         self.environment.filters["regex_replace"] = replace_pattern
         self._templates: dict[str, jinja2.Template] = {}
 

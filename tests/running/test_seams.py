@@ -24,6 +24,7 @@ from lm_eval.tasks import TaskManager
 from tqdm.auto import tqdm
 
 import gptalt_eval
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.testing import make_scripted_lm
 
@@ -127,6 +128,29 @@ def quiz(tmp_path, asked):
     return make
 
 
+class Picture:
+    """A value of a row that is more than text: ``datasets`` gives pictures with a method that saves them."""
+
+    size = 3
+
+    def save(self, path):
+        Path(path).touch()
+
+
+OS = "cycler.__init__.__globals__.os"
+ATTACKS = [
+    f"{{{{ {OS}.system('touch MARK') }}}}",
+    "{{ cycler['__init__']['__globals__']['os'].system('touch MARK') }}",
+    "{{ (cycler | attr('__init__') | attr('__globals__'))['os'].system('touch MARK') }}",
+    "{% set it = namespace() %}{% set it.f = lipsum.__globals__['os'].system %}{{ it.f('touch MARK') }}",
+    "{{ ('{0.__class__}' | string).format(1) and self.__init__.__globals__.__builtins__.open('MARK', 'w') }}",
+    "{{ [lipsum] | map(attribute='__globals__.os') | first | attr('system') }}{{ lipsum.__globals__.os.system('touch MARK') }}",
+    "{{ picture.save('MARK') }}",
+    "{{ picture['save']('MARK') }}",
+    "{{ [picture] | map(attribute='save') | list | first | string }}{{ (picture | attr('save'))('MARK') }}",
+]
+
+
 def run(tasks, **settings):
     return evaluate(lm=make_scripted_lm(), task_dict={"tasks": tasks}, log_samples=True, **settings)
 
@@ -172,9 +196,27 @@ def test_a_template_is_compiled_once(quiz, monkeypatch):
             assert tasks["quiz_plain"].doc_to_text(row) == f"Only here: {row['question']}"
         return compiled.count("Only here: {{question}}")
 
-    with seams.compile_once():
+    with seams.sandbox_templates():
         assert render() == 1
+        with seams.sandbox_templates():
+            assert render() == 0
     assert render() == (0 if seams.IS_NEXT else 4), "afterwards lm-eval is as it was"
+
+
+@holds("lm_eval.utils.env", is_next=False)
+@pytest.mark.parametrize("text", ATTACKS)
+def test_a_template_sees_its_row_and_nothing_of_this_process(quiz, text, tmp_path):
+    """A stranger's task is looked at and run without consent: its templates must not do anything else."""
+    mark = tmp_path / "MARK"
+    tasks, _ = quiz("quiz_plain")
+    tasks["quiz_plain"].set_config(key="doc_to_text", value=text.replace("MARK", str(mark)))
+    row = {"question": "?", "picture": Picture()}
+    with pytest.raises(GptaltError, match="reaches for more than its row"), seams.sandbox_templates():
+        tasks["quiz_plain"].doc_to_text(row)
+    assert not mark.exists()
+    with contextlib.suppress(jinja2.TemplateError, TypeError):
+        tasks["quiz_plain"].doc_to_text(row)
+    assert mark.exists(), "the attack itself works"
 
 
 @holds("lm_eval.caching.cache.PATH")

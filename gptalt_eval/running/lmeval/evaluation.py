@@ -115,12 +115,11 @@ def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
 
     If the options are in the prompt (WinoGrande), continuations are complete texts.
     """
-    loaded = load_tasks(plan, plan.cells[0])
-    task = next(iter(loaded.tasks.values()))
-    instruction = plan.cells[0].spec.system_instruction
-    requests = [
-        request.args for request in seams.build_requests(task, limit=1, system_instruction=instruction)
-    ]
+    with seams.sandbox_templates():
+        task = next(iter(load_tasks(plan, plan.cells[0]).tasks.values()))
+        instruction = plan.cells[0].spec.system_instruction
+        built = seams.build_requests(task, limit=1, system_instruction=instruction)
+    requests = [request.args for request in built]
     if task.OUTPUT_TYPE == "generate_until":
         return str(requests[0][0]), []
     prompts = list(dict.fromkeys(str(request[0]) for request in requests))

@@ -42,7 +42,7 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
         include_path=[str(folder) for folder in plan.folders],
         metadata={**plan.model_args, **plan.spec.metadata},
     )
-    with serve_rows(gather_located(cell)):
+    with seams.sandbox_templates(), serve_rows(gather_located(cell)):
         tasks, groups = seams.load_named(manager, cell.names)
     for task in tasks.values():
         prepare_task(task, cell)
