@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 
 #: values whose methods compute and do nothing else; a picture's ``save`` would write a file
 PLAIN = (
