@@ -241,15 +241,15 @@ def test_a_tasks_name_is_not_read_from_a_label(tmp_path):
 # ------------------------------------------------------------------ what is kept
 
 
-def start_two(folder, styles=""):
+def start_two(folder, **settings):
     """A started run of piqa and arc_easy, piqa finished, and its plan."""
     spec = make_spec(
         {
             "model": "scripted",
             "tasks": "piqa,arc_easy",
             "data_dir": "sample",
-            "prompt_style": styles,
             "output_path": str(folder / "out"),
+            **settings,
         }
     )
     plan = resolve(spec, make_plugins([]))
@@ -279,7 +279,7 @@ def test_what_is_known_of_finished_tasks_and_of_the_model_is_kept(tmp_path):
 
 def test_other_prompts_are_refused_only_where_something_is_finished(tmp_path):
     """Of two styles, the first has a finished task."""
-    plan, started = start_two(tmp_path, "standard,system")
+    plan, started = start_two(tmp_path, prompt_style="standard,system")
     record = load_record(started.folder)
     first, second = record.run.cells
     assert first.results and not second.results and first.prompts != second.prompts
@@ -295,3 +295,12 @@ def test_other_prompts_are_refused_only_where_something_is_finished(tmp_path):
         go_on(first, replace(second, prompt_style="another"))
     with pytest.raises(GptaltError, match="has changed since it was started: "):
         go_on(first, replace(second, num_fewshot=7))
+
+
+def test_other_prompts_at_a_shot_count_are_named_by_it(tmp_path):
+    plan, started = start_two(tmp_path, num_fewshot="0,1")
+    record = load_record(started.folder)
+    cells = (replace(record.run.cells[0], prompts="other"), record.run.cells[1])
+    changed = replace(record, run=replace(record.run, cells=cells))
+    with pytest.raises(GptaltError, match="has changed since it was started: 0-shot"):
+        runfiles.RunFiles(plan, True, changed)
