@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from lm_eval.api.model import LM
@@ -54,10 +56,12 @@ def make_lm(backend: Any, args: Mapping[str, Any], extra: Mapping[str, Any]) -> 
     """Make a model; what it does not know among its arguments shows only when its class is called.
 
     Raises:
-        GptaltError: an argument is a setting of other models.
+        GptaltError: an argument is a setting of other models, or the files of the model would run code.
     """
     try:
         lm: LM = backend.create_from_arg_obj(args, extra)
+    except (ImportError, ValueError, UnpicklingError) as error:
+        raise explain_code(error, str(args.get("pretrained"))) or error from error
     except TypeError as error:
         unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
         if not unknown or unknown[2] not in args:
@@ -67,6 +71,29 @@ def make_lm(backend: Any, args: Mapping[str, Any], extra: Mapping[str, Any]) -> 
             "Omit it; the settings of a model are in its config.json.",
         ) from error
     return lm
+
+
+def explain_code(error: Exception, model: str) -> GptaltError | None:
+    """What to tell the user if transformers refused to run code of a model's; None: something else failed."""
+    text = str(error)
+    if isinstance(error, UnpicklingError) and "eights only" in text:
+        return GptaltError(
+            f"The weights of '{model}' are a pickle that would run code when it is read.",
+            "Do not load it. Look for the same weights as .safetensors.",
+        )
+    if isinstance(error, ImportError) and "kernels" in text:
+        return GptaltError(
+            f"The configuration of '{model}' names an attention kernel from the hub, which is code: {text}",
+            "Without it: --model_args attn_implementation=sdpa",
+        )
+    if not isinstance(error, ValueError) or "contains custom code" not in text:
+        return None
+    code = sorted(path.name for path in Path(model).glob("*.py")) if Path(model).is_dir() else []
+    named = f": {', '.join(code)} in {model}" if code else ""
+    return GptaltError(
+        f"'{model}' runs Python code of its own, which is not part of transformers{named}.",
+        "Read that code. If you trust it, add --trust_remote_code.",
+    )
 
 
 def choose_template(lm: LM, model: str, template: bool | str) -> None:

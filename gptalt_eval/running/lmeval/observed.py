@@ -6,6 +6,7 @@ import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError
@@ -43,6 +44,20 @@ class ObservedLM:
         if name in REQUEST_TYPES:
             return lambda requests: self._answer(name, requests)
         return getattr(self.lm, name)
+
+    def apply_chat_template(self, turns: Any, add_generation_prompt: bool = True) -> str:
+        """A conversation as one prompt.
+
+        Raises:
+            GptaltError: the model's template refuses it, or does what a template may not do.
+        """
+        try:
+            return str(self.lm.apply_chat_template(turns, add_generation_prompt=add_generation_prompt))
+        except TemplateError as error:
+            raise GptaltError(
+                f"The model's chat template cannot be applied: {error}",
+                "Choose another prompt style, or run without --apply_chat_template.",
+            ) from error
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
         if self.answers is not None and self.keeps:
