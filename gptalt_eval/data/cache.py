@@ -18,7 +18,7 @@ from typing import Any
 
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.check import hash_files
-from gptalt_eval.machine.storage import cache_dir, temporary_folder, write_atomically
+from gptalt_eval.machine.storage import cache_dir, find_shared, make_cache, temporary_folder, write_atomically
 
 WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are found in the cache
 DIGESTS = "sha256.json"
@@ -65,6 +65,8 @@ def list_modules(function: Any) -> set[str]:
 def find_count(key: str) -> int | None:
     """The cached row count of this key, or None; a damaged entry is deleted."""
     file = rows_dir() / f"{key}.json"
+    if find_shared(file):
+        return None
     try:
         count = json.loads(file.read_text(encoding="utf-8"))["rows"]
         if isinstance(count, int) and count >= 0:
@@ -80,13 +82,14 @@ def find_count(key: str) -> int | None:
 
 def keep_count(key: str, rows: int) -> None:
     with contextlib.suppress(OSError):  # a run must not fail because its cache is read-only
+        make_cache("rows")
         write_atomically(rows_dir() / f"{key}.json", json.dumps({"rows": rows}))
 
 
 def find_folder(key: str) -> Path | None:
     """The cached folder of this key if it is complete, else None; a damaged one is deleted."""
     folder = rows_dir() / key
-    if not folder.is_dir():
+    if not folder.is_dir() or find_shared(folder / DIGESTS):
         return None
     try:
         digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
@@ -111,7 +114,7 @@ def keep_folder(key: str) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    rows_dir().mkdir(parents=True, exist_ok=True)
+    make_cache("rows")
     with temporary_folder(rows_dir(), ".making-") as temporary:
         folder = temporary / key
         folder.mkdir()

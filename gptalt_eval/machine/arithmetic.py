@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from gptalt_eval.machine.environment import read_processor
-from gptalt_eval.machine.storage import cache_dir, write_atomically
+from gptalt_eval.machine.storage import cache_dir, find_shared, make_cache, write_atomically
 
 TOKENS, WIDTH, HEADS, INNER = 512, 576, 9, 1536  # of a layer like SmolLM2's
 TURNS = 12  # the best counts: other programs take processor time now and then
@@ -54,11 +54,14 @@ def remember(measure: Callable[[], Dtype], threads: int) -> Dtype:
     file = cache_dir() / "dtype.json"
     key = f"{read_processor()}, {threads} threads, torch {version('torch')}"
     try:
+        if find_shared(file):
+            raise PermissionError(file)
         choices = json.loads(file.read_text(encoding="utf-8"))
         return Dtype(**choices[key])
     except (OSError, ValueError, KeyError, TypeError):
         chosen = measure()
     with contextlib.suppress(OSError):  # a run must not fail because its cache is read-only
+        make_cache()
         write_atomically(file, json.dumps({key: asdict(chosen)}))
     return chosen
 

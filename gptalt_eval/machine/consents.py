@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 from platformdirs import user_state_path
 
-from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.machine.storage import is_others, write_atomically
 
 
 def consents_file() -> Path:
@@ -56,11 +55,3 @@ def read_consents() -> dict[str, str]:
     except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}
-
-
-def is_others(path: Path) -> bool:
-    """Whether another user owns a file or folder, or may write to it."""
-    if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart itself
-        return False
-    found = path.stat()
-    return found.st_uid != os.getuid() or bool(found.st_mode & 0o022)

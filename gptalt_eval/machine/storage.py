@@ -6,6 +6,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -22,6 +23,43 @@ def cache_dir() -> Path:
     """Where downloaded weights and indexes are stored: ``$GPTALT_CACHE``, else the system's cache folder."""
     chosen = os.environ.get("GPTALT_CACHE")
     return Path(chosen).expanduser() if chosen else user_cache_path("gptalt-eval", appauthor=False)
+
+
+def make_cache(*parts: str) -> Path:
+    """The cache folder or one in it, which only the user can open; what is missing of it is made."""
+    folder = cache_dir()
+    for part in ("", *parts):
+        folder = folder / part
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def find_shared(path: Path) -> Path | None:
+    """The first folder or file on the way from the cache folder to ``path`` that others may have changed.
+
+    What is behind a folder that they cannot enter is safe from them, whatever its own mode. None: all is the
+    user's own, or it does not exist yet.
+    """
+    root, reach = cache_dir(), 0o022
+    for place in reversed([path, *(parent for parent in path.parents if parent.is_relative_to(root))]):
+        with contextlib.suppress(OSError):
+            if is_others(place, reach):
+                return place
+            reach &= (place.stat().st_mode & 0o011) << 1
+    return None
+
+
+def is_others(path: Path, bits: int = 0o022) -> bool:
+    """Whether another user owns a file or folder, or may write to it by one of these bits of its mode.
+
+    Raises:
+        OSError: it does not exist.
+    """
+    found = path.stat()
+    if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart itself
+        return False
+    return found.st_uid not in (0, os.getuid()) or bool(found.st_mode & bits)
 
 
 def hash_text(text: str) -> str:
@@ -41,22 +79,27 @@ def hash_file(path: Path) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that readers see either the old text or the new text, never a part of it.
 
+    Its mode follows the umask; that of an existing file only loses bits.
+
     Raises:
         OSError: the disk is full or access is denied; the existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, f"{path.name}.", OLD)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}"
+    # unlike tempfile's, this file has the mode that the umask leaves
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with contextlib.suppress(OSError):  # there was none: a file that is replaced is never opened wider
+            temporary.chmod(temporary.stat().st_mode & path.stat().st_mode & 0o777)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
 
 

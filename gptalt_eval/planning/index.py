@@ -16,13 +16,14 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import yaml
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.machine.storage import cache_dir, write_atomically
+from gptalt_eval.machine.storage import cache_dir, make_cache, write_atomically
+from gptalt_eval.planning.places import check_cached
 
 Kind = Literal["task", "group", "tag"]
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
@@ -160,15 +161,17 @@ def read_lm_eval_tasks() -> dict[str, TaskEntry]:
     folder = find_lm_eval_tasks()
     version = importlib.metadata.version("lm_eval")
     cached = cache_dir() / f"lm_eval-{version}-tasks-{__version__}.json"
+    check_cached(cached)
     try:
         stored = json.loads(cached.read_text(encoding="utf-8"))
         if stored["folder"] == str(folder):
             return {name: load_entry(folder, name, *row) for name, row in stored["entries"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no cache yet, or a damaged one: it is written below
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # no cache yet, or one that is not ours: it is written below
     entries = read_task_folder(folder)
     rows = {name: dump_entry(folder, entry) for name, entry in entries.items()}
     with contextlib.suppress(OSError):  # without the cache, the next call takes a second longer
+        make_cache()
         write_atomically(cached, json.dumps({"folder": str(folder), "entries": rows}))
     return entries
 
@@ -179,7 +182,19 @@ def dump_entry(folder: Path, entry: TaskEntry) -> tuple[Kind, str | None, tuple[
 
 
 def load_entry(folder: Path, name: str, kind: Kind, file: str | None, members: list[str]) -> TaskEntry:
-    return TaskEntry(name, kind, folder / file if file else None, tuple(members))
+    """One entry of the cache.
+
+    Raises:
+        ValueError, TypeError: it is damaged, or names a file that is not in lm-eval's folder.
+    """
+    if kind not in ("task", "group", "tag") or not all(isinstance(member, str) for member in members):
+        raise ValueError(name)
+    if file is None:
+        return TaskEntry(name, kind, None, tuple(members))
+    inside = PurePath(file)
+    if inside.is_absolute() or ".." in inside.parts or inside.suffix != ".yaml":
+        raise ValueError(file)
+    return TaskEntry(name, kind, folder / inside, tuple(members))
 
 
 def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

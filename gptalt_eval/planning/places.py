@@ -6,11 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Model
-from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.machine.storage import cache_dir, find_shared
 
 RUNS = "runs"  # where runs are saved without --output_path
 
@@ -39,12 +40,33 @@ def find_place_faults(spec: RunSpec, model: Model | None, saves: bool) -> Iterat
         if reason:
             text = f"--use_cache {spec.use_cache}: its folder is not writable ({reason})."
             yield GptaltError(text, "Give a path that you can write to.")
+    try:
+        check_cached(cache_dir())
+    except GptaltError as error:
+        yield error
     keeps = (model is not None and model.fetch is not None) or spec.cache_requests in ("true", "refresh")
     reason = explain_unwritable(cache_dir()) if keeps else ""
     if reason:
         source = "GPTALT_CACHE is" if os.environ.get("GPTALT_CACHE") else "The cache folder is"
         text = f"{source} {cache_dir()}, which is not writable ({reason})."
         yield GptaltError(text, "Type: export GPTALT_CACHE=FOLDER, with a folder that you can write to.")
+
+
+def check_cached(path: Path) -> None:
+    """Refuse a folder or file of the cache that other users may have changed.
+
+    Raises:
+        GptaltError: says which, and what to type.
+    """
+    shared = find_shared(path)
+    if shared is None:
+        return
+    own = "Or use a folder of your own: export GPTALT_CACHE=FOLDER"
+    if shared.stat().st_mode & 0o022:
+        text = f"Other users can write to {shared}, so what is in the cache may not be ours."
+        raise GptaltError(text, f"If you trust them, or are alone: chmod -R go-w {quote(str(shared))}\n{own}")
+    text = f"{shared} belongs to another user, so what is in the cache may not be ours."
+    raise GptaltError(text, f"If it should be yours: sudo chown -R $USER {quote(str(shared))}\n{own}")
 
 
 def explain_unwritable(folder: Path) -> str:

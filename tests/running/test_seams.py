@@ -11,6 +11,7 @@ import inspect
 import io
 import json
 import logging
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,6 +218,58 @@ def test_a_template_sees_its_row_and_nothing_of_this_process(quiz, text, tmp_pat
     with contextlib.suppress(jinja2.TemplateError, TypeError):
         tasks["quiz_plain"].doc_to_text(row)
     assert mark.exists(), "the attack itself works"
+
+
+class Marks:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@holds("lm_eval.caching.cache.dill")
+def test_pickled_requests_are_not_read(quiz, tmp_path):
+    """``--cache_requests`` reads no pickle, which could run anything: requests are kept as JSON."""
+    marker, folder = tmp_path / "MARK", tmp_path / "kept"
+
+    def build():
+        with seams.keep_requests_in(folder):
+            return seams.build_requests(quiz("quiz_plain")[0]["quiz_plain"], cache_requests=True)
+
+    built = build()
+    [file] = folder.iterdir()
+    assert json.loads(file.read_bytes()), "readable by anybody"
+    assert build() == built
+    for others in (
+        pickle.dumps(Marks(marker)),
+        pickle.dumps([[Marks(marker)]]),
+        b"[[1]]",
+        b"[" * 100_000,
+        b"",
+    ):
+        file.write_bytes(others)
+        assert build() == built
+        assert not marker.exists()
+    pickle.loads(pickle.dumps(Marks(marker)))
+    assert marker.exists(), "the attack is real"
+
+
+def test_requests_that_json_would_change_are_not_kept():
+    def make(doc, *arguments):
+        return [[Instance("loglikelihood", doc, arguments, 0, ("quiz", 0, 1))]]
+
+    for groups in (make({"a": 1, "b": "中"}, "a", "b"), make({}, "a", {"until": ["x"], "do_sample": False})):
+        assert seams.JsonRequests.loads(seams.JsonRequests.dumps(groups)) == groups
+    for groups in (
+        make({1: "a"}, "a"),
+        make({"a": (1, 2)}, "a"),
+        make({"a": b"x"}, "a"),
+        make({"a": float("nan")}, "a"),
+    ):
+        assert seams.JsonRequests.dumps(groups) == b""
 
 
 @holds("lm_eval.caching.cache.PATH")

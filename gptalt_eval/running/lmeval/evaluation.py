@@ -18,7 +18,7 @@ from lm_eval.api.model import LM
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
-from gptalt_eval.machine.storage import cache_dir, hash_text
+from gptalt_eval.machine.storage import cache_dir, hash_text, make_cache
 from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.model import ModelFacts
@@ -145,7 +145,7 @@ def find_request_cache(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task
     template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
     around = [spec.apply_chat_template, template, getattr(lm.lm, "chat_template_args", None)]
     made_from = seams.dump_json([task_hash, task.dump_config(), spec.seed, rows, around])
-    return cache_dir() / "requests" / hash_text(made_from)[:16]
+    return make_cache("requests", hash_text(made_from)[:16])
 
 
 def delete_request_cache() -> None:

@@ -19,6 +19,7 @@ from unittest import mock
 import datasets
 from jinja2.exceptions import SecurityError
 from lm_eval import utils
+from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CacheHook, hash_args
 from lm_eval.tasks import TaskManager
 from packaging.version import Version
@@ -35,6 +36,7 @@ if IS_NEXT:
 else:
     from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size
 
+BUILT = ("request_type", "doc", "arguments", "idx", "metadata")  # of a request that has no answer yet
 PARTS = {  # part of a result -> the attribute in which lm-eval collects it
     "results": "metrics",
     "configs": "configs",
@@ -81,15 +83,46 @@ def sandbox_templates() -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_requests_in(folder: Path | None) -> Iterator[None]:
-    """Inside the block, this folder is lm-eval's cache of requests, if it is told to cache them."""
+    """Inside the block, this folder is lm-eval's cache of requests, if it is told to cache them.
+
+    They are kept as JSON: lm-eval's pickles would run whatever somebody put there.
+    """
     from lm_eval.caching import cache
 
     if folder is None:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)  # 0.5 creates only the last folder of a path
-    with mock.patch.object(cache, "PATH", str(folder)):
+    with mock.patch.object(cache, "PATH", str(folder)), mock.patch.object(cache, "dill", JsonRequests):
         yield
+
+
+class JsonRequests:
+    """Stands for ``dill`` in lm-eval's cache of requests."""
+
+    @staticmethod
+    def dumps(groups: list[list[Instance]]) -> bytes:
+        """Built requests as JSON; empty, and so built anew the next time, if JSON would change them."""
+        try:
+            text = json.dumps([[list_built(request) for request in group] for group in groups]).encode()
+            return text if JsonRequests.loads(text) == groups else b""
+        except (TypeError, ValueError, RecursionError):  # rows with images, dates, ...
+            return b""
+
+    @staticmethod
+    def loads(text: bytes) -> list[list[Instance]]:
+        """The requests; whatever is wrong with them, lm-eval builds them anew."""
+        return [[make_built(values) for values in group] for group in json.loads(text)]
+
+
+def list_built(request: Instance) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in BUILT}
+
+
+def make_built(values: Mapping[str, Any]) -> Instance:
+    """A request from JSON, which has lists for tuples."""
+    tuples = {name: tuple(values[name]) for name in ("arguments", "metadata")}
+    return Instance(**{**values, **tuples})
 
 
 @contextlib.contextmanager
