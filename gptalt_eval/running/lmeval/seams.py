@@ -102,7 +102,7 @@ class JsonRequests:
 
     @staticmethod
     def dumps(groups: list[list[Instance]]) -> bytes:
-        """Built requests as JSON; empty, and so built anew the next time, if JSON would change them."""
+        """Built requests as JSON; empty, and so built again the next time, if JSON would change them."""
         try:
             text = json.dumps([[list_built(request) for request in group] for group in groups]).encode()
             return text if JsonRequests.loads(text) == groups else b""
@@ -111,7 +111,7 @@ class JsonRequests:
 
     @staticmethod
     def loads(text: bytes) -> list[list[Instance]]:
-        """The requests; whatever is wrong with them, lm-eval builds them anew."""
+        """The requests; whatever is wrong with them, lm-eval builds them again."""
         return [[make_built(values) for values in group] for group in json.loads(text)]
 
 
