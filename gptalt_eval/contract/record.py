@@ -10,14 +10,15 @@ Files are written atomically after every task, so that finished results are neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean, nearest
+from gptalt_eval.contract.handed import check_plain, is_bare, open_plain, parse_json, read_json
 from gptalt_eval.contract.run import Run
+from gptalt_eval.contract.shapes import check_results, check_sample
 from gptalt_eval.contract.typed import build
 
 RUN_FILE = "run.json"
@@ -71,28 +72,49 @@ class Record:
         """The logged items of a task in the ``result``-th results file; none if they were not saved.
 
         Raises:
-            GptaltError: the file is cut off or damaged; names the line.
+            GptaltError: the file is a link, cut off or damaged; names the line and the field.
         """
-        time = self.files[result].stem.rpartition("results_")[2]
-        file = self.folder / f"samples_{task}_{time}.jsonl"
-        if file.is_file():
+        file = self.find_samples(self.files[result].name, task)
+        if file is not None:
             yield from read_lines(file)
+
+    def find_samples(self, results: str, task: str) -> Path | None:
+        """The samples of a task that belong to a results file; None: they were not saved.
+
+        Raises:
+            GptaltError: what has their name is a link, or no file.
+        """
+        time = results.removesuffix(".json").rpartition("results_")[2]
+        return find_file(self.folder, f"samples_{task}_{time}.jsonl")
+
+
+def find_file(folder: Path, name: str | None) -> Path | None:
+    """A file directly in a folder; None: there is none, or the name would lead out of the folder.
+
+    Raises:
+        GptaltError: it is a link, which could lead anywhere, or no ordinary file.
+    """
+    if not name or not is_bare(name):
+        return None
+    check_plain(folder / name)
+    return folder / name if (folder / name).is_file() else None
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON Lines file.
+    """The samples in a JSON Lines file.
 
     Raises:
-        GptaltError: a line is cut off or damaged.
+        GptaltError: a line is cut off or damaged, or a field of it has the wrong type.
     """
     number = 1
     try:
-        with file.open(encoding="utf-8") as stream:
+        with open_plain(file) as stream:
             for number, line in enumerate(stream, 1):  # noqa: B007 (named when a line fails)
                 if line.strip():
-                    content = json.loads(line)
+                    content = parse_json(line)
                     if not isinstance(content, dict):
                         raise ValueError("not a JSON object")
+                    check_sample(content)
                     yield content
     except (OSError, ValueError) as error:
         raise GptaltError(f"{file} is damaged (line {number}: {error}).", DAMAGED_ITEMS) from error
@@ -119,37 +141,39 @@ def load_record(folder: Path) -> Record:
     Raises:
         GptaltError: it contains no run, or one of its files is damaged.
     """
-    run_file = folder / RUN_FILE
-    run = read_run(run_file) if run_file.is_file() else None
+    run_file = find_file(folder, RUN_FILE)
+    run = read_run(run_file) if run_file else None
     names = (run and run.results) or sorted(file.name for file in folder.glob("*results_*.json"))
-    files = tuple(folder / name for name in names if (folder / name).is_file())
+    files = tuple(file for name in names if (file := find_file(folder, name)))
     if not files and run is None:
         raise GptaltError(f"{folder} contains no run.")
-    return Record(folder, run or Run(), tuple(read_json(file) for file in files), files)
+    return Record(folder, run or Run(), tuple(read_results(file) for file in files), files)
 
 
 def read_run(file: Path) -> Run:
     """The content of a ``run.json``.
 
     Raises:
-        GptaltError: it is damaged.
+        GptaltError: it is a link or damaged, or a name in it is not that of a file in the same folder.
     """
+    content = read_json(file, DAMAGED)
     try:
-        return build(Run, read_json(file))
+        run = build(Run, content)
+        run.check()
     except ValueError as error:
         raise GptaltError(f"{file} is damaged ({error}).", DAMAGED) from error
+    return run
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def read_results(file: Path) -> dict[str, Any]:
+    """The content of a results file.
 
     Raises:
-        GptaltError: it cannot be read, or contains something else.
+        GptaltError: it is a link or damaged; names the field.
     """
+    content = read_json(file, DAMAGED)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        check_results(content)
+    except ValueError as error:
         raise GptaltError(f"{file} is damaged ({error}).", DAMAGED) from error
-    if not isinstance(content, dict):
-        raise GptaltError(f"{file} is damaged (not a JSON object).", DAMAGED)
     return content

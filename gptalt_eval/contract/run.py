@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
+from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.types import Owner
 
 Status = Literal["running", "complete", "incomplete", "interrupted", "failed"]
@@ -187,6 +188,21 @@ class Run:
     stem: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None
+
+    def check(self) -> None:
+        """Check that every name that becomes a file's is that of a file in the run's own folder.
+
+        Raises:
+            ValueError: one is not; says which.
+        """
+        named = {f"results[{place}]": name for place, name in enumerate(self.results)}
+        named |= {f"cells[{place}].results": cell.results or "" for place, cell in enumerate(self.cells)}
+        named |= {"stem": self.stem, "started": self.started.replace(":", "-")}
+        for place, name in named.items():
+            if name and not is_bare(name):
+                raise ValueError(f"{place} is {name!r:.60}, expected a name without folders")
+        if not isinstance(self.hardware.get("gpus", []), list):
+            raise ValueError(f"hardware.gpus is {self.hardware['gpus']!r:.60}, expected a list")
 
     def explain_versions(self) -> list[str]:
         """A sentence for each time that the run was resumed with other packages."""

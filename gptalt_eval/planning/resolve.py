@@ -20,6 +20,7 @@ from gptalt_eval.contract.errors import (
     raise_together,
 )
 from gptalt_eval.contract.faults import find_faults
+from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Model, PromptStyle
@@ -91,6 +92,7 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     cells = faults.attempt(partial(finder.plan_cells, variants))
     faults.found.extend(finder.faults)
     tasks = {task.name: task for cell in cells or [] for task in cell.tasks}
+    faults.found.extend(find_name_faults(tasks))
     faults.found.extend(find_sample_faults(spec, tasks, finder.data))
     if model is not None:
         faults.attempt(lambda: check_thinking(found.item, spec, [*tasks.values()]))
@@ -135,6 +137,14 @@ def apply_styles(
         )
         for style in styles
     ]
+
+
+def find_name_faults(tasks: Iterable[str]) -> Iterator[GptaltError]:
+    """Names of tasks that cannot be part of a file's name: a YAML can name its task ``../../task``."""
+    for name in tasks:
+        if not is_bare(f"samples_{name}_.jsonl") or not is_bare(name):
+            text = f"{name!r:.80} cannot be a task's name: its results would be saved elsewhere."
+            yield GptaltError(text, "Rename it in its YAML: letters, digits and underscores.")
 
 
 def find_sample_faults(

@@ -97,10 +97,9 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
         return Answers(Path(f"{plan.spec.use_cache}_{fingerprint[:16]}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:
         return None  # the processes could find different answers, but must make the same calls
-    path = files.folder / f"{files.run.stem}answers.jsonl"
     if not files.run.resumed:
-        path.unlink(missing_ok=True)
-    return Answers(path)
+        files.answers.unlink(missing_ok=True)
+    return Answers(files.answers)
 
 
 def check_same_model(files: RunFiles, facts: ModelFacts) -> None:
@@ -148,7 +147,7 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
     described = evaluation.describe_run(run.plan, cell, run.lm.lm, run.facts, started)
     saved = files.read_results(index)
     hashes: dict[str, str] = dict(saved.get("task_hashes", {}))
-    finished = {name: evaluation.extract_result(saved, name) for name in hashes}
+    finished = read_finished(run, index, saved)
     clusters: dict[str, Any] = dict(saved.get(CLUSTERS, {}))
     planned = {task.name: task for task in cell.tasks}
     for name, task in run.tasks[index].tasks.items():
@@ -179,6 +178,24 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
             combined[CLUSTERS] = clusters
         files.save_task(index, name, lines, evaluation.dump_results(combined), cut)
         run.display.end_task(cell.label(name), result["results"][name])
+
+
+def read_finished(run: LoadedRun, index: int, saved: dict[str, Any]) -> dict[str, Any]:
+    """The results of a cell's finished tasks, from its results file.
+
+    Raises:
+        GptaltError: lm-eval cannot combine them with others: the file was changed since.
+    """
+    try:
+        found = {name: evaluation.extract_result(saved, name) for name in saved.get("task_hashes", {})}
+        evaluation.combine(found, run.tasks[index])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        name = run.files.run.cells[index].results
+        raise GptaltError(
+            f"{run.files.folder / str(name)} is damaged ({type(error).__name__}: {error}).",
+            "Start a new run, or delete this file: its tasks are then evaluated again.",
+        ) from error
+    return found
 
 
 def count_cut(run: LoadedRun, task: Any) -> RunCut | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import Record, read_json
+from gptalt_eval.contract.record import Record, find_file, read_results
 from gptalt_eval.contract.run import Run
 
 PROMPT_MAKER = "lm_eval"  # the package whose other releases make other prompts and compute other metrics
@@ -91,11 +91,10 @@ def find_vanished(plan: Plan, earlier: Record) -> set[str]:
     """Finished tasks, by label, whose results or samples are no longer in the folder."""
     vanished: set[str] = set()
     for cell, saved in zip(plan.cells, earlier.run.cells, strict=False):
-        file = earlier.folder / (saved.results or "")
-        results = read_json(file).get("results", {}) if file.is_file() else {}
-        stamp = file.stem.rpartition("results_")[2]
+        file = find_file(earlier.folder, saved.results)
+        results = read_results(file).get("results", {}) if file else {}
         for task in cell.tasks:
-            samples = earlier.folder / f"samples_{task.name}_{stamp}.jsonl"
-            if task.name not in results or (plan.saves_samples and not samples.is_file()):
+            has_samples = file is not None and earlier.find_samples(file.name, task.name) is not None
+            if task.name not in results or (plan.saves_samples and not has_samples):
                 vanished.add(cell.label(task.name))
     return vanished & {*earlier.run.done}

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
+from gptalt_eval.contract.handed import read_json
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import RUN_FILE, Record, load_record, read_json
+from gptalt_eval.contract.record import DAMAGED, RUN_FILE, Record, find_file, load_record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
@@ -76,7 +77,7 @@ def mark_failed(plan: Plan, error: BaseException, console: Console) -> Record:
         BaseException: the error itself, if there is no run to mark.
     """
     folder = choose_folder(plan)[1]
-    if not (folder / RUN_FILE).is_file():
+    if find_file(folder, RUN_FILE) is None:
         raise error
     record = load_record(folder)
     reason = describe_failure(error)
@@ -111,13 +112,13 @@ def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
 
 def read_experiment(root: Path) -> Mapping[str, Any] | None:
     """The settings of the experiment in a folder; None: there is none."""
-    file = root / EXPERIMENT_FILE
-    return read_json(file) if file.is_file() else None
+    file = find_file(root, EXPERIMENT_FILE)
+    return read_json(file, DAMAGED) if file else None
 
 
 def find_experiment(folder: Path) -> Path | None:
     """The folder of the experiment that a run's folder belongs to; None: the run is on its own."""
-    return next((place for place in (folder, folder.parent) if (place / EXPERIMENT_FILE).is_file()), None)
+    return next((place for place in (folder, folder.parent) if find_file(place, EXPERIMENT_FILE)), None)
 
 
 def refuse_member(plan: Plan) -> None:

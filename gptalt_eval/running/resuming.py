@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import RUN_FILE, Record, load_record
+from gptalt_eval.contract.record import RUN_FILE, Record, find_file, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec
 from gptalt_eval.contract.types import Installed, Owner
 from gptalt_eval.running.continuing import find_vanished
@@ -62,7 +62,7 @@ def find_earlier(plan: Plan) -> Record | None:
         GptaltError: it has other settings.
     """
     folder = choose_folder(plan)[1]
-    if not (folder / RUN_FILE).is_file():
+    if find_file(folder, RUN_FILE) is None:
         return None
     record = load_record(folder)
     changed = list_changes(record.run.settings, dump_settings(plan.spec))

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.handed import check_folders, check_plain, open_plain
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
-from gptalt_eval.contract.record import RUN_FILE, Record, read_json, read_run
+from gptalt_eval.contract.record import RUN_FILE, Record, find_file, read_results, read_run
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
@@ -45,7 +46,7 @@ def describe_failure(error: BaseException) -> str:
 
 def log_failure(folder: Path, name: str, error: BaseException) -> None:
     """Append an error's traceback to ``errors.log``, next to the results."""
-    with (folder / ERROR_FILE).open("a", encoding="utf-8") as log:
+    with open_plain(folder / ERROR_FILE, "a") as log:
         log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
 
 
@@ -57,7 +58,7 @@ def name_run_folder(title: str) -> str:
 def write_run_file(folder: Path, run: Run) -> None:
     """Write ``run.json``; that of an earlier run in the same folder is renamed with its time."""
     target = folder / RUN_FILE
-    if target.is_file():
+    if target.is_file() or target.is_symlink():
         try:
             earlier = read_run(target).started
         except GptaltError:
@@ -90,8 +91,14 @@ class RunFiles:
         else:
             self.folder = earlier.folder
             self.run = continue_run(fresh, plan, earlier)
+        check_plain(self.folder / ERROR_FILE)  # before anything has been computed
         if main:
             remove_leftovers(self.folder)
+
+    @property
+    def answers(self) -> Path:
+        """Where the model's answers are until the run is complete."""
+        return self.folder / f"{self.run.stem}answers.jsonl"
 
     def update(self, **changes: Any) -> None:
         self.run = replace(self.run, **changes)
@@ -141,8 +148,8 @@ class RunFiles:
 
     def read_results(self, cell: int) -> dict[str, Any]:
         """The saved results of a cell; empty: none yet, or the file was deleted."""
-        file = self.folder / (self.run.cells[cell].results or "")
-        return read_json(file) if file.is_file() else {}
+        file = find_file(self.folder, self.run.cells[cell].results)
+        return read_results(file) if file else {}
 
     def save_end(self, status: Status) -> None:
         finished = datetime.now().astimezone()
@@ -197,7 +204,7 @@ def choose_folder(plan: Plan) -> tuple[str, Path]:
     path = choose_output(plan.spec)
     if path.suffix == ".json":
         return f"{path.stem}_", path.parent
-    return "", path / name_run_folder(plan.title)
+    return "", check_folders(path, name_run_folder(plan.title))
 
 
 def describe_plan(plan: Plan, started: datetime) -> Run:

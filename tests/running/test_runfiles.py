@@ -243,7 +243,7 @@ def test_tasks_are_saved_one_by_one(make_plan):
 
     files = RunFiles(make_plan(num_fewshot="0,2", tasks="piqa,arc_easy"), main=True)
     assert files.read_results(0) == files.read_results(1) == {}
-    files.save_task(1, "piqa", ['{"doc_id": 0}', '{"doc_id": "一"}'], '{"a": "二"}')
+    files.save_task(1, "piqa", ['{"doc_id": 0}', '{"doc_id": 1, "doc": "一"}'], '{"a": "二"}')
     said = read(files)
     [name] = said["results"]
     assert re.fullmatch(rf"results_{STAMP}\.json", name)
@@ -269,7 +269,7 @@ def test_tasks_are_saved_one_by_one(make_plan):
     ]
     assert (files.folder / f"samples_piqa_{stamp}.jsonl").read_text(
         encoding="utf-8"
-    ) == '{"doc_id": 0}\n{"doc_id": "一"}\n'
+    ) == '{"doc_id": 0}\n{"doc_id": 1, "doc": "一"}\n'
     [row, _] = load_record(files.folder).read_samples(0, "piqa")
     assert row == {"doc_id": 0}
 

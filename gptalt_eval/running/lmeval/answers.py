@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gptalt_eval.contract.handed import open_plain
 from gptalt_eval.running.lmeval import seams
 
 
@@ -18,6 +19,7 @@ class Answers:
             prompt were cut, if any. Damaged lines are skipped.
 
     Raises:
+        GptaltError: it is a link.
         OSError: it cannot be read or written.
     """
 
@@ -26,7 +28,8 @@ class Answers:
         self.path = path
         self.known: dict[str, Any] = {}
         self.lost: dict[str, int] = {}
-        self.file = path.open("a+", encoding="utf-8", errors="replace", buffering=1)
+        self.file = open_plain(path, "a+")
+        self.file.reconfigure(errors="replace", line_buffering=True)  # type: ignore[attr-defined]
         self.file.seek(0)
         line = ""
         for line in self.file:
@@ -35,14 +38,19 @@ class Answers:
                 if lost:
                     self.lost[key] = int(lost[0])
                 self.known[key] = tuple(answer) if isinstance(answer, list) else answer
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 continue
         if line and not line.endswith("\n"):
             self.file.write("\n")
 
     def recall(self, request_type: str, arguments: Any) -> Any:
-        """The answer to a request, or None."""
-        return self.known.get(make_key(request_type, arguments) or "")
+        """The answer to a request, or None; other people's files may have anything in its place."""
+        key = make_key(request_type, arguments) or ""
+        answer = self.known.get(key)
+        if answer is not None and not is_answer(request_type, answer):
+            del self.known[key]
+            return None
+        return answer
 
     def recall_lost(self, request_type: str, arguments: Any) -> int:
         """How many tokens of a request's prompt were cut when it was answered."""
@@ -73,6 +81,15 @@ def make_key(request_type: str, arguments: Any) -> str | None:
         return seams.hash_request(request_type, arguments)
     except TypeError:
         return None
+
+
+def is_answer(request_type: str, answer: object) -> bool:
+    """Whether a value can be an answer: a log-likelihood with a verdict, a log-likelihood, or a text."""
+    if request_type == "generate_until":
+        return isinstance(answer, str)
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    is_whole = len(parts) == 2 if request_type == "loglikelihood" else bool(parts)
+    return is_whole and all(isinstance(part, (int, float)) for part in parts)
 
 
 def is_drawn(settings: Mapping[str, Any]) -> bool:

@@ -1,0 +1,123 @@
+"""Files of a folder that somebody handed over: names, links, JSON."""
+
+import os
+
+import pytest
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.handed import check_folders, check_plain, is_bare, open_plain, parse_json, read_json
+
+
+@pytest.mark.parametrize("name", ["results_1.json", ".hidden", "a b", "mmlu (5-shot)", "问题", "x" * 255])
+def test_names_of_files(name):
+    assert is_bare(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "/x", "a/", "a\\b", "..\\x", "C:x", "a\0b", "a\nb", "\x1b[31m", "x" * 256,
+     "é" * 128, "\u202egpj"],
+)  # fmt: skip
+def test_names_that_lead_elsewhere(name):
+    assert not is_bare(name)
+
+
+def make_odd(folder, kind):
+    victim = folder / "victim"
+    victim.write_text("SECRET")
+    path = folder / "inside"
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "link to nothing":
+        path.symlink_to(folder / "nothing")
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "a", "a+", "r+b"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "hard link", "pipe", "folder"])
+def test_only_ordinary_files_are_opened(tmp_path, kind, mode):
+    path = make_odd(tmp_path, kind)
+    with pytest.raises(GptaltError, match=str(path)) as caught:
+        open_plain(path, mode)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(GptaltError):
+        check_plain(path)
+    assert (tmp_path / "victim").read_text() == "SECRET"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_link_that_appears_after_the_check_is_not_followed(tmp_path, monkeypatch):
+    path = make_odd(tmp_path, "link")
+    monkeypatch.setattr("gptalt_eval.contract.handed.check_plain", lambda path: None)
+    with pytest.raises(OSError):
+        open_plain(path, "a")
+    assert (tmp_path / "victim").read_text() == "SECRET"
+
+
+def test_ordinary_files_are_read_and_written(tmp_path):
+    with open_plain(tmp_path / "new", "a") as stream:
+        stream.write("é")
+    with open_plain(tmp_path / "new", "a+") as stream:
+        stream.write("!")
+        stream.seek(0)
+        assert stream.read() == "é!"
+    with pytest.raises(FileNotFoundError):
+        open_plain(tmp_path / "none")
+    check_plain(tmp_path / "none")
+
+
+def test_the_folder_itself_may_be_behind_a_link(tmp_path):
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "real" / "file").write_text("{}")
+    (tmp_path / "typed").symlink_to(tmp_path / "real")
+    assert read_json(tmp_path / "typed" / "file") == {}
+    assert check_folders(tmp_path / "typed", "inner") == tmp_path / "typed" / "inner"
+    assert check_folders(tmp_path / "typed", "new") == tmp_path / "typed" / "new"
+
+
+def test_folders_below_it_may_not(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for names in (["link"], ["link", "deeper"], [".."], ["a/b"]):
+        with pytest.raises(GptaltError):
+            check_folders(tmp_path, *names)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 200_000, "nested deeper than 100 levels"),
+        ("[" * 150 + "]" * 150, "nested deeper than 100 levels"),
+        ('{"a":' * 101 + "1" + "}" * 101, "nested deeper than 100 levels"),
+        ("1" * 400, "a number of 400 digits"),
+        ("1" * 5000, "a number of 5,000 digits"),
+        ("[1", "Expecting"),
+    ],
+)
+def test_json_that_is_refused(tmp_path, text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_json(text)
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(GptaltError, match="damaged"):
+        read_json(tmp_path / "file")
+
+
+def test_json_that_is_read():
+    assert parse_json("[" * 99 + "]" * 99)
+    assert parse_json("[" + "[1]," * 500 + "[2]]")[-1] == [2]
+    assert parse_json('["' + "1" * 400 + '", 7]') == ["1" * 400, 7]
+    assert parse_json("[1e999, -0, 123]")[1:] == [0, 123]
+    assert parse_json(r'"\ud83d\ude00"') == "😀"
+
+
+@pytest.mark.parametrize(
+    "text", [r'"\ud800"', r'"\udc00"', r'"a\uDBFFb"', r'{"\ud800": 1}', r'"\ud83d\ude00\ude00"']
+)
+def test_half_characters_can_be_printed(text):
+    str(parse_json(text)).encode("utf-8")
