@@ -39,6 +39,8 @@ def read_datasets(file: Path) -> list[Dataset]:
         root = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
+    except RecursionError:
+        raise DataError(f"{file} is not a list of datasets: its values are nested too deep.") from None
     except yaml.YAMLError as error:
         raise DataError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     reader = MappingReader(file)
@@ -130,6 +132,9 @@ class MappingReader:
             return []
         pairs: dict[str, yaml.Node] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.complain(key, f"a key in {what} must be text.")
+                continue
             if key.value in pairs:
                 self.complain(key, f"'{key.value}' appears twice in {what}.", "Remove one of them.")
             pairs[str(key.value)] = value

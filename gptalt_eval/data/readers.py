@@ -32,10 +32,11 @@ def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(row, dict):
                     raise DataError(f"{path}, line {number}: a JSON object was expected.", REPLACE)
                 yield row
-    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, OSError) as error:
+    except (UnicodeDecodeError, EOFError, OSError) as error:  # of the line that was being read
+        raise DataError(f"{path}, line {number + 1}: truncated or damaged ({error}).", REPLACE) from error
+    except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        where = number if isinstance(error, json.JSONDecodeError) else number + 1
-        raise DataError(f"{path}, line {where}: truncated or damaged ({reason}).", REPLACE) from error
+        raise DataError(f"{path}, line {number}: truncated or damaged ({reason}).", REPLACE) from error
 
 
 REPLACE = "Download the file again; 'gptalt-eval show dataset NAME' says where it is published."
@@ -66,7 +67,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path}: truncated or damaged ({error}).", REPLACE) from error
 
 

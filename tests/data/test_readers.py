@@ -40,6 +40,8 @@ def refuse(call):
         (b'{"a": 1}\n\n{"a": ', 3, "Expecting value"),
         (b'{"a": 1}\n{"a": \xff}\n', 1, "'utf-8' codec can't decode"),
         (b"{", 1, "Expecting property name enclosed in double quotes"),
+        (b'{"a": 1}\n' + b"[" * 200_000, 2, "maximum recursion depth exceeded"),
+        (b'{"a": ' + b"9" * 5000 + b"}", 1, "Exceeds the limit"),
     ],
 )
 def test_a_line_that_is_damaged(tmp_path, content, line, reason):
@@ -82,8 +84,13 @@ def test_arrays_are_told_by_their_first_sign(tmp_path, content, expected):
 
 
 def test_json_that_is_damaged(tmp_path):
-    for name, reason in (("gone.json", "[Errno 2]"), ("cut.json", "Expecting value")):
+    for name, reason in (
+        ("gone.json", "[Errno 2]"),
+        ("cut.json", "Expecting value"),
+        ("deep.json", "maximum recursion"),
+    ):
         (tmp_path / "cut.json").write_text("[")
+        (tmp_path / "deep.json").write_text("[" * 200_000)
         what, hint = refuse(lambda name=name: read_json(tmp_path / name))
         assert what.startswith(f"{tmp_path / name}: truncated or damaged ({reason}") and what.endswith(").")
         assert hint == REPLACE
