@@ -12,9 +12,10 @@ from types import MappingProxyType
 from gptalt_eval.commands import subcommands
 from gptalt_eval.commands.flags import add_run_flags
 from gptalt_eval.commands.parser import Parser, add_commands
-from gptalt_eval.contract.discovery import load_plugins
-from gptalt_eval.contract.errors import GptaltError, did_you_mean
-from gptalt_eval.contract.types import Command, Installed
+from gptalt_eval.contract.discovery import CORE_NAME, load_plugins
+from gptalt_eval.contract.errors import GptaltError, PluginError, did_you_mean
+from gptalt_eval.contract.plugins import ALLOW_LIST
+from gptalt_eval.contract.types import Command, Installed, Owned
 from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
@@ -66,6 +67,7 @@ def dispatch(words: list[str], plugins: Installed) -> int:
     ):
         words.insert(0, "run")  # bare flags mean `run`, as in lm-eval
     if not words[0].startswith("-") and words[0] not in commands:
+        refuse_clash(words[0], plugins)
         raise unknown_command(words[0], commands)
     if " ".join(words[:2]) in MOVED:
         raise point_to_new(" ".join(words[:2]))
@@ -106,15 +108,41 @@ def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
 
 
 def gather_commands(plugins: Installed) -> dict[str, Command]:
+    """The commands by name. Nobody replaces the core's; of what two plugins register, neither is used."""
     commands: dict[str, Command] = {}
-    owners: dict[str, str] = {}
-    for owner, command in plugins.contribute("register_commands"):
-        if command.name in commands:
-            text = f"the command '{command.name}' is also registered by {owners[command.name]}."
-            plugins.blame(owner, text, "Uninstall one of the two.")
-            continue
-        commands[command.name], owners[command.name] = command, str(owner)
+    for name, claims in list_claims(plugins).items():
+        first = claims[0]
+        for other in claims[1:]:
+            text = f"the command '{name}' is also registered by {first.owner}."
+            plugins.blame(other.owner, text, "Uninstall one of the two.")
+        if first.owner.distribution == CORE_NAME or all(each.owner == first.owner for each in claims):
+            commands[name] = first.item
     return commands
+
+
+def list_claims(plugins: Installed) -> dict[str, list[Owned[Command]]]:
+    """By command, those that register it, the core first."""
+    claims: dict[str, list[Owned[Command]]] = {}
+    offered = sorted(
+        plugins.contribute("register_commands"), key=lambda each: each[0].distribution != CORE_NAME
+    )
+    for owner, command in offered:
+        claims.setdefault(command.name, []).append(Owned(command, owner))
+    return claims
+
+
+def refuse_clash(word: str, plugins: Installed) -> None:
+    """Check that no two plugins register this command.
+
+    Raises:
+        PluginError: they do; it names both.
+    """
+    owners = list(dict.fromkeys(each.owner for each in list_claims(plugins).get(word, [])))
+    if len(owners) > 1:
+        raise PluginError(
+            f"Two plugins register the command '{word}': {owners[0]} and {owners[1]}.",
+            f"Load only one of them, for example: {ALLOW_LIST}={owners[0]}",
+        )
 
 
 def make_parser(commands: dict[str, Command]) -> Parser:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: messages, exit codes, and that nothing is a traceback."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from gptalt_eval.commands import cli
+from gptalt_eval.contract.errors import GptaltError, PluginError
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.types import Command, Option
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
@@ -231,18 +233,45 @@ def test_show_config_prints_the_result(tmp_path, capsys):
     assert '"higher_is_better"' in capsys.readouterr().out
 
 
-def test_two_plugins_with_one_command(capsys):
+def test_two_plugins_with_one_command():
     class Other(Greeter):
         pass
 
     plugins = make_plugin_set(Greeter(), Other())
-    commands = cli.gather_commands(plugins)
-    assert "greet" in commands
-    assert [
-        problem
-        for problem in plugins.problems
-        if problem.plugin == "Other" and "also registered by Greeter" in problem.what
+    assert "greet" not in cli.gather_commands(plugins), "neither is run in place of the other"
+    assert [problem.what for problem in plugins.problems if problem.plugin == "Other"] == [
+        "the command 'greet' is also registered by Greeter."
     ]
+    with pytest.raises(PluginError) as raised:
+        cli.dispatch(["greet"], plugins)
+    assert raised.value.what == "Two plugins register the command 'greet': Greeter and Other."
+    assert raised.value.hint == "Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS=Greeter"
+
+
+@pytest.mark.parametrize("name", ["run", "ls", "install", "plugins"])
+def test_no_plugin_replaces_a_command_of_the_core(name, tmp_path):
+    class Evil:
+        @hookimpl(tryfirst=True)
+        def register_commands(self):
+            return [Command(name, "evil", lambda arguments, plugins: (tmp_path / "MARK").touch() or 0)]
+
+    plugins = make_plugin_set(Evil())
+    assert cli.gather_commands(plugins)[name] is not None
+    with contextlib.suppress(GptaltError):
+        cli.dispatch([name], plugins)
+    assert not (tmp_path / "MARK").exists()
+    assert [problem.what for problem in plugins.problems if problem.plugin == "Evil"] == [
+        f"the command '{name}' is also registered by gptalt-eval."
+    ]
+
+
+def test_a_command_that_a_plugin_registers_twice_is_run():
+    class Twice:
+        @hookimpl
+        def register_commands(self):
+            return [Command("hum", "first", lambda *_: 3), Command("hum", "second", lambda *_: 4)]
+
+    assert cli.dispatch(["hum"], make_plugin_set(Twice())) == 3
 
 
 def test_ctrl_c_ends_with_130(monkeypatch, capsys):
