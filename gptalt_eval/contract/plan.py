@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.run import RunPlugin
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Model, Owned, Owner, PromptStyle
 
@@ -87,6 +88,7 @@ class Plan:
         notes: what the user should know about these results (a sample, partial data).
         lacking: tasks that cannot be evaluated, by label, and why; all others can.
         in_experiment: whether this is one model of an experiment, whose answers are compared.
+        plugins: all that are loaded.
     """
 
     spec: RunSpec
@@ -97,6 +99,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
     in_experiment: bool = False
+    plugins: tuple[RunPlugin, ...] = ()
 
     @property
     def saves_samples(self) -> bool:

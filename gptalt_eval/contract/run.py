@@ -122,6 +122,27 @@ class RunCut:
 
 
 @dataclass(frozen=True)
+class RunPlugin:
+    """A plugin that was loaded.
+
+    Attributes:
+        name: of its entry point.
+        distribution, version: as pip knows them; empty: it was registered by hand.
+        sha256: of its files; empty: it was registered by hand.
+    """
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        if not self.distribution:
+            return f"{self.name} (not installed)"
+        return f"{self.distribution} {self.version} ({self.sha256[:12]})"
+
+
+@dataclass(frozen=True)
 class RunScoring:
     """How log-likelihoods were computed, and why not with the fastest method (empty: it was)."""
 
@@ -153,6 +174,8 @@ class Run:
         notes: what must be shown with the results.
         seeds: Python, numpy, torch, few-shot.
         versions: of the packages.
+        plugins: all that were loaded, whether or not they contributed to the run.
+        earlier_plugins: others with which it ran before it was resumed.
         earlier_versions: others with which it ran before it was resumed, the oldest first.
         results: the result files.
         cells: the prompt styles and shots, in order.
@@ -177,6 +200,8 @@ class Run:
     notes: tuple[str, ...] = ()
     seeds: tuple[int | None, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[RunPlugin, ...] = ()
+    earlier_plugins: tuple[RunPlugin, ...] = ()
     earlier_versions: tuple[Mapping[str, str], ...] = ()
     git: Checkout = field(default_factory=Checkout)
     results: tuple[str, ...] = ()
@@ -205,12 +230,14 @@ class Run:
             raise ValueError(f"hardware.gpus is {self.hardware['gpus']!r:.60}, expected a list")
 
     def explain_versions(self) -> list[str]:
-        """A sentence for each time that the run was resumed with other packages."""
-        return [
+        """A sentence for each time that the run was resumed with other packages or plugins."""
+        versions = [
             f"A part of this run was computed with {name_versions(before, after)}, and what follows with "
             f"{name_versions(after, before)}."
             for before, after in pairwise((*self.earlier_versions, self.versions))
         ]
+        plugins = [f"A part of this run was computed with {plugin}." for plugin in self.earlier_plugins]
+        return [*versions, *plugins]
 
     def dump(self) -> dict[str, Any]:
         """The run as JSON values; unknown ones are left out."""

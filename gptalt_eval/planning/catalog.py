@@ -43,6 +43,7 @@ class Catalog:
         self.plugins = plugins
         self.include_paths = tuple(include_paths)
         self.data_dir = data_dir
+        self.replaced: dict[str, Owned[TaskEntry]] = {}  # what --include_path displaces
         self._clashes: dict[tuple[str, str], tuple[Owner, ...]] = {}
 
     # ------------------------------------------------------------------ what there is
@@ -86,10 +87,10 @@ class Catalog:
             for name, entry in taskindex.read_task_folder(folder).items():
                 self._add(found, "task", name, Owned(entry, owner))
         for folder in self.include_paths:
-            found.update(
-                (name, Owned(entry, Owner(f"--include_path {folder}")))
-                for name, entry in taskindex.read_task_folder(folder).items()
-            )
+            for name, entry in taskindex.read_task_folder(folder).items():
+                if name in found:
+                    self.replaced[name] = found[name]
+                found[name] = Owned(entry, Owner(f"--include_path {folder}"))
         return found
 
     @cached_property

@@ -22,12 +22,14 @@ from gptalt_eval.contract.errors import (
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
+from gptalt_eval.contract.provenance import describe_plugins
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Model, PromptStyle
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
+from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
@@ -107,8 +109,9 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     }
     folders = sorted(finder.folders, key=lambda path: (not finder.is_lm_evals(path), str(path)))
     args = merge_model_args(model.item, spec)
-    notes = tuple(write_notes(cells))
-    return Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), notes, lacking)
+    notes = (*explain_overrides(catalog, model, cells), *write_notes(cells))
+    plan = Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), notes, lacking)
+    return plan if check is None else replace(plan, plugins=describe_plugins(plugins.owners.values()))
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:

@@ -43,6 +43,11 @@ def continue_run(fresh: Run, plan: Plan, earlier: Record) -> Run:
         stem=run.stem,
         resumed=(*run.resumed, datetime.now().astimezone().isoformat(timespec="seconds")),
         earlier_versions=(*run.earlier_versions, *versions),
+        earlier_plugins=tuple(
+            plugin
+            for plugin in dict.fromkeys((*run.earlier_plugins, *run.plugins))
+            if plugin not in fresh.plugins
+        ),
         missing=tuple(task for task in fresh.missing if task not in done),
         model=replace(
             fresh.model, fingerprint=run.model.fingerprint, parts=run.model.parts, dtype=run.model.dtype

@@ -228,6 +228,7 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
         notes=plan.notes,
         seeds=plan.spec.seed,
         versions=environment.describe_versions(),
+        plugins=plan.plugins,
         git=Checkout(**environment.describe_git()),
         cells=tuple(
             RunCell(cell.style.name if cell.style else None, cell.num_fewshot, prompts=hash_style(cell))

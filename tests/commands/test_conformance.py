@@ -607,6 +607,15 @@ def test_the_core_is_no_plugin_to_check(name):
         check_plugin(name)
 
 
+def test_names_of_lm_evals_are_said(fake, capsys):
+    fake.replace("task: rivers", "task: hellaswag", "tasks/rivers.yaml")
+    fake.write()
+
+    assert cli.main(["plugins", "check", "fake"]) == 0
+
+    assert "3 unique names; used instead of lm-eval's: hellaswag\n" in capsys.readouterr().out
+
+
 def test_a_plugin_that_the_allow_list_leaves_out(fake, monkeypatch):
     fake.write()
     monkeypatch.setenv(ALLOW_LIST, "")

@@ -145,6 +145,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
             "gen_kwargs": {"a": 1}, "data_dir": "sample", "output_path": str(tmp_path / "out"), "seed": [5, 5, 5, 5],
         },
         "finished": "",
+        "plugins": [], "earlier_plugins": [],
         "earlier_versions": [],
         "resumed": [],
         "model": {

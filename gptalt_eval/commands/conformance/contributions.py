@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gptalt_eval.commands.conformance.subject import Check, Subject
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.implementations import Fault, list_implementations
 from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Dataset, Installed, Owner
 from gptalt_eval.data.readers import read_jsonl
@@ -62,7 +63,16 @@ def check_names(subject: Subject) -> Check:
             if others[0] == subject.owner:
                 text = f"the {noun} '{name}' is registered twice."
             faults.append(Fault(text, f"Give it another name, such as '{subject.point.name}-{name}'."))
-    return Check("names", f"{count(own, 'unique name')}", tuple(faults))
+    replaced = find_replaced(key for key, claims in owners.items() if subject.owner in claims)
+    return Check("names", count(own, "unique name") + replaced, tuple(faults))
+
+
+def find_replaced(claimed: Iterable[tuple[str, str]]) -> str:
+    """Which of these (noun, name) are lm-eval's too, as the end of a line; empty: none is."""
+    catalog = Catalog(Plugins())
+    theirs = {"task": catalog.lm_eval_tasks, "model": catalog.lm_eval_models}
+    replaced = sorted(name for noun, name in claimed if name in theirs.get(noun, ()))
+    return f"; used instead of lm-eval's: {', '.join(replaced)}" if replaced else ""
 
 
 def list_names(plugins: Installed) -> Iterator[tuple[str, str, Owner]]:

@@ -1,0 +1,68 @@
+"""What a run uses in place of something else of the same name, so that it is not taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gptalt_eval.contract.discovery import CORE_NAME
+from gptalt_eval.contract.plan import Cell, PlannedTask
+from gptalt_eval.contract.types import Model, Owned, Owner
+from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+
+
+def explain_overrides(catalog: Catalog, model: Owned[Model], cells: Sequence[Cell]) -> list[str]:
+    """A sentence for each model, task, group and dataset in place of one of the core, lm-eval or the hub.
+
+    Args:
+        catalog: the names.
+        model: the model that runs.
+        cells: what it runs on.
+    """
+    tasks = {task.name: task for cell in cells for task in cell.tasks}
+    named = {name: catalog.tasks[name] for cell in cells for name in cell.names if name in catalog.tasks}
+    used = {name: (owned.owner, owned.item.file) for name, owned in named.items()}
+    used |= {task.name: (task.owner, task.file) for task in tasks.values()}
+    return [
+        *explain_model(catalog, model),
+        *(text for name, (owner, file) in used.items() for text in explain_task(catalog, name, owner, file)),
+        *(text for task in tasks.values() for text in explain_rows(catalog, task)),
+    ]
+
+
+def explain_model(catalog: Catalog, model: Owned[Model]) -> Iterator[str]:
+    name, owner = model.item.name, model.owner
+    if owner == LM_EVAL or owner.distribution == CORE_NAME:
+        return
+    if name in catalog.lm_eval_models:
+        yield f"The model '{name}' is that of {owner}, not lm-eval's model class."
+    elif "/" in name:
+        yield f"The model '{name}' is that of {owner}, not the one of this name on the hub."
+    elif Path(name).is_dir():
+        yield f"The model '{name}' is that of {owner}, not the one in the folder of this name."
+
+
+def explain_task(catalog: Catalog, name: str, owner: Owner, file: Path | None) -> Iterator[str]:
+    if owner == LM_EVAL or owner.distribution == CORE_NAME:
+        return
+    others = [catalog.replaced.get(name), catalog.tasks.get(name)]
+    if name in catalog.lm_eval_tasks:
+        others.append(Owned(catalog.lm_eval_tasks[name], LM_EVAL))
+    for other in others:  # a YAML given by its path can be that of the other one itself
+        if other is not None and other.owner != owner and (file is None or other.item.file != file):
+            yield f"'{name}' is that of {owner}, not of {other.owner}."
+            return
+
+
+def explain_rows(catalog: Catalog, task: PlannedTask) -> Iterator[str]:
+    """Whether a plugin provides the rows of lm-eval's tasks, or displaces the dataset of another one."""
+    if task.data.dataset is None or task.data.origin == "hub":
+        return
+    hub, config = task.config.get("dataset_path"), task.config.get("dataset_name")
+    serving = [owned for owned in catalog.datasets.values() if owned.item.serves(hub, config)]
+    owner = serving[0].owner
+    others = [str(each.owner) for each in serving[1:] if each.owner != owner]
+    if others:
+        yield f"The rows of {task.name} are those of {owner}, not of {others[0]}."
+    elif task.owner == LM_EVAL and owner.distribution not in (None, CORE_NAME):
+        yield f"The rows of {task.name} are those of {owner}."
