@@ -42,6 +42,7 @@ from gptalt_eval.contract.types import (
     Split,
 )
 from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
+from gptalt_eval.machine.plain import make_console, print_plain
 from gptalt_eval.machine.version import __version__ as __version__
 from gptalt_eval.results.figures import make_svg, page_style
 
@@ -78,8 +79,10 @@ __all__ = [
     "find_text",
     "from_rows",
     "hookimpl",
+    "make_console",
     "make_svg",
     "page_style",
+    "print_plain",
     "read_json",
     "read_jsonl",
 ]

@@ -16,6 +16,8 @@ from gptalt_eval.contract.discovery import CORE_NAME, load_plugins
 from gptalt_eval.contract.errors import GptaltError, PluginError, did_you_mean
 from gptalt_eval.contract.plugins import ALLOW_LIST
 from gptalt_eval.contract.types import Command, Installed, Owned
+from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.plain import show_plain_record
 from gptalt_eval.planning import builtin
 
 EXIT_OF_INTERRUPT = 130
@@ -42,9 +44,10 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns the exit code: 0, 2 for an error that the user can fix, 130 for Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(
-        level=os.environ.get("GPTALT_EVAL_LOG", "WARNING").upper(), format="%(name)s: %(message)s"
-    )
+    log = logging.StreamHandler()
+    log.addFilter(show_plain_record)
+    level = os.environ.get("GPTALT_EVAL_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", handlers=[log])
     try:
         return dispatch(words, load_plugins(builtin, subcommands))
     except GptaltError as error:

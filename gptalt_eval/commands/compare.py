@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from gptalt_eval.contract.record import find_runs, load_record
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
 from gptalt_eval.results.rows import list_faults, name_cluster, read_logged, say_clusters

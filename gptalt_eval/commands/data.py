@@ -11,6 +11,7 @@ from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.types import Dataset, Installed
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.data.survey import MISSING, SplitSurvey, survey_dataset
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 
 EXIT_OF_FAULTY_DATA = 2

@@ -17,6 +17,7 @@ from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.hookspecs import GROUP
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.subprocesses import run_pip
 from gptalt_eval.planning.known import KNOWN
 

@@ -13,6 +13,7 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.types import Dataset, Installed, Owned, Split
 from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.data.survey import found_by
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 
 

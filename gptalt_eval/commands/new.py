@@ -23,6 +23,7 @@ from gptalt_eval.commands.checkout import find_checkout
 from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.known import KNOWN
 

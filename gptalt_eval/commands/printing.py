@@ -6,6 +6,8 @@ import json
 import sys
 
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.plain import show_plain
 
 
 def print_json(value: object) -> None:
@@ -21,6 +23,7 @@ def warn(plugins: Installed, shown: int = 0) -> int:
 
 def print_rows(rows: list[dict[str, str]]) -> None:
     """Columns, plain enough for grep and fast enough for `ls`."""
+    rows = [{key: show_plain(value) for key, value in row.items()} for row in rows]
     if not rows:
         return
     widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}

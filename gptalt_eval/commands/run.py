@@ -10,6 +10,8 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import make_console
+from gptalt_eval.machine.plain import print_plain as print
 
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -26,25 +28,21 @@ def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
     """Run a request and print its scores. Returns 1 if something could not be evaluated, else 0."""
-    from rich.console import Console
-
     from gptalt_eval.running.api import run
 
     known = warn(plugins)
-    records, folder = run(spec, plugins, Console(stderr=True), resume)
+    records, folder = run(spec, plugins, make_console(stderr=True), resume)
     warn(plugins, known)
     print_records(records, folder, spec)
     return 1 if any(record.failed for record in records) else 0
 
 
 def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
-    from rich.console import Console
-
     from gptalt_eval.results.table import make_table
 
     for record in records:
         if record.results:
-            Console().print(make_table(record))
+            make_console().print(make_table(record))
         for name, reason in record.failed.items():
             print(f"Not evaluated: {name}: {reason}")
     if not any(record.results for record in records):

@@ -10,6 +10,7 @@ from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.run import run_report, run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.types import Command, Installed, Option
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 
 KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")

@@ -8,6 +8,7 @@ import json
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.data.locate import choose_data_dir
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.validation.formats import format_text, make_json, make_sarif
 from gptalt_eval.validation.validator import validate_files

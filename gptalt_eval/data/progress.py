@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from gptalt_eval.machine.plain import make_console
+
 T = TypeVar("T")
 BIG = 20 << 20  # bytes: reading a file of this size takes long enough for a progress bar
 
@@ -22,11 +24,11 @@ def show_progress(rows: Iterable[T], text: str, total: int | None) -> Iterator[T
         text: the bar's label.
         total: how many rows are expected; None: unknown.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = make_console(stderr=True)
+    named = TextColumn("{task.description}", markup=False)
+    columns = (named, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(text, total=total)
         for row in rows:

@@ -16,6 +16,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 TEMPORARY = ".tmp"
+UNENCODED = "backslashreplace"  # a lone surrogate is written as JSON writes it, instead of ending a run
 OLD = 24 * 3600  # seconds after which what is temporary was left by a process that was killed
 
 
@@ -64,7 +65,7 @@ def is_others(path: Path, bits: int = 0o022) -> bool:
 
 def hash_text(text: str) -> str:
     """SHA-256 of a text, as in lm-eval's results."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def hash_file(path: Path) -> str:
@@ -90,7 +91,7 @@ def write_atomically(path: Path, text: str) -> None:
     # unlike tempfile's, this file has the mode that the umask leaves
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors=UNENCODED) as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

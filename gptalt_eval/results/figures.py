@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gptalt_eval.machine.plain import show_plain
+
 #: Okabe and Ito's colours, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -157,7 +159,10 @@ def make_svg(figure: Any, name: str) -> str:
         name: unique on the page, because it makes the ids in the SVG unique.
     """
     import matplotlib
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):  # XML has no control characters, not even as entities
+        text.set_text(show_plain(text.get_text()))
     written = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings), warnings.catch_warnings():

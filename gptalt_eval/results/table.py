@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,7 @@ def make_table(record: Record) -> Table:
     lines = [f"Note: {note}" for note in (*record.notes, *list_faults([logged]), *list_gaps(logged))]
     notes = Text("\n".join(lines), "yellow") if lines else None
     table = Table(
-        title=escape(record.model), title_justify="left", header_style="bold",
+        title=Text(record.model), title_justify="left", header_style="bold",
         caption=notes, caption_justify="left",
     )  # fmt: skip
     styles = [results.get("config", {}).get("prompt_style") for results in record.results]
@@ -45,6 +44,6 @@ def make_table(record: Record) -> Table:
             items = ""
         previous = score
         prompt = [(styles[score.result] or "") if is_new else ""] if any(styles) else []
-        row = [escape(name), *prompt, shots if is_new else "", metric, f"{score.value:.3f}", interval, items]
-        table.add_row(*row)
+        row = [name, *prompt, shots if is_new else "", metric, f"{score.value:.3f}", interval, items]
+        table.add_row(*map(Text, row))
     return table

@@ -16,6 +16,7 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import make_console
 from gptalt_eval.planning import builtin
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.experiments import (
@@ -71,7 +72,7 @@ def evaluate(
     if is_one and len(split_names(model)) > 1:
         raise GptaltError(f"'{model}' names several models.", "Give a list: evaluate(['a', 'b'], ...)")
     spec = make_spec({"model": model, "tasks": tasks, **settings})
-    runs = run(spec, plugins or load_plugins(builtin), Console(stderr=True), resume)
+    runs = run(spec, plugins or load_plugins(builtin), make_console(stderr=True), resume)
     return runs.records[0] if is_one else runs.records
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.handed import read_json
@@ -84,7 +84,7 @@ def mark_failed(plan: Plan, error: BaseException, console: Console) -> Record:
     log_failure(folder, plan.title, error)
     failed = {**record.run.failed, **dict.fromkeys(record.run.missing, reason)}
     write_run_file(folder, replace(record.run, status="incomplete", failed=failed, missing=()))
-    console.print(f"[red]{escape(plan.title)} failed:[/] {escape(reason)}", highlight=False)
+    console.print(Text.assemble((f"{plan.title} failed:", "red"), f" {reason}"))
     console.print(f"The traceback is in {folder / ERROR_FILE}", highlight=False, markup=False, soft_wrap=True)
     return load_record(folder)
 

@@ -21,6 +21,7 @@ from gptalt_eval.contract.record import RUN_FILE, Record, find_file, read_result
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
+from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
@@ -47,7 +48,7 @@ def describe_failure(error: BaseException) -> str:
 def log_failure(folder: Path, name: str, error: BaseException) -> None:
     """Append an error's traceback to ``errors.log``, next to the results."""
     with open_plain(folder / ERROR_FILE, "a") as log:
-        log.write(f"{name}\n{''.join(traceback.format_exception(error))}\n")
+        log.write(show_plain(f"{name}\n{''.join(traceback.format_exception(error))}\n"))
 
 
 def name_run_folder(title: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from gptalt_eval.contract.plan import Plan
 
@@ -25,8 +25,10 @@ class Terminal:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        figures = TextColumn("{task.fields[figures]}")
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), figures)
+        step, figures = (
+            TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[figures]}")
+        )
+        columns = (SpinnerColumn(), step, BarColumn(), figures)
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns, *times, console=console, transient=True)
         self.total = self.progress.add_task("", total=None, figures="")
@@ -42,7 +44,8 @@ class Terminal:
         counts = [task.count_items(plan.spec) for cell in plan.cells for task in cell.tasks]
         self.items = sum(count or 0 for count in counts)
         items = f"{self.items:,} items" if None not in counts else "items are counted when they are loaded"
-        self.console.print(f"[bold]{escape(plan.title)}[/] on {len(counts)} tasks, {items}", soft_wrap=True)
+        line = Text.assemble((plan.title, "bold"), f" on {len(counts)} tasks, {items}")
+        self.console.print(line, soft_wrap=True)
         for note in plan.notes:
             self.note(note)
         for name, reason in plan.lacking.items():
@@ -51,17 +54,17 @@ class Terminal:
 
     def say(self, text: str) -> None:
         self.progress.start()
-        self.progress.update(self.total, description=escape(text), figures="", refresh=True)
+        self.progress.update(self.total, description=text, figures="", refresh=True)
 
     def note(self, text: str) -> None:
-        self.console.print(f"[yellow]Note:[/] {escape(text)}", soft_wrap=True)
+        self.console.print(Text.assemble(("Note:", "yellow"), f" {text}"), soft_wrap=True)
 
     def begin_task(self, name: str, items: int) -> None:
         self.current, self.requests, self.answers = items, 0, 0
         # rows from the hub are counted only after they are loaded
         self.items = max(self.items, self.done + items)
         self.began = time.perf_counter()
-        self.progress.update(self.total, description=escape(name))
+        self.progress.update(self.total, description=name)
         if not self.computing:
             self.progress.update(self.total, total=self.items)
 

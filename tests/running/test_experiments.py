@@ -20,6 +20,7 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model, PromptStyle
+from gptalt_eval.machine.plain import make_console, show_plain
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.api import run as run_request
 from gptalt_eval.running.runfiles import describe_failure
@@ -340,6 +341,28 @@ def test_a_model_that_cannot_be_loaded_is_marked(tmp_path):
     records, root = run(tmp_path, broken, make_model("two"))
     assert [(record.model, bool(record.results)) for record in records] == [("broken", False), ("two", True)]
     assert set(load_record(root / "broken").run.failed.values()) == {"OSError: no such weights"}
+
+
+@pytest.mark.parametrize("reason", ["no [/bold] here", "[/]", "\x1b[2J", "\u202e", "\ud800"])
+def test_a_models_error_cannot_end_an_experiment(reason, tmp_path, capsys):
+    def fail(args):
+        raise OSError(reason)
+
+    models = (Model("broken", "", "", "", create=fail), make_model("fine"))
+    spec = make_spec(
+        {
+            "model": "broken,fine",
+            "tasks": "arc_easy",
+            "data_dir": "sample",
+            "limit": 2,
+            "output_path": str(tmp_path),
+        }
+    )
+    records, _ = run_request(spec, make_plugins(*models), make_console(stderr=True))
+    assert records[0].run.failed and records[1].is_complete
+    shown = show_plain(reason)
+    assert f"broken failed: OSError: {shown}" in capsys.readouterr().err
+    assert f"OSError: {shown}" in (tmp_path / "broken" / "errors.log").read_text(encoding="utf-8")
 
 
 def test_what_is_wrong_with_any_model_is_said_before_anything_runs(tmp_path):

@@ -9,6 +9,7 @@ from gptalt_eval.commands.conformance import contributions, package
 from gptalt_eval.commands.conformance.subject import Check, find_subject
 from gptalt_eval.commands.conformance.watch import watch
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.plain import print_plain as print
 
 EXIT_OF_FAULTY_PLUGIN = 1
 

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib.metadata
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from packaging.version import Version
 from tqdm.std import tqdm
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.plain import show_plain_record
 from gptalt_eval.validation.sandbox import Sandbox
 
 IS_NEXT = Version(importlib.metadata.version("lm_eval")) >= Version("0.5.0.dev0")
@@ -292,3 +294,5 @@ def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
 def set_log_level(level: int) -> None:
     """Set the log level of lm-eval and its dependencies."""
     utils.setup_logging(level)
+    for handler in logging.getLogger("lm_eval").handlers:
+        handler.addFilter(show_plain_record)

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptalt_eval import GptaltError, Option, Owner, PluginError
+from gptalt_eval import GptaltError, Option, Owner, PluginError, make_console
+from gptalt_eval import print_plain as print
 from gptalt_eval_plugin_elo.votes import VoteFormat
 
 if TYPE_CHECKING:
@@ -71,17 +72,16 @@ ELO = (
 
 
 def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
 
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     formats = gather_formats(plugins)
     columns = read_columns(arguments.columns)
     total = sum(file.stat().st_size for file in arguments.files if file.is_file())
     bars = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
@@ -183,16 +183,13 @@ def make_table(*columns: str) -> Any:
 
 
 def print_agreement(found: Sequence[Agreement]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     table = make_table("Votes", "pairs", "tie-discounted", "95 %", "kappa", "alpha")
     for each in found:
         discounted = each.tie_discounted
         rest = [f"{value.value:.3f}" if value else "" for value in (each.kappa, each.alpha)]
         interval = f"{discounted.low:.3f}-{discounted.high:.3f}"
-        table.add_row(escape(each.who), f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
-    Console().print(table)
+        table.add_row(each.who, f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
+    make_console().print(table)
     print("Tie-discounted: 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.")
     print("kappa: Cohen's kappa, for two judges. alpha: Krippendorff's nominal alpha.")
 
@@ -243,9 +240,6 @@ def choose_category(votes: list[Any], category: str | None) -> list[Any]:
 
 
 def print_boards(found: Evaluation) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} comparisons after merging.")
     if len(found.boards) > 1:
         print(f"No vote connects these {len(found.boards)} groups of models; compare only within a group.")
@@ -255,27 +249,25 @@ def print_boards(found: Evaluation) -> None:
             finite = each.rating == each.rating
             rank = f"{each.best}" if each.best == each.worst else f"{each.best}-{each.worst}"
             table.add_row(
-                escape(each.model), f"{each.mean:.0f}", f"{each.low:.0f}-{each.high:.0f}",
+                each.model, f"{each.mean:.0f}", f"{each.low:.0f}-{each.high:.0f}",
                 f"{each.elo:.0f}",
                 f"{each.rating:.0f}" if finite else "none",
                 f"{each.rating_low:.0f}-{each.rating_high:.0f}" if finite else "", rank if finite else "",
                 f"{each.votes:,}",
             )  # fmt: skip
-        Console().print(table)
+        make_console().print(table)
     orders = found.boards[0].orders
     print(f"Elo: mean and 95 % range over {orders:,} vote orders; in order: one pass as given.")
     print("B-T: Bradley-Terry on the same scale, with 95 % intervals of rating and rank.")
 
 
 def print_published() -> None:
-    from rich.console import Console
-
     from gptalt_eval_plugin_elo import published
 
     table = make_table("Published", "Elo")
     for name, elo in published.RATINGS.items():
         table.add_row(name, str(elo))
-    Console().print(table)
+    make_console().print(table)
     print(
         f"{published.COMPARISONS:,} comparisons of 16 models on {published.QUESTIONS} questions; "
         f"tie-discounted agreement {published.AGREEMENT:.4f}."
@@ -286,10 +278,7 @@ def print_published() -> None:
 
 
 def print_beside(beside: Iterable[tuple[str, int, str, float]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     table = make_table("Published", "Elo", "yours", "Elo")
     for name, elo, own, value in beside:
-        table.add_row(name, str(elo), escape(own), f"{value:.0f}" if own else "")
-    Console().print(table)
+        table.add_row(name, str(elo), own, f"{value:.0f}" if own else "")
+    make_console().print(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptalt_eval import GptaltError, Option
+from gptalt_eval import print_plain as print
 from gptalt_eval_plugin_elo.answers import FILE, LANGUAGES, QUESTIONS
 
 if TYPE_CHECKING:

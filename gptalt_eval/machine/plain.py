@@ -1,0 +1,41 @@
+"""Text of others on the terminal and in pages: what would steer them is shown instead of obeyed."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: control characters except tabs and line ends, changes of the writing direction, and what XML cannot contain
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def show_plain(text: str) -> str:
+    """The text with characters that steer a terminal as ``\\u001b``, which JSON reads back as the same."""
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def print_plain(*values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """``print``, for text that may come from others."""
+    text = " ".join(map(str, values))
+    builtins.print(show_plain(text), end=end, file=file or sys.stdout, flush=flush)
+
+
+def show_plain_record(record: logging.LogRecord) -> bool:
+    """A filter for a log's handler: messages may quote a task or a model."""
+    record.msg, record.args = show_plain(record.getMessage()), ()
+    return True
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A rich console that takes text as it is: no markup, no emoji codes, no control characters."""
+    from gptalt_eval.machine.consoles import PlainConsole
+
+    return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
