@@ -42,11 +42,12 @@ from gptalt_eval.contract.types import (
     Split,
 )
 from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
-from gptalt_eval.machine.plain import make_console, print_plain
+from gptalt_eval.machine.plain import print_plain
 from gptalt_eval.machine.version import __version__ as __version__
 from gptalt_eval.results.figures import make_svg, page_style
 
 if TYPE_CHECKING:
+    from gptalt_eval.machine.consoles import make_console
     from gptalt_eval.running.api import evaluate
 
 __all__ = [
@@ -94,4 +95,8 @@ def __getattr__(name: str) -> object:
         from gptalt_eval.running.api import evaluate
 
         return evaluate
+    if name == "make_console":  # imports rich
+        from gptalt_eval.machine.consoles import make_console
+
+        return make_console
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

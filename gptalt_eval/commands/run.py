@@ -10,7 +10,6 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
-from gptalt_eval.machine.plain import make_console
 from gptalt_eval.machine.plain import print_plain as print
 
 
@@ -28,6 +27,7 @@ def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
     """Run a request and print its scores. Returns 1 if something could not be evaluated, else 0."""
+    from gptalt_eval.machine.consoles import make_console
     from gptalt_eval.running.api import run
 
     known = warn(plugins)
@@ -38,6 +38,7 @@ def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = Fal
 
 
 def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
+    from gptalt_eval.machine.consoles import make_console
     from gptalt_eval.results.table import make_table
 
     for record in records:

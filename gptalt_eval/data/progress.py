@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from gptalt_eval.machine.plain import make_console
-
 T = TypeVar("T")
 BIG = 20 << 20  # bytes: reading a file of this size takes long enough for a progress bar
 
@@ -25,6 +23,8 @@ def show_progress(rows: Iterable[T], text: str, total: int | None) -> Iterator[T
         total: how many rows are expected; None: unknown.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gptalt_eval.machine.consoles import make_console
 
     console = make_console(stderr=True)
     named = TextColumn("{task.description}", markup=False)

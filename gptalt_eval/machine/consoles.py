@@ -16,3 +16,8 @@ class PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else show_plain(text), style, control)
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A rich console that takes text as it is: no markup, no emoji codes, no control characters."""
+    return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -6,10 +6,7 @@ import builtins
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, TextIO
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import TextIO
 
 #: control characters except tabs and line ends, changes of the writing direction, and what XML cannot contain
 STEERING = re.compile(
@@ -32,10 +29,3 @@ def show_plain_record(record: logging.LogRecord) -> bool:
     """A filter for a log's handler: messages may quote a task or a model."""
     record.msg, record.args = show_plain(record.getMessage()), ()
     return True
-
-
-def make_console(stderr: bool = False) -> Console:
-    """A rich console that takes text as it is: no markup, no emoji codes, no control characters."""
-    from gptalt_eval.machine.consoles import PlainConsole
-
-    return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -16,7 +16,7 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
-from gptalt_eval.machine.plain import make_console
+from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.planning import builtin
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.experiments import (

@@ -20,7 +20,8 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model, PromptStyle
-from gptalt_eval.machine.plain import make_console, show_plain
+from gptalt_eval.machine.consoles import make_console
+from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.api import run as run_request
 from gptalt_eval.running.runfiles import describe_failure
