@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from gptalt_eval.commands.checkout import find_checkout
+from gptalt_eval.commands.wanted import read_name, read_requirements
 from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.hookspecs import GROUP
@@ -25,14 +24,14 @@ from gptalt_eval.planning.known import KNOWN
 def run_install(arguments: argparse.Namespace, plugins: Installed) -> int:
     # an editable install is in its checkout, whatever the current folder
     checkout = find_checkout(Path.cwd(), Path(__file__))
-    words = [word for name in arguments.names for word in locate(name, checkout)]
-    for file in arguments.requirements:
-        if not file.is_file():
-            raise UnknownNameError(f"There is no file {file}.", suggest_sibling(file))
-        words += ["-r", str(file)]
-    if not words:
+    wanted = [read_name(name, checkout) for name in arguments.names]
+    wanted += [read_requirements(file) for file in arguments.requirements]
+    options = [word for each in wanted for word in each.options]
+    packages = [word for each in wanted for word in each.packages]
+    if not options and not packages:
         raise GptaltError("No plugin was given.", f"Type: gptalt-eval install {'|'.join(KNOWN)}, or ./FOLDER")
-    if call_pip("install", *words):
+    refuse_unknown([doubt for each in wanted for doubt in each.doubts], arguments.unknown)
+    if call_pip("install", *options, *(("--", *packages) if packages else ())):
         ours = [name for name in arguments.names if name.removeprefix(PREFIX) in KNOWN]
         hint = "Known plugins: gptalt-eval plugins"
         if ours and not checkout:
@@ -41,63 +40,53 @@ def run_install(arguments: argparse.Namespace, plugins: Installed) -> int:
     return 0
 
 
+def refuse_unknown(doubts: Sequence[str], is_allowed: bool) -> None:
+    """Require consent to install what is not a known plugin.
+
+    Raises:
+        GptaltError: there is some, and no consent; lists it.
+    """
+    if doubts and not is_allowed:
+        listed = "\n".join(f"  {doubt}" for doubt in doubts)
+        hint = "What is installed runs with your rights. If you trust all of it, add: --unknown"
+        raise GptaltError(f"pip would look for:\n{listed}", hint)
+
+
 def run_uninstall(arguments: argparse.Namespace, plugins: Installed) -> int:
     # by entry points, not by what was loaded: a disabled plugin must be uninstallable too
-    installed = {point.name: point.dist.name for point in entry_points(group=GROUP) if point.dist}
-    by_name = {name: name for name in installed.values()} | installed
-    for name in arguments.names:
-        if name not in by_name:
-            hint = did_you_mean(name, by_name) or f"Installed: {', '.join(sorted(installed)) or 'none'}"
-            raise UnknownNameError(f"No plugin '{name}' is installed.", hint)
-    distributions = dict.fromkeys(by_name[name] for name in arguments.names)
-    if call_pip("uninstall", "--yes", *distributions):
+    installed: dict[str, dict[str, None]] = {}
+    for point in entry_points(group=GROUP):
+        if point.dist:
+            for name in (point.name, point.dist.name):
+                installed.setdefault(name, {})[point.dist.name] = None
+    distributions = dict.fromkeys(choose_distribution(name, installed) for name in arguments.names)
+    if call_pip("uninstall", "--yes", "--", *distributions):
         raise GptaltError("pip could not uninstall it; pip's own message is above.")
     return 0
 
 
-def locate(name: str, checkout: Path | None) -> list[str]:
-    """pip's arguments for one name: a path, a checkout's folder, or a package of the index.
+def choose_distribution(name: str, installed: Mapping[str, Collection[str]]) -> str:
+    """The distribution with a plugin of this name.
+
+    Args:
+        name: of a plugin or a distribution.
+        installed: by name, the distributions that use it.
 
     Raises:
-        GptaltError: it is none of these, or it is similar to the name of a known plugin.
+        GptaltError: there is none, or there are several.
     """
-    if name.startswith(".") or "/" in name or os.sep in name or name.endswith((".whl", ".tar.gz")):
-        check_project(Path(name))
-        return [name]  # as typed: for pip, './sky' is a folder and 'sky' a package
-    try:
-        requirement = Requirement(name)
-    except InvalidRequirement:
-        hint = did_you_mean(name, KNOWN) or f"Type: gptalt-eval install {'|'.join(KNOWN)}, or ./FOLDER"
-        raise GptaltError(f"'{name}' is not a valid plugin name.", hint) from None
-    short = requirement.name.removeprefix(PREFIX)
-    if checkout and not requirement.specifier:
-        folder = checkout / "plugins" / (PREFIX + short)
-        if folder.is_dir():
-            return ["-e", str(folder)]
-    near = did_you_mean(short, KNOWN)
-    if short == requirement.name and short not in KNOWN and near:  # a typo may be someone else's package
-        hint = f"{near} If not, give the full name: gptalt-eval install {PREFIX}{name}"
-        raise UnknownNameError(f"There is no known plugin '{short}'.", hint)
-    return [name if name.startswith(PREFIX) else PREFIX + name]
-
-
-def check_project(path: Path) -> None:
-    """Refuse what is neither a file nor a folder with a Python project.
-
-    Raises:
-        GptaltError: suggests what is near.
-    """
-    if not path.exists():
-        raise UnknownNameError(f"{path} does not exist.", suggest_sibling(path))
-    if path.is_dir() and not (path / "pyproject.toml").is_file():
-        inside = [str(path / folder.parent.name) for folder in sorted(path.glob("*/pyproject.toml"))]
-        hint = f"It contains: {', '.join(inside)}" if inside else "Give the folder with pyproject.toml."
-        raise GptaltError(f"{path} is not a Python project: pyproject.toml is missing.", hint)
-
-
-def suggest_sibling(path: Path) -> str:
-    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    return did_you_mean(path.name, siblings)
+    found = installed.get(name, ())
+    for exact in (PREFIX + name, name):  # another one's plugin may have the same name
+        if exact in found:
+            return exact
+    if not found:
+        plugins = sorted(each for each, found in installed.items() if each not in found)
+        hint = did_you_mean(name, installed) or f"Installed: {', '.join(plugins) or 'none'}"
+        raise UnknownNameError(f"No plugin '{name}' is installed.", hint)
+    if len(found) > 1:
+        text = f"Several packages have a plugin '{name}': {', '.join(sorted(found))}."
+        raise GptaltError(text, "Give the name of one of them.")
+    return next(iter(found))
 
 
 def call_pip(*words: str) -> int:

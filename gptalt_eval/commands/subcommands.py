@@ -87,6 +87,7 @@ INSTALL = (
         {"dest": "requirements", "action": "append", "default": [], "type": Path, "metavar": "FILE",
          "help": "a requirements file for pip"},
     ),
+    Option(("--unknown",), {"action": "store_true", "help": "also what is not a plugin of this project"}),
 )  # fmt: skip
 UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
 RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}),)
