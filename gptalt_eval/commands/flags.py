@@ -181,6 +181,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,N,N",
         help="seeds for Python, numpy, torch, few-shot sampling (default 0,1234,1234,1234)",
     )
+    add(
+        "--plugins_lock",
+        metavar="FILE",
+        help="run only with the plugins and libraries in this file; 'gptalt-eval plugins lock' writes it",
+    )
     add("--trust_remote_code", action="store_true", help="let a model from the hub run its own code")
     add(
         "--confirm_run_unsafe_code",

@@ -52,6 +52,7 @@ LS = (
     ),
 )
 NAME = Option(("name",), {"metavar": "NAME"})
+LOCK = Option(("file",), {"metavar": "FILE", "nargs": "?", "type": Path, "default": Path("gptalt-eval.lock")})
 SHOW_TASK = (
     NAME,
     Option(
@@ -104,7 +105,10 @@ def register_commands() -> list[Command]:
             "list plugins, what they add, and their problems",
             run_plugins,
             (JSON,),
-            (Command("check", "check whether a plugin keeps the rules", check_plugin, (NAME,)),),
+            (
+                Command("check", "check whether a plugin keeps the rules", check_plugin, (NAME,)),
+                Command("lock", "write a lock file, for --plugins_lock", lock_plugins, (LOCK,)),
+            ),
         ),
         Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
         Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
@@ -183,6 +187,18 @@ def check_plugin(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands.conformance import checks
 
     return checks.run_check(arguments, plugins)
+
+
+def lock_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.contract.provenance import describe_plugins
+    from gptalt_eval.planning.lock import write_lock
+
+    lock = write_lock(arguments.file, describe_plugins(plugins.owners.values()))
+    for name, locked in lock.packages.items():
+        print(f"{name} {locked.version}  {locked.sha256}")
+    print(f"To run with exactly these: gptalt-eval run --plugins_lock {arguments.file} ...")
+    warn(plugins)
+    return 0
 
 
 def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:

@@ -48,6 +48,7 @@ class RunSpec:
         data_dir: folder of release files, or ``sample``; None: ``GPTALT_DATA``, else the hub.
         scorer: ``tree``, or ``stock`` for lm-eval's own computation of log-likelihoods and generation.
         allow_partial_data: use incomplete or altered release files anyway, and mark the results.
+        plugins_lock: a lock file that the installed packages must match.
     """
 
     model: str = ""
@@ -79,6 +80,7 @@ class RunSpec:
     seed: tuple[int | None, ...] = DEFAULT_SEEDS
     trust_remote_code: bool = False
     confirm_run_unsafe_code: bool = False
+    plugins_lock: str | None = None
     metadata: Settings = field(default_factory=dict)
     wandb_args: Settings = field(default_factory=dict)
     wandb_config_args: Settings = field(default_factory=dict)
@@ -109,7 +111,7 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         **dict.fromkeys(
             ("device", "scorer", "data_dir", "include_path", "output_path", "use_cache"), read_text
         ),
-        "system_instruction": read_text,
+        **dict.fromkeys(("system_instruction", "plugins_lock"), read_text),
         **dict.fromkeys(("model_args", "gen_kwargs", "metadata"), read_settings),
         **dict.fromkeys(
             ("wandb_args", "wandb_config_args", "trackio_args", "hf_hub_log_args"), read_settings

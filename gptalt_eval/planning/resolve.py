@@ -29,6 +29,7 @@ from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
+from gptalt_eval.planning.lock import check_lock
 from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
@@ -100,6 +101,9 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
         faults.attempt(lambda: check_thinking(found.item, spec, [*tasks.values()]))
     if check is not None:
         faults.found.extend(check(spec, catalog, tuple(finder.files), tuple(tasks.values())))
+    loaded = describe_plugins(plugins.owners.values()) if check is not None else ()
+    if spec.plugins_lock and check is not None:
+        faults.attempt(partial(check_lock, Path(spec.plugins_lock).expanduser(), loaded))
     faults.raise_any()
     assert model is not None and cells  # otherwise an error was raised
     lacking = {
@@ -110,8 +114,8 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     folders = sorted(finder.folders, key=lambda path: (not finder.is_lm_evals(path), str(path)))
     args = merge_model_args(model.item, spec)
     notes = (*explain_overrides(catalog, model, cells), *write_notes(cells))
-    plan = Plan(spec, model, args, tuple(cells), drop_nested(tuple(folders)), notes, lacking)
-    return plan if check is None else replace(plan, plugins=describe_plugins(plugins.owners.values()))
+    places = drop_nested(tuple(folders))
+    return Plan(spec, model, args, tuple(cells), places, notes, lacking, plugins=loaded)
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:

@@ -66,6 +66,7 @@ CASES = [
     Case("--system_instruction Think!", "samples"),
     Case("--fewshot_as_multiturn false", "samples", CHAT),
     Case("--seed 5", "samples", {"--num_fewshot": "2"}),
+    Case("--plugins_lock LOCK", "refused"),
     Case("--trust_remote_code", "built", LOADED),
     Case("--confirm_run_unsafe_code", "samples", {"--tasks": "CODE"}),
     Case("--metadata a=1", "configs"),
@@ -113,6 +114,7 @@ def places(tmp_path):
             "doc_to_target: answer\n"
         )
     (folder / "config.yaml").write_text("limit: 1\n")
+    (folder / "other.lock").write_text('{"packages": {"gptalt-eval": {"version": "0.0", "sha256": ""}}}')
     (folder / "short" / "gsm8k").mkdir(parents=True)
     row = json.dumps({"question": "1 + 1?", "answer": "#### 2"})
     (folder / "short" / "gsm8k" / "test.jsonl").write_text(f"{row}\n{row}\n")
@@ -120,6 +122,7 @@ def places(tmp_path):
         "CONFIG": folder / "config.yaml",
         "TASKS": folder / "mine",
         "SHORT": folder / "short",
+        "LOCK": folder / "other.lock",
         "CODE": folder / "coded" / "coded.yaml",
     }
 

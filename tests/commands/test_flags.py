@@ -12,7 +12,14 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.settings import parse_settings, parse_value, split_outside_brackets
 from gptalt_eval.contract.spec import make_spec, read_argv
 
-OURS = {"--scorer", "--prompt_style", "--data_dir", "--allow-partial-data", "--allow_partial_data"}
+OURS = {
+    "--scorer",
+    "--plugins_lock",
+    "--prompt_style",
+    "--data_dir",
+    "--allow-partial-data",
+    "--allow_partial_data",
+}
 
 
 def parse(*words):
@@ -191,6 +198,7 @@ def test_bare_template_and_named_template():
         ("-w", "write_out", True),
         ("--allow-partial-data", "allow_partial_data", True),
         ("--allow_partial_data", "allow_partial_data", True),
+        ("--plugins_lock x.lock", "plugins_lock", "x.lock"),
         ("--trust_remote_code", "trust_remote_code", True),
         ("--confirm_run_unsafe_code", "confirm_run_unsafe_code", True),
     ],
