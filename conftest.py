@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import importlib.metadata
 import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,22 @@ class Browser:
         dark = ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
         words = [*self.command, f"--window-size={size}", *dark, what, page.as_uri()]
         return subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def add_probe(page: str, script: str) -> str:
+    """A page with one more script, which its policy allows."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"'sha256-{digest}'"
+    if "script-src" in page:
+        page = page.replace("script-src ", f"script-src {allowed} ", 1)
+    else:
+        page = page.replace("; base-uri", f"; script-src {allowed}; base-uri", 1)
+    return page.replace("</body>", f"<script>{script}</script></body>")
+
+
+@pytest.fixture
+def probe() -> Callable[[str, str], str]:
+    return add_probe
 
 
 @pytest.fixture

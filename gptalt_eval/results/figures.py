@@ -11,8 +11,9 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -159,10 +160,9 @@ def make_svg(figure: Any, name: str) -> str:
         name: unique on the page, because it makes the ids in the SVG unique.
     """
     import matplotlib
-    from matplotlib.text import Text
 
-    for text in figure.findobj(Text):  # XML has no control characters, not even as entities
-        text.set_text(show_plain(text.get_text()))
+    show_plain_texts(figure)
+    name = show_plain(name)
     written = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -174,6 +174,43 @@ def make_svg(figure: Any, name: str) -> str:
     svg = svg.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
     for side in ("width", "height"):
         svg = re.sub(rf'(<svg\b[^>]*?) {side}="[^"]*"', r"\1", svg, count=1)
+    svg = name_styles(svg)
     prefix = f"f{zlib.crc32(name.encode()):08x}"
     svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    return re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)
+    return svg
+
+
+def show_plain_texts(figure: Any) -> None:
+    """Show control characters in a figure's texts: XML has none, and matplotlib draws no half characters."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for text in figure.findobj(Text):
+        text.set_text(show_plain(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()  # it makes the labels of ticks again when they are drawn
+        if isinstance(formatter, FuncFormatter):
+            formatter.func = partial(show_plain_label, formatter.func)
+
+
+def show_plain_label(make: Callable[..., str], *place: Any) -> str:
+    return show_plain(make(*place))
+
+
+def name_styles(svg: str) -> str:
+    """The SVG with attributes in place of ``style=``, which the page's policy does not allow.
+
+    What matplotlib says in a style sheet about all lines becomes attributes of the outermost element.
+    """
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", svg)
+    sheet = re.search(r"<style[^>]*>\s*\*\s*\{([^}]*)\}\s*</style>", svg)
+    if sheet:
+        svg = svg.replace(sheet[0], "").replace("<svg", f'<svg style="{sheet[1]}"', 1)
+    return re.sub(r"<\w[^<>]*>", lambda tag: re.sub(r'\bstyle="([^"]*)"', name_style, tag[0]), svg)
+
+
+def name_style(style: re.Match[str]) -> str:
+    """``fill: none; stroke: red`` as ``fill="none" stroke="red"``; of a property given twice, the last."""
+    pairs = [part.split(":", 1) for part in style[1].split(";") if ":" in part]
+    last = {name.strip(): value.strip() for name, value in pairs}
+    return " ".join(f'{name}="{value}"' for name, value in last.items())

@@ -1,7 +1,7 @@
 """The self-contained HTML report of one or several runs. Needs neither torch nor lm-eval.
 
-The page loads nothing: style and figures are embedded. All text from a model or a dataset is
-escaped (jinja2's autoescape).
+The page loads nothing: style and figures are embedded. All text from a model or a dataset is escaped, and a
+browser would not run it anyway.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.page import render_page
 from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged, say_clusters
 from gptalt_eval.results.samples import ShownItem, view_item
 
@@ -51,22 +52,13 @@ def write_report(records: Sequence[Record], target: Path, plugins: Installed) ->
 
 
 def render_report(records: Sequence[Record], plugins: Installed) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("gptalt_eval.results", "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["say_clusters"] = lambda score: say_clusters(score.clusters, score.cluster)
     logged = [read_logged(record) for record in records]
     views = [view_run(record, each, plugins) for record, each in zip(records, logged, strict=True)]
     overview = make_overview(records, logged)
-    return environment.get_template("report.html.j2").render(
-        views=views, overview=overview, shown=SHOWN_SAMPLES
-    )
+    return render_page(
+        "gptalt_eval.results", "report", views=views, overview=overview, shown=SHOWN_SAMPLES,
+        say_clusters=say_clusters,
+    )  # fmt: skip
 
 
 def view_run(record: Record, logged: Logged, plugins: Installed) -> RunView:

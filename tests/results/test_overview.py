@@ -12,6 +12,7 @@ import gptalt_eval
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Model
+from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results import figures
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
@@ -177,8 +178,8 @@ def test_a_figure_in_the_pages_style_has_its_colours_and_leaves_matplotlib_alone
 
     svg = gptalt_eval.make_svg(draw(), "own")
     title = next(line for line in svg.splitlines() if "$x$" in line)
-    assert "fill: var(--ink)" in title
-    assert svg.count("stroke: var(--line)") > 4
+    assert 'fill="var(--ink)"' in title
+    assert svg.count('stroke="var(--line)"') > 4
     assert matplotlib.rcParams["text.color"] == "black"
 
 
@@ -212,11 +213,25 @@ def test_the_page_escapes_what_comes_from_models_and_data(experiment, tmp_path):
     assert "&lt;img src=x&gt;" in page and "&lt;b&gt;Question:" in page
 
 
+@pytest.mark.parametrize(
+    "evil", ["\x1b[2J\0", "\ud800", "\uffff", '" style="color: red"><style>*{}</style>', "模型"]
+)
+def test_figures_are_xml_whatever_the_names(evil):
+    points = [figures.Point(place, 0.5, 0.4, 0.6) for place in ("0", "5")]
+    curves = figures.draw_curves(f"one {evil}", [figures.Line(evil, points)])
+    dumbbells = figures.draw_dumbbells(f"two {evil}", (evil, f"b {evil}"), [(evil, *points)])
+    for svg in (curves, dumbbells):
+        root = ET.fromstring(svg)
+        assert show_plain(evil) in [text.strip() for text in root.itertext()]
+        for node in root.iter():
+            assert "style" not in node.attrib and not node.tag.endswith("style")
+
+
 @pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
-def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
+def test_in_a_browser(experiment, browser, probe, tmp_path, size, scheme):
     records, plugins = experiment
     page = render_report(records, plugins)
-    probe = """<script>
+    script = """
       const named = block => block.querySelector("summary").textContent === "arc_easy";
       const block = [...document.querySelectorAll(".contrasts")].find(named); block.open = true;
       const all = block.querySelectorAll("[data-verdicts]").length;
@@ -224,9 +239,9 @@ def test_in_a_browser(experiment, browser, tmp_path, size, scheme):
       const right = [...block.querySelectorAll("[data-verdicts]")].filter(item => !item.hidden);
       const honest = right.every(item => item.dataset.verdicts[0] === "1");
       document.title = [document.documentElement.scrollWidth, innerWidth, all, right.length, honest].join(" ");
-    </script>"""
+    """
     file = tmp_path / "probe.html"
-    file.write_text(page.replace("</body>", probe + "</body>"), encoding="utf-8")
+    file.write_text(probe(page, script), encoding="utf-8")
     dom = browser.open(file, size, scheme, "--dump-dom")
     wide, window, every, right, honest = re.search(
         r"<title>(\d+) (\d+) (\d+) (\d+) (\w+)</title>", dom

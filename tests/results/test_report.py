@@ -109,17 +109,52 @@ def test_plugins_add_sections(record):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("1200,900", "light"), ("390,844", "dark")])
-def test_in_a_browser_nothing_fails_and_nothing_runs_over(record, browser, tmp_path, size, scheme):
+def test_in_a_browser_nothing_fails_and_nothing_runs_over(record, browser, probe, tmp_path, size, scheme):
     page = record.folder / "report.html"
     # the page tells its own width in its title, which --dump-dom shows
-    probe = tmp_path / "probe.html"
+    probed = tmp_path / "probe.html"
     text = page.read_text(encoding="utf-8")
-    script = "<script>document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth + ', ' + document.querySelectorAll('svg').length</script>"
-    probe.write_text(text.replace("</body>", script + "</body>"), encoding="utf-8")
-    dom = browser.open(probe, size, scheme, "--dump-dom")
+    script = "document.title = document.documentElement.scrollWidth + ' of ' + window.innerWidth + ', ' + document.querySelectorAll('svg').length"
+    probed.write_text(probe(text, script), encoding="utf-8")
+    dom = browser.open(probed, size, scheme, "--dump-dom")
     wide, window, figures = re.search(r"<title>(\d+) of (\d+), (\d+)</title>", dom).groups()
     assert int(wide) <= int(window), "the page scrolls sideways"
     assert int(figures) >= 5
     picture = tmp_path / "report.png"
     browser.open(page, size, scheme, f"--screenshot={picture}")
     assert picture.stat().st_size > 10_000
+
+
+INJECTED = {
+    "script": "<script>document.title = 'owned'</script>",
+    "handler": "<img src='data:image/png;base64,x' onerror=\"document.title = 'owned'\">",
+    "frame": "<iframe srcdoc=\"<script>parent.document.title = 'owned'</script>\"></iframe>",
+    "link": "<svg onload=\"document.title = 'owned'\"></svg>",
+    "base": "<base href='http://evil.example'><script src='data:text/javascript,document.title=1'></script>",
+}
+
+
+@pytest.mark.parametrize("html", INJECTED.values(), ids=INJECTED)
+def test_in_a_browser_what_is_injected_does_not_run(html, record, browser, probe, tmp_path):
+    """Should some text ever get into the page unescaped, its policy still stops it."""
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    style = "<p id='p' style='position: fixed'>x</p><style>h1 { position: fixed }</style>"
+    read = "document.body.dataset.read = [document.title, getComputedStyle(document.querySelector('#p')).position, getComputedStyle(document.querySelector('h1')).position].join()"
+    file = tmp_path / "injected.html"
+    file.write_text(probe(page.replace("</body>", html + style + "</body>"), read), encoding="utf-8")
+    dom = browser.open(file, "800,600", "light", "--dump-dom")
+    assert 'data-read="scripted - gptalt-eval,static,static"' in dom
+    file.write_text(
+        re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", html + "</body>"), encoding="utf-8"
+    )
+    if html != INJECTED["base"]:
+        assert "<title>owned</title>" in browser.open(file, "800,600", "light", "--dump-dom"), (
+            "the attack is real"
+        )
+
+
+def test_the_page_allows_no_other_script_and_nothing_inline(record):
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    assert "unsafe-inline" not in page and "style=" not in page
+    assert re.search(r"default-src 'none'; style-src 'sha256-[\w+/=]+'; img-src data:; ", page)
+    assert not re.search(r"(?i)<[^>]* on\w+=", page)

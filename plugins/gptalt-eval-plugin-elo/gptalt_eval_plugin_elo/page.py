@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import make_svg
+from gptalt_eval import make_svg, render_page
 from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
 from gptalt_eval_plugin_elo.evaluation import Board, Evaluation
@@ -39,8 +39,6 @@ def write_results(
     seed: int,
 ) -> list[Path]:
     """Write ``elo.html``, ``elo.json`` and the heat maps; returns their paths."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     folder.mkdir(parents=True, exist_ok=True)
     paths, figures = [], []
     for number, board in enumerate(found.boards):
@@ -48,19 +46,16 @@ def write_results(
         for name, title, figure in draw_board(board):
             stem = f"{name}-{number + 1}" if len(found.boards) > 1 else name
             path = folder / f"{stem}.png"
-            save_png(figure, path)
             svg = make_svg(figure, stem)
+            save_png(figure, path)
             path.with_suffix(".svg").write_text(name_colours(svg), encoding="utf-8")
             drawn.append((title, svg))
             paths += [path, path.with_suffix(".svg")]
         figures.append(drawn)
-    environment = Environment(
-        loader=PackageLoader("gptalt_eval_plugin_elo", "pages"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template("elo.html.j2").render(
-        found=found, figures=figures, agreements=agreements, published=beside, rule=rule, scale=scale,
-        seed=seed, version=__version__, models=[model for board in found.boards for model in board.models],
+    page = render_page(
+        "gptalt_eval_plugin_elo", "elo", found=found, figures=figures, agreements=agreements,
+        published=beside, rule=rule, scale=scale, seed=seed, version=__version__,
+        models=[model for board in found.boards for model in board.models],
     )  # fmt: skip
     (folder / "elo.html").write_text(page, encoding="utf-8")
     settings = {"merge": rule, "seed": seed, **asdict(scale)}

@@ -377,17 +377,19 @@ def test_the_page_and_its_files(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
-def test_in_a_browser(tmp_path, browser, size, scheme):
+def test_in_a_browser(tmp_path, browser, probe, size, scheme):
     found = evaluate(draw_votes(400, WORLD), "survey", SCALE, 50, 0)
     page = write_results(tmp_path, found, [], list_published(found), "survey", SCALE, 0)[0]
-    text = page.read_text(encoding="utf-8").replace(
-        "style-src 'unsafe-inline'", "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    text = page.read_text(encoding="utf-8")
+    assert "unsafe-inline" not in text and "style=" not in text
+    script = "document.title = document.documentElement.scrollWidth + ' ' + innerWidth"
+    page.write_text(
+        probe(text, script).replace("</head>", "<script>document.write('owned')</script></head>"),
+        encoding="utf-8",
     )
-    probe = "<script>document.title = document.documentElement.scrollWidth + ' ' + innerWidth</script></body>"
-    page.write_text(text.replace("</body>", probe), encoding="utf-8")
     dom = browser.open(page, size, scheme, "--dump-dom")
     wide, window = dom.split("<title>")[1].split("</title>")[0].split()
-    assert int(wide) <= int(window)
+    assert int(wide) <= int(window) and "owned<" not in dom
 
 
 def test_published_names_are_matched_by_their_words():

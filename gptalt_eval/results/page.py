@@ -1,0 +1,44 @@
+"""Self-contained pages: they load nothing, and browsers run only the page's own script, known by its hash."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+
+def render_page(package: str, name: str, **values: Any) -> str:
+    """A page of a package's folder ``pages``: ``NAME.html.j2`` with its ``NAME.css`` and ``NAME.js``.
+
+    All values are escaped. The template gets ``style``, ``script`` and ``policy``, a Content Security Policy
+    by which browsers run and apply only these two. So it must not contain ``style=`` or ``onclick=``.
+
+    Args:
+        package: the package.
+        name: the template's name, without its endings.
+        values: for the template.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(package, "pages"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    embedded = [files(package) / "pages" / f"{name}.{kind}" for kind in ("css", "js")]
+    style, script = (file.read_text(encoding="utf-8") if file.is_file() else "" for file in embedded)
+    policy = make_policy(style, script)
+    page = environment.get_template(f"{name}.html.j2")
+    return page.render(style=style, script=script, policy=policy, **values)
+
+
+def make_policy(style: str, script: str) -> str:
+    """A Content Security Policy that allows this style, this script, and pictures in the page itself."""
+    parts = ["default-src 'none'", f"style-src '{hash_source(style)}'", "img-src data:"]
+    if script:
+        parts.append(f"script-src '{hash_source(script)}'")
+    return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
+
+
+def hash_source(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
