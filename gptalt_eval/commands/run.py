@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.record import RUN_FILE, Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
@@ -15,6 +16,7 @@ from gptalt_eval.machine.plain import print_plain as print
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import read_argv
+    from gptalt_eval.planning.permits import check_settings
 
     if "experiment" in arguments:
         if "config" in arguments:
@@ -22,7 +24,13 @@ def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
                 "The experiment and --config are both files of flags.", "Give only one of them."
             )
         arguments.config = arguments.experiment
-    return run_and_print(read_argv(arguments), plugins)
+    trusted = getattr(arguments, "trust", False)
+    if trusted and "config" not in arguments:
+        raise GptaltError(
+            "--trust is for the settings in a file, and none is given.",
+            "What you type yourself needs no consent. Give a file, or omit --trust.",
+        )
+    return run_and_print(read_argv(arguments, partial(check_settings, trusted=trusted)), plugins)
 
 
 def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
@@ -60,20 +68,28 @@ def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
 
 def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
-    from gptalt_eval.running.experiments import read_experiment
+    from gptalt_eval.planning.permits import check_settings
+    from gptalt_eval.running.experiments import EXPERIMENT_FILE, read_experiment
+    from gptalt_eval.running.resuming import place_settings
 
     settings = read_experiment(arguments.run)
     if settings is not None:
+        file = arguments.run / EXPERIMENT_FILE
+        check_settings(file, settings, {}, arguments.trust, writes_there=True)
         spec = make_spec({**settings, "output_path": str(arguments.run)})
         return run_and_print(spec, plugins, resume=True)
     record = find_one_run(arguments.run)
-    return run_and_print(make_spec(record.run.settings), plugins, resume=record)
+    check_settings(record.folder / RUN_FILE, record.run.settings, {}, arguments.trust, writes_there=True)
+    return run_and_print(make_spec(place_settings(record)), plugins, resume=record)
 
 
 def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
+    from gptalt_eval.planning.permits import check_settings
 
-    return run_and_print(make_spec(find_one_run(arguments.run).run.settings), plugins)
+    record = find_one_run(arguments.run)
+    check_settings(record.folder / RUN_FILE, record.run.settings, {}, arguments.trust)
+    return run_and_print(make_spec(record.run.settings), plugins)
 
 
 def find_one_run(path: Path) -> Record:

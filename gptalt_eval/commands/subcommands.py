@@ -67,13 +67,24 @@ REPORT = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
     Option(("--output", "-o"), {"type": Path, "metavar": "FILE", "help": "default: report.html in the run"}),
 )
+TRUST = Option(
+    ("--trust",),
+    {
+        "action": "store_true",
+        "help": "allow what the file's settings ask for: code, hosts, other folders",
+    },
+)
 RUN = (
     Option(
         ("experiment",),
         {"metavar": "EXPERIMENT.yaml", "nargs": "?", "help": "a YAML file of these flags, like --config"},
     ),
+    TRUST,
 )
-RESUME = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),)
+RESUME = (
+    Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),
+    TRUST,
+)
 COMPARE = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
     Option(("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: each of them"}),
@@ -91,7 +102,7 @@ INSTALL = (
     Option(("--unknown",), {"action": "store_true", "help": "also what is not a plugin of this project"}),
 )  # fmt: skip
 UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
-RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}),)
+RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}), TRUST)
 
 
 @hookimpl

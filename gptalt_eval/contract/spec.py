@@ -34,6 +34,8 @@ from gptalt_eval.contract.settings import (
 )
 
 Settings = Mapping[str, Any]
+#: refuses settings that a file may not have: (file, its settings, those typed)
+Checker = Callable[[Path, Mapping[str, Any], Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,18 @@ REFUSED: Mapping[str, str] = MappingProxyType(
 )
 
 
-def read_argv(namespace: argparse.Namespace) -> RunSpec:
+def read_argv(namespace: argparse.Namespace, check: Checker | None = None) -> RunSpec:
     """The request of a parsed command line, which overrides its ``--config`` file.
 
     Args:
         namespace: contains only what was typed.
+        check: called with that file, its settings and those typed, before any of them is used.
     """
     typed = {key: value for key, value in vars(namespace).items() if key in READERS or key in REFUSED}
     config = getattr(namespace, "config", None)
     values = read_config(Path(config)) if config is not None else {}
+    if check is not None and config is not None:
+        check(Path(config), values, typed)
     return make_spec({**values, **typed})
 
 
@@ -151,6 +156,10 @@ class SingleLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+#: what PyYAML raises for values that are none: `!!int x`, `!!timestamp x`, 5,000 brackets
+UNREADABLE = (ValueError, AttributeError, LookupError, TypeError, OverflowError, RecursionError)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of flags.
 
@@ -161,7 +170,7 @@ def read_config(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), SingleLoader)
     except OSError as error:
         raise GptaltError(f"--config: {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, yaml.YAMLError) as error:
         raise GptaltError(f"--config: {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise GptaltError(f"--config: {path} contains no settings.", "Write one 'flag: value' per line.")

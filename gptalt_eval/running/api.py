@@ -12,14 +12,18 @@ from rich.console import Console
 
 from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.record import RUN_FILE, Record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.planning import builtin
+from gptalt_eval.planning.permits import remember_own
 from gptalt_eval.results.report import write_report
+from gptalt_eval.running.execute import is_main_process
 from gptalt_eval.running.experiments import (
+    EXPERIMENT_FILE,
     begin_experiment,
     find_experiment,
     plan_models,
@@ -28,7 +32,7 @@ from gptalt_eval.running.experiments import (
     sends_samples,
 )
 from gptalt_eval.running.resuming import find_earlier, run_plan
-from gptalt_eval.running.runfiles import choose_output
+from gptalt_eval.running.runfiles import choose_folder, choose_output
 
 
 @overload
@@ -76,6 +80,16 @@ def evaluate(
     return runs.records[0] if is_one else runs.records
 
 
+def remember_request(spec: RunSpec, plans: Sequence[Plan], root: Path | None, folder: Path | None) -> None:
+    """Remember that the user asked for this, so that to resume or repeat it needs no consent."""
+    if not is_main_process():
+        return
+    if root is not None:
+        remember_own(spec, root / EXPERIMENT_FILE)
+    for plan in plans:
+        remember_own(plan.spec, (folder or choose_folder(plan)[1]) / RUN_FILE)
+
+
 class Runs(NamedTuple):
     """The runs of a request.
 
@@ -120,6 +134,7 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     found = [
         resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
     ]
+    remember_request(spec, plans, root, folder)
     records = []
     for plan, earlier in zip(plans, found, strict=True):
         if root is None:

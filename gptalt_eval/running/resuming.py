@@ -74,6 +74,18 @@ def find_earlier(plan: Plan) -> Record | None:
     return record
 
 
+def place_settings(record: Record) -> dict[str, Any]:
+    """The settings of a run to resume, with its results where its folder is now.
+
+    ``output_path`` in the file may be another computer's, or lead elsewhere.
+    """
+    settings = dict(record.run.settings)
+    if settings.get("output_path"):
+        stem = record.run.stem.removesuffix("_")
+        settings["output_path"] = str(record.folder / f"{stem}.json" if stem else record.folder.parent)
+    return settings
+
+
 def dump_settings(spec: RunSpec) -> dict[str, Any]:
     """The settings of a request, as read from a JSON file."""
     settings: dict[str, Any] = json.loads(json.dumps(dump_spec(spec), default=str))
