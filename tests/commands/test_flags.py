@@ -56,6 +56,15 @@ def test_every_flag_takes_as_many_words_as_lm_evals():
     assert {dest: ours[dest] for dest in theirs} == theirs
 
 
+def test_every_flag_says_what_it_does_and_what_it_takes():
+    for action in our_actions():
+        flag = action.option_strings[0]
+        assert flag.startswith("--"), f"{flag}: the long form is shown first, as lm-eval's help does"
+        assert len((action.help or "").split()) >= 3, flag
+        takes_a_value = not isinstance(action, argparse._StoreTrueAction)
+        assert not takes_a_value or action.metavar or action.choices, flag
+
+
 def test_defaults_are_lm_evals():
     from lm_eval.config.evaluate_config import DEFAULT_SEED, EvaluatorConfig
 

@@ -1,4 +1,13 @@
-from gptalt_eval.contract.errors import GptaltError, InterruptedRun, RequestErrors, did_you_mean, nearest
+import pytest
+
+from gptalt_eval.contract.errors import (
+    GptaltError,
+    InterruptedRun,
+    RequestErrors,
+    did_you_mean,
+    nearest,
+    raise_together,
+)
 
 KNOWN = ["hellaswag", "piqa", "chatglm", "chatglm2", "Vicuna"]
 
@@ -62,3 +71,14 @@ def test_the_suggestion_is_a_question():
         "Did you mean 'task_2' or 'task_3'?",
         "Did you mean 'task_3' or 'task_2'?",
     )
+
+
+def test_problems_found_in_several_places_are_raised_together():
+    one, two, three = GptaltError("One."), GptaltError("Two."), GptaltError("Three.")
+    with pytest.raises(RequestErrors) as caught:
+        raise_together([RequestErrors([one, two]), three, GptaltError("One.")])
+    assert [each.what for each in caught.value.errors] == ["One.", "Two.", "Three."]
+    with pytest.raises(GptaltError) as alone:
+        raise_together([one, GptaltError("One.")])
+    assert type(alone.value) is GptaltError and str(alone.value) == "One."
+    raise_together([])

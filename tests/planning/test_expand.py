@@ -1,6 +1,7 @@
 """Names taken apart: the rules about shots and splits in tables, groups in groups, and what is said of data that lacks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.machine import hub
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.examples import find_pool
+from gptalt_eval.planning.examples import ExamplePool, find_pool
 from gptalt_eval.planning.expand import TaskFinder, forbids_shots, list_functions, read_group_shots
 from gptalt_eval.planning.index import Function, TaskEntry, find_lm_eval_tasks
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.planning.task_data import DataFinder, effective_shots
+from gptalt_eval.planning.task_data import DataFinder, describe_shortage, effective_shots
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 TASK = "dataset_path: json\ntest_split: test\ndoc_to_text: a\ndoc_to_target: b\n"
@@ -444,3 +445,12 @@ def test_faulty_rows_are_refused_or_marked(plugins, tmp_path):
     assert task.partial == what
     [task] = plan(plugins, **settings, num_fewshot=1, allow_partial_data=True).cells[0].tasks
     assert task.partial == f"{what} PIQA train: 2 rows, 16,113 expected (piqa/train.jsonl)."
+
+
+def test_what_lacks_examples_is_named():
+    pool = ExamplePool("train", None, True, "default", False, False)
+    assert describe_shortage("t", 5, pool, 3)[0] == "t: 5 examples requested, but 'train' has only 3."
+    written = replace(pool, split=None, written=3)
+    what, hint = describe_shortage("t", 5, written, 3)
+    assert what == "t: 5 examples requested, but its YAML writes out only 3."
+    assert hint == "Use --num_fewshot 3 or less."
