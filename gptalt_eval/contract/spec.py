@@ -32,6 +32,7 @@ from gptalt_eval.contract.settings import (
     read_template,
     read_text,
 )
+from gptalt_eval.machine.secrets import HIDDEN, fill_values, hide_values
 
 Settings = Mapping[str, Any]
 #: refuses settings that a file may not have: (file, its settings, those typed)
@@ -183,6 +184,11 @@ def make_spec(values: Mapping[str, Any]) -> RunSpec:
     Raises:
         GptaltError: an unknown flag, or a value of the wrong type.
     """
+    try:
+        values = fill_values(values)
+    except LookupError as error:
+        text = f"These settings were saved without their secrets ({HIDDEN}), and {error} is not set."
+        raise GptaltError(text, f"Set the variable {error}, for example before the same command.") from None
     for key, reason in REFUSED.items():
         if values.get(key):
             raise GptaltError(f"--{key}: {reason}.", "Omit it.")
@@ -202,10 +208,13 @@ def read_value(key: str, value: object) -> Any:
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
-    """The settings that differ from their defaults, as JSON values; ``make_spec`` reads them back."""
+    """The settings that differ from their defaults, as JSON values without secrets.
+
+    ``make_spec`` reads them back, with the secrets from the environment.
+    """
     default = RunSpec()
     values = {item.name: getattr(spec, item.name) for item in dataclasses.fields(spec)}
-    return {key: value for key, value in values.items() if value != getattr(default, key)}
+    return hide_values({key: value for key, value in values.items() if value != getattr(default, key)})
 
 
 def format_command(spec: RunSpec, program: str = "gptalt-eval") -> str:

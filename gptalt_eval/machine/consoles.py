@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from gptalt_eval.machine.plain import show_plain
+from gptalt_eval.machine.secrets import hide_text
 
 
 class PlainConsole(Console):
@@ -15,7 +16,7 @@ class PlainConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else show_plain(text), style, control)
+            yield Segment(text if control else show_plain(hide_text(text)), style, control)
 
 
 def make_console(stderr: bool = False) -> Console:

@@ -8,6 +8,8 @@ import re
 import sys
 from typing import TextIO
 
+from gptalt_eval.machine.secrets import hide_text
+
 #: control characters except tabs and line ends, changes of the writing direction, and what XML cannot contain
 STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -22,10 +24,10 @@ def show_plain(text: str) -> str:
 def print_plain(*values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
     """``print``, for text that may come from others."""
     text = " ".join(map(str, values))
-    builtins.print(show_plain(text), end=end, file=file or sys.stdout, flush=flush)
+    builtins.print(show_plain(hide_text(text)), end=end, file=file or sys.stdout, flush=flush)
 
 
 def show_plain_record(record: logging.LogRecord) -> bool:
     """A filter for a log's handler: messages may quote a task or a model."""
-    record.msg, record.args = show_plain(record.getMessage()), ()
+    record.msg, record.args = show_plain(hide_text(record.getMessage())), ()
     return True

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from gptalt_eval.machine.secrets import hide_known
+
 TEMPORARY = ".tmp"
 UNENCODED = "backslashreplace"  # a lone surrogate is written as JSON writes it, instead of ending a run
 OLD = 24 * 3600  # seconds after which what is temporary was left by a process that was killed
@@ -92,7 +94,7 @@ def write_atomically(path: Path, text: str) -> None:
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors=UNENCODED) as stream:
-            stream.write(text)
+            stream.write(hide_known(text))
             stream.flush()
             os.fsync(stream.fileno())
         with contextlib.suppress(OSError):  # there was none: a file that is replaced is never opened wider

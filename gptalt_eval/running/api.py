@@ -18,6 +18,7 @@ from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.consoles import make_console
+from gptalt_eval.machine.secrets import remember_secrets
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.permits import remember_own
 from gptalt_eval.results.report import write_report
@@ -122,6 +123,7 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     root = choose_output(spec) if len(split_names(spec.model)) > 1 else None
     if root is not None:
         spec = replace(spec, output_path=str(root))
+    remember_secrets(vars(spec))
     plans = plan_models(spec, plugins)
     folder = resume.folder if isinstance(resume, Record) else None
     if root is not None:

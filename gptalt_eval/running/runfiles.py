@@ -22,6 +22,7 @@ from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, Ru
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.plain import show_plain
+from gptalt_eval.machine.secrets import hide_text, hide_values
 from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
@@ -39,7 +40,7 @@ def is_error_in(error: OSError, folder: Path) -> bool:
 
 def describe_failure(error: BaseException) -> str:
     """An error in one line, as ``run.json`` has it."""
-    reason = " ".join(str(error).split())
+    reason = hide_text(" ".join(str(error).split()))
     if isinstance(error, GptaltError):
         return reason
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
@@ -48,7 +49,7 @@ def describe_failure(error: BaseException) -> str:
 def log_failure(folder: Path, name: str, error: BaseException) -> None:
     """Append an error's traceback to ``errors.log``, next to the results."""
     with open_plain(folder / ERROR_FILE, "a") as log:
-        log.write(show_plain(f"{name}\n{''.join(traceback.format_exception(error))}\n"))
+        log.write(show_plain(hide_text(f"{name}\n{''.join(traceback.format_exception(error))}\n")))
 
 
 def name_run_folder(title: str) -> str:
@@ -221,7 +222,7 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
         model=RunModel(
             name=plan.title,
             owner=plan.model.owner,
-            args={key: str(value) for key, value in plan.model_args.items()},
+            args={key: str(value) for key, value in hide_values(dict(plan.model_args)).items()},
             licence=model.licence,
             home=model.home,
         ),

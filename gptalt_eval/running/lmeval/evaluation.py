@@ -18,6 +18,7 @@ from lm_eval.api.model import LM
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Sample
+from gptalt_eval.machine.secrets import hide_values
 from gptalt_eval.machine.storage import cache_dir, hash_text, make_cache
 from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import seams
@@ -178,7 +179,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
     described: dict[str, Any] = {
         "config": {
             "model": source,
-            "model_args": dict(plan.model_args),
+            "model_args": hide_values(dict(plan.model_args)),
             "model_num_parameters": facts.parameters,
             "model_dtype": facts.dtype,
             "batch_size": spec.batch_size,
@@ -187,7 +188,7 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
             "use_cache": spec.use_cache,
             "limit": spec.limit,
             "bootstrap_iters": 100000,
-            "gen_kwargs": dict(spec.gen_kwargs) or None,
+            "gen_kwargs": hide_values(dict(spec.gen_kwargs)) or None,
             "random_seed": spec.seed[0],
             "numpy_seed": spec.seed[1],
             "torch_seed": spec.seed[2],

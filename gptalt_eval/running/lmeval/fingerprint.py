@@ -16,12 +16,12 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
+from gptalt_eval.machine.secrets import hide_values, is_secret
 from gptalt_eval.machine.storage import hash_file, hash_text
 
 # arguments that say where a model is stored; its files are read anyway
 PLACES = {
     "pretrained", "tokenizer", "peft", "delta", "revision", "subfolder", "offload_folder", "cache_dir",
-    "token",
 }  # fmt: skip
 NOT_SETTINGS = {"transformers_version", "is_local", "local_files_only", "chat_template"}
 BLOCK = 64 << 20  # bytes that are copied from a device at once
@@ -36,6 +36,7 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
         name: what distinguishes it from others of its class and arguments.
         args: its arguments.
     """
+    args = {key: hide_values(value, key) for key, value in args.items() if not is_secret(key)}
     model: Any = getattr(lm, "model", None)
     tokenizer = find_tokenizer(lm)
     parts: dict[str, object] = {
