@@ -44,8 +44,9 @@ def test_pre_commit_runs_what_ci_runs_and_fetches_nothing():
 
 def test_security_speaks_of_flags_that_exist():
     page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    source = (ROOT / "gptalt_eval" / "commands" / "flags.py").read_text(encoding="utf-8")
-    flags = set(re.findall(r"`(--\w+)`", page))
+    files = [ROOT / "gptalt_eval" / "commands" / name for name in ("flags.py", "subcommands.py")]
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
+    flags = set(re.findall(r"`(--\w+)", page))
     assert flags
     assert {flag for flag in flags if f'"{flag}"' not in source} == set()
     assert "@" not in page, "reports go through the repository, not to an address"

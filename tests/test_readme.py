@@ -56,7 +56,7 @@ def test_both_languages_show_the_same():
 
 
 def test_links_lead_somewhere():
-    for name in [*READMES, "CONTRIBUTING.md", "docs/plugins.md"]:
+    for name in [*READMES, "CONTRIBUTING.md", "SECURITY.md", "docs/plugins.md", "docs/security.md"]:
         folder = (ROOT / name).parent
         for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", (ROOT / name).read_text(encoding="utf-8")):
             assert (folder / target).exists(), f"{name}: {target}"
