@@ -190,7 +190,14 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--confirm_run_unsafe_code",
         action="store_true",
-        help="run tasks that execute generated code, and Python code of task YAMLs",
+        help="run tasks that execute generated code",
+    )
+    add(
+        "--trust_task_code",
+        nargs="+",
+        action=Names,
+        metavar="FILE",
+        help="task YAMLs that may run the Python and read the files that they name",
     )
     add(
         "--metadata",

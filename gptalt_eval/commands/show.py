@@ -69,12 +69,18 @@ def describe_split(dataset: Dataset, split: Split, folder: Path | str | None) ->
     return f"{rows}; {', or '.join(places)}"
 
 
-def describe_task(plugins: Installed, name: str, data_dir: str | None, shots: int | None) -> str:
-    """Where a task comes from, and its first prompt as a model receives it."""
+def describe_task(
+    plugins: Installed, name: str, data_dir: str | None, shots: int | None, trusted: tuple[str, ...] = ()
+) -> str:
+    """Where a task comes from, and its first prompt as a model receives it.
+
+    Args:
+        trusted: the YAMLs that may run the Python that they name.
+    """
     owned = Catalog(plugins).find_task(name)
     spec = RunSpec(
         model="dummy", tasks=(name,), data_dir=data_dir or (None if choose_data_dir(None) else SAMPLE),
-        num_fewshot=() if shots is None else (shots,),
+        num_fewshot=() if shots is None else (shots,), trust_task_code=trusted,
     )  # fmt: skip
     plan = resolve(spec, plugins)
     tasks = plan.cells[0].tasks

@@ -9,6 +9,7 @@ from gptalt_eval.commands.install import run_install, run_uninstall
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.run import run_report, run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.types import Command, Installed, Option
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
@@ -61,6 +62,10 @@ SHOW_TASK = (
     Option(
         ("--num_fewshot",),
         {"type": int, "metavar": "N", "help": "number of few-shot examples in the shown prompt"},
+    ),
+    Option(
+        ("--trust_task_code",),
+        {"metavar": "FILE", "default": "", "help": "task YAMLs that may run the Python that they name"},
     ),
 )
 REPORT = (
@@ -157,7 +162,8 @@ def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
 def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
-    print(show.describe_task(plugins, arguments.name, arguments.data_dir, arguments.num_fewshot))
+    trusted = tuple(split_names(arguments.trust_task_code))
+    print(show.describe_task(plugins, arguments.name, arguments.data_dir, arguments.num_fewshot, trusted))
     return 0
 
 

@@ -16,7 +16,8 @@ SEEDS = 2**32  # numpy's limit
 
 def find_faults(spec: RunSpec) -> list[GptaltError]:
     """All problems at once."""
-    faults = (*check_names(spec), *check_numbers(spec), *check_prompts(spec), *check_services(spec))
+    faults = (*check_names(spec), *check_numbers(spec), *check_prompts(spec), *check_remote_code(spec))
+    faults = (*faults, *check_services(spec))
     return [GptaltError(what, hint) for exists, what, hint in faults if exists]
 
 
@@ -86,6 +87,16 @@ def check_prompts(spec: RunSpec) -> Iterator[Fault]:
         "--prompt_style already sets the chat template and the system message.",
         "Omit --apply_chat_template and --system_instruction, or --prompt_style.",
     )
+
+
+def check_remote_code(spec: RunSpec) -> Iterator[Fault]:
+    """Generation settings with which transformers runs code from a folder or the hub."""
+    for key in ("custom_generate", "trust_remote_code"):
+        yield (
+            bool(spec.gen_kwargs.get(key)) and not spec.trust_remote_code,
+            f"--gen_kwargs {key}={spec.gen_kwargs.get(key)}: this runs Python code that comes with a model.",
+            "Look at that code. If you trust it, add --trust_remote_code.",
+        )
 
 
 def check_services(spec: RunSpec) -> Iterator[Fault]:

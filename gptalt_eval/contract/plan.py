@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.run import RunPlugin
@@ -15,6 +15,26 @@ from gptalt_eval.contract.types import Model, Owned, Owner, PromptStyle
 
 #: the arguments that name a model, in lm-eval's order
 NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")
+
+
+Kind = Literal["task", "group", "tag"]
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A name for ``--tasks``.
+
+    Attributes:
+        name: the name.
+        kind: task, group (aggregated) or tag (a list of tasks).
+        file: the YAML that defines it; None for a tag.
+        members: the tasks with the tag.
+    """
+
+    name: str
+    kind: Kind
+    file: Path | None = None
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,22 +104,24 @@ class Plan:
         model: the model and the plugin that contributed it.
         model_args: the model's arguments, overridden by the user's.
         cells: what runs, in order; the model is loaded once for all of them.
-        folders: the task folders that lm-eval must read.
+        entries: all names that lm-eval may look up, and the YAMLs that it may read.
         notes: what the user should know about these results (a sample, partial data).
         lacking: tasks that cannot be evaluated, by label, and why; all others can.
         in_experiment: whether this is one model of an experiment, whose answers are compared.
         plugins: all that are loaded.
+        trusted: path -> SHA-256 of the YAMLs and Python files that the user trusted.
     """
 
     spec: RunSpec
     model: Owned[Model]
     model_args: Mapping[str, Any]
     cells: tuple[Cell, ...]
-    folders: tuple[Path, ...]
+    entries: Mapping[str, TaskEntry]
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
     in_experiment: bool = False
     plugins: tuple[RunPlugin, ...] = ()
+    trusted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def saves_samples(self) -> bool:

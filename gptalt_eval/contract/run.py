@@ -185,6 +185,7 @@ class Run:
         stem: the prefix of the names of the run's files.
         hardware: see :func:`machine.environment.describe_hardware`.
         scoring: how log-likelihoods were computed; None: by lm-eval's own scorer.
+        task_code: path -> SHA-256 of the YAMLs and Python files that the user trusted.
     """
 
     format: int = FORMAT
@@ -213,6 +214,7 @@ class Run:
     stem: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None
+    task_code: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Check that every name that becomes a file's is that of a file in the run's own folder.

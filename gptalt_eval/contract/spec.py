@@ -52,6 +52,7 @@ class RunSpec:
         scorer: ``tree``, or ``stock`` for lm-eval's own computation of log-likelihoods and generation.
         allow_partial_data: use incomplete or altered release files anyway, and mark the results.
         plugins_lock: a lock file that the installed packages must match.
+        trust_task_code: YAMLs that may run the Python and read the files that they name.
     """
 
     model: str = ""
@@ -84,6 +85,7 @@ class RunSpec:
     trust_remote_code: bool = False
     confirm_run_unsafe_code: bool = False
     plugins_lock: str | None = None
+    trust_task_code: tuple[str, ...] = ()
     metadata: Settings = field(default_factory=dict)
     wandb_args: Settings = field(default_factory=dict)
     wandb_config_args: Settings = field(default_factory=dict)
@@ -110,7 +112,7 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "apply_chat_template": read_template,
         "verbosity": read_level,
         "seed": read_seeds,
-        **dict.fromkeys(("tasks", "prompt_style"), read_names),
+        **dict.fromkeys(("tasks", "prompt_style", "trust_task_code"), read_names),
         **dict.fromkeys(
             ("device", "scorer", "data_dir", "include_path", "output_path", "use_cache"), read_text
         ),

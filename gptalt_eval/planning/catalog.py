@@ -17,11 +17,11 @@ from gptalt_eval.contract.errors import (
     did_you_mean,
     nearest,
 )
+from gptalt_eval.contract.plan import Kind, TaskEntry
 from gptalt_eval.contract.types import Dataset, Installed, Model, Owned, Owner, PromptStyle, T
 from gptalt_eval.data.datasets_yaml import FILE, read_datasets
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning import known as known_plugins
-from gptalt_eval.planning.index import TaskEntry
 
 LM_EVAL = Owner("lm-eval", distribution="lm-eval")
 UNKNOWN = "licence not known here"
@@ -79,11 +79,7 @@ class Catalog:
     def tasks(self) -> Mapping[str, Owned[TaskEntry]]:
         """The tasks of the core, its plugins and ``--include_path``; lm-eval's are in ``lm_eval_tasks``."""
         found: dict[str, Owned[TaskEntry]] = {}
-        for owner, folder in self.plugins.contribute("register_task_dirs"):
-            if not folder.is_dir():
-                text = f"register_task_dirs returned {str(folder)!r}, which does not exist."
-                self.plugins.blame(owner, text, 'Start from the module: Path(__file__).parent / "tasks".')
-                continue
+        for folder, owner in self.plugin_folders.items():
             for name, entry in taskindex.read_task_folder(folder).items():
                 self._add(found, "task", name, Owned(entry, owner))
         for folder in self.include_paths:
@@ -91,6 +87,18 @@ class Catalog:
                 if name in found:
                     self.replaced[name] = found[name]
                 found[name] = Owned(entry, Owner(f"--include_path {folder}"))
+        return found
+
+    @cached_property
+    def plugin_folders(self) -> Mapping[Path, Owner]:
+        """The plugins' folders of task YAMLs, each with its plugin."""
+        found: dict[Path, Owner] = {}
+        for owner, folder in self.plugins.contribute("register_task_dirs"):
+            if folder.is_dir():
+                found.setdefault(folder, owner)
+                continue
+            text = f"register_task_dirs returned {str(folder)!r}, which does not exist."
+            self.plugins.blame(owner, text, 'Start from the module: Path(__file__).parent / "tasks".')
         return found
 
     @cached_property
@@ -227,10 +235,10 @@ class Catalog:
             siblings = [path.name for path in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
             raise UnknownNameError(f"There is no task file {file}.", did_you_mean(file.name, siblings))
         keys = taskindex.load_task_yaml(file)
-        name = keys.get("group") or keys.get("task")
+        name = (keys.get("group") if "class" not in keys else None) or keys.get("task")
         if not isinstance(name, str):
             raise GptaltError(f"{file} does not name a task.", "Add a line such as 'task: my_task'.")
-        kind: taskindex.Kind = "group" if "group" in keys else "task"
+        kind: Kind = "group" if "group" in keys and "class" not in keys else "task"
         return Owned(TaskEntry(name, kind, file.resolve()), Owner(str(file)))
 
     def _unknown(self, kind: str, name: str, known: list[str]) -> GptaltError:
@@ -269,7 +277,7 @@ def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:
         if isinstance(child, str):
             found.append(TaskEntry(child, "task"))
         elif isinstance(child, dict):
-            kind: taskindex.Kind = "group" if "group" in child else "task"
+            kind: Kind = "group" if "group" in child else "task"
             if isinstance(child.get(kind), str):
                 found.append(TaskEntry(child[kind], kind))
             found.extend(list_children(child))

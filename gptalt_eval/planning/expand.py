@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plan import Cell, PlannedTask
+from gptalt_eval.contract.plan import Cell, PlannedTask, TaskEntry
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+from gptalt_eval.planning.deeds import Deeds, read_deeds
 from gptalt_eval.planning.examples import find_pool
-from gptalt_eval.planning.index import Function, TaskEntry
 from gptalt_eval.planning.overlaps import drop_parts, find_overlaps
 from gptalt_eval.planning.task_data import DataFinder
+from gptalt_eval.planning.trust import find_free, is_trusted
 
 
 class TaskFinder:
@@ -31,14 +32,14 @@ class TaskFinder:
         self.catalog = catalog
         self.spec = spec
         self.data = DataFinder(catalog, spec)
-        self.folders: set[Path] = set()
+        self.free = find_free(catalog)
+        self.entries: dict[str, TaskEntry] = {}  # what lm-eval may look up
         self.files: dict[Path, None] = {}  # YAMLs that are neither lm-eval's nor an installed plugin's
+        self.refused: dict[str, Deeds] = {}  # what those do that the user has not allowed
+        self.trusted: dict[str, str] = {}  # the files, with SHA-256, of those that the user has allowed
         self.faults: list[GptaltError] = []
         self.matched: set[str] = set()  # names that only a pattern such as mmlu_* names
         self.lacking: dict[tuple[str, int | None], str] = {}
-
-    def is_lm_evals(self, folder: Path) -> bool:
-        return folder.is_relative_to(taskindex.find_lm_eval_tasks())
 
     def is_installed(self, owner: Owner) -> bool:
         return owner == LM_EVAL or owner.plugin in self.catalog.plugins.owners
@@ -59,8 +60,9 @@ class TaskFinder:
                     found, self.faults = self.faults[known:], self.faults[:known]
                     if found:
                         faults.setdefault(owned.item.name, {})[shots] = found
-                    else:
-                        planned.setdefault(shots, {})[owned.item.name] = (owned, tasks)
+                        continue
+                    same = planned.setdefault(shots, {}).setdefault(owned.item.name, (owned, tasks))
+                    self._refuse_same(owned.item.name, owned.item.file, same[0].item.file)
         for name, by_shots in faults.items():
             if any(name in entries for entries in planned.values()):
                 self.lacking |= {(name, shots): str(found[0]) for shots, found in by_shots.items()}
@@ -95,11 +97,31 @@ class TaskFinder:
         names: dict[str, None] = {}
         for owned, tasks in entries:
             for task in tasks:
-                leaves.setdefault(task.name, task)
-            is_path = owned.item.file is not None and owned.item.name not in self.catalog.tasks
-            is_path = is_path and owned.item.name not in self.catalog.lm_eval_tasks
-            names[str(owned.item.file) if is_path else owned.item.name] = None
+                self._refuse_same(task.name, leaves.setdefault(task.name, task).file, task.file)
+            name = str(owned.item.file) if self._is_path(owned.item) else owned.item.name
+            self.entries[name] = owned.item
+            names[name] = None
         return Cell(spec, style, shots, tuple(names), tuple(leaves.values()))
+
+    def _refuse_same(self, name: str, one: Path | None, other: Path | None) -> None:
+        if one != other:
+            text = f"Two tasks have the name {name}: {one} and {other}."
+            self.faults.append(GptaltError(text, "Omit or rename one of them."))
+
+    def _is_path(self, entry: TaskEntry) -> bool:
+        """Whether lm-eval must be given the entry's file: its name is unknown, or another file's."""
+        known = self.catalog.tasks.get(entry.name)
+        meant = known.item if known else self.catalog.lm_eval_tasks.get(entry.name)
+        return entry.file is not None and (meant is None or meant.file != entry.file)
+
+    def _judge(self, entry: TaskEntry, file: Path) -> None:
+        """Note what a YAML from outside does, and whether the user has allowed that."""
+        self.files[file] = None
+        deeds = read_deeds(file, self.free)
+        if not is_trusted(deeds, self.spec.trust_task_code):
+            self.refused[entry.name] = deeds
+        elif deeds.found:
+            self.trusted |= deeds.hash_files()
 
     def _expand(
         self, owned: Owned[TaskEntry], overrides: Mapping[str, Any], shots: int | None
@@ -108,12 +130,10 @@ class TaskFinder:
         entry = owned.item
         if entry.kind == "tag":
             return [task for name in entry.members for task in self._expand_name(name, overrides, shots)]
-        if entry.file is not None:
-            self.folders.add(entry.file.parent)
-            if not self.is_installed(owned.owner):
-                self.files[entry.file] = None
         try:
             config = taskindex.load_task_yaml(entry.file) if entry.file else {}
+            if entry.file is not None and not self.is_installed(owned.owner) and entry.file not in self.files:
+                self._judge(entry, entry.file)
         except GptaltError as error:
             self.faults.append(error)
             return []
@@ -123,7 +143,9 @@ class TaskFinder:
 
     def _expand_name(self, name: str, overrides: Mapping[str, Any], shots: int | None) -> list[PlannedTask]:
         try:
-            return self._expand(self.catalog.find_task(name), overrides, shots)
+            owned = self.catalog.find_task(name)
+            self.entries[name] = owned.item
+            return self._expand(owned, overrides, shots)
         except GptaltError as error:
             self.faults.append(error)
             return []
@@ -161,25 +183,14 @@ class TaskFinder:
     def _is_known(self, name: str) -> bool:
         return name in self.catalog.tasks or name in self.catalog.lm_eval_tasks
 
-    def _refuse_unknown_code(self, name: str, owner: Owner, config: Mapping[str, Any]) -> None:
-        """Require consent to run Python code of a YAML from outside lm-eval and the installed plugins."""
-        if self.is_installed(owner) or self.spec.confirm_run_unsafe_code:
-            return
-        functions = [found for found in list_functions(config) if not self.is_lm_evals(found.file)]
-        if functions:
-            names = ", ".join(dict.fromkeys(f"{function.name} ({function.file})" for function in functions))
-            raise GptaltError(
-                f"{name}: its YAML runs Python code that is not from an installed plugin: {names}.",
-                "Read that code. If you trust it, add --confirm_run_unsafe_code.",
-            )
-
     def _plan_task(
         self, name: str, file: Path | None, owner: Owner, config: Mapping[str, Any], shots: int | None
     ) -> list[PlannedTask]:
+        if self.refused:
+            return []  # not even its rows are looked at
         eval_split = config.get("test_split") or config.get("validation_split") or ""
         fewshot_split = find_pool(config).split
         try:
-            self._refuse_unknown_code(name, owner, config)
             if shots and forbids_shots(config):
                 raise GptaltError(
                     f"{name} takes no few-shot examples.", "Omit --num_fewshot, or set it to 0."
@@ -192,14 +203,6 @@ class TaskFinder:
             self.faults.append(error)
             return []
         return [task]
-
-
-def list_functions(value: Any) -> list[Function]:
-    """The ``!function`` values of a task's YAML, at any depth."""
-    if isinstance(value, Function):
-        return [value]
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return [function for item in inner for function in list_functions(item)]
 
 
 def forbids_shots(config: Mapping[str, Any]) -> bool:

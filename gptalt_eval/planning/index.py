@@ -17,15 +17,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Kind, TaskEntry
 from gptalt_eval.machine.storage import cache_dir, make_cache, write_atomically
 from gptalt_eval.planning.places import check_cached
 
-Kind = Literal["task", "group", "tag"]
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 KEYS = ("task", "group", "tag", "class", "include")
 NAMING = {"task", "group", "include"}  # a file without them defines nothing
@@ -34,23 +34,6 @@ TOP_LEVEL = re.compile(
     rb"""^["']?(task|group|tag|class|include)["']?[ \t]*:(.*(?:\n[ \t]*(?:-[ \t].*|#.*))*)""", re.MULTILINE
 )
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """A name for ``--tasks``.
-
-    Attributes:
-        name: the name.
-        kind: task, group (aggregated) or tag (a list of tasks).
-        file: the YAML that defines it; None for a tag.
-        members: the tasks with the tag.
-    """
-
-    name: str
-    kind: Kind
-    file: Path | None = None
-    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +119,7 @@ def read_value(text: bytes) -> Any:
         return value.decode()
     if value.startswith(b"!function"):
         return value.decode()
-    parsed = yaml.load(b"key: " + text.rstrip(), Loader)
+    parsed = yaml.load(b"key: " + text.rstrip(), make_loader(Path()))
     return parsed.get("key") if isinstance(parsed, dict) else None
 
 
@@ -218,19 +201,36 @@ def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-def make_loader(file: Path) -> Any:
+def make_loader(file: Path, functions: list[tuple[Function, int]] | None = None) -> Any:
+    """The loader of a YAML; it notes each ``!function`` in ``functions``, with its line."""
     loader: Any = type("TaskLoader", (Loader,), {})
-    loader.add_constructor("!function", lambda _, node: Function(str(node.value), file))
+
+    def construct(self: Any, node: Any) -> Function:
+        function = Function(str(self.construct_scalar(node)), file)
+        if functions is not None:
+            functions.append((function, node.start_mark.line + 1))
+        return function
+
+    loader.add_constructor("!function", construct)
     return loader
 
 
 def parse_yaml(file: Path) -> dict[str, Any]:
+    return read_document(file)[0]
+
+
+def read_document(file: Path) -> tuple[dict[str, Any], list[tuple[Function, int]]]:
+    """One YAML by itself: its fields, and every ``!function`` that lm-eval would import on reading it.
+
+    Those are more than the ones in its fields: of a key that is given twice, only the last value is left.
+    """
+    functions: list[tuple[Function, int]] = []
     try:
-        config = yaml.load(file.read_bytes(), make_loader(file))
+        config = yaml.load(file.read_bytes(), make_loader(file, functions))
     except OSError as error:
         raise GptaltError(f"{file} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         raise GptaltError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise GptaltError(f"{file} is not a task: it does not contain a mapping of fields.")
-    return config
+    return config, functions

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.plan import PlannedTask
+from gptalt_eval.contract.plan import PlannedTask, TaskEntry
 from gptalt_eval.contract.types import Owned
-from gptalt_eval.planning.index import TaskEntry
 
 Expanded = tuple[Owned[TaskEntry], list[PlannedTask]]
 

@@ -34,6 +34,7 @@ from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
+from gptalt_eval.planning.trust import describe_refusal
 from gptalt_eval.planning.weights import (
     check_built,
     check_chat_template,
@@ -99,7 +100,10 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     faults.found.extend(find_sample_faults(spec, tasks, finder.data))
     if model is not None:
         faults.attempt(lambda: check_thinking(found.item, spec, [*tasks.values()]))
+    if finder.refused:
+        faults.found.append(describe_refusal(finder.refused))
     if check is not None:
+        faults.found.extend(find_unsafe(spec, tasks))
         faults.found.extend(check(spec, catalog, tuple(finder.files), tuple(tasks.values())))
     loaded = describe_plugins(plugins.owners.values()) if check is not None else ()
     if spec.plugins_lock and check is not None:
@@ -111,11 +115,12 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
         for (name, shots), reason in finder.lacking.items()
         for style, _ in variants
     }
-    folders = sorted(finder.folders, key=lambda path: (not finder.is_lm_evals(path), str(path)))
     args = merge_model_args(model.item, spec)
-    notes = (*explain_overrides(catalog, model, cells), *write_notes(cells))
-    places = drop_nested(tuple(folders))
-    return Plan(spec, model, args, tuple(cells), places, notes, lacking, plugins=loaded)
+    overrides = explain_overrides(catalog, model, cells)
+    return Plan(
+        spec, model, args, tuple(cells), finder.entries, (*overrides, *write_notes(cells)), lacking,
+        plugins=loaded, trusted=finder.trusted,
+    )  # fmt: skip
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:
@@ -169,21 +174,20 @@ def find_sample_faults(
             yield GptaltError(text, f"Its {count:,} rows are 0 to {count - 1}.")
 
 
+def find_unsafe(spec: RunSpec, tasks: Mapping[str, PlannedTask]) -> Iterator[GptaltError]:
+    """Tasks that run what a model writes, which lm-eval refuses only when the model has written it."""
+    names = [name for name, task in tasks.items() if task.config.get("unsafe_code", False) is not False]
+    if names and not spec.confirm_run_unsafe_code:
+        text = f"{', '.join(names)}: the code that the model writes would be run."
+        yield GptaltError(text, "If you want that, add --confirm_run_unsafe_code.")
+
+
 def check_packages(spec: RunSpec) -> None:
     """Check that the packages of the requested services are installed."""
     for settings, package in ((spec.wandb_args, "wandb"), (spec.trackio_args, "trackio")):
         if settings and importlib.util.find_spec(package) is None:
             text = f"--{package}_args: the package {package} is not installed."
             raise GptaltError(text, f"Type: pip install {package}")
-
-
-def drop_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The folders without those inside another one of them, which lm-eval reads anyway."""
-    return tuple(
-        folder
-        for folder in folders
-        if not any(folder != other and folder.is_relative_to(other) for other in folders)
-    )
 
 
 def write_notes(cells: list[Cell]) -> list[str]:

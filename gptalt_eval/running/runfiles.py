@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
@@ -24,6 +23,7 @@ from gptalt_eval.machine import environment
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text, hide_values
 from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
+from gptalt_eval.planning.code import find_module, list_sources
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.places import RUNS
@@ -161,39 +161,23 @@ class RunFiles:
 
 def hash_value(value: object) -> str:
     """SHA-256 of settings; a ``!function`` counts with its name and the source files next to its YAML."""
-    text = json.dumps(value, sort_keys=True, default=describe_value)
+    text = json.dumps(name_keys(value), sort_keys=True, default=describe_value)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def name_keys(value: object) -> object:
+    """A value with keys that JSON has; a YAML can have others."""
+    if isinstance(value, Mapping):
+        plain = (str, int, float, type(None))
+        return {key if isinstance(key, plain) else str(key): name_keys(inner) for key, inner in value.items()}
+    return [name_keys(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def describe_value(value: object) -> object:
     if not isinstance(value, Function):
         return str(value)
-    source = value.file.parent / f"{value.name.partition('.')[0]}.py"
-    return [value.name, *(read_sources(source) or [""])]
-
-
-def read_sources(file: Path) -> list[str]:
-    """A Python file and those beside it that it imports, as text."""
-    sources: dict[Path, str] = {}
-    waiting = [file]
-    while waiting:
-        path = waiting.pop()
-        if path not in sources and path.is_file():
-            sources[path] = path.read_text(encoding="utf-8")
-            waiting += [path.parent / f"{name}.py" for name in list_imports(sources[path])]
-    return list(sources.values())
-
-
-def list_imports(source: str) -> list[str]:
-    """The modules that a source imports, without their packages; none if it cannot be read."""
-    found: list[str] = []
-    with contextlib.suppress(SyntaxError, ValueError):
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found.append(node.module)
-            elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                found += [alias.name for alias in node.names]
-    return [name.partition(".")[0] for name in found]
+    sources = [file.read_text("utf-8", "replace") for file in list_sources(find_module(value))]
+    return [value.name, *(sources or [""])]
 
 
 def choose_output(spec: RunSpec) -> Path:
@@ -237,6 +221,7 @@ def describe_plan(plan: Plan, started: datetime) -> Run:
             for cell in plan.cells
         ),
         failed=plan.lacking,
+        task_code=plan.trusted,
         missing=tuple(cell.label(task.name) for cell in plan.cells for task in cell.tasks),
     )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.planning.catalog import Catalog, list_children
-from gptalt_eval.planning.index import TaskEntry, load_task_yaml, read_task_folder
+from gptalt_eval.planning.index import load_task_yaml, read_task_folder
 from gptalt_eval.validation.scene import Scene
 from gptalt_eval.validation.yamlmap import Steps
 

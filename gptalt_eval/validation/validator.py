@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
+from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.index import TaskEntry, find_yaml_files
+from gptalt_eval.planning.deeds import find_deeds
+from gptalt_eval.planning.index import find_yaml_files
+from gptalt_eval.planning.trust import find_free
+from gptalt_eval.validation.deeds import note_deeds, note_replaced, reads_more
 from gptalt_eval.validation.fields import (
     check_choice_of_names,
     check_field_names,
@@ -53,6 +57,7 @@ class Validator:
         self.sources = Sources()
         self.renderer = Renderer()
         self.neighbourhood = Neighbourhood(catalog)
+        self.free = find_free(catalog)
 
     def check(self, file: Path) -> Report:
         """All problems in one file. The file's content cannot cause an exception."""
@@ -60,13 +65,17 @@ class Validator:
         definition = self.reader.read(file, findings)
         if definition is not None:
             scene = Scene(definition, findings, self.vocabulary, self.sources)
+            deeds = find_deeds(file, self.free)
+            note_deeds(findings, deeds)
+            if not self.free.has_yaml(file):
+                note_replaced(scene, self.catalog)
             check_functions(scene)
             if "class" in scene.config:
                 self._check_class(scene)
             elif "group" in scene.config:
                 check_group(scene, self.neighbourhood)
             else:
-                self._check_task(scene)
+                self._check_task(scene, may_read=not reads_more(deeds))
         return Report(file, findings.sorted())
 
     def _check_class(self, scene: Scene) -> None:
@@ -74,7 +83,7 @@ class Validator:
         if not scene.config.get("task"):
             scene.report("missing-field", "'task' is missing: a task needs a name.")
 
-    def _check_task(self, scene: Scene) -> None:
+    def _check_task(self, scene: Scene, may_read: bool) -> None:
         check_field_names(scene)
         check_idle_fields(scene)
         check_kinds(scene)
@@ -90,7 +99,7 @@ class Validator:
             scene.report("missing-field", "'task' is missing: a task needs a name.")
         check_needs(scene)
         check_splits(scene, find_dataset(self.catalog, scene.config))
-        rows = find_rows(scene, self.catalog)
+        rows = find_rows(scene, self.catalog) if may_read else None
         check_templates(scene, self.renderer, rows)
         if rows is not None:
             check_overlap(scene, rows)

@@ -68,7 +68,9 @@ CASES = [
     Case("--seed 5", "samples", {"--num_fewshot": "2"}),
     Case("--plugins_lock LOCK", "refused"),
     Case("--trust_remote_code", "built", LOADED),
-    Case("--confirm_run_unsafe_code", "samples", {"--tasks": "CODE"}),
+    Case("--confirm_run_unsafe_code", "samples", {"--tasks": "UNSAFE"}),
+    Case("--trust_task_code CODE", "samples", {"--tasks": "CODE"}),
+    Case("--gen_kwargs custom_generate=x", "refused", {"--tasks": "gsm8k"}),
     Case("--metadata a=1", "configs"),
     Case("--wandb_args project=p", "told"),
     Case("--wandb_config_args a=1", "told", {"--wandb_args": "project=p"}),
@@ -103,13 +105,14 @@ def places(tmp_path):
     folder = tmp_path / "given"
     folder.mkdir()
     rows = [{"question": f"{number} + 1 =", "answer": number % 2} for number in range(4)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "code.py").write_text("def ask(doc):\n    return doc['question']\n")
-    for name, text in (("mine", "'{{question}}'"), ("coded", "!function code.ask")):
+    texts = {"mine": "'{{question}}'", "coded": "!function code.ask", "unsafe": "question\nunsafe_code: true"}
+    for name, text in texts.items():
         (folder / name).mkdir()
-        (folder / name / "code.py").write_text((folder / "code.py").read_text())
+        (folder / name / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        (folder / name / "code.py").write_text("def ask(doc):\n    return doc['question']\n")
         (folder / name / f"{name}.yaml").write_text(
-            f"task: {name}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {folder / 'rows.jsonl'}}}}}\n"
+            f"task: {name}\ndataset_path: json\n"
+            f"dataset_kwargs: {{data_files: {{test: {folder / name / 'rows.jsonl'}}}}}\n"
             f"test_split: test\noutput_type: multiple_choice\ndoc_to_text: {text}\ndoc_to_choice: [a, b]\n"
             "doc_to_target: answer\n"
         )
@@ -124,6 +127,7 @@ def places(tmp_path):
         "SHORT": folder / "short",
         "LOCK": folder / "other.lock",
         "CODE": folder / "coded" / "coded.yaml",
+        "UNSAFE": folder / "unsafe" / "unsafe.yaml",
     }
 
 

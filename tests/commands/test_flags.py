@@ -19,6 +19,7 @@ OURS = {
     "--data_dir",
     "--allow-partial-data",
     "--allow_partial_data",
+    "--trust_task_code",
 }
 
 

@@ -147,6 +147,7 @@ def test_nothing_is_allowed_that_was_not_asked_for():
         "log_samples",
     )
     assert [getattr(spec, name) for name in flags] == [False] * len(flags)
+    assert spec.trust_task_code == ()
     assert (spec.scorer, spec.batch_size, spec.seed) == ("tree", "1", (0, 1234, 1234, 1234))
 
 

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.data.readers import REPLACE
@@ -16,8 +16,8 @@ from gptalt_eval.machine import hub
 from gptalt_eval.planning import task_data
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.examples import ExamplePool, find_pool
-from gptalt_eval.planning.expand import TaskFinder, forbids_shots, list_functions, read_group_shots
-from gptalt_eval.planning.index import Function, TaskEntry, find_lm_eval_tasks
+from gptalt_eval.planning.expand import TaskFinder, forbids_shots, read_group_shots
+from gptalt_eval.planning.index import find_lm_eval_tasks
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.planning.task_data import DataFinder, describe_shortage, effective_shots
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
@@ -79,12 +79,6 @@ def test_the_number_of_examples(own, asked, expected):
 )
 def test_the_split_of_the_examples(config, split):
     assert find_pool(config).split == split
-
-
-def test_functions_are_found_at_any_depth():
-    one, other = Function("a.b", Path("a.py")), Function("c.d", Path("c.py"))
-    assert list_functions({"x": one, "y": [1, {"z": [other]}], "w": "text"}) == [one, other]
-    assert list_functions(one) == [one] and list_functions("a.b") == []
 
 
 @pytest.mark.parametrize(
@@ -184,12 +178,13 @@ def test_each_cell_has_its_style_and_shots(plugins):
     ]  # fmt: skip
 
 
-def test_folders_of_tasks_are_read_by_lm_eval(plugins, tmp_path):
+def test_lm_eval_may_read_the_planned_files_and_no_others(plugins, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "mine.yaml").write_text("task: mine\n" + TASK)
     (tmp_path / "g.yaml").write_text("group: g\ntask: [mine]\n")
     found = plan(plugins, tasks="g", include_path=str(tmp_path))
-    assert tmp_path in found.folders
+    files = {name: entry.file for name, entry in found.entries.items()}
+    assert files == {"g": tmp_path / "g.yaml", "mine": tmp_path / "sub" / "mine.yaml"}
 
 
 def test_groups_hand_on_what_they_set(plugins, tmp_path):
@@ -296,11 +291,11 @@ def test_lm_evals_own_functions_are_trusted_in_a_yaml_of_ones_own(plugins, tmp_p
     file = tmp_path / "mine.yaml"
     file.write_text(f"include: {theirs}\ntask: mine\n")
     [task] = plan(plugins, tasks=str(file)).cells[0].tasks
-    assert list_functions(task.config)
+    assert task.config["process_docs"].name == "utils.process_docs"
     (tmp_path / "code.py").write_text("")
     file.write_text(f"include: {theirs}\ntask: mine\ndoc_to_text: !function code.f\n")
     what, _ = refuse(plugins, tasks=str(file))
-    assert f": code.f ({file})." in what and "process_docs" not in what
+    assert what.splitlines()[1:] == [f"  runs Python: code.f ({tmp_path / 'code.py'})"]
 
 
 def test_a_task_that_takes_no_examples_is_not_given_any(plugins, tmp_path):
@@ -320,8 +315,10 @@ def test_python_code_that_is_not_trusted_is_named(plugins, tmp_path):
     )
     file = tmp_path / "t.yaml"
     assert refuse(plugins, tasks=str(file)) == (
-        f"t: its YAML runs Python code that is not from an installed plugin: code.f ({file}), code.g ({file}).",
-        "Read that code. If you trust it, add --confirm_run_unsafe_code.",
+        f"t ({file}) does more than ask questions:\n"
+        f"  runs Python: code.f ({tmp_path / 'code.py'})\n"
+        f"  runs Python: code.g ({tmp_path / 'code.py'})",
+        f"Look at these files. If you trust them, add: --trust_task_code {file}",
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.examples import find_pool
-from gptalt_eval.planning.resolve import drop_nested, resolve
+from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.planning.task_data import effective_shots
 
 
@@ -185,19 +185,18 @@ def test_one_fault_is_raised_as_itself(plugins):
     assert not isinstance(caught.value, RequestErrors)
 
 
-def test_nested_folders_are_read_once(tmp_path):
-    assert drop_nested((tmp_path, tmp_path / "a", tmp_path.parent / "b")) == (tmp_path, tmp_path.parent / "b")
-
-
 def test_python_code_of_a_yaml_from_outside_is_asked_about(plugins, tmp_path):
     (tmp_path / "code.py").write_text("raise SystemExit('ran')\n")
     (tmp_path / "mine.yaml").write_text(
         "task: mine\ndataset_path: json\ntest_split: train\nfewshot_config:\n  doc_to_text: !function code.text\n"
     )
     text = refuse(plugins, tasks=str(tmp_path / "mine.yaml"))
-    assert "code.text" in text and str(tmp_path / "mine.yaml") in text and "--confirm_run_unsafe_code" in text
+    assert "code.text" in text and str(tmp_path / "mine.yaml") in text and "--trust_task_code" in text
     assert "code.text" in refuse(plugins, tasks="mine", include_path=str(tmp_path))
-    assert plan(plugins, tasks=str(tmp_path / "mine.yaml"), confirm_run_unsafe_code=True)
+    assert "code.text" in refuse(
+        plugins, tasks="mine", include_path=str(tmp_path), confirm_run_unsafe_code=True
+    )
+    assert plan(plugins, tasks=str(tmp_path / "mine.yaml"), trust_task_code=str(tmp_path / "mine.yaml"))
     assert plan(plugins, tasks="race_middle,hellaswag"), (
         "lm-eval's own and an installed plugin's are not asked about"
     )

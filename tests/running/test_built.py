@@ -33,7 +33,7 @@ def ask(tmp_path, monkeypatch):
                 file.write("process_results: !function code.score\n")
         with pytest.raises(GptaltError) as caught:
             evaluate(
-                "scripted", str(tmp_path / "mine.yaml"), output_path=str(tmp_path / "out"), confirm_run_unsafe_code=True,
+                "scripted", str(tmp_path / "mine.yaml"), output_path=str(tmp_path / "out"), trust_task_code=str(tmp_path / "mine.yaml"),
                 plugins=make_plugin_set(models=[make_scripted_model()]), **settings,
             )  # fmt: skip
         return str(caught.value)

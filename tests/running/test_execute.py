@@ -455,8 +455,9 @@ def test_prompts_kept_for_another_task_are_not_used(evaluate, tmp_path, cache, c
         )
 
     def look(**settings):
-        given = {"cache_requests": "true", "limit": 1, "confirm_run_unsafe_code": True, **settings}
-        record = evaluate(str(tmp_path / "own.yaml"), **given)
+        file = str(tmp_path / "own.yaml")
+        given = {"cache_requests": "true", "limit": 1, "trust_task_code": file, **settings}
+        record = evaluate(file, **given)
         request = next(record.read_samples(0, "own"))["arguments"]["gen_args_0"]
         return request["arg_0"][:5], request["arg_1"]["until"]
 

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import pickle
+import py_compile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from tqdm.auto import tqdm
 
 import gptalt_eval
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval.tasks import compile_afresh
 from gptalt_eval.testing import make_scripted_lm
 
 PACKAGE = Path(gptalt_eval.__file__).parent
@@ -341,6 +344,51 @@ def test_a_limit_counts_the_rows_that_the_evaluator_scores(quiz, limit, count):
     tasks, _ = quiz("quiz_plain")
     assert seams.count_limited(tasks["quiz_plain"], limit) == count
     assert len(run(tasks, limit=limit)["samples"]["quiz_plain"]) == (count or 4)
+
+
+@holds("lm_eval.tasks._index.Entry", "lm_eval.tasks._index.Kind")
+def test_lm_eval_reads_the_planned_files_and_no_others(quiz, tmp_path):
+    """A second YAML of a folder cannot take the place of another task, and its code is not run."""
+    quiz("quiz_plain")
+    mark = tmp_path / "MARK"
+    (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\ndef f(*_): ...\n")
+    (tmp_path / "a.yaml").write_text("{task: quiz_plain, process_docs: !function evil.f}")
+    entries = [
+        TaskEntry("quiz_plain", "task", tmp_path / "plain.yaml"),
+        TaskEntry("quiz_shown", "task", tmp_path / "shown.yaml"),
+        TaskEntry("quiz", "group", tmp_path / "group.yaml"),
+        TaskEntry("some", "tag", members=("quiz_plain",)),
+    ]
+    rows = datasets.DatasetDict({split: make_rows(count, split) for split, count in ROWS.items()})
+    for name in ("quiz", "some"):
+        manager = seams.make_manager({entry.name: entry for entry in entries}, {"m": 1})
+        with seams.replace_load_dataset(
+            lambda *_, **settings: seams.take_splits(rows, settings.get("split"))
+        ):
+            tasks, groups = seams.load_named(manager, [name])
+        metadata = tasks["quiz_plain"].config.metadata
+        assert metadata["config_source"] == str(tmp_path / "plain.yaml") and metadata["m"] == 1
+        assert [*groups] == [name] * (name == "quiz")
+    assert not mark.exists()
+
+
+def test_compiled_files_of_a_strangers_folder_are_not_used(tmp_path):
+    """What is run is what the user has read: the source, whatever lies in ``__pycache__``."""
+    (tmp_path / "code.py").write_text("value = 'evil'")
+    compiled = py_compile.compile(
+        str(tmp_path / "code.py"), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    (tmp_path / "code.py").write_text("value = 'shown'")
+
+    def load():
+        spec = importlib.util.spec_from_file_location("code_of_a_stranger", tmp_path / "code.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.value
+
+    assert Path(compiled).is_file() and load() == "evil"
+    with compile_afresh(tmp_path / "own"):
+        assert load() == "shown"
 
 
 @holds("lm_eval.config.task.TaskConfig._qualified_name", is_next=True)

@@ -20,14 +20,16 @@ from unittest import mock
 import datasets
 from jinja2.exceptions import SecurityError
 from lm_eval import utils
-from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CacheHook, hash_args
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._index import Entry, Kind
 from packaging.version import Version
 from tqdm.std import tqdm
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.machine.plain import show_plain_record
+from gptalt_eval.running.lmeval.kept import JsonRequests
 from gptalt_eval.validation.sandbox import Sandbox
 
 IS_NEXT = Version(importlib.metadata.version("lm_eval")) >= Version("0.5.0.dev0")
@@ -38,7 +40,6 @@ if IS_NEXT:
 else:
     from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size
 
-BUILT = ("request_type", "doc", "arguments", "idx", "metadata")  # of a request that has no answer yet
 PARTS = {  # part of a result -> the attribute in which lm-eval collects it
     "results": "metrics",
     "configs": "configs",
@@ -99,34 +100,6 @@ def keep_requests_in(folder: Path | None) -> Iterator[None]:
         yield
 
 
-class JsonRequests:
-    """Stands for ``dill`` in lm-eval's cache of requests."""
-
-    @staticmethod
-    def dumps(groups: list[list[Instance]]) -> bytes:
-        """Built requests as JSON; empty, and so built again the next time, if JSON would change them."""
-        try:
-            text = json.dumps([[list_built(request) for request in group] for group in groups]).encode()
-            return text if JsonRequests.loads(text) == groups else b""
-        except (TypeError, ValueError, RecursionError):  # rows with images, dates, ...
-            return b""
-
-    @staticmethod
-    def loads(text: bytes) -> list[list[Instance]]:
-        """The requests; whatever is wrong with them, lm-eval builds them again."""
-        return [[make_built(values) for values in group] for group in json.loads(text)]
-
-
-def list_built(request: Instance) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in BUILT}
-
-
-def make_built(values: Mapping[str, Any]) -> Instance:
-    """A request from JSON, which has lists for tuples."""
-    tuples = {name: tuple(values[name]) for name in ("arguments", "metadata")}
-    return Instance(**{**values, **tuples})
-
-
 @contextlib.contextmanager
 def silence_bars() -> Iterator[None]:
     """Inside the block, tqdm shows no progress bars."""
@@ -140,6 +113,18 @@ def silence_bars() -> Iterator[None]:
 
 
 # ------------------------------------------------------------------ tasks
+
+
+def make_manager(entries: Mapping[str, TaskEntry], metadata: Mapping[str, Any]) -> TaskManager:
+    """lm-eval's task manager, which knows these names and reads these YAMLs only.
+
+    Of a folder, it would read every YAML, and take one for another where two have the same name.
+    """
+    manager = TaskManager(include_defaults=False, metadata=dict(metadata))
+    kinds = {"task": Kind.TASK, "group": Kind.GROUP, "tag": Kind.TAG}
+    for name, entry in entries.items():
+        manager.task_index[name] = Entry(entry.name, kinds[entry.kind], entry.file, tags=set(entry.members))
+    return manager
 
 
 def load_named(manager: TaskManager, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 
 import datasets
 import numpy as np
-from lm_eval.tasks import TaskManager
 
-from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
+from gptalt_eval.machine.storage import cache_dir
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.tables import load_rows
 
@@ -37,16 +38,46 @@ class LoadedTasks:
 
 def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     """Build the tasks of a cell, with rows from where the plan located them."""
-    manager = TaskManager(
-        include_defaults=False,
-        include_path=[str(folder) for folder in plan.folders],
-        metadata={**plan.model_args, **plan.spec.metadata},
-    )
-    with seams.sandbox_templates(), serve_rows(gather_located(cell)):
+    manager = seams.make_manager(plan.entries, {**plan.model_args, **plan.spec.metadata})
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(seams.sandbox_templates())
+        stack.enter_context(serve_rows(gather_located(cell)))
+        if plan.trusted:
+            stack.enter_context(compile_afresh(cache_dir() / "pycache"))
         tasks, groups = seams.load_named(manager, cell.names)
+    check_origin(tasks, cell)
     for task in tasks.values():
         prepare_task(task, cell)
     return LoadedTasks(tasks, groups)
+
+
+@contextlib.contextmanager
+def compile_afresh(folder: Path) -> Iterator[None]:
+    """Inside the block, Python's compiled files are in this folder; those beside a source are not used.
+
+    What a stranger's folder has in ``__pycache__`` need not come from the source that the user has read.
+    """
+    before, sys.pycache_prefix = sys.pycache_prefix, str(folder)
+    try:
+        yield
+    finally:
+        sys.pycache_prefix = before
+
+
+def check_origin(tasks: Mapping[str, Any], cell: Cell) -> None:
+    """Check that lm-eval built each task from the YAML that was planned.
+
+    Raises:
+        GptaltError: it read another one.
+    """
+    planned = {task.name: task.file for task in cell.tasks}
+    for name, task in tasks.items():
+        source = (task.get_config("metadata") or {}).get("config_source")
+        file = planned.get(name)
+        if source not in (None, "inline") and (file is None or not file.samefile(source)):
+            raise GptaltError(
+                f"lm-eval read {name} from {source}, not from {file}.", "Nothing was evaluated."
+            )
 
 
 def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:

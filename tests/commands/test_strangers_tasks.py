@@ -1,0 +1,301 @@
+"""A stranger's task or group: whatever its YAML says, nothing runs without consent, and all of it with consent.
+
+Each payload leaves a marker where it runs. It is tried in each way in which lm-eval can come upon a YAML.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gptalt_eval.commands import cli
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.record import find_runs, load_record
+from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.testing import make_plugin_set, make_scripted_model
+
+ROWS = [{"question": f"{number} + 1 =", "answer": "a"} for number in range(3)]
+PYTHON = """
+from pathlib import Path
+Path({mark!r}).touch()
+
+def f(*args, **settings):
+    return args[0] if args else []
+
+def text(doc, *_):
+    return "x"
+
+def score(doc, results):
+    return {{"exact_match": 1.0}}
+
+def mean(items, *_):
+    return 0.0
+"""
+METRIC = """
+import datasets
+import evaluate
+from pathlib import Path
+Path({mark!r}).touch()
+
+class Metric(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({{"predictions": datasets.Value("string"), "references": datasets.Value("string")}})
+        return evaluate.MetricInfo(description="", citation="", features=features)
+
+    def _compute(self, predictions, references):
+        return {{"evil": 1.0}}
+"""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Lines of a YAML that run code.
+
+    Attributes:
+        lines: of the task, or of the group.
+        drop: the fields of the plain task that are left out.
+        in_group: whether they are a group's.
+        files: more files, by name.
+        runs: whether the payload leaves its marker with consent.
+    """
+
+    lines: str
+    drop: tuple = ()
+    in_group: bool = False
+    files: dict = field(default_factory=dict)
+    runs: bool = True
+
+
+FIELDS = (
+    "process_docs", "doc_to_text", "doc_to_target", "doc_to_choice", "doc_to_image", "doc_to_audio", "process_results",
+    "custom_dataset", "description", "gen_prefix", "doc_to_decontamination_query", "dataset_name", "metadata", "tag",
+    "task_alias", "test_split", "fewshot_split", "target_delimiter", "use_prompt", "class", "repeats", "unsafe_code",
+)  # fmt: skip
+F = "!function evil.f"
+ATTACKS = {
+    **{name: Attack(f"{name}: {F}", (name,)) for name in FIELDS},
+    "fewshot samples": Attack(f"fewshot_config: {{samples: {F}}}"),
+    "fewshot text": Attack(f"fewshot_config: {{doc_to_text: {F}}}"),
+    "fewshot docs": Attack(f"fewshot_config: {{process_docs: {F}}}"),
+    "fewshot sampler": Attack(f"fewshot_config: {{sampler: {F}}}"),
+    "metric": Attack(f"metric_list: [{{metric: {F}, aggregation: mean, higher_is_better: true}}]", ("metric_list",)),
+    "aggregation": Attack(f"metric_list: [{{metric: exact_match, aggregation: {F}}}]", ("metric_list",)),
+    "filter": Attack(f"filter_list: [{{name: x, filter: [{{function: custom, filter_fn: {F}}}]}}]"),
+    "generation": Attack(f"generation_kwargs: {{until: ['.'], x: {F}}}", ("generation_kwargs",)),
+    "data": Attack(f"dataset_kwargs: {{data_files: rows.jsonl, x: {F}}}", ("dataset_kwargs",)),
+    "a key given twice": Attack(f"doc_to_text: {F}\ndoc_to_text: question", ("doc_to_text",)),
+    "inside a key given twice": Attack(f"metadata: {{a: [{F}]}}\nmetadata: {{}}"),
+    "a mapping's key": Attack(f"metadata: {{? {F} : 1}}"),
+    "pairs": Attack(f"metadata: !!pairs [a: {F}]"),
+    "an ordered mapping": Attack(f"metadata: !!omap [a: {F}]"),
+    "a set": Attack(f"metadata: !!set {{? {F}}}"),
+    "an anchor": Attack(f"metadata: {{a: &it {F}}}\ndoc_to_text: *it", ("doc_to_text",)),
+    "a merged mapping": Attack(f"fewshot_config: {{<<: {{doc_to_text: {F}}}, doc_to_text: question}}"),
+    "a full tag": Attack("doc_to_text: !<!function> evil.f", ("doc_to_text",)),
+    "a value key": Attack("doc_to_text: !function {=: evil.f}", ("doc_to_text",)),
+    "an absolute module": Attack("doc_to_text: !function ELSEWHERE.f", ("doc_to_text",)),
+    "an include that is overridden": Attack("include: base.yaml", files={"base.yaml": f"doc_to_text: {F}\n"}),
+    "an include of an include": Attack(
+        "include: [base.yaml]", files={"base.yaml": "include: more.yml\n", "more.yml": f"doc_to_text: {F}\n"}
+    ),
+    "an included task list": Attack("include: base.yaml", files={"base.yaml": f"task_list: [{{doc_to_text: {F}}}]\n"}),
+    "a metric's script": Attack(
+        "metric_list: [{metric: FOLDER/evil_metric.py, hf_evaluate: true, aggregation: mean, higher_is_better: true}]",
+        ("metric_list",),
+    ),
+    "a metric that is not known": Attack(
+        "metric_list: [{metric: FOLDER/evil_metric.py, aggregation: mean, higher_is_better: true}]", ("metric_list",)
+    ),
+    "custom generation": Attack(
+        "generation_kwargs: {until: ['.'], custom_generate: FOLDER, trust_remote_code: true}", ("generation_kwargs",), runs=False
+    ),
+    "remote code": Attack("dataset_kwargs: {data_files: rows.jsonl, trust_remote_code: true}", ("dataset_kwargs",), runs=False),
+    "remote code in a reader": Attack("fewshot_config: {samples: [{trust_remote_code: 1}]}", runs=False),
+    "a tokenizer of its own": Attack("metadata: {tokenizer: stranger/evil}", runs=False),
+    "what a model writes": Attack("unsafe_code: false", runs=False),
+    "a group's aggregation": Attack(f"aggregate_metric_list: [{{metric: exact_match, aggregation: {F}}}]", in_group=True),
+    "a group's field": Attack(f"description: {F}", in_group=True),
+    "a group's override": Attack(f"task: [{{task: quiz, doc_to_text: {F}}}]", ("task",), in_group=True),
+    "an inner group's override": Attack(f"task: [{{group: inner, task: [{{task: quiz, doc_to_text: {F}}}]}}]", ("task",), in_group=True),
+    "an inner group": Attack("task: [inner]", ("task",), in_group=True, files={"inner.yaml": f"group: inner\ntask: [quiz]\nmetadata: {{x: {F}}}\n"}),
+    "an inline task": Attack(f"task: [{{task: anew, dataset_path: json, doc_to_text: {F}}}]", ("task",), in_group=True),
+    "a group's include": Attack("include: base.yaml", in_group=True, files={"base.yaml": f"description: {F}\n"}),
+    "a group's metric": Attack(
+        "task: [{task: quiz, metric_list: [{metric: FOLDER/evil_metric.py, aggregation: mean}]}]", ("task",), in_group=True
+    ),
+    "a group's generation": Attack("generation_kwargs: {custom_generate: FOLDER}", in_group=True, runs=False),
+}  # fmt: skip
+JINJA = "'{{ cycler.__init__.__globals__.os.system(\"touch MARK\") }}'"
+TEMPLATES = {
+    **{name: Attack(f"{name}: {JINJA}", (name,)) for name in ("doc_to_text", "doc_to_target", "description", "gen_prefix")},
+    "doc_to_choice": Attack(f"output_type: multiple_choice\ndoc_to_choice: {JINJA}", ("output_type",)),
+    "fewshot text": Attack(f"num_fewshot: 1\nfewshot_config: {{split: test, doc_to_text: {JINJA}}}"),
+    "fewshot target": Attack(f"num_fewshot: 1\nfewshot_config: {{split: test, doc_to_target: {JINJA}}}"),
+    "fewshot prefix": Attack(f"num_fewshot: 1\nfewshot_config: {{split: test, gen_prefix: {JINJA}}}"),
+    "a group's": Attack(f"doc_to_text: {JINJA}", in_group=True),
+}  # fmt: skip
+
+
+class Stranger:
+    """A folder with a stranger's task and group, and the marker that its code leaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.mark = folder / "theirs", folder / "MARK"
+        self.folder.mkdir()
+        (self.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+        (self.folder / "evil.py").write_text(PYTHON.format(mark=str(self.mark)))
+        (self.folder / "evil_metric.py").write_text(METRIC.format(mark=str(self.mark)))
+        (self.folder / "custom_generate").mkdir()
+        (self.folder / "custom_generate" / "generate.py").write_text(PYTHON.format(mark=str(self.mark)))
+        self.plain = {
+            "task": "quiz", "dataset_path": "json", "dataset_kwargs": f"{{data_files: {{test: {self.folder / 'rows.jsonl'}}}}}",
+            "test_split": "test", "output_type": "generate_until", "doc_to_text": "question", "doc_to_target": "answer",
+            "generation_kwargs": "{until: ['.']}", "metric_list": "[{metric: exact_match}]",
+        }  # fmt: skip
+        self.group = {"group": "quizzes", "task": "[quiz]"}
+
+    def fill(self, text: str) -> str:
+        rows = f"data_files: {{test: {self.folder / 'rows.jsonl'}}}"
+        elsewhere = str(self.folder / "evil").replace("/", ".")
+        text = text.replace("data_files: rows.jsonl", rows).replace("ELSEWHERE", elsewhere)
+        return text.replace("FOLDER", str(self.folder)).replace("MARK", str(self.mark))
+
+    def write(self, attack: Attack) -> None:
+        for name, fields, lines in (
+            ("quiz.yaml", self.plain, "" if attack.in_group else attack.lines),
+            ("quizzes.yaml", self.group, attack.lines if attack.in_group else ""),
+        ):
+            kept = [f"{key}: {value}" for key, value in fields.items() if not lines or key not in attack.drop]
+            (self.folder / name).write_text("\n".join([*kept, self.fill(lines), ""]))
+        for name, text in attack.files.items():
+            (self.folder / name).write_text(self.fill(text))
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Stranger(tmp_path)
+
+
+@pytest.fixture
+def call(tmp_path, capsys):
+    """Runs the program; returns what it printed, or with what it refused."""
+
+    def run(*words):
+        try:
+            cli.dispatch([str(word) for word in words], make_plugin_set(models=[make_scripted_model()]))
+        except GptaltError as error:
+            return str(error)
+        except Exception as error:  # lm-eval fails on a function where it expects text, after it imported it
+            return repr(error)
+        finally:
+            printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    return run
+
+
+def spell(way, attack, stranger):
+    """The command line of one way to come upon the YAML."""
+    name = "quizzes" if attack.in_group or way == "group" else "quiz"
+    file, out = stranger.folder / f"{name}.yaml", stranger.folder.parent / "out"
+    run = ("run", "--model", "scripted", "--output_path", out, "--include_path", stranger.folder, "--tasks")
+    return {
+        "validate": ("validate", stranger.folder),
+        "show": ("show", "task", file),
+        "run": (*run, file),
+        "group": (*run, name),
+        "folder": (*run, name),
+        "pattern": (*run, f"{name}*"),
+    }[way]
+
+
+WAYS = ("validate", "show", "run", "folder", "group", "pattern")
+
+
+@pytest.mark.parametrize("name", [*ATTACKS])
+def test_no_code_runs_without_consent_and_all_with_it(name, stranger, call):
+    attack = ATTACKS[name]
+    stranger.write(attack)
+    for way in WAYS:
+        told = call(
+            *spell(way, attack, stranger), *(("--confirm_run_unsafe_code",) if way in WAYS[2:] else ())
+        )
+        assert not stranger.mark.exists(), f"{way}: {told}"
+        if way == "show" and attack.in_group:
+            continue  # its members are found in --include_path only
+        assert "runs Python: " in told or "runs what a model writes" in told, told
+    assert not (stranger.folder.parent / "out").exists()
+    trusted = ",".join(str(stranger.folder / name) for name in ("quiz.yaml", "quizzes.yaml", "inner.yaml"))
+    told = call(
+        *spell("group" if attack.in_group else "show", attack, stranger), "--trust_task_code", trusted
+    )
+    assert stranger.mark.exists() == attack.runs, told
+    assert "does more than ask" not in told
+
+
+def test_a_consent_is_remembered_for_exactly_this_content(stranger, call):
+    stranger.write(ATTACKS["process_results"])
+    run, out = spell("run", Attack(""), stranger), stranger.folder.parent / "out"
+    file, code = stranger.folder / "quiz.yaml", stranger.folder / "evil.py"
+    code.write_text(code.read_text().replace("def f(", "def g(").replace("def score(", "def f("))
+    assert "--trust_task_code" in call(*run)
+    assert "Results:" in call(*run, "--trust_task_code", file)
+    [folder] = find_runs(out)
+    assert load_record(folder).run.task_code == {str(path): hash_file(path) for path in (file, code)}
+    assert "Results:" in call(*run)
+    stranger.mark.unlink()
+    code.write_text(code.read_text() + "import more\n")
+    (stranger.folder / "more.py").write_text("")
+    assert "--trust_task_code" in call(*run) and not stranger.mark.exists()
+    assert "--trust_task_code" not in call(
+        "show", "task", file, "--trust_task_code", f"elsewhere.yaml,{file}"
+    )
+    (stranger.folder / "more.py").write_text("1")
+    assert "--trust_task_code" in call(*run), "what the code imports beside it is part of the consent"
+
+
+@pytest.mark.parametrize("way", ["run", "folder"])
+def test_a_task_cannot_pass_for_one_of_lm_evals(way, stranger, call):
+    """In flow style, as the fast index of names misses it, too."""
+    stranger.write(Attack(""))
+    text = (stranger.folder / "quiz.yaml").read_text().replace("task: quiz", "task: arc_easy")
+    (stranger.folder / "a.yaml").write_text('{"t\\x61sk": arc_easy, "process_docs": !function evil.f}')
+    (stranger.folder / "b.yaml").write_text(text)
+    out = stranger.folder.parent / "out"
+    run = (
+        "run",
+        "--model",
+        "scripted",
+        "--output_path",
+        out,
+        "--data_dir",
+        "sample",
+        "--limit",
+        1,
+        "--tasks",
+    )
+    told = call(*run, f"arc_easy,{stranger.folder / 'quiz.yaml'}")
+    assert "Results:" in told and not stranger.mark.exists(), told
+    [folder] = find_runs(out)
+    record = load_record(folder)
+    assert record.run.data["arc_easy"].hub == "allenai/ai2_arc" and "is that of" not in str(record.run.notes)
+    named = (stranger.folder / "b.yaml",) if way == "run" else ("arc_easy", "--include_path", stranger.folder)
+    told = call(*run, *named)
+    assert "Results:" in told and not stranger.mark.exists(), told
+    assert any(
+        note.startswith("'arc_easy' is that of") and "not of lm-eval" in note
+        for note in load_record(folder).run.notes
+    )
+    assert "It overrides arc_easy" in call("validate", stranger.folder / "b.yaml")
+    assert "Two tasks have the name arc_easy" in call(*run, f"arc_easy,{stranger.folder / 'b.yaml'}")
+
+
+@pytest.mark.parametrize("name", [*TEMPLATES])
+def test_no_template_reaches_the_system(name, stranger, call):
+    stranger.write(TEMPLATES[name])
+    for way in WAYS[:4]:
+        told = call(*spell(way, TEMPLATES[name], stranger))
+        assert not stranger.mark.exists(), f"{way}: {told}"
+    assert "reaches for more than its row" in told or "SecurityError" in told, told
