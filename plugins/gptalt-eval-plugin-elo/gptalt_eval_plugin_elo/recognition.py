@@ -10,7 +10,6 @@ from typing import Any
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.formats import (
     Answers,
-    has,
     is_survey,
     make_columns_format,
     make_survey_format,
@@ -83,12 +82,9 @@ def matches(known: VoteFormat, record: Mapping[str, Any]) -> bool:
         return False
 
 
-def read_table_of(file: Path) -> VoteFormat | Answers | None:
-    """The format of a CSV: votes with our own column names, or the survey's answers."""
-    rows = [record for record in read_records(file) if isinstance(record, tuple)]
-    if rows and has("question", "model_a", "model_b", "winner")(rows[0][1]):
-        return make_columns_format({})
+def read_table_of(file: Path) -> Answers | None:
+    """The survey's answers in a CSV; None: it is another table."""
     try:
-        return read_answers(row for _, row in rows)
+        return read_answers(record[1] for record in read_records(file) if isinstance(record, tuple))
     except ValueError:
         return None

@@ -164,6 +164,14 @@ def test_who_is_compared_with_whom():
     assert [each.who for each in measure_agreement(unnamed)] == ["all votes"]
 
 
+def test_categories_are_in_the_order_of_their_names():
+    names = [f"c{number}" for number in range(9)]
+    votes = [vote("x", "y", "a", name, who, name) for name in reversed(names) for who in ("ann", "bob")]
+    found = measure_agreement(votes)
+    assert [each.who for each in found] == ["all votes", "ann and bob", *names]
+    assert [(each.pairs, type(each.pairs)) for each in found[2:]] == [(1, int)] * 9
+
+
 def test_the_seed_reaches_every_interval():
     generator = np.random.default_rng(1)
     votes = [

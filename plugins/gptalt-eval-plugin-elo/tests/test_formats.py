@@ -4,6 +4,7 @@ import pytest
 from gptalt_eval_plugin_elo.formats import (
     Answers,
     Vote,
+    convert_labelstudio,
     get_optional,
     get_text,
     list_formats,
@@ -253,7 +254,7 @@ def test_each_name_of_label_studios_question():
 
 def test_columns_of_other_names():
     known = make_columns_format({"question": "prompt", "winner": "choice", "annotator": "who"})
-    assert known.name == "columns"
+    assert (known.name, known.summary) == ("columns", "columns that --columns names")
     record = {
         "prompt": "p",
         "model_a": "m",
@@ -300,6 +301,7 @@ def test_an_annotators_file(asked, given, expected):
     known = make_survey_format(ANSWERS, "ann")
     record = {"que_idx": asked, "que_rec": given}
     assert known.name == "survey" and known.recognise(record)
+    assert known.summary == "the survey's: a CSV of answers, a JSON of each annotator"
     assert not known.recognise({"que_idx": []}) and not known.recognise({"que_rec": []})
     assert convert(known, record) == expected
 
@@ -309,6 +311,8 @@ def test_an_annotators_file(asked, given, expected):
     [
         (("no", "类别", "问题"), "类别", "问题"),
         (("no", "类型", "问题"), "类型", "问题"),
+        (("类别", "no", "问题"), "类别", "问题"),
+        (("问题", "no", "类型"), "类型", "问题"),
         (("Question", "no", " Category "), " Category ", "Question"),
         (("type", "prompt", "no"), "type", "prompt"),
         (("no", "kind", "text"), "kind", "text"),
@@ -319,6 +323,16 @@ def test_the_table_of_answers(columns, category, question):
     assert read_answers(iter(rows)) == Answers(
         ["M", "N"], [f"{question}0", f"{question}1"], [f"{category}0", f"{category}1"]
     )
+
+
+def test_a_model_may_be_called_like_a_column():
+    row = {"no": "0", "kind": "k", "text": "t", "Category": "A", "prompt": "B"}
+    assert read_answers([row]) == Answers(["Category", "prompt"], ["t"], ["k"])
+
+
+def test_a_time_is_text():
+    task = TASK | {"annotations": [TASK["annotations"][0] | {"created_at": 5}]}
+    assert [vote.time for vote in convert_labelstudio(task)] == ["5"]
 
 
 def test_a_table_of_too_few_columns():

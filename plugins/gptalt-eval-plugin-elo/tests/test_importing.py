@@ -1,12 +1,15 @@
 """Importing step by step: which format a file is taken for, lines that are kept once, faults of a vote, messages."""
 
 import json
+from collections import Counter
 
 import pytest
 from gptalt_eval_plugin_elo.formats import Answers, Vote, list_formats
 from gptalt_eval_plugin_elo.importing import (
     REJECTED,
     VOTES,
+    Counts,
+    dump_text,
     find_fault,
     generalise,
     import_files,
@@ -102,6 +105,8 @@ def test_what_a_table_is_taken_for(tmp_path):
     assert recognise(file, KNOWN, None, None, None) == ANSWERS
     file.write_text("winner,question,model_a,model_b\na,q,x,y\n")
     assert recognise(file, KNOWN, None, None, None).name == "gptalt"
+    file.write_text(f"{TABLE}1,short\n", encoding="utf-8")
+    assert recognise(file, KNOWN, None, None, None) == ANSWERS, "a row that cannot be read is left out"
     for text in ("a,b,c,d\n1,2,3,4\n", "a,b,c,d,e\n", ""):
         file.write_text(text)
         with pytest.raises(GptaltError, match="has an unknown format"):
@@ -123,6 +128,30 @@ def test_a_format_that_fails_on_others_records_does_not_hinder(tmp_path):
     assert recognise(file, [Broken(), *KNOWN], None, None, None).name == "gptalt"
 
 
+def test_a_format_may_say_yes_in_any_way(tmp_path):
+    class Own:
+        name = "own"
+
+        def recognise(self, record):
+            return "yes" if "x" in record else None
+
+    records = {"x": 1}, OWN, OWN
+    assert (
+        recognise(write(tmp_path / "a.jsonl", *records), [Own(), *KNOWN], None, None, None).name == "gptalt"
+    )
+    assert recognise(write(tmp_path / "a.jsonl", {"x": 1}), [Own(), *KNOWN], None, None, None).name == "own"
+
+
+def test_a_file_that_cannot_be_decoded_may_have_named_columns(tmp_path, monkeypatch):
+    def fail(file):
+        raise UnicodeError
+
+    monkeypatch.setattr("gptalt_eval_plugin_elo.recognition.read_records", fail)
+    assert recognise(tmp_path / "a.csv", KNOWN, None, {"question": "q"}, None).name == "columns"
+    with pytest.raises(GptaltError, match="has an unknown format"):
+        recognise(tmp_path / "a.csv", KNOWN, None, None, None)
+
+
 def test_a_table_of_answers_alone_is_no_file_of_votes(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text(TABLE, encoding="utf-8")
@@ -132,6 +161,8 @@ def test_a_table_of_answers_alone_is_no_file_of_votes(tmp_path):
     file = write(tmp_path / "anna.json", SURVEY)
     counts = import_files([table, file], tmp_path / "v", KNOWN)
     assert list(counts) == [file] and counts[file].added == 1
+    own = write(tmp_path / "own.jsonl", OWN)
+    assert list(import_files([table, file, own], tmp_path / "w", KNOWN)) == [file, own]
 
 
 def test_what_is_said_of_a_file_that_is_not_there(tmp_path):
@@ -179,8 +210,44 @@ def test_each_file_is_counted_by_itself(tmp_path):
         "file": "one.jsonl", "line": 2, "reason": "unknown winner 'x'; expected a, b, tie or skip",
         "text": json.dumps(OWN | {"winner": "x"}),
     }  # fmt: skip
+    assert all(type(number) is int for each in counts.values() for number in (each.added, each.known))
+    assert Counts("x") == Counts("x", 0, 0, 0, Counter())
     again = import_files([other, one], tmp_path / "v", KNOWN)
     assert [(each.added, each.known, each.rejected) for each in again.values()] == [(0, 3, 0), (0, 1, 4)]
+
+
+def test_records_that_cannot_be_read_are_counted_with_their_line(tmp_path):
+    file = write(tmp_path / "a.jsonl", OWN)
+    file.write_text(f"{file.read_text()}not JSON\n3\n{json.dumps(OWN)}\n", encoding="utf-8")
+    [counts] = import_files([file], tmp_path / "v", KNOWN).values()
+    assert (counts.added, counts.rejected) == (2, 2)
+    assert counts.reasons == {"not JSON": 1, "a number instead of an object": 1}
+    rejected = [json.loads(line) for line in (tmp_path / "v" / REJECTED).read_text().splitlines()]
+    assert [(each["line"], each["text"]) for each in rejected] == [(2, "not JSON"), (3, "3")]
+
+
+def test_what_was_read_before_an_interruption_is_kept(tmp_path):
+    class Own:
+        name = "own"
+
+        def recognise(self, record):
+            return True
+
+        def convert(self, record):
+            if record["winner"] == "b":
+                raise KeyboardInterrupt
+            yield Vote("题", "m", "n", record["winner"])
+
+    file = write(tmp_path / "a.jsonl", OWN, OWN | {"winner": "b"})
+    with pytest.raises(KeyboardInterrupt):
+        import_files([file], tmp_path / "v", [Own()])
+    text = (tmp_path / "v" / VOTES).read_text(encoding="utf-8")
+    assert json.loads(text)["winner"] == "a"
+    assert "题" in text, "votes can be read and searched as they are"
+
+
+def test_values_that_json_does_not_know_are_shown_as_text():
+    assert dump_text({"a": {1}}) == '{"a": "{1}"}'
 
 
 def test_what_is_shown_of_a_record_that_is_none(tmp_path):
@@ -247,23 +314,42 @@ def test_what_is_wrong_with_a_vote(changes, fault):
 
 def test_lines_are_kept_once_whether_new_or_there(tmp_path, monkeypatch):
     monkeypatch.setattr("gptalt_eval_plugin_elo.lines.BATCH", 3)
-    path = tmp_path / "below" / "lines"
+    path = tmp_path / "far" / "below" / "lines"
     lines = Lines(path)
     for line in (b"b\n", b"a\n", b"b\n"):
         lines.add(line)
     assert (lines.count, path.read_bytes()) == (0, b""), "two are no batch"
     lines.add(b"c\n")
     assert (lines.count, path.read_bytes()) == (3, b"b\na\nc\n")
+    assert lines.fresh == {}, "what is written takes no more memory"
     lines.add(b"a\n")
     lines.add(b"d\n")
     lines.close()
     assert (lines.count, path.read_bytes()) == (4, b"b\na\nc\nd\n")
+    assert lines.stream.closed
     more = Lines(path)
     for line in (b"d\n", b"e\n", b"b\n", b"f\n"):
         more.add(line)
     more.close()
     assert (more.count, path.read_bytes()) == (2, b"b\na\nc\nd\ne\nf\n")
     assert hash_line(b"a") != hash_line(b"b") and 0 <= hash_line(b"a") < 2**64
+
+
+def test_an_unfinished_line_of_a_killed_import_is_replaced(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"a\nhalf of")
+    lines = Lines(path)
+    lines.add(b"half of b\n")
+    lines.close()
+    assert path.read_bytes() == b"a\nhalf of b\n"
+
+
+def test_a_new_file_knows_no_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("gptalt_eval_plugin_elo.lines.hash_line", lambda line: 0)
+    lines = Lines(tmp_path / "lines")
+    lines.add(b"a\n")
+    lines.close()
+    assert (lines.count, (tmp_path / "lines").read_bytes()) == (1, b"a\n")
 
 
 @given(st.lists(st.sampled_from([b"a\n", b"bb\n", "题\n".encode(), b"\n"])), st.integers(1, 4))
