@@ -32,6 +32,7 @@ from gptalt_eval.contract.settings import (
     read_template,
     read_text,
 )
+from gptalt_eval.machine.bounds import read_yaml
 from gptalt_eval.machine.secrets import HIDDEN, fill_values, hide_values
 
 Settings = Mapping[str, Any]
@@ -170,7 +171,7 @@ def read_config(path: Path) -> dict[str, Any]:
         GptaltError: the file is missing, not valid YAML, or not a mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), SingleLoader)
+        values = yaml.load(read_yaml(path).decode("utf-8"), SingleLoader)
     except OSError as error:
         raise GptaltError(f"--config: {path} cannot be read: {error.strerror}.") from error
     except (*UNREADABLE, yaml.YAMLError) as error:

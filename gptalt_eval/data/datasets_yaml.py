@@ -21,6 +21,7 @@ import yaml
 from gptalt_eval.contract.errors import DataError, GptaltError, RequestErrors, did_you_mean
 from gptalt_eval.contract.types import Dataset, RowReader, Split
 from gptalt_eval.data.readers import REPLACE, read_rows
+from gptalt_eval.machine.bounds import read_yaml
 
 FILE = "datasets.yaml"
 FIELDS = ("hub", "config", "splits", "columns", "cluster", "licence", "home")
@@ -36,7 +37,7 @@ def read_datasets(file: Path) -> list[Dataset]:
         DataError: one problem, with its line; RequestErrors: several problems.
     """
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+        root = yaml.compose(read_yaml(file).decode("utf-8"), yaml.SafeLoader)
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
     except RecursionError:

@@ -14,6 +14,9 @@ from typing import IO, cast
 
 from gptalt_eval.contract.errors import GptaltError
 
+FREE = 64 << 20  # bytes that may be unpacked from any file
+RATIO = 100  # from a larger one, how often its size
+Opener = Callable[[], IO[bytes]]
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -32,6 +35,56 @@ class Item:
     open: Callable[[], IO[bytes]]
 
 
+class Budget:
+    """How many bytes may still be unpacked: an archive of 0.6 MB must not fill a disk.
+
+    Args:
+        source: a file or a folder; a hundred times its size is allowed, and what fits into memory anyway.
+    """
+
+    def __init__(self, source: Path) -> None:
+        files = [file for file in source.rglob("*") if file.is_file()] if source.is_dir() else [source]
+        self.source = source
+        self.left = max(FREE, RATIO * sum(file.stat().st_size for file in files))
+
+    def spend(self, size: int) -> None:
+        """
+        Raises:
+            GptaltError: there is nothing left.
+        """
+        self.left -= size
+        if self.left < 0:
+            text = f"{self.source} unpacks to more than {RATIO} times its size, as no release does."
+            hint = "Nothing was unpacked. Download the official release: gptalt-eval show dataset NAME"
+            raise GptaltError(text, hint)
+
+    def watch(self, opener: Opener) -> Opener:
+        return lambda: cast("IO[bytes]", Watched(opener(), self))
+
+
+class Watched:
+    """A stream of which each byte is counted.
+
+    Args:
+        stream: the stream.
+        budget: what is left.
+    """
+
+    def __init__(self, stream: IO[bytes], budget: Budget) -> None:
+        self.stream, self.budget = stream, budget
+
+    def read(self, size: int) -> bytes:
+        block = self.stream.read(size)
+        self.budget.spend(len(block))
+        return block
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+
 @contextmanager
 def open_download(source: Path) -> Iterator[list[Item]]:
     """The files of a download, open until the block ends.
@@ -41,22 +94,23 @@ def open_download(source: Path) -> Iterator[list[Item]]:
     """
     if not source.exists():
         raise GptaltError(f"--from: {source} does not exist.", "Give the file or folder that you downloaded.")
+    budget = Budget(source)
     try:
         if source.is_dir():
             files = sorted(file for file in source.rglob("*") if file.is_file())
             yield [
                 item
                 for file in files
-                for item in list_forms(str(file), file.resolve().parts, open_file(file))
+                for item in list_forms(str(file), file.resolve().parts, open_file(file), budget)
             ]
         elif source.name.endswith(".zip"):
             with zipfile.ZipFile(source) as archive:
-                yield list_zip(archive, source)
+                yield list_zip(archive, budget)
         elif source.name.endswith(TARS):
             with tarfile.open(source) as tar:
-                yield list_tar(tar, source)
+                yield list_tar(tar, budget)
         else:
-            yield list_forms(str(source), source.resolve().parts, open_file(source))
+            yield list_forms(str(source), source.resolve().parts, open_file(source), budget)
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -68,20 +122,26 @@ def open_download(source: Path) -> Iterator[list[Item]]:
         raise GptaltError(f"{source} is damaged or encrypted ({error}).", "Download it again.") from error
 
 
-def list_zip(archive: zipfile.ZipFile, source: Path) -> list[Item]:
+def list_zip(archive: zipfile.ZipFile, budget: Budget) -> list[Item]:
+    source = budget.source
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     for name in names:
         refuse_outside(name, source)
     return [
         item
         for name in names
-        for item in list_forms(f"{source}: {name}", PurePosixPath(name).parts, open_zipped(archive, name))
+        for item in list_forms(
+            f"{source}: {name}", PurePosixPath(name).parts, open_zipped(archive, name), budget
+        )
     ]
 
 
-def list_tar(archive: tarfile.TarFile, source: Path) -> list[Item]:
-    members = archive.getmembers()
-    for member in members:
+def list_tar(archive: tarfile.TarFile, budget: Budget) -> list[Item]:
+    source, members = budget.source, []
+    for member in archive:  # a compressed one is unpacked to find the next member
+        if archive.offset > budget.left:
+            budget.spend(archive.offset)
+        members.append(member)
         refuse_outside(member.name, source)
     # links are skipped: their target is another member, or is outside the archive
     return [
@@ -89,7 +149,7 @@ def list_tar(archive: tarfile.TarFile, source: Path) -> list[Item]:
         for member in members
         if member.isfile()
         for item in list_forms(
-            f"{source}: {member.name}", PurePosixPath(member.name).parts, open_tarred(archive, member)
+            f"{source}: {member.name}", PurePosixPath(member.name).parts, open_tarred(archive, member), budget
         )
     ]
 
@@ -101,26 +161,26 @@ def refuse_outside(name: str, source: Path) -> None:
         raise GptaltError(text, "Download the official release; 'gptalt-eval show dataset NAME' says where.")
 
 
-def list_forms(path: str, parts: tuple[str, ...], opener: Callable[[], IO[bytes]]) -> list[Item]:
+def list_forms(path: str, parts: tuple[str, ...], opener: Opener, budget: Budget) -> list[Item]:
     """A file as it is and, if it is gzipped, its decompressed content."""
-    forms = [Item(path, parts, opener)]
+    forms = [Item(path, parts, budget.watch(opener))]
     if path.endswith(".gz") and not path.endswith(TARS):
         name = parts[-1].removesuffix(".gz")
-        forms.append(Item(path, (*parts[:-1], name), open_gzipped(opener)))
+        forms.append(Item(path, (*parts[:-1], name), budget.watch(open_gzipped(opener))))
     return forms
 
 
-def open_gzipped(opener: Callable[[], IO[bytes]]) -> Callable[[], IO[bytes]]:
+def open_gzipped(opener: Opener) -> Opener:
     return lambda: cast("IO[bytes]", gzip.GzipFile(fileobj=opener()))
 
 
-def open_file(file: Path) -> Callable[[], IO[bytes]]:
+def open_file(file: Path) -> Opener:
     return lambda: file.open("rb")
 
 
-def open_zipped(archive: zipfile.ZipFile, name: str) -> Callable[[], IO[bytes]]:
+def open_zipped(archive: zipfile.ZipFile, name: str) -> Opener:
     return lambda: archive.open(name)
 
 
-def open_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
+def open_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Opener:
     return lambda: cast("IO[bytes]", archive.extractfile(member))

@@ -10,6 +10,7 @@ from typing import Any
 
 from gptalt_eval.contract.errors import DataError
 from gptalt_eval.contract.types import RowReader
+from gptalt_eval.machine.bounds import read_lines
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -19,7 +20,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         DataError: a line is truncated or not a JSON object; names the file and the line.
     """
     with path.open(encoding="utf-8") as stream:
-        yield from parse_jsonl(stream, path)
+        yield from parse_jsonl(read_lines(stream), path)
 
 
 def parse_jsonl(lines: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
@@ -47,7 +48,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a JSON Lines file (plain, gzipped, or with the suffix .json) or of a JSON array."""
     if path.name.endswith(".jsonl.gz"):
         with gzip.open(path, "rt", encoding="utf-8") as stream:
-            yield from parse_jsonl(stream, path)
+            yield from parse_jsonl(read_lines(stream), path)
     elif path.suffix == ".jsonl" or not is_array(path):
         yield from read_jsonl(path)
     else:

@@ -23,6 +23,7 @@ import yaml
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Kind, TaskEntry
+from gptalt_eval.machine.bounds import read_yaml
 from gptalt_eval.machine.storage import cache_dir, make_cache, write_atomically
 from gptalt_eval.planning.places import check_cached
 
@@ -104,7 +105,7 @@ def scan_keys(file: Path) -> dict[str, Any]:
 
     That is so for a mapping in braces, an indented one, and a file in UTF-16.
     """
-    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_yaml(file).removeprefix(codecs.BOM_UTF8)
     found = {key.decode(): read_value(value) for key, value in TOP_LEVEL.findall(content)}
     if found.keys() & NAMING or not NAMES.search(content.replace(b"\0", b"")):
         return found
@@ -226,7 +227,7 @@ def read_document(file: Path) -> tuple[dict[str, Any], list[tuple[Function, int]
     """
     functions: list[tuple[Function, int]] = []
     try:
-        config = yaml.load(file.read_bytes(), make_loader(file, functions))
+        config = yaml.load(read_yaml(file), make_loader(file, functions))
     except OSError as error:
         raise GptaltError(f"{file} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:

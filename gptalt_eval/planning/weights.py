@@ -22,6 +22,7 @@ from gptalt_eval.machine.hub import (
 )
 from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
 from gptalt_eval.planning.folders import find_adapter_faults, find_folder_faults, read_config
+from gptalt_eval.planning.gguf_header import check_header
 from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
 
 GGUF_MAGIC = b"GGUF"
@@ -190,6 +191,7 @@ def check_gguf(path: Path) -> None:
     from gguf import GGUFReader
 
     try:
+        check_header(path)
         tensors = GGUFReader(path).tensors
         end = max((tensor.data_offset + tensor.n_bytes for tensor in tensors), default=0)
     except Exception as error:  # a damaged file can raise anything, since the reader trusts its input

@@ -7,6 +7,8 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+LONGEST = 20_000  # characters of one text in a page
+
 
 def render_page(package: str, name: str, **values: Any) -> str:
     """A page of a package's folder ``pages``: ``NAME.html.j2`` with its ``NAME.css`` and ``NAME.js``.
@@ -23,13 +25,20 @@ def render_page(package: str, name: str, **values: Any) -> str:
 
     environment = Environment(
         loader=PackageLoader(package, "pages"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=cut_text,
     )  # fmt: skip
     embedded = [files(package) / "pages" / f"{name}.{kind}" for kind in ("css", "js")]
     style, script = (file.read_text(encoding="utf-8") if file.is_file() else "" for file in embedded)
     policy = make_policy(style, script)
     page = environment.get_template(f"{name}.html.j2")
     return page.render(style=style, script=script, policy=policy, **values)
+
+
+def cut_text(value: Any) -> Any:
+    """Of a long text, the beginning, and how much is missing: a browser cannot show answers of 30 MB."""
+    if type(value) is not str or len(value) <= LONGEST:  # what is marked as safe has another type
+        return value
+    return f"{value[:LONGEST]} ... ({len(value) - LONGEST:,} more characters are not shown)"
 
 
 def make_policy(style: str, script: str) -> str:

@@ -89,10 +89,13 @@ def view_samples(
     """The first items of each task, with the model's answers."""
     views: list[tuple[str, Sequence[ShownItem]]] = []
     for result, task in logged.rows:
-        lines = list(islice(record.read_samples(result, task), SHOWN_SAMPLES * 2))
-        first = lines[0].get("filter") if lines else ""
         judged = find_judged(record.results[result], task, [logged.first(result, task)])
-        shown = [view_item(line, judged) for line in lines if line.get("filter") == first][:SHOWN_SAMPLES]
+        first: list[Any] = []
+        shown: list[ShownItem] = []
+        for line in islice(record.read_samples(result, task), SHOWN_SAMPLES * 2):
+            first = first or [line.get("filter")]
+            if [line.get("filter")] == first and len(shown) < SHOWN_SAMPLES:
+                shown.append(view_item(line, judged))  # which cuts long texts: a line may have 30 MB
         if shown:
             shots = find_shots(record.results[result], task)
             style = styles[result] if len(set(styles)) > 1 else ""

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+from gptalt_eval.results.page import cut_text
+
+MOST_OPTIONS = 200  # of an item, that are shown
+
 
 @dataclass(frozen=True)
 class ShownItem:
@@ -50,11 +54,11 @@ def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
     return ShownItem(
         number=line["doc_id"],
         is_right=bool(line[judged]) if line.get(judged) in (0, 1) else None,
-        prompt=str(requests[0][0]) if requests else "",
-        options=options,
+        prompt=cut_text(str(requests[0][0])) if requests else "",
+        options=tuple(map(cut_text, options[:MOST_OPTIONS])),
         chosen=find_likeliest(answers[: len(options)]),
-        gold="" if is_text else str(line.get("target", "")),
-        answer=f"log-likelihood {answer}" if is_text else answer,
+        gold="" if is_text else cut_text(str(line.get("target", ""))),
+        answer=f"log-likelihood {answer}" if is_text else cut_text(answer),
         metrics={name: value for name, value in metrics.items() if isinstance(value, (int, float))},
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean, nearest
+from gptalt_eval.machine.bounds import limit_time
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Level
 from gptalt_eval.validation.scene import Scene
@@ -71,8 +72,9 @@ def check_filter_step(scene: Scene, part: Any, steps: Steps) -> None:
     pattern = part.get("regex_pattern")
     if isinstance(pattern, str):
         try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
+            with limit_time(1.0):
+                re.compile(pattern)
+        except (re.error, RecursionError, OverflowError, TimeoutError) as error:
             scene.report("bad-pattern", f"Not a regular expression: {error}.", *steps, "regex_pattern")
 
 

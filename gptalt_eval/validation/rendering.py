@@ -11,12 +11,15 @@ from typing import Any
 
 import jinja2
 
+from gptalt_eval.machine.bounds import limit_time
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Place
 from gptalt_eval.validation.sandbox import Sandbox
 from gptalt_eval.validation.yamlmap import Definition
 
 Row = Mapping[str, Any]
+SECONDS = 1.0  # in which a template must be rendered: lm-eval's take less than a hundredth
+SLOW = f"it takes longer than {SECONDS:g} s: its loops or regular expressions have too many steps"
 UNDEFINED = re.compile(r"^'(.+)' is undefined$")
 MISSING_PART = re.compile(r"has no (?:attribute|element) '?(.+?)'?$")
 
@@ -53,7 +56,7 @@ class RenderError(Exception):
 class BoundedSandbox(Sandbox):
     """Jinja without access to this process, and without computations that would take a day."""
 
-    intercepted_binops = frozenset(("*", "**"))
+    intercepted_binops = frozenset(("*", "**", "%"))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = [abs(value) for value in (left, right) if isinstance(value, (int, float))]
@@ -61,7 +64,28 @@ class BoundedSandbox(Sandbox):
             raise OverflowError(f"{left!r:.20} ** {right!r:.20} is too large to compute here")
         if operator == "*" and len(sizes) == 1 and sizes[0] > 100_000:
             raise OverflowError(f"{left!r:.20} * {right!r:.20} is too large to compute here")
+        if operator == "%" and isinstance(left, str):
+            refuse_width([*map(int, re.findall(r"\d{1,18}", left)), *list_numbers(right)])
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, function: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(getattr(function, "__self__", None), (str, bytes)):  # ljust, center, zfill, ...
+            refuse_width([*list_numbers(arguments), *list_numbers(list(named.values()))])
+        return super().call(context, function, *arguments, **named)
+
+
+def refuse_width(numbers: list[int]) -> None:
+    """
+    Raises:
+        OverflowError: one of the numbers would make a text that fills the memory.
+    """
+    if max(numbers, default=0) > 100_000:
+        raise OverflowError(f"{max(numbers):,} characters are too many to compute here")
+
+
+def list_numbers(values: Any) -> list[int]:
+    given = values if isinstance(values, (list, tuple)) else [values]
+    return [value for value in given if isinstance(value, int)]
 
 
 class Renderer:
@@ -71,6 +95,7 @@ class Renderer:
         self.environment = BoundedSandbox()
         self.environment.filters["regex_replace"] = replace_pattern
         self._templates: dict[str, jinja2.Template] = {}
+        self._slow: set[str] = set()
 
     def find_syntax_fault(self, text: str) -> Fault | None:
         try:
@@ -87,8 +112,14 @@ class Renderer:
         Raises:
             RenderError: a column is missing, or the template fails otherwise.
         """
+        if text in self._slow:
+            raise RenderError(Fault("template-error", SLOW))
         try:
-            return self._compile(text).render(**{str(key): value for key, value in row.items()})
+            with limit_time(SECONDS):
+                return self._compile(text).render(**{str(key): value for key, value in row.items()})
+        except TimeoutError as error:
+            self._slow.add(text)
+            raise RenderError(Fault("template-error", SLOW, find_line(error))) from error
         except jinja2.UndefinedError as error:
             message = str(error.message)
             found = UNDEFINED.match(message) or MISSING_PART.search(message)

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Findings, Place
 
 Steps = tuple[str | int, ...]
 Base: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_DEPTH = 200  # libyaml composes recursively in C: a thousand nested brackets would crash the process
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,16 @@ def shorten(file: Path) -> Path:
 def read_document(file: Path, findings: Findings) -> Document | None:
     """Parse one file; reports invalid YAML, anything but a mapping, and duplicate keys."""
     try:
+        if file.stat().st_size > LARGEST_YAML:
+            most = f"{LARGEST_YAML:,} bytes"
+            findings.add("syntax-error", f"The file has more than {most}: it is not a task.", Place(file))
+            return None
         content = file.read_bytes()
     except OSError as error:
         findings.add("syntax-error", f"The file cannot be read: {error.strerror}.", Place(file))
         return None
     try:
-        refuse_depth(content)
+        check_yaml(content)
         loader = make_loader(file)(content)
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
@@ -173,19 +177,6 @@ def read_document(file: Path, findings: Findings) -> Document | None:
         return None
     text = content.decode("utf-8", "replace").splitlines()
     return Document(file, tuple(text), root, {str(key): value for key, value in data.items()})
-
-
-def refuse_depth(content: bytes) -> None:
-    """Raises yaml.YAMLError if nodes are nested too deeply for the parser."""
-    if sum(content.count(sign) for sign in (b"[", b"{", b"- ", b"? ", b"\n ")) < MAX_DEPTH:
-        return
-    depth = 0
-    for event in yaml.parse(content, Base):
-        depth += isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent))
-        depth -= isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent))
-        if depth > MAX_DEPTH:
-            mark: Any = event.start_mark
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark)
 
 
 def make_loader(file: Path) -> type[Any]:

@@ -132,7 +132,7 @@ MISTAKES = {
     COPA + COPA.replace("copa:", "other:", 1): "'copa' and 'other' have the same hub id and config",
     "? [copa]\n: x\n": "line 1: a key in the file must be text",
     COPA.replace("{label: answer}", "{{label: x}: answer}"): "line 5: a key in 'columns' of 'copa' must be text",
-    "copa: " + "[" * 5000 + "]" * 5000: "its values are nested too deep",
+    "copa: " + "[" * 5000 + "]" * 5000: "nested too deeply",
     "copa: &a\n  hub: x\n  splits: *a\n": "'splits' in 'splits' of 'copa' must be text",
     "copa: !!python/object/apply:os.mkdir [ran]": "line 1: 'copa' must consist of 'key: value' lines",
     COPA.replace("copa:", "piqa:", 1): "there is already a dataset 'piqa' in gptalt-eval",
