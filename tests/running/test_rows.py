@@ -1,6 +1,7 @@
 """What is said where a task's rows cannot be loaded: of the file if it is a file, of the hub if it is the hub."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,3 +72,32 @@ def test_the_hub_is_advised_about_for_what_is_there(path, monkeypatch):
     assert load(path, **settings).hint == "Unset HF_HUB_OFFLINE, or give the release files with --data_dir."
     monkeypatch.setattr(tasks, "can_reach_hub", lambda: True)
     assert "The hub can be reached: check its name" in load(path, **settings).hint
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"), [("/etc/passwd", True), ("hf://datasets/org/set/test.jsonl", False)]
+)
+def test_a_dataset_of_the_hub_cannot_name_files_of_this_computer(files, refused, monkeypatch):
+    """A dataset's card names its files, and ``datasets`` takes an absolute path for one of this disk."""
+    import datasets
+
+    read = []
+
+    def build(path, *args, **settings):
+        return SimpleNamespace(
+            config=SimpleNamespace(data_files={"test": [files]}),
+            info=SimpleNamespace(dataset_size=1),
+            download_and_prepare=lambda **_: read.append(path),
+            as_dataset=lambda **_: "rows",
+        )
+
+    monkeypatch.setattr("datasets.load.load_dataset_builder", build)
+    if refused:
+        assert (
+            load("org/set").what
+            == "org/set: this dataset of the hub names files of this computer: /etc/passwd."
+        )
+        assert not read
+    else:
+        with tasks.serve_rows({}):
+            assert datasets.load_dataset("org/set") == "rows" and read == ["org/set"]

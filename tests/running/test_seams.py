@@ -172,6 +172,18 @@ def test_tasks_load_their_rows_through_the_library_s_name(quiz, asked):
     assert datasets.load_dataset is before
 
 
+@holds("datasets.load.load_dataset_builder")
+def test_what_the_library_found_is_seen_before_it_reads_a_row(tmp_path):
+    """A dataset whose card names files of this computer is refused before they are read."""
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
+    seen = []
+    with seams.check_builders(lambda builder: seen.append(builder.config.data_files["test"])):
+        datasets.load_dataset(
+            "json", data_files={"test": str(tmp_path / "rows.jsonl")}, cache_dir=str(tmp_path)
+        )
+    assert seen == [[str(tmp_path / "rows.jsonl")]]
+
+
 def test_splits_are_taken_as_the_library_takes_them():
     rows = datasets.DatasetDict({"train": make_rows(5, "train"), "test": make_rows(3, "test")})
     assert seams.take_splits(rows, None) is rows

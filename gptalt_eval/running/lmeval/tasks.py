@@ -19,6 +19,7 @@ from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
 from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.tables import load_rows
 
@@ -102,8 +103,12 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
             if key not in made:
                 made[key] = make_dataset(located[key])
             return seams.take_splits(made[key], settings.get("split"))
+        is_local = path in LOCAL_BUILDERS or Path(str(path)).exists() or "data_files" in settings
         try:
-            return from_hub(path=path, name=name, **settings)
+            with seams.check_builders(lambda builder: None if is_local else refuse_local(path, builder)):
+                return from_hub(path=path, name=name, **settings)
+        except GptaltError:
+            raise
         except Exception as error:
             title = f"{path} ({name})" if name else path
             cause = find_cause(error)
@@ -112,6 +117,19 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
 
     with seams.replace_load_dataset(load):
         yield
+
+
+def refuse_local(path: str, builder: Any) -> None:
+    """Refuse a dataset of the hub whose card names files of this computer, which ``datasets`` would read.
+
+    Raises:
+        DataError: it does.
+    """
+    named = getattr(getattr(builder, "config", None), "data_files", None) or {}
+    local = [str(file) for files in named.values() for file in files if "://" not in str(file)]
+    if local:
+        text = f"{path}: this dataset of the hub names files of this computer: {', '.join(local[:3])}."
+        raise DataError(text, "It was not read. Do not use it.")
 
 
 def find_cause(error: BaseException) -> BaseException:
