@@ -801,3 +801,12 @@ def test_no_other_module_uses_such_a_name(file):
 def test_no_other_module_patches_anything(file):
     patches = set(find_patches(parse(file)))
     assert patches == ({("unittest", "mock")} if file == SEAMS else set())
+
+
+def test_the_librarys_builder_for_pickles_stays_disabled(tmp_path):
+    """``dataset_path: pandas`` would unpickle a file that a task names."""
+    file, marker = tmp_path / "rows.pkl", tmp_path / "MARK"
+    file.write_bytes(pickle.dumps(Marks(marker)))
+    with pytest.raises(Exception, match=r"(?i)pickle"):
+        datasets.load_dataset("pandas", data_files=str(file), cache_dir=str(tmp_path / "cache"))
+    assert not marker.exists()
