@@ -20,6 +20,17 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+def check_text(text: str) -> str:
+    """Text that can be a path, and can be saved.
+
+    Raises:
+        ValueError: it has a NUL or half a character in it.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it contains a character that cannot be saved")
+    return text
+
+
 def split_names(values: str | Sequence[str]) -> list[str]:
     texts = [values] if isinstance(values, str) else values
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
@@ -95,7 +106,7 @@ def read_text(value: object) -> str:
         raise ValueError("expected text")
     if not value:
         raise ValueError("it is empty; omit the setting, or give it a value")
-    return value
+    return check_text(value)
 
 
 def read_model(value: object) -> str:
@@ -106,7 +117,7 @@ def read_model(value: object) -> str:
 def read_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, (str, Sequence)) or not all(isinstance(name, str) for name in value):
         raise ValueError("expected a name, or a list of names")
-    return tuple(split_names(value))
+    return tuple(map(check_text, split_names(value)))
 
 
 def read_flag(value: object) -> bool:
@@ -119,8 +130,9 @@ def read_flag(value: object) -> bool:
 def read_number(value: object) -> float:
     try:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return float(value) if isinstance(value, str) else value
-    except ValueError:
+            number = float(value)
+            return number if isinstance(value, str) else value
+    except (ValueError, OverflowError):
         pass
     raise ValueError("expected a number")
 
@@ -128,7 +140,7 @@ def read_number(value: object) -> float:
 def read_integer(value: object) -> int:
     """An integer."""
     try:
-        if isinstance(value, (int, str)) and not isinstance(value, bool):
+        if isinstance(value, (int, str)) and not isinstance(value, bool) and abs(int(value)) < 2**63:
             return int(value)
     except ValueError:
         pass
@@ -165,8 +177,8 @@ def read_settings(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError("expected key=value, or a mapping")
     try:
-        json.dumps(value)
-    except (TypeError, ValueError):
+        check_text(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"))
+    except (TypeError, ValueError, RecursionError):
         raise ValueError("its values must be text, numbers, lists or mappings: they are saved") from None
     return dict(value)
 

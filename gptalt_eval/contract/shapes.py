@@ -25,6 +25,7 @@ RESULTS: Mapping[str, Any] = MappingProxyType(
         "task_hashes": Mapping[str, str],
         "chat_template_sha": str | None,
         "system_instruction": str | None,
+        "gptalt_clusters": Mapping[str, Mapping[str, Any]],
     }
 )
 CONFIG: Mapping[str, Any] = MappingProxyType({"prompt_style": str | None})
@@ -32,6 +33,9 @@ TASK: Mapping[str, Any] = MappingProxyType(
     {"num_fewshot": int | float | None, "metric_list": tuple[Mapping[str, Any], ...] | None}
 )
 SCORES: Mapping[str, Any] = MappingProxyType({"sample_len": int | float | None})
+CLUSTERS: Mapping[str, Any] = MappingProxyType(
+    {"column": str, "means": Mapping[str, Mapping[str, int | float]]}
+)
 #: the parts of a sample
 SAMPLE: Mapping[str, Any] = MappingProxyType(
     {
@@ -59,6 +63,11 @@ def check_results(content: Mapping[str, Any]) -> None:
         check(scores, SCORES, f"results.{name}.")
     for name, config in content.get("configs", {}).items():
         check(config, TASK, f"configs.{name}.")
+        check_finite(config.get("num_fewshot"), f"configs.{name}.num_fewshot")
+    for name, saved in content.get("gptalt_clusters", {}).items():
+        check(saved, CLUSTERS, f"gptalt_clusters.{name}.")
+        for key, mean in saved.get("means", {}).items():
+            check_mean(mean, f"gptalt_clusters.{name}.means.{key}")
     for part in ("n-shot", "n-samples"):
         check_finite(content.get(part, {}), part)
     for name, scores in content.get("results", {}).items():
@@ -89,6 +98,17 @@ def check_finite(value: object, place: str) -> None:
             check_finite(inner, f"{place}.{name}")
     elif isinstance(value, (int, float)) and not (isfinite(value) and 0 <= value < 2**53):
         raise ValueError(f"{place} is {value!r:.60}, expected a count")
+
+
+def check_mean(mean: Mapping[str, float], place: str) -> None:
+    """Check a mean of clustered rows; its standard error may be unknown."""
+    for name in ("value", "stderr", "freedom", "clusters", "effective"):
+        if name not in mean:
+            raise ValueError(f"{place}.{name} is missing")
+        if name not in ("value", "stderr"):
+            check_finite(mean[name], f"{place}.{name}")
+    if not (isfinite(mean["value"]) and mean["clusters"] >= 1 and mean["effective"] >= 1):
+        raise ValueError(f"{place} is {dict(mean)!r:.60}, expected a mean of at least one row")
 
 
 def check_groups(groups: Mapping[str, list[str]]) -> None:

@@ -17,7 +17,15 @@ from gptalt_eval.results.groups import (
     list_tasks,
     walk,
 )
-from gptalt_eval.results.rows import MEANS, Logged, Rows, find_kind, label_clusters, read_logged
+from gptalt_eval.results.rows import (
+    MEANS,
+    Logged,
+    Rows,
+    find_kind,
+    is_usable,
+    label_clusters,
+    read_logged,
+)
 from gptalt_eval.results.sampling import Design, estimate_mean
 from gptalt_eval.results.stats import estimate_interval, mean_interval, normal_interval, wilson_interval
 
@@ -133,7 +141,7 @@ def find_interval(
     design = find_design(results, name, value, metric, rows)
     if design is not None:
         return mean_interval([row.scores[metric] for row in rows.values()], design)
-    if not isfinite(value):
+    if not is_usable(value):
         return None
     items, mean = count_items(results, name), find_mean(results, name, key)
     is_one = is_share(results, name, metric, value)
@@ -154,7 +162,7 @@ def is_share(results: Results, name: str, metric: str, value: float) -> bool:
     count = value * count_items(results, name)
     is_task = count_items(results, name) > 0 and not is_group(results, name)
     is_mean = metric in MEANS and find_kind(results, name, metric) is not False
-    return is_task and is_mean and isclose(round(count), count, abs_tol=1e-6)
+    return is_task and is_mean and 0 <= value <= 1 and isclose(round(count), count, abs_tol=1e-6)
 
 
 def find_design(results: Results, name: str, value: float, metric: str, rows: Rows) -> Design | None:

@@ -20,7 +20,7 @@ from gptalt_eval.results.arms import (
 )
 from gptalt_eval.results.contrasts import Contrast, find_contrasts
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
-from gptalt_eval.results.rows import Logged
+from gptalt_eval.results.rows import Logged, is_usable
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
 SIGNIFICANT = 0.05
@@ -222,7 +222,7 @@ def draw_figures(scores: Scores) -> list[tuple[str, str]]:
         styles = list(dict.fromkeys(arm.prompt_style for arm in by_arm))
         for arm, found in by_arm.items():
             name = f"{arm.model}, {arm.prompt_style}" if len(styles) > 1 else arm.model
-            if arm.num_fewshot is not None:
+            if arm.num_fewshot is not None and is_usable(found[0].value):
                 lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
         if any(len(points) > 1 for points in lines.values()):
             drawn = draw_curves(f"{task}: {scores_name(by_arm)}", [Line(*line) for line in lines.items()])
@@ -245,7 +245,7 @@ def pair_styles(
     pairs = []
     for arm, found in by_arm.items():
         other = by_arm.get(Arm(arm.model, second, arm.num_fewshot))
-        if arm.prompt_style == first and other:
+        if arm.prompt_style == first and other and is_usable(found[0].value) and is_usable(other[0].value):
             name = f"{arm.model}, {arm.shots}"
             pairs.append((name, make_point(0, found[0]), make_point(0, other[0])))
     return pairs

@@ -18,6 +18,7 @@ SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # the 
 MEANS = frozenset(("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "no_answer"))
 #: where a results file has the means of clustered rows that are not saved
 CLUSTERS = "gptalt_clusters"
+LARGEST = 1e100  # a score; nothing that is measured comes near it
 Key = tuple[str, int]  # task, row
 
 
@@ -139,10 +140,15 @@ def read_row(
     scores = {
         name: float(value)
         for name, value in values.items()
-        if isinstance(value, (int, float)) and isfinite(value)
+        if isinstance(value, (int, float)) and is_usable(value)
     }
     cluster = hash_value(document[column]) if column and is_given(document.get(column)) else ""
     return Row(line["doc_hash"], line["prompt_hash"], scores, find_subject(document), cluster)
+
+
+def is_usable(value: float) -> bool:
+    """Whether a number is finite and small enough to be added up and squared."""
+    return isfinite(value) and abs(value) <= LARGEST
 
 
 def find_judged(results: Results, task: str, arms: Sequence[Rows]) -> str:

@@ -66,8 +66,8 @@ def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
 def list_requests(arguments: Any) -> list[list[Any]]:
     """What the model was asked, request by request; versions of lm-eval before 0.4.3 saved lists."""
     if isinstance(arguments, Mapping):
-        return [list(request.values()) for request in arguments.values()]
-    return [list(request) for request in arguments]
+        return [list(request.values()) for request in arguments.values() if request]
+    return [list(request) for request in arguments if isinstance(request, (list, tuple)) and request]
 
 
 def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def find_likeliest(answers: Sequence[Any]) -> int:
     """The likeliest option (lm-eval logs log-likelihoods as text); -1 if a filter took them away."""
     try:
         found = [float(answer[0]) for answer in answers]
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, LookupError):
         return -1
     known = [place for place, value in enumerate(found) if not isnan(value)]
     return max(known, key=found.__getitem__, default=-1)
