@@ -113,7 +113,9 @@ SPECS = st.fixed_dictionaries(
         "model_args": st.dictionaries(
             st.sampled_from(["pretrained", "dtype"]), st.sampled_from(["a b", "float32", "中文"])
         ),
-        "system_instruction": st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30).filter(lambda text: not text.startswith("-")),
+        "system_instruction": st.text(
+            st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30
+        ).filter(lambda text: not text.startswith("-")),
         "apply_chat_template": st.just(True),
         "log_samples": st.just(True),
         "data_dir": st.just("sample"),
