@@ -262,7 +262,10 @@ def compare_texts(rows: list[list[int]], ours: Any, stock: Any, model: Any) -> i
     """How many texts differ; None: stock cannot generate with this model."""
     prompts = [" ".join(f"w{token}" for token in row) for row in rows[:9]]
     settings = {"do_sample": False, "max_gen_toks": 8, "until": ["</s>"]}
-    asked = [Instance("generate_until", {}, (prompt, settings), n) for n, prompt in enumerate(prompts)]
+    asked = [
+        Instance("generate_until", {}, (prompt, settings), number, doc_id=number)
+        for number, prompt in enumerate(prompts)
+    ]
     right: list[str] = []
     try:
         for request in asked:

@@ -54,8 +54,7 @@ def compare_texts(
 ) -> dict[str, Any]:
     """The row of a generation workload."""
     asked = [
-        Instance("generate_until", {}, prompt, idx=number, doc_id=number)
-        for number, prompt in enumerate(prompts)
+        Instance("generate_until", {}, prompt, number, doc_id=number) for number, prompt in enumerate(prompts)
     ]
     found, theirs = (lm.generate_until(asked, disable_tqdm=True) for lm in (ours, stock))
     other = sum(one != other for one, other in zip(found, theirs, strict=True))

@@ -144,7 +144,7 @@ def generate(
     from lm_eval.api.instance import Instance
 
     asked = [
-        Instance("generate_until", {}, request, idx=number, doc_id=number)
+        Instance("generate_until", {}, request, number, doc_id=number)
         for number, request in enumerate(requests)
     ]
     stock.batch_size_per_gpu = best = find_batch_size(

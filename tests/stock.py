@@ -1,7 +1,10 @@
 """lm-eval itself, for tests that compare with it."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
+
+from packaging.version import Version
 
 from gptalt_eval.data.locate import read_located
 
@@ -27,3 +30,11 @@ def run_stock(plan, lm, tmp_path, limit, **settings):
         config |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
         tasks.append(config)
     return simple_evaluate(model=lm, tasks=tasks, task_manager=manager, limit=limit, **settings)
+
+
+def make_rolling(text):
+    """A request for the log-likelihood of a whole text; since 0.5, its arguments are a pair."""
+    from lm_eval.api.instance import Instance
+
+    pair = Version(version("lm_eval")) >= Version("0.5.0.dev0")
+    return Instance("loglikelihood_rolling", {}, ("", text) if pair else (text,), 0, doc_id=0)

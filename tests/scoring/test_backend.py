@@ -1,7 +1,6 @@
 """The tree scorer against lm-eval's own backend, on models of many kinds."""
 
 import copy
-from importlib.metadata import version
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from packaging.version import Version
+from stock import make_rolling
 
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.asked import share_prefixes
@@ -137,11 +136,7 @@ def test_a_stream_gives_the_same_answers_as_they_come(load):
 @pytest.mark.parametrize("name", ["llama", "mpt", "t5"])
 def test_rolling_log_likelihoods(name, load):
     long = " ".join(["The quick brown fox jumps over the lazy dog, and twelve apples are left."] * 5)
-    pair = Version(version("lm_eval")) >= Version("0.5.0.dev0")  # there a request and its answer are pairs
-    requests = [
-        Instance("loglikelihood_rolling", {}, ("", text) if pair else (text,), idx=0, doc_id=0)
-        for text in (long, "the dog", long[:90])
-    ]
+    requests = [make_rolling(text) for text in (long, "the dog", long[:90])]
     ours, stock = load(name, max_length=30)
     theirs = np.array(stock.loglikelihood_rolling(requests, disable_tqdm=True), dtype=float)
     assert np.array(ours.loglikelihood_rolling(requests, disable_tqdm=True)) == pytest.approx(
@@ -156,7 +151,7 @@ def test_each_answer_goes_to_the_cache_once_and_windows_never(load):
     ours.loglikelihood(TEXTS, disable_tqdm=True)
     assert sorted(kept) == sorted(("loglikelihood", request.args) for request in TEXTS)
     kept.clear()
-    ours.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("the dog",), 0, doc_id=0)])
+    ours.loglikelihood_rolling([make_rolling("the dog")])
     assert kept == [("loglikelihood_rolling", ("the dog",))]
 
 

@@ -193,7 +193,7 @@ def test_a_tokenizer_that_does_more_in_python_is_called_as_lm_eval_does(kind):
     model = LlamaForCausalLM(LlamaConfig(**tiny.GROUPED | {"vocab_size": len(tokenizer)}))
     settings = {"pretrained": model, "tokenizer": tokenizer, "device": "cpu", "batch_size": 1}
     requests = [
-        Instance("loglikelihood", {}, (context, "B"), place)
+        Instance("loglikelihood", {}, (context, "B"), place, doc_id=place)
         for place, context in enumerate(["one", "  A. one\nB. two\nAnswer:", "\nx\ny\n"])
     ]
     stock = [scored[0] for scored in HFLM(**settings).loglikelihood(requests, disable_tqdm=True)]

@@ -6,6 +6,7 @@ import pytest
 import tiny
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from stock import make_rolling
 
 from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.scoring.guarded import add_guard
@@ -120,7 +121,7 @@ def test_what_the_tokenizer_cuts_on_request_counts_too(load):
 def test_windows_of_a_long_text_lose_nothing(load):
     _, *ours = load("llama", max_length=28)
     for lm in ours:
-        lm.loglikelihood_rolling(ask((LONG,), kind="loglikelihood_rolling"), disable_tqdm=True)
+        lm.loglikelihood_rolling([make_rolling(LONG)], disable_tqdm=True)
         assert lm.lost == {}
 
 
@@ -179,7 +180,7 @@ def test_known_requests_keep_their_places_beside_one_that_is_refused(load):
 
 def test_thinking_models_are_refused_in_stocks_own_words(load):
     models = load("llama", enable_thinking=True, think_end_token="</think>")
-    requests = [Instance("loglikelihood", {}, PAIRS[1], 0, metadata=("quiz", 0, 1))]
+    requests = [Instance("loglikelihood", {}, PAIRS[1], 0, doc_id=0, metadata=("quiz", 0, 1))]
     said = []
     for lm in models:
         with pytest.raises(ValueError, match="enable_thinking=True is not compatible") as caught:

@@ -9,6 +9,7 @@ import torch
 import transformers as tf
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from stock import make_rolling
 
 from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.scoring.lengths import Lengths, find_limit, list_steps, list_thresholds
@@ -170,7 +171,7 @@ def test_twelve_prompts_of_fifty_tokens_and_a_window_of_256():
 def test_texts_are_rolled_in_windows_beyond_the_threshold(name):
     """Alone by stock at batch size 1, each text by a model of its own."""
     texts = [" ".join(tiny.SENTENCES * 3), tiny.SENTENCES[0], " ".join(tiny.SENTENCES)]
-    asked = [Instance("loglikelihood_rolling", {}, (text,), 0, doc_id=0) for text in texts]
+    asked = [make_rolling(text) for text in texts]
     found = load(make(name), max_length=100).loglikelihood_rolling(asked, disable_tqdm=True)
     for request, ours in zip(asked, found, strict=True):
         given = {"tokenizer": tiny.make_tokenizer(), "batch_size": 1, "max_length": 100}
