@@ -4,8 +4,6 @@ import json
 from math import nan
 
 import pytest
-from lm_eval.api import metrics as registered
-from lm_eval.api.registry import METRIC_REGISTRY, get_metric_aggregation
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import load_record
@@ -134,6 +132,9 @@ def test_which_scores_are_means(tmp_path, metric, how, value, is_mean):
 
 def test_metrics_that_are_means_are_so_for_lm_eval():
     """Those of its registry; em is DROP's and no_answer ours, both with aggregation: mean in their YAML."""
+    from lm_eval.api import metrics as registered
+    from lm_eval.api.registry import METRIC_REGISTRY, get_metric_aggregation
+
     assert len(MEANS & METRIC_REGISTRY.keys()) == 5
     for metric in MEANS & METRIC_REGISTRY.keys():
         assert get_metric_aggregation(metric) is registered.mean
