@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, read_jsonl
+from gptalt_eval_plugin_elo.plain import check_plain
 
 if TYPE_CHECKING:
     from gptalt_eval import Record
@@ -130,6 +131,7 @@ def clean(text: str) -> str:
 
 def write_answers(path: Path, new: Iterable[Answer]) -> list[Answer]:
     """Add answers to a file; they replace answers of the same model to the same question."""
+    check_plain(path, path.with_suffix(".new"))
     answers = {(each.key, each.model): each for each in (read_answers(path) if path.exists() else [])}
     answers |= {(each.key, each.model): each for each in new}
     ordered = sorted(answers.values(), key=lambda each: (each.category, each.key, each.model))
@@ -211,6 +213,7 @@ def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Q
     folder.mkdir(parents=True, exist_ok=True)
     for name, asked in tasks.items():
         rows = folder / f"{name}.jsonl"
+        check_plain(rows, folder / f"{name}.yaml")
         lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in asked)
         rows.write_text("".join(lines), encoding="utf-8")
         task = {

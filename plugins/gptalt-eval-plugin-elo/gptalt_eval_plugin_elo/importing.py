@@ -12,6 +12,7 @@ from typing import Any
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.formats import FIELDS, WINNERS, Answers
 from gptalt_eval_plugin_elo.lines import Lines
+from gptalt_eval_plugin_elo.plain import check_plain
 from gptalt_eval_plugin_elo.recognition import explain_unknown, recognise
 from gptalt_eval_plugin_elo.records import Step, Unreadable, read_records
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
@@ -172,6 +173,8 @@ def read_votes(path: Path) -> Iterator[Vote]:
         GptaltError: there are none.
     """
     file = path / VOTES if path.is_dir() else path
+    if path.is_dir():
+        check_plain(file)
     if not file.exists():
         raise GptaltError(f"There are no votes in {path}.", "Import some: gptalt-eval votes import FILE...")
     for record in read_records(file):

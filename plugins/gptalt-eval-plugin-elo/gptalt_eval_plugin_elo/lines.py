@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gptalt_eval_plugin_elo.plain import check_plain
+
 BATCH = 50_000
 
 
@@ -17,6 +19,7 @@ class Lines:
     def __init__(self, path: Path) -> None:
         self.known = np.zeros(0, np.uint64)
         self.fresh: dict[int, bytes] = {}
+        check_plain(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             cut_last_line(path)

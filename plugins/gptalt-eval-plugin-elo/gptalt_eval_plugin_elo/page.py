@@ -14,6 +14,7 @@ from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
 from gptalt_eval_plugin_elo.evaluation import Board, Evaluation
 from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, save_png
+from gptalt_eval_plugin_elo.plain import check_plain
 from gptalt_eval_plugin_elo.ratings import Scale
 
 Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo
@@ -46,6 +47,7 @@ def write_results(
         for name, title, figure in draw_board(board):
             stem = f"{name}-{number + 1}" if len(found.boards) > 1 else name
             path = folder / f"{stem}.png"
+            check_plain(path, path.with_suffix(".svg"))
             svg = make_svg(figure, stem)
             save_png(figure, path)
             path.with_suffix(".svg").write_text(name_colours(svg), encoding="utf-8")
@@ -57,6 +59,7 @@ def write_results(
         published=beside, rule=rule, scale=scale, seed=seed, version=__version__,
         models=[model for board in found.boards for model in board.models],
     )  # fmt: skip
+    check_plain(folder / "elo.html", folder / "elo.json")
     (folder / "elo.html").write_text(page, encoding="utf-8")
     settings = {"merge": rule, "seed": seed, **asdict(scale)}
     (folder / "elo.json").write_text(dump(found, agreements, settings), encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError
+from gptalt_eval_plugin_elo.plain import check_plain
 
 VERSION = 1
 SCHEMA = """
@@ -51,6 +52,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_plain(path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")))
         self.lock = threading.Lock()
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
