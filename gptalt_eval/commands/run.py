@@ -16,7 +16,7 @@ from gptalt_eval.machine.plain import print_plain as print
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import read_argv
-    from gptalt_eval.planning.permits import check_settings
+    from gptalt_eval.planning.consent.permits import check_settings
 
     if "experiment" in arguments:
         if "config" in arguments:
@@ -68,7 +68,7 @@ def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
 
 def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
-    from gptalt_eval.planning.permits import check_settings
+    from gptalt_eval.planning.consent.permits import check_settings
     from gptalt_eval.running.experiments import EXPERIMENT_FILE, read_experiment
     from gptalt_eval.running.resuming import place_settings
 
@@ -85,7 +85,7 @@ def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
-    from gptalt_eval.planning.permits import check_settings
+    from gptalt_eval.planning.consent.permits import check_settings
 
     record = find_one_run(arguments.run)
     check_settings(record.folder / RUN_FILE, record.run.settings, {}, arguments.trust)

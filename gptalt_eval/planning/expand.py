@@ -13,11 +13,11 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
-from gptalt_eval.planning.deeds import Deeds, read_deeds
+from gptalt_eval.planning.consent.deeds import Deeds, read_deeds
+from gptalt_eval.planning.consent.trust import find_free, is_trusted
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.overlaps import drop_parts, find_overlaps
 from gptalt_eval.planning.task_data import DataFinder
-from gptalt_eval.planning.trust import find_free, is_trusted
 
 
 class TaskFinder:

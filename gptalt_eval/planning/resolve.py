@@ -27,6 +27,7 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Model, PromptStyle
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.consent.trust import describe_refusal
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
 from gptalt_eval.planning.lock import check_lock
@@ -34,7 +35,6 @@ from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
-from gptalt_eval.planning.trust import describe_refusal
 from gptalt_eval.planning.weights import (
     check_built,
     check_chat_template,

@@ -20,7 +20,7 @@ from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.machine.secrets import remember_secrets
 from gptalt_eval.planning import builtin
-from gptalt_eval.planning.permits import remember_own
+from gptalt_eval.planning.consent.permits import remember_own
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.execute import is_main_process
 from gptalt_eval.running.experiments import (

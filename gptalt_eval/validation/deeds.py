@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.deeds import Deeds
+from gptalt_eval.planning.consent.deeds import Deeds
 from gptalt_eval.validation.findings import Findings, Place
 from gptalt_eval.validation.scene import Scene
 

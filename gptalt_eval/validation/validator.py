@@ -12,9 +12,9 @@ from pathlib import Path
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.plan import TaskEntry
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.deeds import find_deeds
+from gptalt_eval.planning.consent.deeds import find_deeds
+from gptalt_eval.planning.consent.trust import find_free
 from gptalt_eval.planning.index import find_yaml_files
-from gptalt_eval.planning.trust import find_free
 from gptalt_eval.validation.deeds import note_deeds, note_replaced, reads_more
 from gptalt_eval.validation.fields import (
     check_choice_of_names,

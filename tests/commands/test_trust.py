@@ -20,7 +20,7 @@ from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.planning.asks import list_asks
+from gptalt_eval.planning.consent.asks import list_asks
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 HOST = "http://203.0.113.9/v1"

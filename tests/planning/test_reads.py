@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.deeds import METRICS, Free, find_deeds, read_deeds
-from gptalt_eval.planning.trust import find_free
+from gptalt_eval.planning.consent.deeds import METRICS, Free, find_deeds, read_deeds
+from gptalt_eval.planning.consent.trust import find_free
 from gptalt_eval.testing import make_plugin_set
 
 TASK = "task: t\ntest_split: test\ndoc_to_text: a\ndoc_to_target: b\n"

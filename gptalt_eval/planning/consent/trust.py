@@ -8,7 +8,7 @@ from pathlib import Path
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine import consents
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.deeds import Deeds, Free, describe_deeds
+from gptalt_eval.planning.consent.deeds import Deeds, Free, describe_deeds
 from gptalt_eval.planning.index import find_lm_eval_tasks
 
 FLAG = "--trust_task_code"

@@ -14,7 +14,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.machine import consents
 from gptalt_eval.machine.storage import hash_text
-from gptalt_eval.planning.asks import is_inside, list_asks
+from gptalt_eval.planning.consent.asks import is_inside, list_asks
 
 
 def check_settings(

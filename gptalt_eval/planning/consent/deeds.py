@@ -14,9 +14,9 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.storage import hash_file, hash_text
-from gptalt_eval.planning.code import find_module, list_sources
+from gptalt_eval.planning.consent.code import find_module, list_sources
+from gptalt_eval.planning.consent.reads import find_reads, list_bases, walk_mappings
 from gptalt_eval.planning.index import Function, as_list, load_task_yaml, read_document
-from gptalt_eval.planning.reads import find_reads, list_bases, walk_mappings
 
 #: lm-eval's own metrics; it looks for others in the ``evaluate`` library, which runs scripts
 METRICS = frozenset(
