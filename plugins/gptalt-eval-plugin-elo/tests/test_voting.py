@@ -300,6 +300,31 @@ def test_another_file_is_left_alone(tmp_path):
     assert text.read_text().startswith("mine")
 
 
+def change_file(store, statement, *values):
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+@pytest.mark.parametrize("fact", ["version", "salt", "organiser"])
+def test_a_file_without_what_each_has_is_damaged(store, fact):
+    change_file(store, "DELETE FROM facts WHERE name = ?", fact)
+    with pytest.raises(GptaltError, match=f"is damaged: it has no {fact}\\."):
+        Store(store.path)
+
+
+def test_a_file_of_another_version_is_named(store):
+    change_file(store, "UPDATE facts SET value = '999' WHERE name = 'version'")
+    with pytest.raises(GptaltError, match="written by another version"):
+        Store(store.path)
+
+
+def test_triggers_and_views_in_a_file_are_not_trusted(store):
+    """SQLite then refuses functions with effects in them; its default trusts a file's schema."""
+    assert store.connection.execute("PRAGMA trusted_schema").fetchone()[0] == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other file permissions")
 def test_links_are_for_the_owners_eyes(store):
     assert store.path.stat().st_mode & 0o077 == 0

@@ -60,6 +60,8 @@ class Database:
         try:
             self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self.connection.row_factory = sqlite3.Row
+            # triggers and views of somebody else's file call no function that reaches beyond it
+            self.connection.execute("PRAGMA trusted_schema = OFF")
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
             with self.transaction() as run:
@@ -80,6 +82,12 @@ class Database:
             raise GptaltError(
                 f"{path} cannot be used: {error}.", "Choose another file: --database FILE"
             ) from error
+        lacking = {"version", "salt", "organiser"} - self.facts.keys()
+        if lacking:
+            raise GptaltError(
+                f"{path} is damaged: it has no {', no '.join(sorted(lacking))}.",
+                "Choose another file: --database FILE",
+            )
         if self.facts["version"] != str(VERSION):
             raise GptaltError(f"{path} was written by another version of this plugin.")
 
