@@ -103,6 +103,7 @@ def snapshot(folder):
 )
 @settings(
     max_examples=int(os.environ.get("GPTALT_FUZZ", "6")),
+    derandomize="GPTALT_FUZZ" not in os.environ,  # by default the same everywhere; with it, others each time
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
