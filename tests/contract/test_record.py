@@ -242,7 +242,7 @@ def test_what_is_not_known_is_not_written():
 def test_what_is_not_stated_is_empty():
     assert Run().dump() == {
         "format": 1, "status": "complete", "command": "", "settings": {}, "started": "", "finished": "", "resumed": (),
-        "model": asdict(RunModel()), "data": {}, "notes": (), "seeds": (), "versions": {}, "plugins": (), "earlier_plugins": (), "earlier_versions": (), "git": asdict(Checkout()), "results": (),
+        "model": asdict(RunModel()), "data": {}, "notes": (), "seeds": (), "versions": {}, "task_code": {}, "plugins": (), "earlier_plugins": (), "earlier_versions": (), "git": asdict(Checkout()), "results": (),
         "cells": (), "done": (), "failed": {}, "missing": (), "cut": {}, "stem": "", "hardware": {},
     }  # fmt: skip
     assert asdict(RunModel()) == {
