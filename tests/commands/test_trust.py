@@ -127,7 +127,8 @@ def test_nothing_happens_without_trust_and_all_of_it_with_it(scene, way, setting
     if (way, setting) == ("resume", "output_path"):
         pytest.skip("a resumed run stays in its folder, whatever the file says: see below")
     value, marker = fill(value, scene), scene / "marker"
-    words = write_file(scene, way, {**SETTINGS, setting: value})
+    code = {"trust_remote_code": True} if setting == "gen_kwargs" else {}  # without it, always refused
+    words = write_file(scene, way, {**SETTINGS, **code, setting: value})
     before = sorted(map(str, scene.rglob("*")))
     with pytest.raises(GptaltError) as caught:
         call(marker, *words)
