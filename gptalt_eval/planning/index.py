@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -175,10 +175,12 @@ def load_entry(folder: Path, name: str, kind: Kind, file: str | None, members: l
         raise ValueError(name)
     if file is None:
         return TaskEntry(name, kind, None, tuple(members))
-    inside = PurePath(file)
-    if inside.is_absolute() or ".." in inside.parts or inside.suffix != ".yaml":
+    # of 14,000 names, so without the slower PurePath; a drive has a colon
+    if file.startswith(("/", "\\")) or ":" in file or "\0" in file or not file.endswith(".yaml"):
         raise ValueError(file)
-    return TaskEntry(name, kind, folder / inside, tuple(members))
+    if ".." in file and ".." in file.replace("\\", "/").split("/"):
+        raise ValueError(file)
+    return TaskEntry(name, kind, folder / file, tuple(members))
 
 
 def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
