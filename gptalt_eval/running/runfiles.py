@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.handed import check_folders, check_plain, open_plain
+from gptalt_eval.contract.handed import check_folders, check_plain, is_bare, open_plain, read_json
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
-from gptalt_eval.contract.record import RUN_FILE, Record, find_file, read_results, read_run
+from gptalt_eval.contract.record import RUN_FILE, Record, find_file, read_results
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
 from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
 from gptalt_eval.machine import environment
@@ -62,11 +62,12 @@ def write_run_file(folder: Path, run: Run) -> None:
     target = folder / RUN_FILE
     if target.is_file() or target.is_symlink():
         try:
-            earlier = read_run(target).started
+            earlier = str(read_json(target).get("started"))  # all of it would be checked after every task
         except GptaltError:
             earlier = "damaged"
         if earlier != run.started:
-            target.replace(folder / f"run_{earlier.replace(':', '-')}.json")
+            name = f"run_{earlier.replace(':', '-')}.json"
+            target.replace(folder / (name if is_bare(name) else "run_damaged.json"))
     write_atomically(target, json.dumps(run.dump(), indent=2, ensure_ascii=False, default=str))
 
 

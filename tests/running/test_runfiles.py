@@ -400,3 +400,23 @@ def test_the_hash_of_a_yaml_covers_what_its_functions_import_beside_it(tmp_path,
     assert len(set(hashes)) == 5
     (tmp_path / "other.py").write_text("a = 3")
     assert hash_value(config) == hashes[-1], "nothing imports it"
+
+
+@pytest.mark.parametrize(
+    ("started", "name"),
+    [
+        ("2026-11-27T07:00:00", "run_2026-11-27T07-00-00.json"),
+        ("../../x", "run_damaged.json"),
+        ("a" * 300, "run_damaged.json"),
+        (3, "run_3.json"),
+    ],
+)
+def test_the_file_of_an_earlier_run_is_set_aside_in_its_folder(tmp_path, started, name):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"started": started}))
+    runfiles.write_run_file(folder, Run(started="now"))
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["run.json", name])
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    runfiles.write_run_file(folder, Run(started="now", notes=("more",)))
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["run.json", name])
