@@ -106,9 +106,8 @@ def remember_secrets(value: Any) -> None:
 def hide_known(text: str) -> str:
     """A text without the secrets of the settings and of the environment; all else stays as it is."""
     from_environment = {value for name, value in os.environ.items() if VARIABLES.fullmatch(name)}
-    for secret in sorted(GIVEN.get() | {value for value in from_environment if is_long(value)}, key=len)[
-        ::-1
-    ]:
+    known = GIVEN.get() | {value for value in from_environment if is_long(value)}
+    for secret in sorted(known, key=len, reverse=True):  # one can be a part of another
         for form in list_forms(secret):
             text = text.replace(form, HIDDEN)
     return text

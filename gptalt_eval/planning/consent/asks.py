@@ -16,6 +16,7 @@ from typing import Any
 
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.planning.backends import load_backends
+from gptalt_eval.planning.consent.reads import is_free
 
 SETTINGS = ("model_args", "gen_kwargs", "metadata")  # mappings whose content goes on to others
 SERVICES = ("wandb_args", "trackio_args", "hf_hub_log_args")
@@ -64,7 +65,7 @@ def list_asks(spec: RunSpec, keys: Keys[str], places: Sequence[Path] = ()) -> li
     if "confirm_run_unsafe_code" in keys and spec.confirm_run_unsafe_code:
         asks.append("runs what the model writes (confirm_run_unsafe_code)")
     if "trust_task_code" in keys:
-        asks += [f"runs the Python of the task {file}" for file in getattr(spec, "trust_task_code", ())]
+        asks += [f"runs the Python of the task {file}" for file in spec.trust_task_code]
     if keys & {"tasks", "model", "model_args", "metadata"} and any(
         name.startswith(LOADS_TOKENIZER) for name in spec.tasks
     ):
@@ -168,10 +169,8 @@ def reads_data(spec: RunSpec, places: Sequence[Path]) -> bool:
 
 
 def is_inside(path: str, places: Sequence[Path]) -> bool:
-    """Whether a path is below one of some folders, and not in a hidden folder of it."""
+    """As :func:`is_free`, for a path as settings have it; False for text that cannot be one."""
     try:
-        found = Path(path).expanduser().resolve()
-        parts = [found.relative_to(place).parts for place in places if found.is_relative_to(place)]
+        return is_free(Path(path).expanduser(), places)
     except (OSError, ValueError, RuntimeError):
         return False
-    return any(not any(part.startswith(".") for part in inner) for inner in parts)
