@@ -25,6 +25,7 @@ from gptalt_eval.contract.errors import (
 )
 from gptalt_eval.contract.hooks import Hook, Problem
 from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
+from gptalt_eval.contract.models import Card, Loader, Model, Template
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.replies import find_choice, find_text
@@ -32,7 +33,6 @@ from gptalt_eval.contract.types import (
     Command,
     Dataset,
     Installed,
-    Model,
     Option,
     Owner,
     Part,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOOK_API",
+    "Card",
     "Cell",
     "Command",
     "DataError",
@@ -61,6 +62,7 @@ __all__ = [
     "Hook",
     "Installed",
     "InterruptedRun",
+    "Loader",
     "Model",
     "Option",
     "Owner",
@@ -75,6 +77,7 @@ __all__ = [
     "RequestErrors",
     "Sample",
     "Split",
+    "Template",
     "UnknownNameError",
     "evaluate",
     "find_choice",

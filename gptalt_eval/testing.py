@@ -25,9 +25,10 @@ import pytest
 from gptalt_eval.commands import subcommands
 from gptalt_eval.contract.discovery import load_plugins, register_core
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.plugins import Plugins
-from gptalt_eval.contract.types import Model, Owner
+from gptalt_eval.contract.types import Owner
 from gptalt_eval.planning import builtin
 
 Likelihood = Callable[[str, str], float]

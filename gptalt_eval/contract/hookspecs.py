@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from gptalt_eval.contract.hooks import Hook
-from gptalt_eval.contract.types import (
-    Command,
-    Dataset,
-    Model,
-    PromptStyle,
-    ReportSection,
-    Sample,
-)
+from gptalt_eval.contract.models import Loader, Model
+from gptalt_eval.contract.types import Command, Dataset, PromptStyle, ReportSection, Sample
 
 if TYPE_CHECKING:
     from gptalt_eval.contract.plan import Plan
@@ -40,6 +34,14 @@ def register_hooks() -> Iterable[Hook]:  # type: ignore[empty-body]
 
 def register_models() -> Iterable[Model]:  # type: ignore[empty-body]
     """Contribute models. Called once, when a command first needs names; import nothing heavy."""
+
+
+def register_model_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Contribute folders of model YAMLs: facts, chat templates, and the loader of each model."""
+
+
+def register_loaders() -> Iterable[Loader]:  # type: ignore[empty-body]
+    """Contribute loaders, which model YAMLs name, for models that transformers cannot load itself."""
 
 
 def register_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
@@ -93,6 +95,8 @@ def report_sections(record: Record) -> Iterable[ReportSection]:  # type: ignore[
 HOOKS = (
     Hook(register_hooks, Hook),
     Hook(register_models, Model),
+    Hook(register_model_dirs, Path),
+    Hook(register_loaders, Loader),
     Hook(register_task_dirs, Path),
     Hook(register_datasets, Dataset),
     Hook(register_prompt_styles, PromptStyle),

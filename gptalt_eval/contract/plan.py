@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gptalt_eval.contract.located import LocatedData
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.run import RunPlugin
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Model, Owned, Owner, PromptStyle
+from gptalt_eval.contract.types import Owned, Owner, PromptStyle
 
 #: the arguments that name a model, in lm-eval's order
 NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")

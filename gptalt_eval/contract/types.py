@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gptalt_eval.contract.hooks import Hook, Problem
+from gptalt_eval.contract.models import Model
 
 if TYPE_CHECKING:
     import argparse
@@ -45,43 +46,6 @@ class Owner:
 
     def __str__(self) -> str:
         return self.distribution or self.plugin
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model with a name.
-
-    Attributes:
-        name: what the user types after ``--model``.
-        summary: one line for listings.
-        licence: the licence of the weights, as their publisher states it.
-        home: where the model is published.
-        backend: the lm-eval model class that loads it (``hf`` for transformers).
-        args: its lm-eval ``--model_args``; the user's own override them.
-        fetch: downloads the weights if they are not simply a hub id, and returns more args. Called after
-            everything else about the request was checked.
-        check: checks, in well under a second, that what was downloaded before is intact; raises GptaltError.
-        create: builds an lm-eval ``LM`` itself, for a model that no backend can load. Called with the
-            merged args; imports what it needs when called.
-        chat_template: whether its tokenizer has one; None if that is unknown before loading.
-        languages: ISO 639-1 codes.
-        parameters: number of parameters, in words (``135M``).
-        system_instruction: its publisher's system message, for the prompt style ``system``.
-    """
-
-    name: str
-    summary: str
-    licence: str
-    home: str
-    backend: str = "hf"
-    args: Mapping[str, Any] = field(default_factory=dict)
-    fetch: Callable[[], Mapping[str, Any]] | None = None
-    check: Callable[[], None] | None = None
-    create: Callable[[Mapping[str, Any]], Any] | None = None
-    chat_template: bool | None = None
-    languages: tuple[str, ...] = ()
-    parameters: str = ""
-    system_instruction: str | None = None
 
 
 @dataclass(frozen=True)

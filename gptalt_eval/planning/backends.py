@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.types import Model
+from gptalt_eval.contract.models import Model
 
 FILE = Path(__file__).with_name("lm_eval_models.json")  # tests/read_lm_eval.py writes it
 HF_BACKENDS = ("hf", "hf-auto", "huggingface", "hf-multimodal")

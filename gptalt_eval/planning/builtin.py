@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gptalt_eval.contract.hookspecs import hookimpl
-from gptalt_eval.contract.types import Dataset, Model, PromptStyle
+from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.types import Dataset, PromptStyle
 
 
 @hookimpl

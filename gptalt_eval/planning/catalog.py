@@ -17,8 +17,9 @@ from gptalt_eval.contract.errors import (
     did_you_mean,
     nearest,
 )
+from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.plan import Kind, TaskEntry
-from gptalt_eval.contract.types import Dataset, Installed, Model, Owned, Owner, PromptStyle, T
+from gptalt_eval.contract.types import Dataset, Installed, Owned, Owner, PromptStyle, T
 from gptalt_eval.data.datasets_yaml import FILE, read_datasets
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning import known as known_plugins
@@ -51,6 +52,10 @@ class Catalog:
     @cached_property
     def models(self) -> Mapping[str, Owned[Model]]:
         return self._gather("model", "register_models")
+
+    @cached_property
+    def loaders(self) -> Mapping[str, Owned[Loader]]:
+        return self._gather("loader", "register_loaders")
 
     @cached_property
     def prompt_styles(self) -> Mapping[str, Owned[PromptStyle]]:

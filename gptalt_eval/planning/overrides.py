@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gptalt_eval.contract.discovery import CORE_NAME
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Cell, PlannedTask
-from gptalt_eval.contract.types import Model, Owned, Owner
+from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 
 

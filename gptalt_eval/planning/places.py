@@ -9,8 +9,8 @@ from pathlib import Path
 from shlex import quote
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.storage import cache_dir, find_shared
 
 RUNS = "runs"  # where runs are saved without --output_path

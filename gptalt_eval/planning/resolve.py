@@ -21,10 +21,11 @@ from gptalt_eval.contract.errors import (
 )
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.handed import is_bare
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.provenance import describe_plugins
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Installed, Model, PromptStyle
+from gptalt_eval.contract.types import Installed, PromptStyle
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.trust import describe_refusal

@@ -23,7 +23,7 @@ from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.types import Model
+from gptalt_eval.contract.models import Model
 from gptalt_eval.machine.arithmetic import choose_dtype
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.machine.plain import print_plain as print

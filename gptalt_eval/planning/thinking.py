@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.planning.backends import HF_BACKENDS
 from gptalt_eval.planning.weights import merge_model_args
 

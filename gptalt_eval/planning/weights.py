@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, nearest, raise_together
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.hub import (
     can_reach_hub,
     explain_refusal,

@@ -13,8 +13,8 @@ from gptalt_eval.commands import cli
 from gptalt_eval.commands.flags import add_run_flags
 from gptalt_eval.commands.parser import Parser
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import find_runs, load_record
-from gptalt_eval.contract.types import Model
 from gptalt_eval.testing import make_plugin_set, make_scripted_lm, make_scripted_model
 
 

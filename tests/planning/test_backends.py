@@ -9,8 +9,8 @@ from model_folders import write_model
 from read_backends import read_settings
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.planning import backends
 from gptalt_eval.planning.backends import find_extra, find_near, load_backends, load_loading_arguments
 from gptalt_eval.planning.loading import (

@@ -5,9 +5,9 @@ import pytest
 from model_folders import write_model
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import title_model
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.planning import weights
 from gptalt_eval.planning.weights import (
     check_chat_template,

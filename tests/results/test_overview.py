@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 import gptalt_eval
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results import figures
 from gptalt_eval.results.analyse import Score

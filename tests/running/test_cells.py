@@ -8,8 +8,8 @@ from rich.console import Console
 
 from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.running import cells
 from gptalt_eval.running.api import run

@@ -17,9 +17,10 @@ import gptalt_eval
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.hookspecs import hookimpl
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model, PromptStyle
+from gptalt_eval.contract.types import PromptStyle
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.planning.resolve import resolve

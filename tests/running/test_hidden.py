@@ -6,9 +6,9 @@ import os
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.contract.types import Model
 from gptalt_eval.machine import secrets
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.running.api import run

@@ -11,11 +11,12 @@ import pytest
 import gptalt_eval
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.located import LocatedData, LocatedSplit
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import PlannedTask, title_model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
 from gptalt_eval.contract.spec import RunSpec, make_spec
-from gptalt_eval.contract.types import Dataset, Model, Owner
+from gptalt_eval.contract.types import Dataset, Owner
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running import runfiles

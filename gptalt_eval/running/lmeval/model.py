@@ -43,7 +43,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
     from gptalt_eval.scoring.backend import add_tree
     from gptalt_eval.scoring.guarded import add_guard
 
-    backend = get_model(model.backend)
+    backend = model.loader.make_class() if model.loader else get_model(model.backend)
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]

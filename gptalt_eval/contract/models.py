@@ -1,0 +1,139 @@
+"""Models with names: how each is loaded, how one talks to it, and what its publisher says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gptalt_eval.contract.errors import GptaltError
+
+#: Where a chat template puts a system message: in a place of its own; before the conversation; at the head of
+#: the first user turn, as the model has no place for one; nowhere, as the model takes none.
+SystemPlace = Literal["own", "preamble", "first_user", "nowhere"]
+Commercial = Literal["yes", "no", "ask"]
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Template:
+    """The chat template of a model that was published without one.
+
+    Attributes:
+        jinja: the template, as transformers' ``apply_chat_template`` renders it.
+        system_place: where it puts a system message.
+        stop: strings that end an answer.
+        stop_token_ids: ids that end an answer.
+        source: where the format is documented.
+        notes: what one must know about it, in a sentence or two.
+    """
+
+    jinja: str
+    system_place: SystemPlace = "own"
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    source: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is published about a model, for people who choose one.
+
+    Attributes:
+        commercial: whether its licence allows commercial use; ``ask``: its publisher must be asked.
+        parameters: their number.
+        base: the model that it was made from; empty: none.
+        tuning: the data that it was made with.
+        released: the date, ``2023-03-14`` or ``2023-03``.
+        editions: hub ids of other editions.
+        modality: ``text``, or ``image-text`` for models that see pictures.
+        sources: where these facts are from.
+        unverified: which of them could not be checked.
+    """
+
+    commercial: Commercial
+    parameters: int
+    base: str = ""
+    tuning: str = ""
+    released: str = ""
+    editions: tuple[str, ...] = ()
+    modality: Literal["text", "image-text"] = "text"
+    sources: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    def measure_weights(self, bits: int) -> float:
+        """The size of the weights in GiB at a number of bits each."""
+        return self.parameters * bits / 8 / GIB
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads models whose files transformers cannot load itself, without code from their folder.
+
+    Attributes:
+        name: what a model's YAML calls it.
+        summary: one line.
+        make_class: returns the lm-eval model class, a subclass of ``HFLM``, whose argument ``pretrained`` is
+            a local folder; imports what it needs when called.
+        identify: the name of the model in the catalogue whose layout a config.json describes; None: it is not
+            one of this loader's.
+        check: finds all that is wrong with a folder's files from names and headers alone; receives the folder
+            and the model's arguments.
+        convert: writes a folder that transformers loads itself; receives the original folder, the new one and
+            the name of a dtype; None: there is no such format.
+    """
+
+    name: str
+    summary: str
+    make_class: Callable[[], type[Any]]
+    identify: Callable[[Mapping[str, Any]], str | None]
+    check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
+    convert: Callable[[Path, Path, str], None] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model with a name.
+
+    Attributes:
+        name: what the user types after ``--model``.
+        summary: one line for listings.
+        licence: the licence of the weights, as their publisher states it.
+        home: where the model is published.
+        backend: the lm-eval model class that loads it (``hf`` for transformers).
+        args: its lm-eval ``--model_args``; the user's own override them.
+        fetch: downloads the weights if they are not simply a hub id, and returns more args. Called after
+            everything else about the request was checked.
+        check: checks, in well under a second, that what was downloaded before is intact; raises GptaltError.
+        create: builds an lm-eval ``LM`` itself, for a model that no backend can load. Called with the
+            merged args; imports what it needs when called.
+        chat_template: whether its tokenizer has one; None if that is unknown before loading.
+        languages: ISO 639-1 codes.
+        parameters: number of parameters, in words (``135M``).
+        system_instruction: its publisher's system message, for the prompt style ``system``.
+        aliases: other names for it.
+        template: its chat template, if its tokenizer has none.
+        loader: loads it, if transformers cannot.
+        card: what is published about it; None: unknown.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    home: str
+    backend: str = "hf"
+    args: Mapping[str, Any] = field(default_factory=dict)
+    fetch: Callable[[], Mapping[str, Any]] | None = None
+    check: Callable[[], None] | None = None
+    create: Callable[[Mapping[str, Any]], Any] | None = None
+    chat_template: bool | None = None
+    languages: tuple[str, ...] = ()
+    parameters: str = ""
+    system_instruction: str | None = None
+    aliases: tuple[str, ...] = ()
+    template: Template | None = None
+    loader: Loader | None = None
+    card: Card | None = None

@@ -1,0 +1,20 @@
+"""The open models of 2023: facts, chat templates, and loaders that run no code from the models' folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gptalt_eval import Loader, hookimpl
+
+gptalt_eval_api = 1  # the version of gptalt-eval's hook API
+CATALOGUE = Path(__file__).parent / "catalogue"
+
+
+@hookimpl
+def register_model_dirs() -> list[Path]:
+    return [CATALOGUE]
+
+
+@hookimpl
+def register_loaders() -> list[Loader]:
+    return []
