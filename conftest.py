@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import hashlib
 import importlib.metadata
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import settings
@@ -129,6 +132,33 @@ def no_ambient_settings(request, monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name, raising=False)
     own = [part for part in request.path.parts if part.startswith("gptalt-eval-plugin-")]
     monkeypatch.setenv("GPTALT_EVAL_LOAD_PLUGINS", ",".join(own))
+
+
+@functools.cache
+def freeze_modules(hundreds: int) -> None:
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def frozen_modules():
+    """Modules that were loaded (torch, lm-eval) are not searched whenever a run collects garbage."""
+    freeze_modules(len(sys.modules) // 300)
+
+
+@functools.cache
+def read_shared_names():
+    from gptalt_eval.planning.index import read_lm_eval_tasks
+
+    return MappingProxyType(read_lm_eval_tasks())
+
+
+@pytest.fixture(autouse=True)
+def lm_eval_names(monkeypatch):
+    """lm-eval's 14,000 names are read once; tests/planning/test_index.py tests how."""
+    from gptalt_eval.planning.catalog import Catalog
+
+    monkeypatch.setattr(Catalog, "lm_eval_tasks", property(lambda catalog: read_shared_names()))
 
 
 @functools.cache

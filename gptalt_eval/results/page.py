@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -21,17 +22,22 @@ def render_page(package: str, name: str, **values: Any) -> str:
         name: the template's name, without its endings.
         values: for the template.
     """
+    embedded = [files(package) / "pages" / f"{name}.{kind}" for kind in ("css", "js")]
+    style, script = (file.read_text(encoding="utf-8") if file.is_file() else "" for file in embedded)
+    policy = make_policy(style, script)
+    return str(load_template(package, name).render(style=style, script=script, policy=policy, **values))
+
+
+@cache
+def load_template(package: str, name: str) -> Any:
+    """A page's template; compiling one takes longer than filling it in."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader(package, "pages"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=cut_text,
     )  # fmt: skip
-    embedded = [files(package) / "pages" / f"{name}.{kind}" for kind in ("css", "js")]
-    style, script = (file.read_text(encoding="utf-8") if file.is_file() else "" for file in embedded)
-    policy = make_policy(style, script)
-    page = environment.get_template(f"{name}.html.j2")
-    return page.render(style=style, script=script, policy=policy, **values)
+    return environment.get_template(f"{name}.html.j2")
 
 
 def cut_text(value: Any) -> Any:
