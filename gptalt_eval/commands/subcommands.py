@@ -97,6 +97,22 @@ COMPARE = (
     Option(("--members",), {"action": "store_true", "help": "also compare the members of groups one by one"}),
     JSON,
 )
+RECOMMEND = (
+    Option(("--language",), {"metavar": "CODE", "default": "", "help": "such as zh or en"}),
+    Option(
+        ("--task",), {"metavar": "NAME", "default": "", "help": "rank by your runs of this; several: A,B"}
+    ),
+    Option(("--memory",), {"metavar": "SIZE", "default": "", "help": "of the device, such as 16GB"}),
+    Option(
+        ("--license",), {"choices": ("commercial", "any"), "default": "any", "help": "what it must allow"}
+    ),
+    Option(
+        ("--runs",),
+        {"nargs": "+", "metavar": "RUN", "type": Path, "default": [], "help": "default: all below runs/"},
+    ),
+    Option(("--include_path",), {"metavar": "FOLDER", "default": "", "help": "with model YAMLs of your own"}),
+    JSON,
+)
 INSTALL = (
     Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "a plugin's name, a ./FOLDER or a wheel"}),
     Option(
@@ -131,6 +147,7 @@ def register_commands() -> list[Command]:
         Command("report", "write report.html for one or several runs", run_report, REPORT),
         Command("resume", "finish an interrupted run or experiment", run_resume, RESUME),
         Command("compare", "compare arms that scored the same rows", run_compare, COMPARE),
+        Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),
         Command("rerun", "repeat a run with its recorded settings", run_rerun, RERUN),
         Command("validate", "find problems in task YAMLs, with line numbers", run_validate, VALIDATE),
         Command("new", "create a plugin or a task from a working template", run_new, NEW),
@@ -157,6 +174,12 @@ def run_compare(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import compare
 
     return compare.run_compare(arguments)
+
+
+def run_recommend(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval.commands import recommend
+
+    return recommend.run_recommend(arguments, plugins)
 
 
 def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:

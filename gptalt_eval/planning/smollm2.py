@@ -23,7 +23,7 @@ from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import Card, Model
 from gptalt_eval.machine.arithmetic import choose_dtype
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.machine.plain import print_plain as print
@@ -66,6 +66,15 @@ def make_model() -> Model:
         chat_template=True,
         languages=("en",),
         parameters="135M",
+        card=Card(
+            commercial="yes",
+            parameters=134_515_008,
+            base="SmolLM2-135M",
+            tuning="instructions and preferences: smol-smoltalk, UltraFeedback",
+            released="2024-10-31",
+            sources=("huggingface.co/" + HUB_ID,),
+            unverified=("the date",),
+        ),
         # its chat template's default system message
         system_instruction="You are a helpful AI assistant named SmolLM, trained by Hugging Face",
     )

@@ -1,0 +1,119 @@
+"""Which models of the catalogue meet a user's needs, by what is published about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.models import GIB, Model
+
+UNITS = {"gb": 10**9, "gib": GIB, "g": GIB, "mb": 10**6, "mib": 2**20, "m": 2**20, "tb": 10**12, "tib": 2**40}
+#: bits of a weight, what the precision is called, and the --model_args that load it
+PRECISIONS = (
+    (16, "float16", "dtype=float16"),
+    (8, "8-bit", "load_in_8bit=true"),
+    (4, "4-bit", "load_in_4bit=true"),
+)
+#: activations and keys need memory too: a tenth of the weights is what a run takes at the least
+ROOM = 1.1
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must be.
+
+    Attributes:
+        language: ISO 639-1 code; empty: any.
+        memory: bytes on one device; None: any.
+        commercial: whether commercial use must be allowed.
+    """
+
+    language: str = ""
+    memory: float | None = None
+    commercial: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that meets the needs, or what it lacks.
+
+    Attributes:
+        model: the model.
+        bits: of a weight, in the finest precision that fits; 0: none does.
+        lacks: why it does not meet the needs.
+    """
+
+    model: Model
+    bits: int = 16
+    lacks: tuple[str, ...] = field(default=())
+
+    @property
+    def precision(self) -> str:
+        return next((name for bits, name, _ in PRECISIONS if bits == self.bits), "")
+
+    @property
+    def size(self) -> float | None:
+        """GiB of the weights in that precision; None: their number is unknown."""
+        return self.model.card.measure_weights(self.bits) if self.model.card and self.bits else None
+
+    @property
+    def argument(self) -> str:
+        """The ``--model_args`` for that precision; empty: none is needed."""
+        return "" if self.bits == 16 else next(text for bits, _, text in PRECISIONS if bits == self.bits)
+
+
+def read_memory(text: str) -> float:
+    """``16GB`` or ``15.9GiB`` in bytes.
+
+    Raises:
+        GptaltError: it is no amount of memory.
+    """
+    matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", text)
+    unit = UNITS.get(matched[2].lower()) if matched else None
+    if matched is None or unit is None or not float(matched[1]):
+        raise GptaltError(f"--memory {text}: that is no amount of memory.", "Write it like this: 16GB")
+    return float(matched[1]) * unit
+
+
+def check_language(language: str, models: Iterable[Model]) -> None:
+    """Check that some model has a language.
+
+    Raises:
+        GptaltError: none has; names the languages that there are.
+    """
+    known = sorted({code for model in models for code in model.languages})
+    if language and language not in known:
+        hint = did_you_mean(language, known) or f"Languages of the models here: {', '.join(known)}."
+        raise GptaltError(f"--language {language}: no model here has this language.", hint)
+
+
+def find_candidates(models: Sequence[Model], needs: Needs) -> list[Candidate]:
+    """Every model with what it lacks, if anything; in the order given."""
+    return [consider(model, needs) for model in models]
+
+
+def consider(model: Model, needs: Needs) -> Candidate:
+    card = model.card
+    if card is None:
+        return Candidate(model, 0, ("too little is known about it",))
+    lacks = []
+    if needs.language and needs.language not in model.languages:
+        lacks.append(f"not {needs.language}")
+    if needs.commercial and card.commercial != "yes":
+        asked = card.commercial == "ask"
+        lacks.append("commercial use only if its publisher agrees" if asked else "no commercial use")
+    if card.modality != "text":
+        lacks.append("for questions with pictures")
+    fitting = [bits for bits, *_ in PRECISIONS if needs.memory is None or fits(model, bits, needs.memory)]
+    if not fitting:
+        finest = min(bits for bits, *_ in PRECISIONS)
+        lacks.append(f"too large ({card.measure_weights(finest):.1f} GiB even in {finest}-bit)")
+    return Candidate(model, max(fitting, default=0), tuple(lacks))
+
+
+def fits(model: Model, bits: int, memory: float) -> bool:
+    """Whether a model's weights and some room for activations fit into a number of bytes."""
+    assert model.card is not None
+    return model.card.measure_weights(bits) * GIB * ROOM <= memory
