@@ -68,12 +68,12 @@ def read_memory(text: str) -> float:
     """``16GB`` or ``15.9GiB`` in bytes.
 
     Raises:
-        GptaltError: it is no amount of memory.
+        GptaltError: it is not an amount of memory.
     """
     matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", text)
     unit = UNITS.get(matched[2].lower()) if matched else None
     if matched is None or unit is None or not float(matched[1]):
-        raise GptaltError(f"--memory {text}: that is no amount of memory.", "Write it like this: 16GB")
+        raise GptaltError(f"--memory {text}: that is not an amount of memory.", "Write it like this: 16GB")
     return float(matched[1]) * unit
 
 

@@ -145,7 +145,7 @@ def test_without_any_run_nothing_is_guessed(ask, tmp_path, monkeypatch):
     assert "0." not in printed.out.partition("No evidence")[2].partition("Excluded")[0]
 
 
-def test_the_embedded_sample_is_no_evidence(ask, root, plugins, tmp_path):
+def test_the_embedded_sample_is_not_evidence(ask, root, plugins, tmp_path):
     evaluate(root, plugins, "good", tmp_path / "sampled", tasks="arc_easy", data_dir="sample")
     _, printed = ask("--task", "arc_easy", "--runs", str(tmp_path))
     assert "on the embedded sample, which is not the benchmark" in printed.out
@@ -161,7 +161,7 @@ def test_other_conditions_are_another_list(root, plugins, tmp_path, ask, runs):
     assert printed.out.index("0-shot") < printed.out.index("2-shot")  # the list with more models first
 
 
-def test_other_weights_under_a_models_name_are_no_evidence(runs, ask, tmp_path):
+def test_other_weights_under_a_models_name_are_not_evidence(runs, ask, tmp_path):
     """A tiny stand-in called `good` says nothing about the model of that name."""
     folder = tmp_path / "good"
     folder.mkdir()
@@ -198,7 +198,7 @@ def test_programs_get_the_same(ask, runs):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--memory", "much"), "no amount of memory"),
+        (("--memory", "much"), "not an amount of memory"),
         (("--language", "xx"), "no model here has this language"),
         (("--task", "countin"), "There is no task 'countin'"),
         (("--runs", "/nowhere/at/all"), "There is no run folder"),

@@ -32,8 +32,8 @@ def test_memory_is_read_in_the_unit_that_is_written(text, expected):
 
 
 @pytest.mark.parametrize("text", ["16", "GB", "16XB", "-3GB", "0GB", "sixteen", "", "16GB of it", "nanGB"])
-def test_what_is_no_amount_of_memory_is_refused(text):
-    with pytest.raises(GptaltError, match="no amount of memory") as refused:
+def test_what_is_not_an_amount_of_memory_is_refused(text):
+    with pytest.raises(GptaltError, match="not an amount of memory") as refused:
         read_memory(text)
     assert "16GB" in refused.value.hint
 
