@@ -48,7 +48,7 @@ def list_names(plugins: Installed) -> dict[str, set[str]]:
     catalog = Catalog(plugins)
     return {
         "tasks": set(catalog.tasks),
-        "models": set(catalog.models),
+        "models": set(catalog.model_names),
         "commands": set(gather_commands(plugins)),
     }
 

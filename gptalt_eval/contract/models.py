@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 #: Where a chat template puts a system message: in a place of its own; before the conversation; at the head of
 #: the first user turn, as the model has no place for one; nowhere, as the model takes none.
 SystemPlace = Literal["own", "preamble", "first_user", "nowhere"]
+PLACES: Mapping[SystemPlace, str] = MappingProxyType(
+    {
+        "own": "in a place of its own",
+        "preamble": "before the conversation",
+        "first_user": "at the head of the first user turn: the model has no place for one",
+        "nowhere": "nowhere: the model takes none",
+    }
+)
 Commercial = Literal["yes", "no", "ask"]
 GIB = 2**30
 

@@ -23,6 +23,8 @@ class RunModel:
         owner: the plugin that contributed it.
         args: its arguments, as text.
         licence, home: as published.
+        system_place: where its chat template puts a system message; empty: that of its tokenizer is used.
+        stop, stop_token_ids: what ends an answer to a prompt with this template.
         fingerprint: SHA-256 of everything that can change an answer; None until it is loaded.
         parts: SHA-256 of its weights, configuration, tokenizer, code, ..., to tell what has changed.
         parameters: their number; None if unknown.
@@ -35,6 +37,9 @@ class RunModel:
     args: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
     home: str = ""
+    system_place: str = ""
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     fingerprint: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None

@@ -9,20 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.errors import (
-    DataError,
-    GptaltError,
-    PluginError,
-    UnknownNameError,
-    did_you_mean,
-    nearest,
-)
+from gptalt_eval.contract.errors import DataError, GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.plan import Kind, TaskEntry
-from gptalt_eval.contract.types import Dataset, Installed, Owned, Owner, PromptStyle, T
+from gptalt_eval.contract.types import Dataset, Installed, Owned, Owner, PromptStyle
 from gptalt_eval.data.datasets_yaml import FILE, read_datasets
 from gptalt_eval.planning import index as taskindex
-from gptalt_eval.planning import known as known_plugins
+from gptalt_eval.planning.models.gather import list_own_models, list_plugin_models
+from gptalt_eval.planning.names import Claims, describe_unknown
 
 LM_EVAL = Owner("lm-eval", distribution="lm-eval")
 UNKNOWN = "licence not known here"
@@ -45,13 +39,32 @@ class Catalog:
         self.include_paths = tuple(include_paths)
         self.data_dir = data_dir
         self.replaced: dict[str, Owned[TaskEntry]] = {}  # what --include_path displaces
-        self._clashes: dict[tuple[str, str], tuple[Owner, ...]] = {}
+        self.replaced_models: dict[str, Owned[Model]] = {}
+        self.claims = Claims(plugins)
 
     # ------------------------------------------------------------------ what there is
 
     @cached_property
     def models(self) -> Mapping[str, Owned[Model]]:
-        return self._gather("model", "register_models")
+        """The models by name, without their aliases."""
+        return {name: owned for name, owned in self.model_names.items() if name == owned.item.name}
+
+    @cached_property
+    def model_names(self) -> Mapping[str, Owned[Model]]:
+        """The models by name and by alias; those in the YAMLs of ``--include_path`` take precedence.
+
+        Raises:
+            GptaltError, RequestErrors: all problems in those YAMLs.
+        """
+        found: dict[str, Owned[Model]] = {}
+        loaders = {name: owned.item for name, owned in self.loaders.items()}
+        for owned in list_plugin_models(self.plugins, loaders):
+            for name in (owned.item.name, *owned.item.aliases):
+                self.claims.add(found, "model", name, owned)
+        for owned in list_own_models(self.include_paths, loaders):
+            for name in (owned.item.name, *owned.item.aliases):
+                self.claims.replace(found, self.replaced_models, "model", name, owned)
+        return found
 
     @cached_property
     def loaders(self) -> Mapping[str, Owned[Loader]]:
@@ -86,12 +99,11 @@ class Catalog:
         found: dict[str, Owned[TaskEntry]] = {}
         for folder, owner in self.plugin_folders.items():
             for name, entry in taskindex.read_task_folder(folder).items():
-                self._add(found, "task", name, Owned(entry, owner))
+                self.claims.add(found, "task", name, Owned(entry, owner))
         for folder in self.include_paths:
             for name, entry in taskindex.read_task_folder(folder).items():
-                if name in found:
-                    self.replaced[name] = found[name]
-                found[name] = Owned(entry, Owner(f"--include_path {folder}"))
+                owned = Owned(entry, Owner(f"--include_path {folder}"))
+                self.claims.replace(found, self.replaced, "task", name, owned)
         return found
 
     @cached_property
@@ -137,9 +149,9 @@ class Catalog:
             UnknownNameError: unknown name; suggests the nearest one, or the plugin to install.
             PluginError: two plugins register it.
         """
-        self._refuse_clash("model", name, self.models)
-        if name in self.models:
-            return self.models[name]
+        self.claims.refuse_clash("model", name, self.model_names)
+        if name in self.model_names:
+            return self.model_names[name]
         if name in self.lm_eval_models:
             model = Model(name, "lm-eval's model class", UNKNOWN, "", backend=name)
             return Owned(model, LM_EVAL)
@@ -155,7 +167,7 @@ class Catalog:
             raise UnknownNameError(
                 f"There is no model folder {name}.", "Give the folder that contains config.json."
             )
-        raise self._unknown("models", name, [*self.models, *self.lm_eval_models])
+        raise describe_unknown(self.plugins, "models", name, [*self.model_names, *self.lm_eval_models])
 
     def find_prompt_style(self, name: str) -> PromptStyle:
         """The prompt style with this name.
@@ -163,7 +175,7 @@ class Catalog:
         Raises:
             UnknownNameError, PluginError: see :meth:`find_model`.
         """
-        self._refuse_clash("prompt style", name, self.prompt_styles)
+        self.claims.refuse_clash("prompt style", name, self.prompt_styles)
         if name in self.prompt_styles:
             return self.prompt_styles[name].item
         hint = did_you_mean(name, self.prompt_styles) or f"Available: {', '.join(self.prompt_styles)}."
@@ -184,12 +196,13 @@ class Catalog:
         """The task, group or tag with exactly this name, or in this YAML file."""
         if name.endswith((".yaml", ".yml")):
             return self._read_file(Path(name))
-        self._refuse_clash("task", name, self.tasks)
+        self.claims.refuse_clash("task", name, self.tasks)
         if name in self.tasks:
             return self.tasks[name]
         if name in self.lm_eval_tasks:
             return Owned(self.lm_eval_tasks[name], LM_EVAL)
-        raise self._unknown("tasks", name, [*self.list_benchmarks(), *self.lm_eval_tasks])
+        known = [*self.list_benchmarks(), *self.lm_eval_tasks]
+        raise describe_unknown(self.plugins, "tasks", name, known)
 
     def find_dataset(self, hub: str | None, config: str | None) -> Owned[Dataset] | None:
         """The dataset for a task's ``dataset_path`` and ``dataset_name``, or None."""
@@ -200,32 +213,8 @@ class Catalog:
     def _gather(self, noun: str, hook: str) -> dict[str, Owned[Any]]:
         found: dict[str, Owned[Any]] = {}
         for owner, item in self.plugins.contribute(hook):
-            self._add(found, noun, item.name, Owned(item, owner))
+            self.claims.add(found, noun, item.name, Owned(item, owner))
         return found
-
-    def _add(self, found: dict[str, Owned[T]], noun: str, name: str, owned: Owned[T]) -> None:
-        if name not in found:
-            found[name] = owned
-            return
-        first = found[name].owner
-        if first == owned.owner:
-            text = f"it registers the {noun} '{name}' twice; the first one is used."
-            self.plugins.blame(first, text, "Remove or rename one of them.")
-            return
-        self._clashes[noun, name] = (first, owned.owner)
-        text = f"the {noun} '{name}' is also registered by {first}; neither is used."
-        self.plugins.blame(
-            owned.owner, text, f"Uninstall one of the two ({first}, {owned.owner}), or rename one {noun}."
-        )
-
-    def _refuse_clash(self, noun: str, name: str, gathered: Mapping[str, Any]) -> None:
-        assert gathered is not None  # clashes are known only after gathering
-        clash = self._clashes.get((noun, name))
-        if clash:
-            raise PluginError(
-                f"Two plugins register the {noun} '{name}': {clash[0]} and {clash[1]}.",
-                f"Load only one of them, for example: GPTALT_EVAL_LOAD_PLUGINS={clash[0]}",
-            )
 
     def _match(self, pattern: str) -> list[Owned[TaskEntry]]:
         names = [name for name in {**self.lm_eval_tasks, **self.tasks} if fnmatchcase(name, pattern)]
@@ -245,33 +234,6 @@ class Catalog:
             raise GptaltError(f"{file} does not name a task.", "Add a line such as 'task: my_task'.")
         kind: Kind = "group" if "group" in keys and "class" not in keys else "task"
         return Owned(TaskEntry(name, kind, file.resolve()), Owner(str(file)))
-
-    def _unknown(self, kind: str, name: str, known: list[str]) -> GptaltError:
-        provider = known_plugins.find_provider(kind, name)
-        if provider:
-            what = known_plugins.describe_provider(kind, name, provider)
-            broken = [
-                problem for problem in self.plugins.problems if problem.plugin.endswith(f"plugin-{provider}")
-            ]
-            if broken:
-                return PluginError(f"{what} {broken[0].what}", broken[0].cure)
-            return UnknownNameError(what, f"Install it: gptalt-eval install {provider}")
-        elsewhere = {n: p for p, plugin in known_plugins.KNOWN.items() for n in getattr(plugin, kind)}
-        close = nearest(name, [*known, *elsewhere], 1)
-        hint = did_you_mean(name, [*known, *elsewhere]) or f"See: gptalt-eval ls {kind}"
-        if close and close[0] in elsewhere and close[0] not in known:
-            hint += (
-                f"\n'{close[0]}' comes with a plugin. Install it: gptalt-eval install {elsewhere[close[0]]}"
-            )
-        if kind == "models":
-            hint += (
-                f"\nAny transformers model works too: --model OWNER/{name} (its page names the owner), "
-                "or --model hf --model_args pretrained=HUB_ID_OR_FOLDER"
-            )
-        if self.plugins.problems:
-            faulty = ", ".join(sorted({problem.plugin for problem in self.plugins.problems}))
-            hint += f"\nIf it belongs to a plugin with a problem ({faulty}), see: gptalt-eval plugins"
-        return UnknownNameError(f"There is no {kind[:-1]} '{name}'.", hint)
 
 
 def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:

@@ -35,6 +35,12 @@ def explain_model(catalog: Catalog, model: Owned[Model]) -> Iterator[str]:
     name, owner = model.item.name, model.owner
     if owner == LM_EVAL or owner.distribution == CORE_NAME:
         return
+    replaced = catalog.replaced_models.get(name)
+    if replaced is not None:
+        yield f"The model '{name}' is that of {owner}, not of {replaced.owner}."
+        return
+    if name not in catalog.model_names:  # a folder or hub id, of which the run says how it is loaded
+        return
     if name in catalog.lm_eval_models:
         yield f"The model '{name}' is that of {owner}, not lm-eval's model class."
     elif "/" in name:

@@ -21,17 +21,18 @@ from gptalt_eval.contract.errors import (
 )
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.handed import is_bare
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import PLACES, Model
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.provenance import describe_plugins
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Installed, PromptStyle
+from gptalt_eval.contract.types import Installed, Owned, PromptStyle
 from gptalt_eval.data.locate import choose_data_dir
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.trust import describe_refusal
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
 from gptalt_eval.planning.lock import check_lock
+from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
@@ -82,7 +83,7 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     """
     faults = Faults(find_faults(spec))
     catalog = make_catalog(spec, plugins, faults)
-    model = faults.attempt(lambda: catalog.find_model(spec.model)) if spec.model else None
+    model, matched = faults.attempt(lambda: find_model(catalog, spec)) or (None, "")
     if model is not None:
         found = model
         faults.attempt(lambda: check_weights(found.item, spec))
@@ -117,11 +118,24 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
         for style, _ in variants
     }
     args = merge_model_args(model.item, spec)
+    said = filter(None, (matched, *explain_system(model.item, cells)))
     overrides = explain_overrides(catalog, model, cells)
     return Plan(
-        spec, model, args, tuple(cells), finder.entries, (*overrides, *write_notes(cells)), lacking,
+        spec, model, args, tuple(cells), finder.entries, (*said, *overrides, *write_notes(cells)), lacking,
         plugins=loaded, trusted=finder.trusted,
     )  # fmt: skip
+
+
+def find_model(catalog: Catalog, spec: RunSpec) -> tuple[Owned[Model], str] | None:
+    """The model that a request names, or that its folder contains, and what to say about that."""
+    return match_folder(catalog, catalog.find_model(spec.model), spec) if spec.model else None
+
+
+def explain_system(model: Model, cells: Iterable[Cell]) -> Iterator[str]:
+    """Where the system message is put, if a model has no place for one."""
+    asked = any(cell.spec.apply_chat_template and cell.spec.system_instruction for cell in cells)
+    if asked and model.template and model.template.system_place == "first_user":
+        yield f"The system message is put {PLACES['first_user']} ({model.name})."
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:

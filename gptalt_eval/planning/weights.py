@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, nearest, raise_together
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.hub import (
     can_reach_hub,
@@ -26,11 +26,20 @@ from gptalt_eval.planning.gguf_header import check_header
 from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
 
 GGUF_MAGIC = b"GGUF"
+BESIDE = ("revision", "tokenizer", "delta", "peft")  # arguments that belong to particular weights
 
 
 def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
-    """The model's own arguments, overridden by the user's; transformers does not know what ``~`` means."""
-    given = {**model.args, **spec.model_args}
+    """The model's own arguments, overridden by the user's; transformers does not know what ``~`` means.
+
+    Weights of the user's own are whole: what the model's own arguments add to its base is not added to them.
+    """
+    own = {
+        key: value
+        for key, value in model.args.items()
+        if key not in BESIDE or "pretrained" not in spec.model_args
+    }
+    given = {**own, **spec.model_args}
     args = {
         key: str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
         for key, value in given.items()
@@ -54,6 +63,10 @@ def check_weights(model: Model, spec: RunSpec) -> None:
 
 
 def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
+    if shows_pictures(model):
+        text = f"'{model.name}' answers questions about pictures, which only a later plugin can ask."
+        yield GptaltError(text, f"What is known about it: gptalt-eval show model {model.name}")
+        return
     args = merge_model_args(model, spec)
     is_hf = model.backend in HF_BACKENDS
     folder = find_folder(args) if is_hf and model.fetch is None else None
@@ -63,7 +76,7 @@ def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
         yield from find_dtype_faults(args)
         yield from find_device_faults(spec.device or args.get("device"))
     if folder is not None:
-        yield from check_folder(folder, args)
+        yield from check_folder(folder, args, model.loader)
         yield from find_quantization_faults(settings)
     elif is_hf and model.fetch is None:
         yield from find_source_faults(model, args)
@@ -161,8 +174,19 @@ def check_built(model: Model, spec: RunSpec) -> None:
             raise GptaltError(text, "Omit it; settings for the plugin go into --model_args.")
 
 
-def check_folder(folder: Path, args: Mapping[str, Any]) -> Iterator[GptaltError]:
-    """All problems with the files of a local model."""
+def shows_pictures(model: Model) -> bool:
+    """Whether a model needs pictures, and nothing is installed that loads it."""
+    is_listed = model.card is not None and model.card.modality == "image-text"
+    return is_listed and model.loader is None and model.create is None
+
+
+def check_folder(
+    folder: Path, args: Mapping[str, Any], loader: Loader | None = None
+) -> Iterator[GptaltError]:
+    """All problems with the files of a local model; a loader knows what files it needs."""
+    if loader is not None:
+        yield from loader.check(folder, args)
+        return
     if not args.get("gguf_file"):
         yield from find_folder_faults(folder, args)
         return
@@ -204,9 +228,16 @@ def check_gguf(path: Path) -> None:
 
 
 def check_chat_template(model: Model, spec: RunSpec) -> None:
-    """Refuse ``--apply_chat_template`` if the model is known to have no chat template."""
+    """Refuse ``--apply_chat_template`` if the model is known to have no chat template.
+
+    Raises:
+        GptaltError: it has none, or none that takes the request's system message.
+    """
     if not spec.apply_chat_template:
         return
+    if spec.system_instruction and model.template and model.template.system_place == "nowhere":
+        text = f"'{model.name}' takes no system message: its chat template has no place for one."
+        raise GptaltError(text, "Omit the system message, or the chat template.")
     if has_chat_template(model, spec) is False:
         flag = "--prompt_style" if spec.prompt_style else "--apply_chat_template"
         raise GptaltError(
@@ -217,8 +248,8 @@ def check_chat_template(model: Model, spec: RunSpec) -> None:
 
 def has_chat_template(model: Model, spec: RunSpec) -> bool | None:
     """Whether the model's tokenizer has a chat template; None if that is unknown before loading it."""
-    if model.chat_template is not None:
-        return model.chat_template
+    if model.template is not None or model.chat_template is not None:
+        return model.template is not None or model.chat_template
     args = merge_model_args(model, spec)
     folder = Path(str(args.get("tokenizer") or args.get("pretrained") or "")).expanduser()
     config = folder / "tokenizer_config.json"

@@ -21,6 +21,7 @@ def prepare_requests(run: LoadedRun) -> None:
     only once.
     """
     refuse_long_answers(run)
+    refuse_dropped(run)
     several = len({cell.style for cell in run.plan.cells}) > 1
     resumed = bool(run.files.run.resumed)
     if not several and not can_stream(run.lm.lm):
@@ -53,6 +54,22 @@ def refuse_long_answers(run: LoadedRun) -> None:
                 run.files.save_failure({label: reason})
 
 
+def refuse_dropped(run: LoadedRun) -> None:
+    """Mark the tasks whose system message would not be in their prompts.
+
+    lm-eval 0.4.13 removes it without a word if the chat template refuses it.
+    """
+    for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
+        system = cell.spec.system_instruction
+        if not (cell.spec.apply_chat_template and system):
+            continue
+        dropped = evaluation.drops_system_message(run.lm, system)
+        for label in filter(run.files.is_missing, map(cell.label, loaded.tasks if dropped else ())):
+            reason = "the model's chat template drops the system message"
+            run.display.note(f"{label} is not evaluated: {reason}.")
+            run.files.save_failure({label: reason})
+
+
 def refuse_unscorable(run: LoadedRun, requests: Mapping[str, Requests]) -> None:
     """Mark the tasks with a request that cannot be scored, before anything is computed."""
     for name, built in requests.items():
@@ -81,14 +98,9 @@ def find_same_prompts(run: LoadedRun, requests: Mapping[str, Requests]) -> dict[
     for cell in run.plan.cells:
         if cell.style is None:
             continue
-        system = cell.spec.system_instruction
-        dropped = cell.style.chat and system and evaluation.drops_system_message(run.lm, system)
         for task in cell.tasks:
             label = cell.label(task.name)
-            if label not in requests:
-                continue
-            if dropped:
-                refused[label] = "the model's chat template drops the system message"
+            if label not in requests or label in run.files.run.failed:
                 continue
             prompts = [request.args for request in requests[label]]
             others = seen.setdefault((cell.num_fewshot, task.name), [])

@@ -95,6 +95,7 @@ def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     settings = stock.read_settings(gen_kwargs, lm.max_gen_toks)
     max_new_tokens = settings.pop("max_gen_toks")
     settings.pop("until")
+    settings.pop("eos_token_id", None)
     if not 0 < max_new_tokens < lm.max_length:
         return f"{max_new_tokens} tokens to generate do not fit into a context of {lm.max_length}"
     config = unwrap(lm.model).generation_config.to_diff_dict()
@@ -169,7 +170,7 @@ class Style:
         self.max_new_tokens: int = settings["max_gen_toks"]
         eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
         self.until = stock.list_stops(settings["until"], eos)
-        ids = unwrap(lm.model).generation_config.eos_token_id
+        ids = settings.get("eos_token_id", unwrap(lm.model).generation_config.eos_token_id)
         self.eos = set(ids if isinstance(ids, list) else [ids])
         # lm-eval looks back two tokens further than a stop string is long: it may be tokenized differently
         self.window = 2 + max(len(lm.tokenizer.encode(stop, add_special_tokens=False)) for stop in self.until)

@@ -31,6 +31,7 @@ RULES = {
     "runs-code": Rule("note", "It runs Python code, which a run asks about first."),
     "reads-files": Rule("note", "It reads what is outside of its folder, which a run asks about first."),
     "replaces-task": Rule("note", "It has the name of one of lm-eval's tasks."),
+    "bad-model": Rule("error", "A model's YAML that cannot be used."),
     "syntax-error": Rule("error", "The file is not YAML that lm-eval can read."),
     "duplicate-key": Rule("warning", "A key appears twice; YAML keeps only the last value."),
     "unknown-field": Rule("error", "A field that lm-eval does not know."),

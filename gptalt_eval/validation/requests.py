@@ -10,6 +10,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.validation.chats import check_template
 from gptalt_eval.validation.findings import Finding
 from gptalt_eval.validation.formats import show_path
 from gptalt_eval.validation.generation import SettingFault, find_setting_faults, judge_sampling
@@ -38,6 +39,7 @@ def check_request(
         tasks: its tasks.
     """
     yield from check_settings(spec.gen_kwargs, tasks)
+    yield from check_model(spec, catalog)
     if not files:
         return
     skipped = PLANNED | (METRICS if spec.predict_only else set()) | (SAMPLING if spec.gen_kwargs else set())
@@ -46,6 +48,17 @@ def check_request(
         for finding in validator.check(file).findings:
             if finding.level == "error" and finding.rule not in skipped:
                 yield describe_finding(finding)
+
+
+def check_model(spec: RunSpec, catalog: Catalog) -> Iterator[GptaltError]:
+    """What is wrong with the chat template of a model of the user's own."""
+    owned = catalog.model_names.get(spec.model)
+    if owned is None or owned.owner.plugin in catalog.plugins.owners:
+        return
+    try:
+        check_template(owned.item)
+    except GptaltError as error:
+        yield error
 
 
 def describe_finding(finding: Finding) -> GptaltError:

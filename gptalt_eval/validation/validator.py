@@ -15,6 +15,7 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.deeds import find_deeds
 from gptalt_eval.planning.consent.trust import find_free
 from gptalt_eval.planning.index import find_yaml_files
+from gptalt_eval.planning.models.reader import describes_models
 from gptalt_eval.validation.deeds import note_deeds, note_replaced, reads_more
 from gptalt_eval.validation.fields import (
     check_choice_of_names,
@@ -27,6 +28,7 @@ from gptalt_eval.validation.findings import Findings, Report
 from gptalt_eval.validation.functions import check_functions
 from gptalt_eval.validation.groups import Neighbourhood, check_group
 from gptalt_eval.validation.metrics import check_filters, check_metrics
+from gptalt_eval.validation.models import find_model_faults
 from gptalt_eval.validation.prompts import check_cluster, check_templates
 from gptalt_eval.validation.rendering import Renderer
 from gptalt_eval.validation.rows import find_dataset, find_rows
@@ -61,6 +63,8 @@ class Validator:
 
     def check(self, file: Path) -> Report:
         """All problems in one file. The file's content cannot cause an exception."""
+        if describes_models(file):
+            return Report(file, find_model_faults(file, self.catalog))
         findings = Findings()
         definition = self.reader.read(file, findings)
         if definition is not None:

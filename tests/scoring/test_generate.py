@@ -196,6 +196,18 @@ def test_the_end_of_sequence_may_come_at_once(tokenizer):
     assert texts[0] == tokenizer.decode([first])
 
 
+def test_a_request_may_name_other_ends(tokenizer):
+    """The ids that end a turn of a chat model, of which its configuration need not know."""
+    lm = make_lm(tokenizer)
+    free = lm.tok_encode(ask_stock(lm, make_requests(SHARED[:1]))[0])
+    for ends in (free[2], [free[2], tokenizer.eos_token_id], [tokenizer.eos_token_id]):
+        requests = make_requests(SHARED, eos_token_id=ends)
+        texts = ask_ours(lm, requests)
+        assert texts == ask_stock(lm, requests)
+        first = free.index(free[2]) + 1 if ends != [tokenizer.eos_token_id] else len(free)
+        assert texts[0] == tokenizer.decode(free[:first])
+
+
 def test_the_end_of_sequence_is_no_part_of_the_text(tokenizer):
     """Weights that make the end the likeliest token sooner or later."""
     lm = make_lm(tokenizer)

@@ -12,6 +12,7 @@ from typing import Any
 from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
+from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.running.lmeval.fingerprint import describe_parts, hash_parts
 
@@ -47,6 +48,8 @@ def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
+    if True in templates or not templates:  # else one of the tokenizer's own is named
+        use_template(lm, model.template)
     if templates:
         choose_template(lm, spec.model, templates[0])
     return lm
@@ -94,6 +97,13 @@ def explain_code(error: Exception, model: str) -> GptaltError | None:
         f"'{model}' runs Python code of its own, which is not part of transformers{named}.",
         "Read that code. If you trust it, add --trust_remote_code.",
     )
+
+
+def use_template(lm: LM, template: Template | None) -> None:
+    """Give a model the chat template of its YAML, in place of its tokenizer's."""
+    tokenizer = getattr(lm, "tokenizer", None)
+    if template is not None and tokenizer is not None:
+        tokenizer.chat_template = template.jinja
 
 
 def choose_template(lm: LM, model: str, template: bool | str) -> None:

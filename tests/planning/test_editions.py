@@ -1,0 +1,209 @@
+"""What a folder contains decides how it is loaded, whatever the user called it."""
+
+import json
+
+import pytest
+from model_folders import write_model
+
+from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.models.editions import list_native_types
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.planning.weights import check_weights, has_chat_template, merge_model_args
+from gptalt_eval.testing import make_plugin_set
+
+FIRST, SECOND = (Template(f"{{{{ messages }}}}{name}", "first_user") for name in ("1", "2"))
+
+
+def find_faults(folder, args):
+    if (folder / "broken").exists():
+        yield GptaltError(f"{folder}: a shard is missing.")
+
+
+def identify(config):
+    return {"glm1": "chatglm", "glm2": "chatglm2"}[config["layout"]]  # raises for others
+
+
+GLM = Loader("chatglm", "x", lambda: None, identify, find_faults)
+
+
+def make_named(name, template, **more):
+    settings = {"args": {"pretrained": f"org/{name}"}, "loader": GLM, "template": template, **more}
+    return Model(name, name, "MIT", f"org/{name}", **settings)
+
+
+class Glm:
+    """A plugin with two editions of a model, one loader, and models that transformers loads."""
+
+    @hookimpl
+    def register_loaders(self):
+        return [GLM]
+
+    @hookimpl
+    def register_models(self):
+        return [
+            make_named("chatglm", FIRST, aliases=("chatglm-6b",)),
+            make_named("chatglm2", SECOND),
+            make_named("vicuna", Template("{{ messages }}", "nowhere"), loader=None),
+            make_named("llava", FIRST, loader=None, card=Card("no", 1, modality="image-text")),
+            make_named(
+                "lora",
+                FIRST,
+                loader=None,
+                args={"pretrained": "org/base", "peft": "org/l", "revision": "v1", "tokenizer": "org/t"},
+            ),
+        ]
+
+
+def write_glm(folder, layout="glm2", **config):
+    return write_model(folder, config={"model_type": "chatglm", "layout": layout, **config})
+
+
+def plan(model, pretrained=None, **settings):
+    args = {"model_args": {"pretrained": str(pretrained)}} if pretrained else {}
+    spec = make_spec({"model": str(model), "tasks": "piqa", "data_dir": "sample", **args, **settings})
+    return resolve(spec, make_plugin_set(Glm()))
+
+
+def list_notes(found):
+    return [note for note in found.notes if "embedded sample" not in note]
+
+
+def refuse(*words, **settings):
+    with pytest.raises(GptaltError) as caught:
+        plan(*words, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["chatglm", "chatglm-6b"])
+def test_a_folder_of_another_edition_is_run_as_that_edition(tmp_path, name):
+    folder = write_glm(tmp_path / "mine")
+    found = plan(name, folder)
+    assert (found.model.item.template, found.title) == (SECOND, "chatglm2")
+    assert found.model_args == {"pretrained": str(folder)}
+    assert list_notes(found) == [
+        f"{folder} contains a model like 'chatglm2', not 'chatglm': "
+        "it is run as 'chatglm2', with the chat template of that."
+    ]
+
+
+def test_a_folder_of_the_named_edition_is_not_talked_about(tmp_path):
+    found = plan("chatglm", write_glm(tmp_path / "mine", "glm1"))
+    assert (found.model.item.template, list_notes(found)) == (FIRST, [])
+
+
+def test_a_folder_as_a_model_finds_its_loader(tmp_path):
+    folder = write_glm(tmp_path / "mine")
+    found = plan(folder)
+    assert (found.model.item.loader, found.model.item.template) == (GLM, SECOND)
+    assert found.model_args == {"pretrained": str(folder)} and found.title.endswith("/mine")
+    assert list_notes(found) == [f"{folder} is loaded as a model like 'chatglm2'."]
+
+
+def test_hf_is_refused_before_loading(tmp_path):
+    folder = write_glm(tmp_path / "mine")
+    assert refuse("hf", folder) == (
+        f"--model hf cannot load {folder}, which contains a model like 'chatglm2'.\n"
+        f"Type: --model chatglm2 --model_args pretrained={folder}"
+    )
+    assert plan("hf", folder, trust_remote_code=True).model.item.loader is None  # as the user asks
+
+
+def test_a_folder_that_transformers_knows_is_left_alone(tmp_path):
+    assert {"llama", "gpt_neox", "rwkv", "glm"} <= list_native_types()
+    assert not {"chatglm", "moss"} & list_native_types()
+    folder = write_model(tmp_path / "llama", config={"layout": "glm2"})
+    assert plan(folder).model.item.loader is None
+    assert plan("vicuna", folder).model.item.name == "vicuna"
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"model_type": "chatglm"}', '{"model_type": ["a"], "layout": 3}']
+)
+def test_a_config_of_any_content_is_no_crash(tmp_path, content):
+    folder = write_glm(tmp_path / "mine")
+    (folder / "config.json").write_text(content)
+    assert isinstance(refuse_or_run("hf", folder), str)
+
+
+def refuse_or_run(*words):
+    try:
+        return plan(*words).title
+    except GptaltError as error:
+        return str(error)
+
+
+def test_a_loader_that_fails_is_its_plugin_s_problem(tmp_path):
+    plugins = make_plugin_set(Glm())
+    folder = write_glm(tmp_path / "mine", "unheard of")
+    spec = make_spec({"model": str(folder), "tasks": "piqa", "data_dir": "sample"})
+    assert resolve(spec, plugins).model.item.loader is None
+    assert "the loader 'chatglm' cannot read a config.json: KeyError" in plugins.problems[0].what
+
+
+def test_a_hub_id_that_needs_a_loader_gets_it(monkeypatch):
+    monkeypatch.setattr("gptalt_eval.planning.weights.is_in_hub_cache", lambda *_: True)
+    found = plan("org/chatglm2")
+    assert (found.model.item.loader, found.title) == (GLM, "org/chatglm2")
+    assert list_notes(found) == ["org/chatglm2 is loaded as 'chatglm2'."]
+    assert plan("org/vicuna").model.item.template is None  # transformers loads it as it is
+    assert plan("org/base").model.item.args == {"pretrained": "org/base"}  # not the adapter on it
+
+
+def test_a_model_of_the_user_s_own_keeps_its_template(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    text = {"models": {"chatglm": {"hub": "me/glm", "loader": "chatglm", "template": "{{ messages }}mine"}}}
+    (own / "glm.yaml").write_text(json.dumps(text))
+    found = plan("chatglm", write_glm(tmp_path / "mine"), include_path=str(own))
+    assert found.model.item.template.jinja == "{{ messages }}mine"
+    assert list_notes(found) == [f"The model 'chatglm' is that of --include_path {own}, not of Glm."]
+
+
+def test_a_loader_says_what_is_wrong_with_a_folder(tmp_path):
+    folder = write_glm(tmp_path / "mine")
+    (folder / "broken").touch()
+    assert refuse("chatglm2", folder) == f"{folder}: a shard is missing."
+    (folder / "broken").unlink()
+    (folder / "tokenizer.json").unlink()  # which only transformers would need
+    assert plan("chatglm2", folder)
+
+
+def test_a_model_that_sees_pictures_is_listed_and_not_run():
+    text = refuse("llava")
+    assert text.startswith("'llava' answers questions about pictures")
+    assert "gptalt-eval show model llava" in text and "problems" not in text
+
+
+def test_weights_of_the_user_s_own_are_whole(tmp_path):
+    model = Catalog(make_plugin_set(Glm())).find_model("lora").item
+
+    def merge(**args):
+        return merge_model_args(model, make_spec({"model": "lora", "tasks": "piqa", "model_args": args}))
+
+    assert merge() == {**model.args} and "peft" in merge(dtype="float16")
+    assert merge(pretrained="./mine") == {"pretrained": "./mine"}
+    assert merge(pretrained="./base", peft="./mine") == {"pretrained": "./base", "peft": "./mine"}
+
+
+def test_a_system_message_goes_where_the_model_takes_one_or_is_refused(tmp_path):
+    folder = write_glm(tmp_path / "mine")
+    asked = {"apply_chat_template": True, "system_instruction": "Be kind."}
+    [note] = list_notes(plan("chatglm2", folder, **asked))
+    assert note == (
+        "The system message is put at the head of the first user turn: "
+        "the model has no place for one (chatglm2)."
+    )
+    for less in ({}, {"apply_chat_template": True}, {"system_instruction": "Be kind."}):
+        assert list_notes(plan("chatglm2", folder, **less)) == []
+    llama = write_model(tmp_path / "llama")
+    assert "'vicuna' takes no system message" in refuse("vicuna", llama, **asked)
+    assert plan("vicuna", llama, apply_chat_template=True)
+
+
+def test_a_template_of_a_yaml_is_known_before_loading(tmp_path):
+    spec = make_spec({"model": "chatglm", "tasks": "piqa"})
+    assert has_chat_template(make_named("m", FIRST), spec) is True
+    assert has_chat_template(make_named("m", None, chat_template=False), spec) is False
+    check_weights(make_named("m", FIRST, args={"pretrained": str(write_glm(tmp_path / "a"))}), spec)
