@@ -17,4 +17,6 @@ def register_model_dirs() -> list[Path]:
 
 @hookimpl
 def register_loaders() -> list[Loader]:
-    return []
+    from gptalt_eval_plugin_models.families import FAMILIES
+
+    return [family.make_loader() for family in FAMILIES]

@@ -1,0 +1,91 @@
+"""lm-eval's model classes for ChatGLM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GlmConfig, GlmForCausalLM
+
+from gptalt_eval_plugin_models.backend import NativeLM
+from gptalt_eval_plugin_models.chatglm import layouts
+from gptalt_eval_plugin_models.chatglm.family import CHATGLM
+from gptalt_eval_plugin_models.chatglm.glm import ChatGLM2ForCausalLM
+from gptalt_eval_plugin_models.chatglm.prefix_lm import ChatGLMConfig, ChatGLMForCausalLM
+from gptalt_eval_plugin_models.chatglm.tokenizers import (
+    ChatGLM2Tokenizer,
+    ChatGLM3Tokenizer,
+    ChatGLMTokenizer,
+)
+
+
+class ChatGLMLM(NativeLM):
+    """Any ChatGLM; which one it is, config.json says."""
+
+    family = CHATGLM
+
+    @property
+    def name(self) -> str | None:
+        return self.family.name_model(self.published)
+
+    def make_config(self, config: Mapping[str, Any]) -> Any:
+        if self.name == layouts.V1:
+            apart = layouts.HEAD in self.headers
+            return ChatGLMConfig(**layouts.convert_first(config), tie_word_embeddings=not apart)
+        return GlmConfig(**layouts.convert_later(config))
+
+    def make_model(self, config: Any) -> Any:
+        makers = {layouts.V1: ChatGLMForCausalLM, layouts.V2: ChatGLM2ForCausalLM, layouts.V3: GlmForCausalLM}
+        return makers[str(self.name)](config)
+
+    def fill(self, model: Any, dtype: torch.dtype) -> Any:
+        model = super().fill(model, dtype)
+        if self.name == layouts.V1:
+            embedding = model.transformer.word_embeddings
+            if torch.equal(embedding.weight, model.lm_head.weight):  # as published, though saved twice
+                model.lm_head.weight = embedding.weight
+        return model
+
+    def make_tokenizer(self, folder: Path) -> Any:
+        if self.name == layouts.V1:
+            images = layouts.IMAGE_TOKENS if self.published["vocab_size"] == layouts.FIRST_VOCABULARY else 0
+            return ChatGLMTokenizer.from_pretrained(folder, num_image_tokens=images)
+        if self.name == layouts.V2:
+            return ChatGLM2Tokenizer.from_pretrained(folder)
+        return ChatGLM3Tokenizer.from_pretrained(folder, encode_special_tokens=True)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """As ChatGLM-6B was trained: the context, ``[gMASK]<sop>``, and the continuation on its own."""
+        if self.name != layouts.V1:
+            pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
+            return pair
+        ids = self.tok_encode(context.rstrip() or context)
+        suffix = self.tokenizer.suffix
+        if ids[-2:] != suffix:  # a text that begins with <sop>
+            ids = [*ids, *suffix]
+        bare = continuation.removeprefix(" ")  # which separates it from a context that is not before it
+        return ids, self.tok_encode(bare or continuation, add_special_tokens=False)
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[Any, Any]:
+        """Like lm-eval's; of ChatGLM-6B's prompts, the text is cut and never ``[gMASK]<sop>``."""
+        if self.name != layouts.V1:
+            pair: tuple[Any, Any] = super().tok_batch_encode(
+                strings, padding_side, left_truncate_len, truncation
+            )
+            return pair
+        suffix = self.tokenizer.suffix
+        room = max(left_truncate_len - len(suffix), 0) if left_truncate_len else None
+        rows = []
+        for string in strings:
+            ids = self.tokenizer.encode(string, add_special_tokens=False)
+            rows.append([*(ids if room is None else ids[len(ids) - min(room, len(ids)) :]), *suffix])
+        batch = self.tokenizer.pad({"input_ids": rows}, padding_side=padding_side, return_tensors="pt")
+        return batch["input_ids"], batch["attention_mask"]

@@ -1,0 +1,78 @@
+"""Tiny checkpoints under their original names answer as the models' own code did."""
+
+import pytest
+import torch
+from gptalt_eval_plugin_models.families import FAMILIES
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.torch
+LOADERS = {family.name: family for family in FAMILIES}
+FP32 = 1e-5
+
+
+def load(family, folder, **settings):
+    make = LOADERS[family].make_class()
+    return make(str(folder), device="cpu", batch_size=2, **settings).model
+
+
+@torch.no_grad()
+def answer_in_steps(model, ids, known, **settings):
+    """Logits of all but the first tokens, one after the other, on a cache."""
+    cache, logits = model(ids[:, :known], use_cache=True, **settings).past_key_values, []
+    for place in range(known, ids.shape[1]):
+        out = model(ids[:, place : place + 1], past_key_values=cache, use_cache=True)
+        logits.append(out.logits)
+        cache = out.past_key_values
+    return torch.cat(logits, 1)
+
+
+def differ(found, expected, mask=None):
+    gap = (found.float() - expected).abs()
+    return float(gap[mask.bool()].max() if mask is not None else gap.max())
+
+
+def read_expected(reference, name):
+    return load_file(reference / "parity" / name / "expected.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp16"])
+@torch.no_grad()
+def test_chatglm(write_parity, reference, kind):
+    dtype = {"fp32": "float32", "fp16": "float16"}[kind]
+    model = load("chatglm", write_parity(f"chatglm1-{kind}", "ice_text.model"), dtype=dtype)
+    expected = read_expected(reference, f"chatglm1-{kind}")
+    precise = read_expected(reference, "chatglm1-fp32")
+    noise = differ(expected["full"], precise["full"])  # of the original code, between fp16 and fp32
+    allowed = FP32 if kind == "fp32" else noise
+    ids, padded = expected["a"], expected["ids"]
+    assert differ(model(ids).logits, expected["full"]) < allowed
+    pads = 5
+    mask = (torch.arange(20) >= pads)[None].long()
+    found = model(padded, attention_mask=mask).logits
+    assert differ(found[:, pads:], expected["padded"][:, pads:]) < allowed
+    assert differ(answer_first_in_steps(model, ids, 13), expected["steps"]) < allowed
+
+
+def answer_first_in_steps(model, ids, known):
+    """Logits from the last token of the prefix on, each from the cache of those before it."""
+    positions, _ = model.transformer.arrange(ids)
+    out = model(ids[:, :known], use_cache=True)
+    logits = [out.logits[:, -1:]]
+    for place in range(known, ids.shape[1]):
+        at = slice(place, place + 1)
+        cache = out.past_key_values
+        out = model(ids[:, at], position_ids=positions[..., at], past_key_values=cache, use_cache=True)
+        logits.append(out.logits)
+    return torch.cat(logits, 1)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@torch.no_grad()
+def test_chatglm2(write_parity, reference, groups):
+    model = load("chatglm", write_parity(f"chatglm2-mqa{groups}"), dtype="float32")
+    expected = read_expected(reference, f"chatglm2-mqa{groups}")
+    ids, mask = expected["ids"], expected["am"]
+    assert differ(model(ids).logits, expected["full"]) < FP32
+    padded = model(ids, attention_mask=mask, position_ids=expected["pos"]).logits
+    assert differ(padded, expected["padded"], mask) < FP32
+    assert differ(answer_in_steps(model, ids[:1], 10), expected["step"]) < FP32
