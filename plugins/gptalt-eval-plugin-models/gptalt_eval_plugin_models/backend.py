@@ -12,8 +12,8 @@ from lm_eval.models.huggingface import HFLM
 from transformers import GenerationConfig
 
 from gptalt_eval import GptaltError, RequestErrors
-from gptalt_eval_plugin_models.checkpoint import Header, find_weights, read_checkpoint
-from gptalt_eval_plugin_models.family import Family, read_config
+from gptalt_eval_plugin_models.checkpoint import Header, read_checkpoint
+from gptalt_eval_plugin_models.family import Family
 from gptalt_eval_plugin_models.streaming import Checkpoint, fill_model
 
 #: arguments of lm-eval that do not matter here: no code of the model's runs, and weights are streamed
@@ -65,11 +65,12 @@ class NativeLM(HFLM):
         return self.family.owns_converted(self.published)
 
     def _get_config(self, pretrained: str, *, subfolder: str = "", **settings: Any) -> None:
-        self.published = read_config(Path(pretrained) / subfolder)
+        folder = Path(pretrained) / subfolder
+        self.published = self.family.read_settings(folder)
         if self.converted:
             super()._get_config(pretrained, subfolder=subfolder)
         else:
-            self.headers = read_checkpoint(find_weights(Path(pretrained) / subfolder))
+            self.headers = read_checkpoint(self.family.find_files(folder))
             self._config = self.make_config(self.published)
 
     def _get_backend(

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from gptalt_eval_plugin_models.chatglm.family import CHATGLM
+from gptalt_eval_plugin_models.llama.family import ALPACA, LLAMA
+from gptalt_eval_plugin_models.moss.family import MOSS
+from gptalt_eval_plugin_models.rwkv.family import RWKV
 
-FAMILIES = (CHATGLM,)
+FAMILIES = (CHATGLM, LLAMA, ALPACA, MOSS, RWKV)

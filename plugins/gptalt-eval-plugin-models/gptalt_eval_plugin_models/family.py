@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError, Loader
-from gptalt_eval_plugin_models.checkpoint import AGAIN
+from gptalt_eval_plugin_models.checkpoint import AGAIN, find_weights
 from gptalt_eval_plugin_models.layout import Layout
 
 #: the setting of a converted folder's config.json with the name of the model in the catalogue
@@ -19,6 +19,25 @@ FOREIGN = (
     "parallelize", "load_in_4bit", "load_in_8bit", "quantization_config", "autogptq", "gptqmodel",
     "gguf_file", "tp_plan", "device_map", "max_memory_per_gpu", "max_cpu_memory", "offload_folder",
 )  # fmt: skip
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A folder's config.json.
+
+    Raises:
+        GptaltError: it is missing or damaged.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        text = f"{folder} does not contain a model: config.json is missing."
+        raise GptaltError(text, "Download the whole model.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GptaltError(f"{file} is damaged or not JSON ({error}).", AGAIN) from error
+    if not isinstance(config, dict):
+        raise GptaltError(f"{file} is damaged: it contains no settings.", AGAIN)
+    return config
 
 
 @dataclass(frozen=True)
@@ -33,8 +52,9 @@ class Family:
         find_setting_faults: settings that are not supported.
         tokenizers: names of files, one of which the tokenizer needs.
         make_class: the lm-eval model class.
-        convert: writes a folder that transformers loads itself: receives the folder, the model's arguments,
-            the new folder and the name of a dtype; None: transformers has no such model.
+        standard: whether transformers has such models, so that their files can be converted.
+        find_files: the files with the weights in a folder; raises GptaltError.
+        read_settings: the settings of config.json for a folder; raises GptaltError.
     """
 
     name: str
@@ -45,6 +65,8 @@ class Family:
     tokenizers: tuple[str, ...]
     make_class: Callable[[], type[Any]]
     standard: bool = True
+    find_files: Callable[[Path], tuple[Path, ...]] = find_weights
+    read_settings: Callable[[Path], dict[str, Any]] = read_config
 
     def name_model(self, config: Mapping[str, Any]) -> str | None:
         """The model in the catalogue that a config.json describes, as published or converted."""
@@ -59,7 +81,7 @@ class Family:
         yield from self.find_argument_faults(args)
         folder = folder / str(args.get("subfolder") or "")
         try:
-            config = read_config(folder)
+            config = self.read_settings(folder)
         except GptaltError as error:
             yield error
             return
@@ -86,7 +108,9 @@ class Family:
             yield GptaltError(text, "Omit it; to need less memory: --model_args dtype=float16")
             return
         source = f"--model_args pretrained={args.get('pretrained')}"
-        hint = f"Type: gptalt-eval models convert {self.name} --to FOLDER {source}\nThen: --model hf --model_args pretrained=FOLDER,{shown.replace(' ', '')}"
+        first = f"gptalt-eval models convert {self.name} --to FOLDER {source}"
+        then = f"--model hf --model_args pretrained=FOLDER,{shown.replace(' ', '')}"
+        hint = f"Type: {first}\nThen: {then}"
         yield GptaltError(text, hint)
 
     def find_weight_faults(self, folder: Path, config: Mapping[str, Any]) -> Iterator[GptaltError]:
@@ -95,7 +119,7 @@ class Family:
         except KeyError as error:
             yield GptaltError(f"{folder / 'config.json'} lacks the setting {error}.", AGAIN)
             return
-        yield from layout.find_faults(folder)
+        yield from layout.find_faults(folder, self.find_files)
 
     def find_tokenizer_faults(self, folder: Path) -> Iterator[GptaltError]:
         if not any((folder / name).is_file() for name in self.tokenizers):
@@ -109,25 +133,6 @@ class Family:
             return self.find_faults(folder, args)
 
         return Loader(self.name, self.summary, self.make_class, self.name_model, check)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """A folder's config.json.
-
-    Raises:
-        GptaltError: it is missing or damaged.
-    """
-    file = folder / "config.json"
-    if not file.is_file():
-        text = f"{folder} does not contain a model: config.json is missing."
-        raise GptaltError(text, "Download the whole model.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise GptaltError(f"{file} is damaged or not JSON ({error}).", AGAIN) from error
-    if not isinstance(config, dict):
-        raise GptaltError(f"{file} is damaged: it contains no settings.", AGAIN)
-    return config
 
 
 def find_no_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

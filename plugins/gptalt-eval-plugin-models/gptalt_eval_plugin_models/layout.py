@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +39,12 @@ class Layout:
     weights: Mapping[str, Weight]
     buffers: re.Pattern[str] = field(default=re.compile(r"$^"))
 
-    def find_faults(self, folder: Path) -> Iterator[GptaltError]:
+    def find_faults(
+        self, folder: Path, find_files: Callable[[Path], tuple[Path, ...]] = find_weights
+    ) -> Iterator[GptaltError]:
         """All problems with the weights in a folder, from the headers of its files."""
         try:
-            headers = read_checkpoint(find_weights(folder))
+            headers = read_checkpoint(find_files(folder))
         except GptaltError as error:
             yield error
             return

@@ -76,3 +76,31 @@ def test_chatglm2(write_parity, reference, groups):
     padded = model(ids, attention_mask=mask, position_ids=expected["pos"]).logits
     assert differ(padded, expected["padded"], mask) < FP32
     assert differ(answer_in_steps(model, ids[:1], 10), expected["step"]) < FP32
+
+
+@torch.no_grad()
+def test_moss(write_parity, write_moss_tokenizer, reference):
+    folder = write_moss_tokenizer(write_parity("moss", None))
+    model = load("moss", folder, dtype="float32")
+    expected = read_expected(reference, "moss")
+    ids, mask = expected["ids"], expected["am"]
+    assert differ(model(ids).logits, expected["full"]) < FP32
+    padded = model(ids, attention_mask=mask, position_ids=expected["pos"]).logits
+    assert differ(padded, expected["padded"], mask) < FP32
+    assert differ(answer_in_steps(model, ids, 10), expected["full"][:, 10:]) < FP32
+
+
+@torch.no_grad()
+def test_mpt_needs_no_loader(reference, tmp_path):
+    """transformers has MPT, with the published names; the settings are those of the tiny checkpoint."""
+    from transformers import MptConfig, MptForCausalLM
+
+    config = MptConfig(d_model=64, n_heads=4, n_layers=3, vocab_size=160, max_seq_len=64, expansion_ratio=4)
+    config.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((reference / "parity/mpt/model.safetensors").read_bytes())
+    model = MptForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    expected = read_expected(reference, "mpt")
+    ids, mask = expected["ids"], expected["am"].long()
+    assert differ(model(ids).logits, expected["full"]) < FP32
+    assert differ(model(ids, attention_mask=mask).logits, expected["pad"], mask) < FP32
+    assert differ(answer_in_steps(model, ids, 10), expected["full"][:, 10:]) < FP32

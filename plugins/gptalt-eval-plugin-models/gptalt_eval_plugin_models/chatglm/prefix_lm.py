@@ -232,6 +232,11 @@ class ChatGLMForCausalLM(ChatGLMPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
+    @property
+    def context_end_id(self) -> int | None:
+        """The token that ends a context, which sees itself in both directions."""
+        return self.config.bos_token_id
+
     def get_output_embeddings(self) -> Any:
         return self.lm_head
 

@@ -1,0 +1,108 @@
+"""What the rest of the package knows about LLaMA; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval import GptaltError
+from gptalt_eval_plugin_models.family import Family, find_no_faults
+from gptalt_eval_plugin_models.layout import Layout, Weight, keep_names
+
+BUFFERS = re.compile(r"rotary_emb\.inv_freq$")
+
+
+@dataclass(frozen=True)
+class LlamaFamily(Family):
+    """LLaMA, to which weights can be added: a delta (``delta``) or an adapter (``peft``)."""
+
+    def find_argument_faults(self, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+        yield from super().find_argument_faults(args)
+        delta, adapter = args.get("delta"), args.get("peft")
+        if delta and adapter:
+            text = "--model_args delta=... and peft=... were given; a model is made from one of them."
+            yield GptaltError(text, "Omit one.")
+        if adapter and importlib.util.find_spec("peft") is None:
+            text = f"The adapter {adapter} is merged with the package peft, which is not installed."
+            yield GptaltError(text, "Type: pip install 'gptalt-eval-plugin-models[peft]'")
+        if delta:
+            yield from self.find_delta_faults(Path(str(delta)))
+
+    def find_delta_faults(self, folder: Path) -> Iterator[GptaltError]:
+        try:
+            config = self.read_settings(folder)
+        except GptaltError as error:
+            yield error
+            return
+        yield from self.find_weight_faults(folder, config)
+
+
+def identify(config: Mapping[str, Any]) -> str | None:
+    return "llama" if config.get("model_type") == "llama" else None
+
+
+def describe(config: Mapping[str, Any]) -> Layout:
+    """The weights, which are called as in transformers.
+
+    Raises:
+        KeyError: config.json lacks a setting.
+    """
+    hidden, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    heads = config["num_attention_heads"]
+    size = config.get("head_dim") or hidden // heads
+    keys = (config.get("num_key_value_heads") or heads) * size
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for number in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{number}"
+        shapes |= {
+            f"{layer}.self_attn.q_proj.weight": (heads * size, hidden),
+            f"{layer}.self_attn.k_proj.weight": (keys, hidden),
+            f"{layer}.self_attn.v_proj.weight": (keys, hidden),
+            f"{layer}.self_attn.o_proj.weight": (hidden, heads * size),
+            f"{layer}.mlp.gate_proj.weight": (inner, hidden),
+            f"{layer}.mlp.up_proj.weight": (inner, hidden),
+            f"{layer}.mlp.down_proj.weight": (hidden, inner),
+            f"{layer}.input_layernorm.weight": (hidden,),
+            f"{layer}.post_attention_layernorm.weight": (hidden,),
+        }
+    weights = keep_names({**shapes, "model.norm.weight": (hidden,)})
+    head = (("lm_head.weight", vocabulary),)
+    tied = bool(config.get("tie_word_embeddings"))
+    return Layout({**weights, "lm_head.weight": Weight((vocabulary, hidden), head, not tied)}, BUFFERS)
+
+
+def make_class() -> type[Any]:
+    from gptalt_eval_plugin_models.llama.backend import LlamaLM
+
+    return LlamaLM
+
+
+def make_alpaca_class() -> type[Any]:
+    from gptalt_eval_plugin_models.llama.backend import AlpacaLM
+
+    return AlpacaLM
+
+
+TOKENIZERS = ("tokenizer.model", "tokenizer.json")
+LLAMA = LlamaFamily(
+    name="llama",
+    summary="LLaMA with the token ids of 2023; adds a delta (Vicuna v0) or an adapter (Alpaca-LoRA, Baize)",
+    identify=identify,
+    describe=describe,
+    find_setting_faults=find_no_faults,
+    tokenizers=TOKENIZERS,
+    make_class=make_class,
+)
+ALPACA = LlamaFamily(
+    name="alpaca",
+    summary="LLaMA with the weight difference of Stanford Alpaca added and checked",
+    identify=identify,
+    describe=describe,
+    find_setting_faults=find_no_faults,
+    tokenizers=TOKENIZERS,
+    make_class=make_alpaca_class,
+)
