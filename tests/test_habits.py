@@ -78,8 +78,16 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
     declared = {normalise(name) for name in re.findall(r'"([A-Za-z0-9_.-]+)', listed)}
     imported = {find_distribution(name) for name in list_imports(PROJECTS[project])}
     imported -= {"pytest"}  # gptalt_eval/testing.py is for those who test with it
+    imported -= list_extras(text)  # each module that needs one says what to install
     assert imported - declared == set(), f"imported, but not in {project.name}/pyproject.toml"
     assert declared - imported - IMPORTED_BY_OTHERS.keys() == set(), "declared, but not imported"
+
+
+def list_extras(text):
+    """The packages of optional features; not those of developers."""
+    extras = re.findall(r"^(\w+) = \[(.*?)\]", text.partition("[project.optional-dependencies]")[2], re.M)
+    listed = [package for name, packages in extras if name != "dev" for package in packages.split(",")]
+    return {normalise(re.match(r'\s*"([\w.-]+)', package)[1]) for package in listed}
 
 
 def list_imports(package):
