@@ -86,8 +86,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project):
 def list_extras(text):
     """The packages of optional features; not those of developers."""
     extras = re.findall(r"^(\w+) = \[(.*?)\]", text.partition("[project.optional-dependencies]")[2], re.M)
-    listed = [package for name, packages in extras if name != "dev" for package in packages.split(",")]
-    return {normalise(re.match(r'\s*"([\w.-]+)', package)[1]) for package in listed}
+    kept = "".join(packages for name, packages in extras if name != "dev")
+    return {normalise(name) for name in re.findall(r'"([\w.-]+)', kept)}
 
 
 def list_imports(package):
