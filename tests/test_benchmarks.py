@@ -35,7 +35,7 @@ def test_real_and_random_workloads_share_alike(shared_data):
 
 
 @pytest.mark.torch
-def test_the_scoring_benchmark_counts_and_compares(smollm2):
+def test_the_scoring_benchmark_counts_and_compares(smollm2, monkeypatch):
     import exactness
     import scoring
     import workloads
@@ -43,18 +43,19 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
 
     from gptalt_eval.scoring.backend import add_tree
 
+    monkeypatch.setattr(scoring, "TURNS", 1)
     ours = add_tree(HFLM)(**smollm2 | {"dtype": "float32"}, device="cpu")
     stock = HFLM(pretrained=ours.model, tokenizer=ours.tokenizer)
-    questions = workloads.make_synthetic("WinoGrande, 300")[:12]
+    questions = workloads.make_synthetic("WinoGrande, 300")[:4]
     requests = [request for question in questions for request in question]
     row = scoring.compare("test", requests, ours, stock, ours, 1)
     assert row["computed"] == row["unique"] < row["stock_tokens"]
     assert row["stock_error"] < 1e-3
     assert "| test |" in scoring.format_table([row], scoring.COLUMNS)
     checked = exactness.compare("test", questions, ours, stock)
-    assert (checked["requests"], checked["questions"], checked["other"]) == (24, 12, 0)
+    assert (checked["requests"], checked["questions"], checked["other"]) == (8, 4, 0)
     assert 0 < checked["difference"] < 1e-3
-    assert "| test | 24 |" in scoring.format_table([checked], exactness.COLUMNS)
+    assert "| test | 8 |" in scoring.format_table([checked], exactness.COLUMNS)
     prompts = [(f"{word} went to the", {"until": ["."], "max_gen_toks": 3}) for word in ("Ann", "Ben", "He")]
     assert exactness.compare_texts("test", prompts, ours, stock) == {
         "workload": "test",
@@ -68,7 +69,10 @@ def test_the_scoring_benchmark_counts_and_compares(smollm2):
 def test_the_commands_print_a_table(script, more, smollm2, monkeypatch, tmp_path, capsys):
     import importlib
 
+    import scoring
     import workloads
+
+    monkeypatch.setattr(scoring, "TURNS", 1)
 
     some = {
         "WinoGrande, 300": workloads.make_synthetic("WinoGrande, 300")[:2],
@@ -93,11 +97,12 @@ def test_options_are_counted_by_question_not_by_context():
 
 
 @pytest.mark.torch
-def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2):
+def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch):
     import gpu
 
+    monkeypatch.setattr(gpu, "SUBJECTS", 5)
     shape = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
-    result = gpu.compare(shape, 60, "cpu", 1, 64)
+    result = gpu.compare(shape, 16, "cpu", 1, 64)
     assert result["stock_tokens"] > result["unique"]
     assert result["way"] == "pieces"
     assert result["ratio"] > 0

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import warnings
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -104,7 +105,13 @@ def list_imports(package):
 
 
 def find_distribution(module):
-    return normalise(packages_distributions().get(module, [module])[0])
+    return normalise(list_distributions().get(module, [module])[0])
+
+
+@cache
+def list_distributions():
+    """Whose each importable name is; asking reads all that is installed."""
+    return packages_distributions()
 
 
 def normalise(name):

@@ -1,5 +1,6 @@
 """Where few-shot examples come from: every answer is compared with the prompts that lm-eval itself builds."""
 
+import functools
 import itertools
 
 import datasets
@@ -14,10 +15,23 @@ SPLITS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch):
+    """lm-eval compiles its templates anew for every row."""
+    from lm_eval import utils
+
+    monkeypatch.setattr(utils.env, "from_string", functools.cache(utils.env.from_string))
+
+
+@functools.cache
+def make_rows():
+    return datasets.DatasetDict({name: datasets.Dataset.from_list(rows) for name, rows in SPLITS.items()})
+
+
 def make_task(config, monkeypatch):
     from lm_eval.api.task import ConfigurableTask
 
-    made = datasets.DatasetDict({name: datasets.Dataset.from_list(rows) for name, rows in SPLITS.items()})
+    made = make_rows()
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
     settings = {"task": "t", "dataset_path": "x", "doc_to_text": "{{q}}", "doc_to_target": "{{a}}", **config}
     task = ConfigurableTask(config=settings)

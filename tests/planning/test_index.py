@@ -1,5 +1,6 @@
 import codecs
 import json
+import shutil
 
 import pytest
 from hypothesis import example, given
@@ -125,8 +126,7 @@ def test_the_index_of_lm_eval_is_kept(cache):
     assert json.loads(kept.read_text())["entries"]
 
 
-def test_a_kept_index_of_another_place_is_not_used(cache, tmp_path, monkeypatch):
-    index.read_lm_eval_tasks()
+def test_a_kept_index_of_another_place_is_not_used(cached, tmp_path, monkeypatch):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "only.yaml").write_text("task: only\n")
     monkeypatch.setattr(index, "find_lm_eval_tasks", lambda: tmp_path / "tasks")
@@ -164,9 +164,13 @@ def test_files_that_cannot_be_loaded(tmp_path, text, expected):
 
 
 @pytest.fixture
-def cached(cache):
-    """The cached names of lm-eval's tasks."""
-    index.read_lm_eval_tasks()
+def cached(cache, tmp_path, monkeypatch):
+    """The cached names of an lm-eval with a few tasks; to read all of its files takes seconds."""
+    few = tmp_path / "lm_eval" / "tasks"
+    for name in ("piqa", "sciq"):
+        shutil.copytree(index.find_lm_eval_tasks() / name, few / name)
+    monkeypatch.setattr(index, "find_lm_eval_tasks", lambda: few)
+    assert sorted(index.read_lm_eval_tasks()) == ["piqa", "sciq"]
     [file] = cache.glob("lm_eval-*.json")
     return file
 
