@@ -57,16 +57,19 @@ class ChatGLMLM(NativeLM):
         return ChatGLM3Tokenizer.from_pretrained(folder, encode_special_tokens=True)
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """As ChatGLM-6B was trained: the context, ``[gMASK]<sop>``, and the continuation on its own."""
-        if self.name != layouts.V1:
-            pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
-            return pair
-        ids = self.tok_encode(context.rstrip() or context)
-        suffix = self.tokenizer.suffix
-        if ids[-2:] != suffix:  # a text that begins with <sop>
-            ids = [*ids, *suffix]
-        bare = continuation.removeprefix(" ")  # which separates it from a context that is not before it
-        return ids, self.tok_encode(bare or continuation, add_special_tokens=False)
+        """As each was trained: ChatGLM-6B has ``[gMASK]<sop>`` between the two, the later ones before both.
+
+        lm-eval leaves these out of a text that begins with a text like one of them.
+        """
+        if self.name == layouts.V1:
+            ids = self.tok_encode(context.rstrip() or context)
+            suffix = self.tokenizer.suffix
+            bare = continuation.removeprefix(" ") or continuation  # separates it from what is not before it
+            ids = ids if ids[-2:] == suffix else [*ids, *suffix]
+            return ids, self.tok_encode(bare, add_special_tokens=False)
+        before, after = super()._encode_pair(context, continuation)
+        has_none = context.startswith(self.tokenizer.bos_token) and self.add_bos_token is not False
+        return ([*self.tokenizer.prefix, *before] if has_none else before), after
 
     def tok_batch_encode(
         self,
@@ -75,17 +78,20 @@ class ChatGLMLM(NativeLM):
         left_truncate_len: int | None = None,
         truncation: bool = False,
     ) -> tuple[Any, Any]:
-        """Like lm-eval's; of ChatGLM-6B's prompts, the text is cut and never ``[gMASK]<sop>``."""
-        if self.name != layouts.V1:
-            pair: tuple[Any, Any] = super().tok_batch_encode(
-                strings, padding_side, left_truncate_len, truncation
-            )
-            return pair
-        suffix = self.tokenizer.suffix
-        room = max(left_truncate_len - len(suffix), 0) if left_truncate_len else None
+        """Like lm-eval's, but what is cut of a prompt is never ``[gMASK]sop``."""
         rows = []
         for string in strings:
             ids = self.tokenizer.encode(string, add_special_tokens=False)
-            rows.append([*(ids if room is None else ids[len(ids) - min(room, len(ids)) :]), *suffix])
+            before, after = self.surround()
+            if left_truncate_len:
+                room = left_truncate_len - len(before) - len(after)
+                ids = ids[max(len(ids) - max(room, 0), 0) :]
+            rows.append([*before, *ids, *after])
         batch = self.tokenizer.pad({"input_ids": rows}, padding_side=padding_side, return_tensors="pt")
         return batch["input_ids"], batch["attention_mask"]
+
+    def surround(self) -> tuple[list[int], list[int]]:
+        """The tokens before and after a prompt."""
+        if self.add_bos_token is False:
+            return [], []
+        return ([], self.tokenizer.suffix) if self.name == layouts.V1 else (self.tokenizer.prefix, [])

@@ -65,7 +65,7 @@ class ChatGLMTokenizer(PieceTokenizer):
         return token == self.eos_token and bool(self.pieces.is_control(self.pieces.piece_to_id(token)))
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        text = super().convert_tokens_to_string(tokens)
+        text = super().convert_tokens_to_string([token for token in tokens if token != self.pad_token])
         text = text.replace("<n>", "\n").replace("<|tab|>", "\t")
         return re.sub(r"<\|blank_(\d+)\|>", lambda found: " " * int(found[1]), text)
 

@@ -55,6 +55,12 @@ class LlamaLM(NativeLM):
             self.published = self.family.read_settings(Path(self.added))
             self._config = self.make_config(self.published)
 
+    def _create_model(self, pretrained: str, *args: Any, **settings: Any) -> None:
+        added = ("delta", "peft")  # lm-eval's own code would add them to a second model in memory
+        super()._create_model(
+            pretrained, *args, **{name: value for name, value in settings.items() if name not in added}
+        )
+
     def make_config(self, config: Mapping[str, Any]) -> Any:
         return LlamaConfig.from_dict(dict(config))
 

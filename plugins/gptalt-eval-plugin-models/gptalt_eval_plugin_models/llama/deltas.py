@@ -76,9 +76,7 @@ def describe_mismatch(name: str, base: Header, delta: Header) -> GptaltError:
     return GptaltError(text, "Give the base that this difference was made from.")
 
 
-def check_alpaca(
-    total: float, config: Mapping[str, Any], folder: object, expected: float = ALPACA_SUM
-) -> None:
+def check_alpaca(total: float, config: Mapping[str, Any], folder: object) -> None:
     """Compare the sum of all numbers with the published one.
 
     The published sum includes the frequencies of the rotary positions, which were then saved with each
@@ -88,7 +86,6 @@ def check_alpaca(
         total: the sum of the weights.
         config: the model's settings.
         folder: the folder of the difference.
-        expected: the published sum.
 
     Raises:
         GptaltError: they differ.
@@ -96,9 +93,9 @@ def check_alpaca(
     size = config["hidden_size"] // config["num_attention_heads"]
     frequencies = sum(10_000.0 ** (-place / size) for place in range(0, size, 2))
     found = total + config["num_hidden_layers"] * frequencies
-    if abs(found - expected) > TOLERANCE:
+    if abs(found - ALPACA_SUM) > TOLERANCE:
         raise GptaltError(
-            f"{folder}: its numbers and those of its base must add up to {expected}, not {found:.4f}: the "
+            f"{folder}: its numbers and those of its base must add up to {ALPACA_SUM}, not {found:.4f}: the "
             "difference or its base is damaged, or is not that of LLaMA 7B.",
             f"{AGAIN} If you have the complete Alpaca, give it as pretrained, without delta.",
         )

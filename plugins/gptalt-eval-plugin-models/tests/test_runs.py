@@ -1,0 +1,171 @@
+"""Tiny folders of each ChatGLM run from the command line, and answer as with lm-eval's own scorer."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from gptalt_eval_plugin_models.chatglm.backend import ChatGLMLM
+from gptalt_eval_plugin_models.chatglm.family import CHATGLM
+from gptalt_eval_plugin_models.families import FAMILIES
+from lm_eval.api.instance import Instance
+from safetensors.torch import save_file
+
+import gptalt_eval
+from gptalt_eval import Model
+from gptalt_eval.scoring.backend import add_tree
+
+pytestmark = pytest.mark.torch
+FIRST = {
+    "model_type": "chatglm", "vocab_size": 1400, "hidden_size": 32, "num_layers": 2, "num_attention_heads": 4,
+    "inner_hidden_size": 64, "layernorm_epsilon": 1e-5, "max_sequence_length": 512, "bos_token_id": 89,
+    "eos_token_id": 90, "pad_token_id": 84, "mask_token_id": 85, "gmask_token_id": 86,
+    "position_encoding_2d": True, "torch_dtype": "float32",
+}  # fmt: skip
+LATER = {
+    "model_type": "chatglm", "padded_vocab_size": 1216, "hidden_size": 32, "num_layers": 2,
+    "num_attention_heads": 4, "kv_channels": 8, "multi_query_attention": True, "multi_query_group_num": 2,
+    "ffn_hidden_size": 48, "layernorm_epsilon": 1e-5, "seq_length": 512, "add_qkv_bias": True,
+    "rmsnorm": True, "post_layer_norm": True, "add_bias_linear": False, "torch_dtype": "float32",
+    "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+NAMES = {"chatglm": FIRST, "chatglm2": LATER, "chatglm3": {**LATER, "_name_or_path": "THUDM/chatglm3-6b"}}
+
+
+@pytest.fixture(scope="module")
+def folders(reference, tmp_path_factory):
+    """A folder of each kind, as published: original names, config.json, tokenizer."""
+    made = {}
+    for name, config in NAMES.items():
+        folder = made[name] = tmp_path_factory.mktemp(name)
+        (folder / "config.json").write_text(json.dumps(config))
+        torch.manual_seed(0)
+        state = {}
+        for key, weight in CHATGLM.describe(config).weights.items():
+            is_norm = "layernorm.weight" in key
+            state[key] = torch.ones(weight.shape) if is_norm else torch.randn(weight.shape) * 0.15
+        save_file(state, folder / "model.safetensors")
+        tokenizer = "ice_text.model" if name == "chatglm" else "tokenizer.model"
+        shutil.copy(reference / "tokenizers" / tokenizer, folder)
+    return made
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def make_lm(folder, **settings):
+    return add_tree(ChatGLMLM)(str(folder), device="cpu", batch_size=4, **settings)
+
+
+def ask(lm, pairs):
+    return lm.loglikelihood([Instance("loglikelihood", {}, pair, 0, doc_id=0) for pair in pairs])
+
+
+def read_answers(folder):
+    """(task and item, log-likelihoods of its options) of a run, from its samples."""
+    found = {}
+    for file in folder.rglob("samples_*.jsonl"):
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        task = file.name.partition("_2")[0]
+        found |= {(task, row["doc_id"]): [float(each[0][0]) for each in row["resps"]] for row in rows}
+    return found
+
+
+def test_medqa_runs_as_with_the_stock_scorer(folders, name, make_plugins, tmp_path):
+    import gptalt_eval_plugin_medqa
+
+    [loader] = [family.make_loader() for family in FAMILIES if family.name == "chatglm"]
+    model = Model("tiny-glm", "Tiny.", "none", "nowhere", loader=loader)
+    found = {}
+    for scorer in ("tree", "stock"):
+        record = gptalt_eval.evaluate(
+            "tiny-glm", "medqa_zh", plugins=make_plugins(gptalt_eval_plugin_medqa, models=[model]),
+            model_args={"pretrained": str(folders[name])}, data_dir="sample", limit=5, device="cpu",
+            scorer=scorer, output_path=str(tmp_path / scorer), log_samples=True,
+        )  # fmt: skip
+        found[scorer] = read_answers(record.folder)
+    assert len(found["tree"]) == 15
+    for item, answers in found["stock"].items():
+        assert found["tree"][item] == pytest.approx(answers, abs=1e-4)
+        assert len(set(answers)) > 1
+
+
+@torch.no_grad()
+def test_a_context_comes_first_in_chatglm_6b(folders):
+    lm = make_lm(folders["chatglm"])
+    tokenizer, suffix = lm.tokenizer, lm.tokenizer.suffix
+    encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
+    assert suffix == [86, 89]
+    assert lm._encode_pair("Question: x \nAnswer:", " A") == (
+        encode("Question: x \nAnswer:") + suffix,
+        encode("A"),
+    )
+    assert lm._encode_pair("<sop>x", "y") == (encode("<sop>x") + suffix, encode("y"))
+    [(score, _)] = ask(lm, [("Question: x", " A")])
+    ids = torch.tensor([encode("Question: x") + suffix + encode("A")])
+    logits = torch.log_softmax(lm.model(ids).logits[0], -1)
+    start = ids.shape[1] - len(encode("A"))
+    expected = sum(float(logits[place - 1, ids[0, place]]) for place in range(start, ids.shape[1]))
+    assert score == pytest.approx(expected, abs=1e-4)
+
+
+def test_gmask_and_sop_are_never_lost_nor_doubled(folders, name):
+    lm = make_lm(folders[name])
+    context = "hello world " * 8
+    for text in (context, "[gMASK]sop hello", "[gMASK] hello", "<sop> hello"):
+        ids, _ = lm._encode_pair(text, " A")
+        special = lm.tokenizer.suffix if name == "chatglm" else lm.tokenizer.prefix
+        where = ids[-2:] if name == "chatglm" else ids[:2]
+        assert where == special, text
+        batch, _ = lm.tok_batch_encode([text])
+        row = batch[0].tolist()
+        assert (row[-2:] if name == "chatglm" else row[:2]) == special, text
+
+
+def test_a_prompt_that_is_cut_keeps_gmask_and_sop(folders):
+    lm = make_lm(folders["chatglm"])
+    texts = ["hello world " * 30, "hi"]
+    ids, mask = lm.tok_batch_encode(texts, left_truncate_len=12)
+    whole = lm.tokenizer.encode(texts[0], add_special_tokens=False)
+    assert ids[0].tolist() == [*whole[-10:], 86, 89]
+    short = lm.tokenizer.encode("hi")
+    assert ids[1, -len(short) :].tolist() == short and mask[1].sum() == len(short)
+
+
+def test_an_empty_context_is_scored(folders, name):
+    [(tree, _)] = ask(make_lm(folders[name]), [("", "hello world")])
+    [(stock, _)] = ask(ChatGLMLM(str(folders[name]), device="cpu"), [("", "hello world")])
+    assert math.isfinite(tree) and tree == pytest.approx(stock, abs=1e-4)
+
+
+def test_texts_are_generated_alike_in_batches_and_alone(folders, name):
+    lm = make_lm(folders[name])
+    settings = {"until": ["\n\n"], "max_gen_toks": 8}
+    texts = ["Question: how are you?", "hi", "Question: what is the capital of the country?"]
+    together = lm.generate_until(
+        [Instance("generate_until", {}, (text, settings), 0, doc_id=0) for text in texts]
+    )
+    for text, answer in zip(texts, together, strict=True):
+        ids, _ = lm.tok_batch_encode([text])
+        for _ in range(8):
+            ids = torch.cat([ids, lm.model(ids).logits[:, -1:].argmax(-1)], 1)
+            if ids[0, -1] == lm.eot_token_id:
+                break
+        alone = lm.tok_decode(ids[0, -8:].tolist()) if ids[0, -1] != lm.eot_token_id else answer
+        assert answer == alone.split("\n\n")[0]
+
+
+def test_commands_import_no_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, gptalt_eval_plugin_models as plugin; loaders = plugin.register_loaders();"
+        "print([loader.identify({'model_type': 'moss'}) for loader in loaders]);"
+        "assert not {'torch', 'transformers', 'sentencepiece', 'lm_eval'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'moss'" in done.stdout
