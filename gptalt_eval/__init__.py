@@ -29,6 +29,7 @@ from gptalt_eval.contract.models import Card, Loader, Model, Template
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.replies import find_choice, find_text
+from gptalt_eval.contract.settings import parse_settings
 from gptalt_eval.contract.types import (
     Command,
     Dataset,
@@ -49,7 +50,7 @@ from gptalt_eval.results.page import render_page
 
 if TYPE_CHECKING:
     from gptalt_eval.machine.consoles import make_console
-    from gptalt_eval.running.api import evaluate
+    from gptalt_eval.running.api import evaluate, find_model
 
 __all__ = [
     "HOOK_API",
@@ -81,12 +82,14 @@ __all__ = [
     "UnknownNameError",
     "evaluate",
     "find_choice",
+    "find_model",
     "find_text",
     "from_rows",
     "hookimpl",
     "make_console",
     "make_svg",
     "page_style",
+    "parse_settings",
     "print_plain",
     "read_json",
     "read_jsonl",
@@ -95,11 +98,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # `evaluate` imports everything that runs need; importing a plugin must not
-    if name == "evaluate":
-        from gptalt_eval.running.api import evaluate
+    if name in ("evaluate", "find_model"):  # they import what runs need; importing a plugin must not
+        from gptalt_eval.running import api
 
-        return evaluate
+        return getattr(api, name)
     if name == "make_console":  # imports rich
         from gptalt_eval.machine.consoles import make_console
 

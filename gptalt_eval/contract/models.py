@@ -91,8 +91,8 @@ class Loader:
             one of this loader's.
         check: finds all that is wrong with a folder's files from names and headers alone; receives the folder
             and the model's arguments.
-        convert: writes a folder that transformers loads itself; receives the original folder, the new one and
-            the name of a dtype; None: there is no such format.
+        convert: writes a folder that transformers loads itself; receives the original folder, the model's
+            arguments, the new folder and the name of a dtype; None: there is no such format.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Loader:
     make_class: Callable[[], type[Any]]
     identify: Callable[[Mapping[str, Any]], str | None]
     check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
-    convert: Callable[[Path, Path, str], None] | None = None
+    convert: Callable[[Path, Mapping[str, Any], Path, str], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record
 from gptalt_eval.contract.settings import split_names
@@ -20,6 +21,7 @@ from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.machine.secrets import remember_secrets
 from gptalt_eval.planning import builtin
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.permits import remember_own
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.execute import is_main_process
@@ -79,6 +81,15 @@ def evaluate(
     spec = make_spec({"model": model, "tasks": tasks, **settings})
     runs = run(spec, plugins or load_plugins(builtin), make_console(stderr=True), resume)
     return runs.records[0] if is_one else runs.records
+
+
+def find_model(name: str, plugins: Installed) -> Model:
+    """The model with a name, as ``--model`` takes it.
+
+    Raises:
+        UnknownNameError: there is none; the message suggests the nearest one.
+    """
+    return Catalog(plugins).find_model(name).item
 
 
 def remember_request(spec: RunSpec, plans: Sequence[Plan], root: Path | None, folder: Path | None) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
+from torch import Tensor
 from transformers import GenerationConfig
 
 from gptalt_eval import GptaltError, RequestErrors
 from gptalt_eval_plugin_models.checkpoint import Header, read_checkpoint
 from gptalt_eval_plugin_models.family import Family
-from gptalt_eval_plugin_models.streaming import Checkpoint, fill_model
+from gptalt_eval_plugin_models.streaming import Checkpoint, Source, fill_model, stream_parts
 
 #: arguments of lm-eval that do not matter here: no code of the model's runs, and weights are streamed
 IGNORED = (
@@ -40,12 +41,27 @@ class NativeLM(HFLM):
     family: ClassVar[Family]
 
     def __init__(self, pretrained: str, **settings: Any) -> None:
-        self.published: Mapping[str, Any] = {}
-        self.headers: Mapping[str, Header] = {}
+        self.published: Mapping[str, Any]
+        self.headers: Mapping[str, Header]
+        self.folder: Path
+        self.prepare(Path(pretrained), settings)
         faults = list(self.family.find_faults(Path(pretrained), {**settings, "pretrained": pretrained}))
         if faults:
             raise faults[0] if len(faults) == 1 else RequestErrors(faults)
         super().__init__(pretrained, **settings)
+
+    @classmethod
+    def open(cls, folder: Path, args: Mapping[str, Any]) -> NativeLM:
+        """Everything but the weights, for those who only need to know about them."""
+        opened = cls.__new__(cls)
+        opened.prepare(folder, args)
+        opened._get_config(str(folder), subfolder=str(args.get("subfolder") or ""))
+        return opened
+
+    def prepare(self, folder: Path, args: Mapping[str, Any]) -> None:
+        """Remember what was asked for, before anything is read."""
+        self.folder = folder / str(args.get("subfolder") or "")
+        self.published, self.headers = {}, {}
 
     def make_config(self, config: Mapping[str, Any]) -> Any:
         """transformers' configuration for a published one."""
@@ -88,6 +104,36 @@ class NativeLM(HFLM):
         folder = Path(tokenizer) if tokenizer else Path(pretrained) / (subfolder or "")
         self.tokenizer = self.make_tokenizer(folder)
 
+    def make_standard_tokenizer(self, template: str | None) -> tuple[Any, str]:
+        """A tokenizer that transformers reads itself, and what one must know about it.
+
+        Args:
+            template: the chat template; None: its own.
+        """
+        tokenizer = self.make_tokenizer(self.folder)
+        tokenizer.chat_template = template or tokenizer.chat_template
+        return tokenizer, ""
+
+    def list_standard_settings(self, model: Any) -> dict[str, Any] | None:
+        """The config.json for transformers; None: it has no such model."""
+        kinds = (kind for kind in type(model).__mro__ if kind.__module__.startswith("transformers.models."))
+        return {**self.config.to_dict(), "architectures": [next(kinds).__name__]}
+
+    def list_ends(self) -> list[int]:
+        """Ids that end an answer, if config.json does not tell all of them."""
+        return []
+
+    def make_source(self) -> Source:
+        """The published weights."""
+        return Checkpoint(self.headers)
+
+    def stream_merged(self, dtype: torch.dtype) -> Iterable[tuple[str, Tensor]]:
+        """(name in transformers, weight) of all weights, those that are added included."""
+        return stream_parts(self.family.describe(self.published), self.make_source())
+
+    def finish(self) -> None:
+        """Check what shows only when all weights were read."""
+
     def _create_model(
         self,
         pretrained: str,
@@ -96,6 +142,9 @@ class NativeLM(HFLM):
         attn_implementation: str | None = None,
         **settings: Any,
     ) -> None:
+        if self.converted:
+            super()._create_model(pretrained, dtype=dtype, subfolder=subfolder, **settings)
+            return
         unknown = [name for name in settings if name not in IGNORED and settings[name] is not None]
         if unknown:
             text = f"--model_args {unknown[0]}=...: the loader '{self.family.name}' has no such setting."
@@ -113,7 +162,9 @@ class NativeLM(HFLM):
     def fill(self, model: Any, dtype: torch.dtype) -> Any:
         """Give the model its weights."""
         layout = self.family.describe(self.published)
-        return fill_model(model, layout, Checkpoint(self.headers), dtype, self.device)
+        model = fill_model(model, layout, self.make_source(), dtype, self.device)
+        self.finish()
+        return model
 
 
 def choose_dtype(

@@ -14,6 +14,7 @@ from gptalt_eval_plugin_models.layout import Layout
 
 #: the setting of a converted folder's config.json with the name of the model in the catalogue
 MARK = "gptalt_eval_model"
+LOADER = "gptalt_eval_loader"  # the same, with the name of the loader
 #: arguments that only transformers' own loading obeys
 FOREIGN = (
     "parallelize", "load_in_4bit", "load_in_8bit", "quantization_config", "autogptq", "gptqmodel",
@@ -74,11 +75,10 @@ class Family:
 
     def owns_converted(self, config: Mapping[str, Any]) -> bool:
         """Whether ``gptalt-eval models convert`` wrote this config.json for a model of this family."""
-        return config.get(MARK) is not None and config.get("gptalt_eval_loader") == self.name
+        return config.get(MARK) is not None and config.get(LOADER) == self.name
 
     def find_faults(self, folder: Path, args: Mapping[str, Any]) -> Iterator[GptaltError]:
         """All problems with a folder and the arguments for it, from names and headers alone."""
-        yield from self.find_argument_faults(args)
         folder = folder / str(args.get("subfolder") or "")
         try:
             config = self.read_settings(folder)
@@ -86,7 +86,8 @@ class Family:
             yield error
             return
         if self.owns_converted(config):
-            return
+            return  # transformers loads it
+        yield from self.find_argument_faults(args)
         if self.identify(config) is None:
             text = f"{folder / 'config.json'} does not describe a model that the loader '{self.name}' knows"
             yield GptaltError(
@@ -132,7 +133,13 @@ class Family:
         def check(folder: Path, args: Mapping[str, Any]) -> Iterable[GptaltError]:
             return self.find_faults(folder, args)
 
-        return Loader(self.name, self.summary, self.make_class, self.name_model, check)
+        def convert(folder: Path, args: Mapping[str, Any], to: Path, dtype: str) -> None:
+            from gptalt_eval_plugin_models import converting
+
+            name = str(self.identify(self.read_settings(folder)))
+            converting.convert(self, folder, args, to, dtype, name)
+
+        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert)
 
 
 def find_no_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

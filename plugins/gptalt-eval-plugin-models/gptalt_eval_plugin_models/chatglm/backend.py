@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GlmConfig, GlmForCausalLM
+from transformers import AutoTokenizer, GlmConfig, GlmForCausalLM
 
 from gptalt_eval_plugin_models.backend import NativeLM
 from gptalt_eval_plugin_models.chatglm import layouts
@@ -19,6 +19,10 @@ from gptalt_eval_plugin_models.chatglm.tokenizers import (
     ChatGLM3Tokenizer,
     ChatGLMTokenizer,
 )
+from gptalt_eval_plugin_models.fast_tokenizers import choose_tokenizer, make_chatglm
+
+PREFIX = "[gMASK]<sop>"
+ENDS = ("<|user|>", "<|observation|>")  # with which another's turn begins
 
 
 class ChatGLMLM(NativeLM):
@@ -49,6 +53,8 @@ class ChatGLMLM(NativeLM):
         return model
 
     def make_tokenizer(self, folder: Path) -> Any:
+        if self.converted:
+            return AutoTokenizer.from_pretrained(folder)
         if self.name == layouts.V1:
             images = layouts.IMAGE_TOKENS if self.published["vocab_size"] == layouts.FIRST_VOCABULARY else 0
             return ChatGLMTokenizer.from_pretrained(folder, num_image_tokens=images)
@@ -56,11 +62,45 @@ class ChatGLMLM(NativeLM):
             return ChatGLM2Tokenizer.from_pretrained(folder)
         return ChatGLM3Tokenizer.from_pretrained(folder, encode_special_tokens=True)
 
+    def make_standard_tokenizer(self, template: str | None) -> tuple[Any, str]:
+        slow, note = super().make_standard_tokenizer(template)
+        if self.name == layouts.V1:
+            return slow, note
+        fast, note = choose_tokenizer(make_chatglm(slow), slow)
+        fast.chat_template = slow.chat_template
+        if fast is slow:
+            return slow, note
+        if self.name == layouts.V2:
+            return (
+                fast,
+                "Encode a rendered conversation with tokenizer(text), which puts [gMASK]sop before it.\n",
+            )
+        if fast.chat_template:
+            fast.chat_template = PREFIX + fast.chat_template
+        return fast, "Its tokenizer takes <|user|> and the like for roles wherever they are in a text.\n"
+
+    def list_standard_settings(self, model: Any) -> dict[str, Any] | None:
+        return None if self.name == layouts.V1 else super().list_standard_settings(model)
+
+    def list_ends(self) -> list[int]:
+        if self.name != layouts.V3:
+            return []
+        tokenizer = self.make_tokenizer(self.folder)
+        return [2, *(tokenizer.convert_tokens_to_ids(role) for role in ENDS)]
+
+    def _get_backend(self, *args: Any, **settings: Any) -> None:
+        super()._get_backend(*args, **settings)
+        if self.converted and self.name == layouts.V2:
+            self.AUTO_MODEL_CLASS = ChatGLM2ForCausalLM
+
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """As each was trained: ChatGLM-6B has ``[gMASK]<sop>`` between the two, the later ones before both.
 
         lm-eval leaves these out of a text that begins with a text like one of them.
         """
+        if self.converted:
+            pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
+            return pair
         if self.name == layouts.V1:
             ids = self.tok_encode(context.rstrip() or context)
             suffix = self.tokenizer.suffix
@@ -79,6 +119,11 @@ class ChatGLMLM(NativeLM):
         truncation: bool = False,
     ) -> tuple[Any, Any]:
         """Like lm-eval's, but what is cut of a prompt is never ``[gMASK]sop``."""
+        if self.converted:
+            pair: tuple[Any, Any] = super().tok_batch_encode(
+                strings, padding_side, left_truncate_len, truncation
+            )
+            return pair
         rows = []
         for string in strings:
             ids = self.tokenizer.encode(string, add_special_tokens=False)

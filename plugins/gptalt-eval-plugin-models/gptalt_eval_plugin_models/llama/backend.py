@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_models.backend import NativeLM
 from gptalt_eval_plugin_models.checkpoint import read_checkpoint
+from gptalt_eval_plugin_models.fast_tokenizers import choose_tokenizer, make_llama
 from gptalt_eval_plugin_models.llama.deltas import (
     Sum,
     add_means,
@@ -23,7 +24,7 @@ from gptalt_eval_plugin_models.llama.deltas import (
 )
 from gptalt_eval_plugin_models.llama.family import ALPACA, LLAMA
 from gptalt_eval_plugin_models.llama.tokenizer import LlamaPieceTokenizer
-from gptalt_eval_plugin_models.streaming import fill_model
+from gptalt_eval_plugin_models.streaming import Source
 
 
 class LlamaLM(NativeLM):
@@ -38,11 +39,9 @@ class LlamaLM(NativeLM):
 
     family = LLAMA
 
-    def __init__(
-        self, pretrained: str, delta: str | None = None, peft: str | None = None, **settings: Any
-    ) -> None:
-        self.added, self.adapter = delta, peft
-        super().__init__(pretrained, delta=delta, peft=peft, **settings)
+    def prepare(self, folder: Path, args: Mapping[str, Any]) -> None:
+        self.added, self.adapter = args.get("delta"), args.get("peft")
+        super().prepare(folder, args)
 
     def _get_config(self, pretrained: str, **settings: Any) -> None:
         super()._get_config(pretrained, **settings)
@@ -74,13 +73,34 @@ class LlamaLM(NativeLM):
             return LlamaPieceTokenizer.from_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
 
-    def fill(self, model: Any, dtype: torch.dtype) -> Any:
+    def make_source(self) -> Source:
+        if not self.added:
+            return super().make_source()
+        self.total = Sum(self.headers, self.difference, self.grow)
+        return self.total
+
+    def finish(self) -> None:
         if self.added:
-            total = Sum(self.headers, self.difference, self.grow)
-            model = fill_model(model, self.family.describe(self.published), total, dtype, self.device)
-            self.check_sum(total.total)
-            return model
+            self.check_sum(self.total.total)
+
+    def fill(self, model: Any, dtype: torch.dtype) -> Any:
         return merge_adapter(super().fill(model, dtype), self.adapter)
+
+    def stream_merged(self, dtype: torch.dtype) -> Iterable[tuple[str, Tensor]]:
+        """An adapter is merged in memory; all else is streamed."""
+        if not self.adapter:
+            return super().stream_merged(dtype)
+        lm = type(self)(str(self.folder), peft=self.adapter, device="cpu", dtype=dtype)
+        weights: dict[str, Tensor] = lm.model.state_dict()
+        return weights.items()
+
+    def make_standard_tokenizer(self, template: str | None) -> tuple[Any, str]:
+        tokenizer, note = super().make_standard_tokenizer(template)
+        if not isinstance(tokenizer, LlamaPieceTokenizer):
+            return tokenizer, note
+        fast = make_llama(tokenizer)
+        fast.chat_template = tokenizer.chat_template
+        return choose_tokenizer(fast, tokenizer)
 
     def grow(self, base: Tensor, rows: int) -> Tensor:
         """The weights of a vocabulary with rows for added tokens."""
