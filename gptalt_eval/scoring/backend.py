@@ -149,7 +149,7 @@ class TreeLM(GuardedLM):
         tokens = self.tok_encode(continuation, add_special_tokens=False)
         if tokens[:1] == [self.prefix_token_id]:
             return (context, continuation), tokens[:1], tokens[1:]
-        return (context, continuation), [self.prefix_token_id], tokens
+        return self.begin(((context, continuation), [self.prefix_token_id], tokens))
 
     def _loglikelihood_tokens(
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
@@ -157,7 +157,7 @@ class TreeLM(GuardedLM):
         if self.choice.engine is None:
             return self.answer_as_stock(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
         self.refuse(requests)
-        asked = share_prefixes(enumerate(requests), self.max_length)
+        asked = share_prefixes(enumerate(map(self.begin, requests)), self.max_length)
         answers = dict(pair for batch in self.stream_tokens(asked) for pair in batch)
         return [answers[place] for place in range(len(requests))]
 

@@ -71,8 +71,20 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Scored]:
         self.refuse(requests)
-        answers: list[Scored] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        begun = [self.begin(request) for request in requests]
+        answers: list[Scored] = super()._loglikelihood_tokens(begun, disable_tqdm, override_bs)
         return answers
+
+    def begin(self, request: Encoded) -> Encoded:
+        """A request whose context is empty, with the tokens that come before any text.
+
+        lm-eval puts one token there. A backend whose model was trained with several has an attribute
+        ``beginning``, a list of them.
+        """
+        arguments, context, continuation = request
+        beginning: list[int] | None = getattr(self, "beginning", None)
+        is_empty = arguments is not None and not arguments[0] and context == [self.prefix_token_id]
+        return (arguments, beginning, continuation) if beginning and is_empty else request
 
     def refuse(self, requests: Sequence[Encoded]) -> None:
         """Note what is cut; refuse what cannot be scored.

@@ -1,7 +1,6 @@
 """Tiny folders of each ChatGLM run from the command line, and answer as with lm-eval's own scorer."""
 
 import json
-import math
 import shutil
 
 import pytest
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 import gptalt_eval
 from gptalt_eval import Model
 from gptalt_eval.scoring.backend import add_tree
+from gptalt_eval.scoring.guarded import add_guard
 
 pytestmark = pytest.mark.torch
 FIRST = {
@@ -135,10 +135,21 @@ def test_a_prompt_that_is_cut_keeps_gmask_and_sop(folders):
     assert ids[1, -len(short) :].tolist() == short and mask[1].sum() == len(short)
 
 
-def test_an_empty_context_is_scored(folders, name):
-    [(tree, _)] = ask(make_lm(folders[name]), [("", "hello world")])
-    [(stock, _)] = ask(ChatGLMLM(str(folders[name]), device="cpu"), [("", "hello world")])
-    assert math.isfinite(tree) and tree == pytest.approx(stock, abs=1e-4)
+@torch.no_grad()
+def test_an_empty_context_begins_with_gmask_and_sop(folders, name):
+    lm, stock = make_lm(folders[name]), add_guard(ChatGLMLM)(str(folders[name]), device="cpu")
+    tokens = lm.tokenizer.encode("hello world", add_special_tokens=False)
+    begin = lm.tokenizer.encode("")
+    assert len(begin) == 2
+    ids = torch.tensor([[*begin, *tokens]])
+    logits = torch.log_softmax(lm.model(ids).logits[0], -1)
+    expected = sum(float(logits[place + 1, token]) for place, token in enumerate(tokens))
+    for each in (lm, stock):
+        [(score, _)] = ask(each, [("", "hello world")])
+        assert score == pytest.approx(expected, abs=1e-4)
+    [(streamed, _)] = [each for batch in lm.stream_loglikelihood(
+        [Instance("loglikelihood", {}, ("", "hello world"), 0, doc_id=0)]) for _, each in batch]  # fmt: skip
+    assert streamed == pytest.approx(expected, abs=1e-4)
 
 
 def test_texts_are_generated_alike_in_batches_and_alone(folders, name):

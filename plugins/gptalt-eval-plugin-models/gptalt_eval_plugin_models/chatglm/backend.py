@@ -135,6 +135,13 @@ class ChatGLMLM(NativeLM):
         batch = self.tokenizer.pad({"input_ids": rows}, padding_side=padding_side, return_tensors="pt")
         return batch["input_ids"], batch["attention_mask"]
 
+    @property
+    def beginning(self) -> list[int] | None:
+        """The tokens before a text without a context."""
+        if self.converted or self.add_bos_token is False:
+            return None
+        return list(self.tokenizer.suffix if self.name == layouts.V1 else self.tokenizer.prefix)
+
     def surround(self) -> tuple[list[int], list[int]]:
         """The tokens before and after a prompt."""
         if self.add_bos_token is False:
