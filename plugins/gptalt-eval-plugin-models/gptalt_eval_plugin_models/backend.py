@@ -158,6 +158,8 @@ class NativeLM(HFLM):
         self._model = self.fill(model, kind)
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(folder)
+        if ends := self.list_ends():
+            model.generation_config.eos_token_id = ends
 
     def fill(self, model: Any, dtype: torch.dtype) -> Any:
         """Give the model its weights."""

@@ -120,6 +120,9 @@ class Family:
         except KeyError as error:
             yield GptaltError(f"{folder / 'config.json'} lacks the setting {error}.", AGAIN)
             return
+        except (TypeError, ValueError, ArithmeticError) as error:
+            yield GptaltError(f"{folder / 'config.json'} has a setting of a wrong type: {error}.", AGAIN)
+            return
         yield from layout.find_faults(folder, self.find_files)
 
     def find_tokenizer_faults(self, folder: Path) -> Iterator[GptaltError]:

@@ -146,6 +146,9 @@ def test_damaged_settings_are_named(folder):
     del config["kv_channels"]
     (folder / "config.json").write_text(json.dumps(config))
     assert "lacks the setting 'kv_channels'" in find(folder)[0]
+    for value in (None, "28", [1], {}):
+        (folder / "config.json").write_text(json.dumps(config | {"kv_channels": 16, "num_layers": value}))
+        assert "a setting of a wrong type" in find(folder)[0]
     (folder / "config.json").write_text("{")
     assert "damaged or not JSON" in find(folder)[0]
     (folder / "config.json").unlink()
@@ -201,6 +204,31 @@ def test_longer_contexts_are_those_of_each_model(folder):
     assert (third["rope_type"], third["rope_theta"]) == ("default", 500_000.0)
     second = convert_later({**config, "_name_or_path": "THUDM/chatglm2-6b-32k"})["rope_parameters"]
     assert (second["rope_type"], second["factor"], second["rope_theta"]) == ("linear", 50.0, 10_000.0)
+
+
+def test_chatglm2_computes_angles_in_fp16_and_chatglm3_does_not(write_parity):
+    """Their own code does; an angle of a late position in fp16 is another one."""
+    angles = {}
+    for name in ("chatglm2", "chatglm3"):
+        folder = write_parity("chatglm2-mqa2", _name_or_path=f"THUDM/{name}-6b")
+        model = ChatGLMLM(str(folder), device="cpu", dtype="float16").model
+        places = torch.tensor([[3, 701, 2047]])
+        angles[name], _ = model.model.rotary_emb(torch.zeros(1, dtype=torch.float16), places)
+    size = 8
+    precise = 10_000.0 ** (-torch.arange(0, size, 2) / size)
+    half = 1.0 / 10_000.0 ** (torch.arange(0, size, 2, dtype=torch.float16) / size)
+    turns = {"chatglm3": places[..., None] * precise, "chatglm2": (places[..., None].half() * half).float()}
+    for name, turn in turns.items():
+        assert torch.allclose(angles[name][..., : size // 2], turn.cos().half(), atol=1e-3)
+    assert (angles["chatglm2"] - angles["chatglm3"]).abs().max() > 10 * 1e-3  # not by rounding alone
+
+
+def test_an_answer_of_chatglm3_ends_where_another_turn_begins(write_parity):
+    found = {}
+    for name in ("chatglm2", "chatglm3"):
+        lm = ChatGLMLM(str(write_parity("chatglm2-mqa2", _name_or_path=f"THUDM/{name}-6b")), device="cpu")
+        found[name] = lm.model.generation_config.eos_token_id
+    assert found == {"chatglm2": 2, "chatglm3": [2, 1206, 1208]}
 
 
 def test_first_revisions_have_ids_of_their_own():
