@@ -112,6 +112,28 @@ def test_a_context_comes_first_in_chatglm_6b(folders):
     assert score == pytest.approx(expected, abs=1e-4)
 
 
+@torch.no_grad()
+def test_what_follows_sop_does_not_move_what_is_before(folders):
+    """[gMASK] and <sop> in an answer are text; and a model says what it can continue from."""
+    import inspect
+
+    model = make_lm(folders["chatglm"]).model
+    start = torch.tensor([[350, 932, 367, 86, 89, 709]])
+    whole = torch.cat([start, torch.tensor([[455, 86, 85, 89, 7]])], 1)
+    bare = torch.tensor([[350, 932, 367, 89, 709, 86, 5]])
+    assert torch.allclose(model(whole).logits[:, :6], model(start).logits, atol=1e-5)
+    assert torch.allclose(model(bare).logits[:, :5], model(bare[:, :5]).logits, atol=1e-5)
+    assert model.context_end_id == 89
+    known = inspect.signature(model.forward).parameters
+    assert {
+        "past_key_values",
+        "position_ids",
+        "attention_mask",
+        "use_cache",
+        "logits_to_keep",
+    } <= known.keys()
+
+
 def test_gmask_and_sop_are_never_lost_nor_doubled(folders, name):
     lm = make_lm(folders[name])
     context = "hello world " * 8

@@ -158,11 +158,11 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
         padded = kept.int().argmax(-1, keepdim=True)  # on the left
         is_sop = (input_ids == self.config.bos_token_id) & kept
         start = torch.where(is_sop.any(-1, keepdim=True), is_sop.int().argmax(-1, keepdim=True), padded - 1)
-        is_gmask = (input_ids == self.config.gmask_token_id) & kept
-        is_mask = (input_ids == self.config.mask_token_id) & kept
+        after = places[None] >= start
+        is_gmask = (input_ids == self.config.gmask_token_id) & kept & ~after
+        is_mask = (input_ids == self.config.mask_token_id) & kept & ~after
         masked = torch.where(is_gmask.any(-1, keepdim=True), is_gmask, is_mask)
         hole = torch.where(masked.any(-1, keepdim=True), masked.int().argmax(-1, keepdim=True), padded)
-        after = places[None] >= start
         first = (torch.where(after, hole, places[None]) - padded).clamp(min=0)
         second = torch.where(after, places[None] - start + 1, 0)
         sees = (places[None, None, :] <= places[None, :, None]) | ~after[:, None, :]
@@ -257,10 +257,20 @@ class ChatGLMForCausalLM(ChatGLMPreTrainedModel, GenerationMixin):
         }
 
     def forward(
-        self, input_ids: Any = None, logits_to_keep: int | Any = 0, **settings: Any
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Any = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Any = 0,
+        **_: Any,
     ) -> CausalLMOutputWithPast:
         """Logits; see ``ChatGLMModel.forward``."""
-        out = self.transformer(input_ids, **settings)
+        out = self.transformer(
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache
+        )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         states = out.last_hidden_state[:, kept]
         return CausalLMOutputWithPast(logits=self.lm_head(states), past_key_values=out.past_key_values)

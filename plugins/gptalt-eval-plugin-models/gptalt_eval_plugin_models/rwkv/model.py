@@ -69,9 +69,16 @@ class BatchedRwkvForCausalLM(RwkvForCausalLM):
         }
 
     def forward(
-        self, input_ids: Any = None, attention_mask: Any = None, state: Any = None, **settings: Any
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        state: Any = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Any = 0,
+        **settings: Any,
     ) -> Any:
         """Like transformers' own, but rows that are padded on the left are computed without their padding."""
+        settings |= {"use_cache": use_cache, "logits_to_keep": logits_to_keep}
         padded = attention_mask is not None and state is None and not bool(attention_mask.all())
         if not padded:
             return super().forward(input_ids, state=state, **settings)
