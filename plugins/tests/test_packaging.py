@@ -132,11 +132,16 @@ def run_votes(call, folder):
     assert "Bradley-Terry" in call("elo", "--orders", "10")
 
 
-ELO, EXAMPLE, MEDQA, NLPEC = FOLDERS
+def run_models(call, folder):
+    assert "--to FOLDER" in call("models", "convert", "--help")
+
+
+ELO, EXAMPLE, MEDQA, MODELS, NLPEC = FOLDERS
 RUNS = {
     ELO: run_elo,
     EXAMPLE: run_tasks("shortest-option", "capitals", EXAMPLE),
     MEDQA: run_tasks("dummy", "medqa,medmcqa_gen,pubmedqa,sciq_gen", MEDQA),
+    MODELS: run_models,
     NLPEC: run_tasks("dummy", "nlpec_zh_evidence,nlpec_en_gen,explaincpe", NLPEC),
 }
 
