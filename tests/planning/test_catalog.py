@@ -63,10 +63,14 @@ def test_unknown_tasks(catalog, name, expected):
         ("shortest-opton", "Did you mean 'shortest-option'?\n'shortest-option' comes with a plugin."),
         ("shortest-option", "Model 'shortest-option' comes with gptalt-eval-plugin-example."),
         (
-            "chatglm",
-            "There is no model 'chatglm'.\nSee: gptalt-eval ls models\n"
-            "Any transformers model works too: --model OWNER/chatglm (its page names the owner), "
+            "qqqqqqqqqq",
+            "There is no model 'qqqqqqqqqq'.\nSee: gptalt-eval ls models\n"
+            "Any transformers model works too: --model OWNER/qqqqqqqqqq (its page names the owner), "
             "or --model hf --model_args pretrained=HUB_ID_OR_FOLDER",
+        ),
+        (
+            "chatglm",
+            "Model 'chatglm' comes with gptalt-eval-plugin-models.\nInstall it: gptalt-eval install models",
         ),
         ("smolm2", "Did you mean 'smollm2'"),
         ("./nowhere", "There is no model folder"),

@@ -152,6 +152,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "model": {
             "name": "scripted", "owner": {"plugin": "given-models", "version": "", "distribution": None},
             "args": {"n": "3", "path": "/x"}, "licence": "Apache-2.0", "home": "gptalt_eval.testing",
+            "system_place": "", "stop": [], "stop_token_ids": [],
             "fingerprint": None, "parts": {}, "parameters": None, "dtype": "", "device": "", "load_seconds": None,
         },
         "data": {task.name: read_data(task) for task in plan.cells[0].tasks},

@@ -1,0 +1,126 @@
+"""The catalogue: every model of the survey, and what its chat template renders."""
+
+import json
+from pathlib import Path
+
+import gptalt_eval_plugin_models
+import pytest
+
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.testing import make_plugin_set
+from gptalt_eval.validation.chats import check_template, render
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "templates.json").read_text(encoding="utf-8"))
+TURNS = [("system", "SYS"), ("user", "U1"), ("assistant", "A1"), ("user", "U2")]
+CASES = {"custom": TURNS, "default": TURNS[1:], "single": TURNS[1:2]}
+PLUGINS = make_plugin_set(gptalt_eval_plugin_models)
+MODELS = {
+    name: owned.item
+    for name, owned in Catalog(PLUGINS).models.items()
+    if owned.owner.plugin == "gptalt_eval_plugin_models"
+}
+JUDGES = {"pandalm"}  # whose messages are not texts
+ASKED = [
+    "chatglm",
+    "chatglm-6b",
+    "chatglm2",
+    "chatglm3",
+    "moss",
+    "belle",
+    "vicuna-7b",
+    "vicuna-13b",
+    "alpaca",
+    "alpaca-lora",
+    "stablelm-tuned",
+    "openassistant",
+    "dolly-v2",
+    "mpt",
+    "mpt-chat",
+    "mpt-instruct",
+    "galactica",
+    "rwkv",
+    "pandalm",
+    "redpajama-base",
+    "redpajama-instruct",
+    "redpajama-chat",
+    "h2ogpt",
+    "llama",
+    "llama2",
+    "llama2-chat",
+    "koala",
+    "baize",
+    "llava",
+    "blip2",
+    "instructblip",
+    "minigpt4",
+    "vpgtrans",
+    "mplug-owl",
+    "otter",
+    "multimodal-gpt",
+]
+
+
+def make_messages(turns):
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def test_every_model_of_the_survey_is_there_and_nothing_is_wrong():
+    assert set(ASKED) <= Catalog(PLUGINS).model_names.keys()
+    assert len(MODELS) >= 34 and PLUGINS.problems == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_facts_are_stated(name):
+    model = MODELS[name]
+    assert model.licence != "not stated" and model.home and model.languages and model.card.sources
+    assert model.card.parameters > 10**9 and model.card.released.startswith("202") and model.card.tuning
+    assert model.loader is None or model.loader.summary != "not installed"
+    assert model.card.modality == "image-text" or "pretrained" in model.args or name == "openassistant-llama"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", sorted(GOLDEN.keys() - JUDGES))
+def test_the_template_renders_what_its_publisher_s_code_does(name, case):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    special = GOLDEN[name]["special"]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), **special)
+    tokenizer.chat_template = MODELS[name].template.jinja
+    messages = make_messages(CASES[case])
+    if (name, case) == ("mplug-owl", "single"):  # with a picture
+        messages = make_messages([("user", "<image>\nHuman: Explain why this meme is funny.")])
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert rendered == GOLDEN[name]["golden"][case]
+    special = {"bos_token": "", "eos_token": ""} | special
+    assert render(MODELS[name].template.jinja, messages, special=special) == rendered  # as `show model` does
+
+
+@pytest.mark.parametrize(("more", "case"), [({"input": ""}, "no_input"), ({"input": "IN"}, "with_input")])
+def test_the_judge_is_shown_both_answers(more, case):
+    content = {"instruction": "I", "response1": "R1", "response2": "R2", **more}
+    shown = render(
+        MODELS["pandalm"].template.jinja, [{"role": "user", "content": content}], special={"bos_token": "<s>"}
+    )
+    assert shown == GOLDEN["pandalm"]["golden"][case]
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_answers_end_where_the_model_s_turn_does(name):
+    template = MODELS[name].template
+    assert set(GOLDEN[name]["stop"]) <= set(template.stop)
+    assert set(GOLDEN[name]["ids"]) <= set(template.stop_token_ids)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODELS if MODELS[name].template))
+def test_no_system_message_is_dropped_and_a_conversation_grows_at_its_end(name):
+    model = MODELS[name]
+    if name in JUDGES:
+        assert model.template.system_place == "nowhere"
+        return
+    check_template(model)
+    first, later = (render(model.template.jinja, make_messages(turns)) for turns in (TURNS[:2], TURNS))
+    grows = name != "chatglm"  # whose first question has no heading, as its publisher's code writes it
+    assert later.startswith(first) is grows
+    assert first.count("{bos}") <= 1 and (not first.count("{bos}") or first.startswith("{bos}"))
