@@ -30,6 +30,7 @@ class RunModel:
         parameters: their number; None if unknown.
         dtype, device: of the weights.
         load_seconds: how long loading took.
+        commits: argument -> ``OWNER/NAME@COMMIT``, of the repositories that its files are from.
     """
 
     name: str = ""
@@ -46,6 +47,7 @@ class RunModel:
     dtype: str = ""
     device: str = ""
     load_seconds: float | None = None
+    commits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

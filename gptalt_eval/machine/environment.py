@@ -22,6 +22,9 @@ PACKAGES = (
     "accelerate",
     "numpy",
 )
+#: where Linux says how much memory a container may use
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def describe_versions() -> dict[str, str]:
@@ -47,6 +50,32 @@ def describe_hardware() -> dict[str, Any]:
     if torch is not None and torch.cuda.is_available():
         described["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return described
+
+
+def measure_memory() -> int | None:
+    """Bytes of memory and swap that a process here can have, within its control group; None: unknown."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return None
+    with contextlib.suppress(OSError, StopIteration, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        found += 1024 * int(next(line.split()[1] for line in lines if line.startswith("SwapTotal:")))
+    for file in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or the word "max"
+            found = min(found, int(file.read_text(encoding="utf-8")))
+    return found
+
+
+def measure_gpus() -> list[int]:
+    """Bytes of memory of each GPU that torch can use; imports torch only where NVIDIA's driver is loaded."""
+    if "torch" not in sys.modules and not DRIVER.exists():
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count())]
 
 
 def count_devices(kind: str) -> int | None:

@@ -20,8 +20,7 @@ PORTS = {"http": 80, "https": 443}
 def is_in_hub_cache(hub: str, kind: Literal["datasets", "models"]) -> bool:
     """Whether the local hub cache contains anything of this repository."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
-    snapshot = f"{kind}--{hub.replace('/', '--')}"
-    places = [Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / snapshot]
+    places = [find_hub_cache() / f"{kind}--{hub.replace('/', '--')}"]
     if kind == "datasets":
         places.append(
             Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")) / hub.replace("/", "___").lower()
@@ -120,10 +119,20 @@ def default_endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
+def find_hub_cache() -> Path:
+    """The folder in which the hub's client keeps what it downloads."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+
+
+def find_storage(hub: str) -> Path:
+    """Where a model's files are in the local hub cache, if they are there."""
+    return find_hub_cache() / f"models--{hub.replace('/', '--')}"
+
+
 def find_snapshot(hub: str, revision: str = "main") -> Path | None:
     """The folder of a model in the local hub cache; None: this revision is not there."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
-    folder = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"models--{hub.replace('/', '--')}"
+    folder = find_storage(hub)
     reference = folder / "refs" / revision
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
     snapshot = folder / "snapshots" / commit
@@ -132,24 +141,5 @@ def find_snapshot(hub: str, revision: str = "main") -> Path | None:
 
 def list_cached_models() -> list[str]:
     """The hub ids of the models in the local hub cache."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
-    folders = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).glob("models--*")
+    folders = find_hub_cache().glob("models--*")
     return sorted(folder.name.removeprefix("models--").replace("--", "/") for folder in folders)
-
-
-def explain_refusal(hub: str, revision: str = "main") -> str:
-    """Why the hub does not give a model's configuration; empty if it does, or if that is unknown."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        get_hf_file_metadata(hf_hub_url(hub, "config.json", revision=revision), timeout=10)
-    except GatedRepoError:
-        return "its licence must be accepted there first"
-    except RepositoryNotFoundError:
-        return "there is no such model, or it is private"
-    except RevisionNotFoundError:
-        return f"it has no revision '{revision}'"
-    except Exception:  # it is loaded later, which says more
-        return ""
-    return ""

@@ -86,7 +86,8 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     model, matched = faults.attempt(lambda: find_model(catalog, spec)) or (None, "")
     if model is not None:
         found = model
-        faults.attempt(lambda: check_weights(found.item, spec))
+        others = [owned.item for owned in catalog.models.values()]
+        faults.attempt(lambda: check_weights(found.item, spec, others))
         faults.attempt(lambda: check_built(found.item, spec))
     faults.found.extend(find_place_faults(spec, model.item if model else None, check is not None))
     faults.attempt(lambda: check_packages(spec))

@@ -5,24 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError, UnknownNameError, nearest, raise_together
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_together
 from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.machine.hub import (
-    can_reach_hub,
-    explain_refusal,
-    explain_unreachable,
-    find_snapshot,
-    is_in_hub_cache,
-    list_cached_models,
-)
 from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
 from gptalt_eval.planning.folders import find_adapter_faults, find_folder_faults, read_config
 from gptalt_eval.planning.gguf_header import check_header
+from gptalt_eval.planning.hub.faults import find_source_faults
+from gptalt_eval.planning.hub.sources import KEYS, is_local, list_sources
 from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
 
 GGUF_MAGIC = b"GGUF"
@@ -49,8 +43,13 @@ def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
     return args
 
 
-def check_weights(model: Model, spec: RunSpec) -> None:
+def check_weights(model: Model, spec: RunSpec, others: Iterable[Model] = ()) -> None:
     """Check that the model can be loaded, as far as that shows without loading it.
+
+    Args:
+        model: the model.
+        spec: the request.
+        others: the models of the catalogue, one of which may fit where this one does not.
 
     Raises:
         GptaltError, RequestErrors: a wrong argument, a missing package, no weights named, no such folder,
@@ -59,10 +58,10 @@ def check_weights(model: Model, spec: RunSpec) -> None:
     if model.check is not None:
         model.check()
     if model.create is None:
-        raise_together(find_model_faults(model, spec))
+        raise_together(find_model_faults(model, spec, others))
 
 
-def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
+def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> Iterator[GptaltError]:
     if shows_pictures(model):
         text = f"'{model.name}' answers questions about pictures, which only a later plugin can ask."
         yield GptaltError(text, f"What is known about it: gptalt-eval show model {model.name}")
@@ -72,19 +71,26 @@ def find_model_faults(model: Model, spec: RunSpec) -> Iterator[GptaltError]:
     folder = find_folder(args) if is_hf and model.fetch is None else None
     settings = read_settings(folder) if folder else {}
     yield from check_backend(model, args, settings)
-    if is_hf:
-        yield from find_dtype_faults(args)
-        yield from find_device_faults(spec.device or args.get("device"))
+    if not is_hf:
+        return
+    yield from find_dtype_faults(args)
+    yield from find_device_faults(spec.device or args.get("device"))
     if folder is not None:
         yield from check_folder(folder, args, model.loader)
         yield from find_quantization_faults(settings)
-    elif is_hf and model.fetch is None:
-        yield from find_source_faults(model, args)
-    for key in ("tokenizer", "peft", "delta") if is_hf else ():
-        if args.get(key) is not None:
-            yield from find_place_faults(str(args[key]), key, args)
-    if is_hf and args.get("peft") and Path(str(args["peft"])).is_dir():
+    elif model.fetch is None and not args.get("pretrained"):
+        text = f"--model {model.name} needs weights to load."
+        yield GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
+    for key in KEYS:
+        yield from find_place_faults(key, args)
+    if args.get("peft") and Path(str(args["peft"])).is_dir():
         yield from find_adapter_faults(Path(str(args["peft"])))
+    try:
+        sources = list(list_sources(args)) if model.fetch is None else []
+    except GptaltError as error:
+        yield error
+        return
+    yield from find_source_faults(sources, model, spec, args, others)
 
 
 def find_folder(args: Mapping[str, Any]) -> Path | None:
@@ -101,56 +107,19 @@ def read_settings(folder: Path) -> Mapping[str, Any]:
         return {}
 
 
-def find_source_faults(model: Model, args: Mapping[str, Any]) -> Iterator[GptaltError]:
-    """No weights named, no such folder, or a repository that is neither in the cache nor on the hub."""
-    pretrained = args.get("pretrained")
-    if not pretrained:
-        text = f"--model {model.name} needs weights to load."
-        yield GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
-        return
-    yield from find_place_faults(str(pretrained), "pretrained", args)
-
-
-def find_place_faults(place: str, key: str, args: Mapping[str, Any]) -> Iterator[GptaltError]:
-    """Whether there are a model's or tokenizer's files: a folder, or a repository that can be had."""
+def find_place_faults(key: str, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """No weights named, or no such folder."""
+    place = str(args.get(key) or "")
     folder = Path(place).expanduser()
-    if folder.is_dir():
+    if not place or not is_local(place) or folder.is_dir():
         return
-    if place.startswith((".", "/", "~")) or place.count("/") > 1:
-        close = difflib.get_close_matches(folder.name, [path.name for path in folder.parent.glob("*")], 1)
-        hint = (
-            f"Did you mean '{folder.parent / close[0]}'?"
-            if close
-            else "Give the folder that contains config.json."
-        )
-        yield UnknownNameError(f"There is no model folder {place}.", hint)
-    elif not is_in_hub_cache(place, "models"):
-        yield from find_hub_faults(place, key, str(args.get("revision") or "main"))
-    elif key == "pretrained":
-        snapshot = find_snapshot(place, str(args.get("revision") or "main"))
-        found = list(find_folder_faults(snapshot, args)) if snapshot else []
-        if found and not can_reach_hub():  # else transformers downloads the rest
-            yield from found
-
-
-def find_hub_faults(hub: str, key: str, revision: str) -> Iterator[GptaltError]:
-    """Why a model or tokenizer that is not on this computer cannot be downloaded."""
-    what = f"The tokenizer '{hub}' is" if key == "tokenizer" else f"The weights of '{hub}' are"
-    cached = [name for name in list_cached_models() if name.rpartition("/")[2].lower() == hub.lower()]
-    near = cached[:1] or nearest(hub, list_cached_models(), 1)
-    known = f"Did you mean '{near[0]}', which is here? " if near else ""
-    if not can_reach_hub():
-        why, cure = explain_unreachable()
-        text = f"{what} not on this computer, and {why}."
-        cure = f"{cure[0].upper()}{cure[1:]}, give a local folder as {key}=..., or try --model smollm2."
-        yield GptaltError(text, f"{known}{cure}")
-        return
-    reason = explain_refusal(hub, revision)
-    if reason:
-        cure = (
-            "Give OWNER/NAME, as on its page." if "/" not in hub else "If it is yours or gated: hf auth login"
-        )
-        yield UnknownNameError(f"{what} not on this computer, and the hub says: {reason}.", f"{known}{cure}")
+    close = difflib.get_close_matches(folder.name, [path.name for path in folder.parent.glob("*")], 1)
+    hint = (
+        f"Did you mean '{folder.parent / close[0]}'?"
+        if close
+        else "Give the folder that contains config.json."
+    )
+    yield UnknownNameError(f"There is no model folder {place}.", hint)
 
 
 def check_built(model: Model, spec: RunSpec) -> None:

@@ -13,6 +13,7 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.run import RunCut, RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import arithmetic, environment
+from gptalt_eval.planning.hub.obtain import obtain_files
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
@@ -60,12 +61,14 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
 
 def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, ModelFacts]:
     """Load the plan's model (an lm-eval ``LM``) and note it in ``run.json``."""
+    obtained = obtain_files(plan.model.item, plan.model_args, display.say, display.note)
+    files.update(model=replace(files.run.model, commits=obtained.commits))
     fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
     if "dtype" in fetched and "dtype" not in plan.model_args:
         fetched["dtype"] = pick_dtype(fetched["dtype"], files, display)
     display.say("Loading the model")
     began = time.perf_counter()
-    lm = model.load_model(plan, fetched)
+    lm = model.load_model(plan, fetched, obtained.args)
     facts = model.describe_model(lm, plan)
     check_same_model(files, facts)
     seconds = round(time.perf_counter() - began, 1)

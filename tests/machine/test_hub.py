@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -50,53 +49,6 @@ def test_a_snapshot_is_found_by_branch_or_commit(monkeypatch, tmp_path):
     (tmp_path / "models--gpt2").mkdir()
     (tmp_path / "datasets--org--set").mkdir()
     assert hub.list_cached_models() == ["gpt2", "org/name"]
-
-
-@pytest.fixture
-def answers(monkeypatch):
-    """A hub on this computer that gives one answer to everything."""
-    given = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_response(given["status"])
-            for name, value in given["headers"].items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setenv("HF_ENDPOINT", address)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            address + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        yield lambda status, **headers: given.update(
-            status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        server.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "expected"),
-    [
-        (404, {"X_Error_Code": "RepoNotFound"}, "there is no such model, or it is private"),
-        (401, {"X_Error_Code": "RepoNotFound"}, "there is no such model, or it is private"),
-        (403, {"X_Error_Code": "GatedRepo"}, "its licence must be accepted there first"),
-        (404, {"X_Error_Code": "RevisionNotFound"}, "it has no revision 'main'"),
-        (404, {"X_Error_Code": "EntryNotFound"}, ""),
-        (200, {"ETag": '"x"', "X_Repo_Commit": "abc", "Content_Length": "5"}, ""),
-    ],
-)
-def test_what_the_hub_says_of_a_model(answers, status, headers, expected):
-    answers(status, **headers)
-    assert hub.explain_refusal("org/name") == expected
 
 
 # ------------------------------------------------------------------ proxies, and what forbids asking

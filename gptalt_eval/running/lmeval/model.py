@@ -17,19 +17,20 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.running.lmeval.fingerprint import describe_parts, hash_parts
 
 
-def load_model(plan: Plan, fetched: Mapping[str, Any]) -> LM:
+def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str]) -> LM:
     """Load the plan's model.
 
     Args:
         plan: the plan.
         fetched: what the model's ``fetch`` returned.
+        folders: where the repositories that its arguments name are on this computer.
 
     Raises:
         GptaltError: a chat template was requested that the model does not have, or one of its arguments is a
             setting of other models.
     """
     model, spec = plan.model.item, plan.spec
-    args = {**fetched, **plan.model_args}
+    args = {**fetched, **plan.model_args, **folders}
     if model.create is not None:
         return model.create(args)
     from lm_eval.api.registry import get_model

@@ -1,0 +1,174 @@
+"""What a model needs of this computer: space on the disk, and memory for its weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.models import Model
+from gptalt_eval.machine.environment import measure_gpus, measure_memory
+from gptalt_eval.machine.hub import find_hub_cache
+
+GB = 1e9
+BITS: Mapping[str, int] = {
+    "float64": 64, "double": 64, "float32": 32, "float": 32, "float16": 16, "half": 16, "bfloat16": 16,
+}  # fmt: skip
+LIMITS = ("max_memory_per_gpu", "max_cpu_memory")  # of lm-eval's model class: what the user says there is
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+         "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a model needs.
+
+    Attributes:
+        name: what it is called in messages.
+        download: bytes that are still to be downloaded.
+        weights: bytes of its files of weights.
+        parameters: number of its weights; None: unknown.
+        is_quantized: whether a dtype does not change its size.
+        is_estimate: whether the sizes are not the hub's own.
+    """
+
+    name: str
+    download: int
+    weights: int
+    parameters: int | None = None
+    is_quantized: bool = False
+    is_estimate: bool = False
+
+    def measure(self, args: Mapping[str, Any]) -> float:
+        """Bytes of memory for the weights with these arguments: an estimate."""
+        bits = choose_bits(args)
+        if bits is None or (self.is_quantized and bits > 8):
+            return self.weights
+        return self.parameters * bits / 8 if self.parameters else self.weights * bits / 16
+
+
+@dataclass(frozen=True)
+class Room:
+    """The memory in which a model is loaded: ``bytes`` of ``what``; ``all`` counts further GPUs too."""
+
+    what: str
+    bytes: int
+    all: int = 0
+    has_gpu: bool = False
+
+
+def choose_bits(args: Mapping[str, Any]) -> int | None:
+    """Bits for each weight with these arguments; None: as it is stored."""
+    if args.get("load_in_4bit"):
+        return 4
+    if args.get("load_in_8bit"):
+        return 8
+    dtype = str(args.get("dtype") or args.get("torch_dtype") or "auto").removeprefix("torch.")
+    return BITS.get(dtype)
+
+
+def find_disk_faults(needs: Sequence[Need], cache: Path) -> Iterator[GptaltError]:
+    """A disk that does not hold what is still to be downloaded into a folder."""
+    place = next(folder for folder in (cache, *cache.absolute().parents) if folder.is_dir())
+    free, wanted = shutil.disk_usage(place).free, sum(need.download for need in needs)
+    if wanted <= free:
+        return
+    names = " and ".join(f"'{need.name}'" for need in needs)
+    about = "about " if any(need.is_estimate for need in needs) else ""
+    variable = "HF_HOME" if cache == find_hub_cache() else "MODELSCOPE_CACHE"
+    yield GptaltError(
+        f"{names}: {about}{wanted / GB:.1f} GB are to be downloaded, and the disk of {cache} has "
+        f"{free / GB:.1f} GB free.",
+        f"Free some space, or type: export {variable}=FOLDER, on another disk",
+    )
+
+
+def measure_room(args: Mapping[str, Any], device: str | None) -> Room | None:
+    """The memory for a model, by measuring or as the user says; None: unknown, or placed piece by piece."""
+    given = [size for key in LIMITS if (size := read_size(args.get(key))) is not None]
+    if given:
+        return Room("the memory that --model_args names", sum(given), sum(given))
+    if args.get("parallelize"):  # accelerate distributes the weights, and moves the rest elsewhere
+        return None
+    gpus = measure_gpus() if device is None or device.startswith("cuda") else []
+    if gpus:
+        number = int((device or "").partition(":")[2] or 0)
+        here = gpus[number] if number < len(gpus) else max(gpus)
+        return Room("the GPU", here, sum(gpus), True)
+    found = measure_memory()
+    return Room("this computer", found, found) if found is not None else None
+
+
+def read_size(value: Any) -> int | None:
+    """Bytes, of a number or of text such as ``40GiB``; None: it is neither."""
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)?", str(value), re.IGNORECASE)
+    return int(float(matched[1]) * UNITS[(matched[2] or "").upper()]) if matched else None
+
+
+def find_memory_faults(
+    need: Need, model: Model, args: Mapping[str, Any], device: str | None, others: Iterable[Model]
+) -> Iterator[GptaltError]:
+    """Weights that the memory does not hold, with what would fit."""
+    room = measure_room(args, device)
+    needed = need.measure(args)
+    if room is None or needed <= room.bytes:
+        return
+    dtype = args.get("dtype") or args.get("torch_dtype")
+    named = f" in {dtype}" if dtype and dtype != "auto" and not need.is_quantized else ""
+    count = f" from {need.parameters / 1e9:.1f} billion parameters" if need.parameters else ""
+    limit = LIMITS[0] if room.has_gpu else LIMITS[1]
+    ways = [*list_ways(need, model, args, room), *list_smaller(model, others, room, args)]
+    ways.append(f"If it fits all the same, say how much there is: --model_args {limit}={needed / GB:.0f}GB")
+    yield GptaltError(
+        f"'{need.name}' needs about {needed / GB:.1f} GB of memory{named} (an estimate{count}), and "
+        f"{room.what} has {room.bytes / GB:.1f} GB.",
+        "\n".join(ways),
+    )
+
+
+def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> Iterator[str]:
+    """What to type so that this model fits."""
+    half = {**args, "dtype": "bfloat16", "load_in_4bit": None, "load_in_8bit": None}
+    if need.measure(half) <= room.bytes:
+        yield f"With 16 bits a weight it fits: --model_args dtype=bfloat16 ({need.measure(half) / GB:.1f} GB)"
+    four = need.measure({"load_in_4bit": True})
+    if room.has_gpu and not need.is_quantized and four <= room.bytes and not args.get("load_in_4bit"):
+        package = "" if importlib.util.find_spec("bitsandbytes") else ", after: pip install bitsandbytes"
+        if model.loader is None:
+            yield f"With 4 bits it fits: --model_args load_in_4bit=true ({four / GB:.1f} GB){package}"
+        elif model.loader.convert is not None:
+            yield (
+                f"With 4 bits it fits: gptalt-eval models convert {model.name} --to FOLDER, then "
+                f"--model hf --model_args pretrained=FOLDER,load_in_4bit=true ({four / GB:.1f} GB){package}"
+            )
+    if room.has_gpu and room.all > room.bytes and need.measure(args) <= room.all:
+        yield f"On all GPUs it fits: --model_args parallelize=true ({room.all / GB:.1f} GB)"
+
+
+def list_smaller(model: Model, others: Iterable[Model], room: Room, args: Mapping[str, Any]) -> Iterator[str]:
+    """The largest model of the catalogue that fits and speaks one of the model's languages."""
+    bits = choose_bits(args) or 16
+    fitting = [
+        other
+        for other in others
+        if other.card is not None
+        and other.card.parameters * bits / 8 <= room.bytes
+        and (not model.languages or set(model.languages) & set(other.languages))
+    ]
+    best = max(fitting, key=lambda other: (is_related(other, model), count_parameters(other)), default=None)
+    if best is not None and best.card is not None:
+        yield f"A smaller one: --model {best.name} ({best.card.parameters * bits / 8 / GB:.1f} GB)"
+
+
+def is_related(other: Model, model: Model) -> bool:
+    """Whether two models are of one family, by the beginnings of their names."""
+    return other.name.split("-")[0] == model.name.split("-")[0]
+
+
+def count_parameters(model: Model) -> int:
+    return model.card.parameters if model.card else 0
