@@ -51,7 +51,9 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
     text = refuse(model_args={"pretrained": "org/name"})
     assert "'org/name' is not on this computer, and HF_HUB_OFFLINE is set" in text
     assert "Unset HF_HUB_OFFLINE, and type the same command again." in text
-    assert "hf download org/name --local-dir FOLDER (" in text and text.endswith(""" '{"pretrained": "FOLDER"}'""")
+    assert "hf download org/name --local-dir FOLDER (" in text and text.endswith(
+        """ '{"pretrained": "FOLDER"}'"""
+    )
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     text = refuse(model_args={"pretrained": "org/name"})
