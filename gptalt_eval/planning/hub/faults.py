@@ -1,4 +1,4 @@
-"""What stands in the way of a model's files: found out before anything is downloaded."""
+"""What stands in the way of a model's files, before anything is downloaded."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.secrets import hide_text
 from gptalt_eval.planning.hub.choice import choose_files
-from gptalt_eval.planning.hub.repository import RemoteFile, Repository
+from gptalt_eval.planning.hub.hashes import SHA256, check_files
+from gptalt_eval.planning.hub.repository import HEX, RemoteFile, Repository
 from gptalt_eval.planning.hub.sources import MODELSCOPE, Source
 
 INSTALL = "Type: pip install modelscope"
@@ -61,15 +62,17 @@ def find_copy(source: Source) -> Path | None:
 
 
 def describe_file(listed: Mapping[str, Any]) -> RemoteFile:
-    size = listed.get("Size")
-    return RemoteFile(str(listed.get("Path", "")), size if isinstance(size, int) else None)
+    size, sha256 = listed.get("Size"), str(listed.get("Sha256") or "")
+    is_hash = HEX.fullmatch(sha256) is not None and len(sha256) == SHA256
+    path = str(listed.get("Path") or "")
+    return RemoteFile(path, size if isinstance(size, int) else None, sha256 if is_hash else "")
 
 
 def download_modelscope(source: Source, args: Mapping[str, Any], say: Callable[[str], None]) -> Path:
-    """The folder with a model's files. The client resumes downloads and compares hashes itself.
+    """The folder with a model's files. The client resumes downloads itself.
 
     Raises:
-        GptaltError: it cannot be had.
+        GptaltError: it cannot be had, or a file is not what ModelScope lists.
     """
     repository = list_modelscope(source)
     files = choose_files(repository, args)
@@ -78,9 +81,11 @@ def download_modelscope(source: Source, args: Mapping[str, Any], say: Callable[[
     say(f"Downloading {source.id} from ModelScope")
     names = [file.path for file in files]
     try:
-        return Path(snapshot_download(source.id, revision=source.revision or None, allow_patterns=names))
+        folder = Path(snapshot_download(source.id, revision=source.revision or None, allow_patterns=names))
     except Exception as error:
         raise explain_modelscope(error, source) from error
+    check_files(folder, source.id, files, say)
+    return folder
 
 
 def explain_modelscope(error: Exception, source: Source) -> GptaltError:
