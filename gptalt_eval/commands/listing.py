@@ -65,6 +65,8 @@ def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
         yield {
             "name": name,
             "size": model.parameters,
+            "languages": ", ".join(model.languages),
+            "commercial": model.card.commercial if model.card else "",
             "licence": model.licence,
             "from": str(owned.owner),
             "what": model.summary,
@@ -72,6 +74,8 @@ def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
     yield {
         "name": "hf",
         "size": "",
+        "languages": "",
+        "commercial": "",
         "licence": "",
         "from": "lm-eval",
         "what": "any transformers model: --model_args pretrained=<hub id or folder>",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gptalt_eval.commands.model_page import list_facts, render_example
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.plan import Plan, PlannedTask
@@ -15,21 +16,8 @@ from gptalt_eval.planning.resolve import resolve
 
 
 def describe_model(catalog: Catalog, name: str) -> str:
-    owned = catalog.find_model(name)
-    model = owned.item
-    template = {True: "yes", False: "no", None: "known after loading"}[model.chat_template]
-    facts = {
-        "Model": f"{model.name}: {model.summary}",
-        "From": str(owned.owner),
-        "Parameters": model.parameters,
-        "Languages": ", ".join(model.languages),
-        "Licence": model.licence,
-        "Published": model.home,
-        "Chat template": template,
-        "Arguments": ", ".join(f"{key}={value}" for key, value in model.args.items()),
-        "Try": f"gptalt-eval --model {model.name} --tasks piqa --data_dir sample",
-    }
-    return format_facts(facts)
+    facts = format_facts(list_facts(catalog, name))
+    return facts + render_example(catalog.find_model(name).item)
 
 
 def describe_dataset(catalog: Catalog, name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import gptalt_eval_plugin_models
 import pytest
 
+from gptalt_eval.commands.show import describe_model
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.testing import make_plugin_set
 from gptalt_eval.validation.chats import check_template, render
@@ -124,3 +125,12 @@ def test_no_system_message_is_dropped_and_a_conversation_grows_at_its_end(name):
     grows = name != "chatglm"  # whose first question has no heading, as its publisher's code writes it
     assert later.startswith(first) is grows
     assert first.count("{bos}") <= 1 and (not first.count("{bos}") or first.startswith("{bos}"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_show_model_says_all(name):
+    page = describe_model(Catalog(PLUGINS), name)
+    for fact in ("Licence:", "Commercial use:", "Weights take:", "4-bit", "Languages:", "Sources:", "Try:"):
+        assert fact in page
+    shows = MODELS[name].template is not None and name not in JUDGES
+    assert ("Two turns" in page and "And of Italy?" in page) is shows
