@@ -63,7 +63,7 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
         ),
         (
             ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
-            "There is no model 'chatglm'.\nSee: gptalt-eval ls models",
+            "Model 'chatglm' comes with gptalt-eval-plugin-models.\nInstall it: gptalt-eval install models",
         ),
         (
             ("--model", "chatglm", "--tasks", "medqa_zh", "--data_dir", "sample"),
