@@ -111,6 +111,8 @@ class Plan:
         in_experiment: whether this is one model of an experiment, whose answers are compared.
         plugins: all that are loaded.
         trusted: path -> SHA-256 of the YAMLs and Python files that the user trusted.
+        judged: path -> SHA-256 of all files by which it was judged what the YAMLs from outside do.
+        rows: the folders below which rows may be read.
     """
 
     spec: RunSpec
@@ -123,6 +125,8 @@ class Plan:
     in_experiment: bool = False
     plugins: tuple[RunPlugin, ...] = ()
     trusted: Mapping[str, str] = field(default_factory=dict)
+    judged: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[Path, ...] = ()
 
     @property
     def saves_samples(self) -> bool:

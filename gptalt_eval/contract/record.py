@@ -20,6 +20,7 @@ from gptalt_eval.contract.handed import check_plain, is_bare, open_plain, parse_
 from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.shapes import check_results, check_sample
 from gptalt_eval.contract.typed import build
+from gptalt_eval.machine.storage import walk_files
 
 RUN_FILE = "run.json"
 DAMAGED = "Results of other runs are not affected."
@@ -126,13 +127,17 @@ def find_runs(path: Path) -> list[Path]:
         siblings = [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
         near = [str(path.parent / name) for name in nearest(path.name, siblings)]
         raise GptaltError(f"There is no run folder {path}.", did_you_mean(str(path), near))
-    found = sorted({file.parent for name in (RUN_FILE, "results_*.json") for file in path.rglob(name)})
+    found = sorted({file.parent for file in walk_files(path) if is_run_file(file.name)})
     if not found:
         raise GptaltError(
             f"{path} contains no run: there is no {RUN_FILE} and no results_*.json.",
             "Give the folder that a run printed at its end.",
         )
     return found
+
+
+def is_run_file(name: str) -> bool:
+    return name == RUN_FILE or (name.startswith("results_") and name.endswith(".json"))
 
 
 def load_record(folder: Path) -> Record:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.storage import walk_files
 
 FREE = 64 << 20  # bytes that may be unpacked from any file
 RATIO = 100  # from a larger one, how often its size
@@ -43,7 +44,7 @@ class Budget:
     """
 
     def __init__(self, source: Path) -> None:
-        files = [file for file in source.rglob("*") if file.is_file()] if source.is_dir() else [source]
+        files = [file for file in walk_files(source) if file.is_file()] if source.is_dir() else [source]
         self.source = source
         self.left = max(FREE, RATIO * sum(file.stat().st_size for file in files))
 
@@ -97,7 +98,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
     budget = Budget(source)
     try:
         if source.is_dir():
-            files = sorted(file for file in source.rglob("*") if file.is_file())
+            files = sorted(file for file in walk_files(source) if file.is_file())
             yield [
                 item
                 for file in files

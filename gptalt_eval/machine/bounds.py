@@ -11,6 +11,8 @@ from typing import IO, Any, AnyStr
 
 import yaml
 
+from gptalt_eval.machine.storage import check_ordinary
+
 LARGEST_YAML = 8 << 20  # bytes; the largest of lm-eval's has 60 KB
 DEEPEST_YAML = 200  # libyaml composes recursively in C: a thousand nested brackets would crash the process
 MOST_NODES = 1_000_000  # of YAML, with what its aliases repeat
@@ -26,10 +28,26 @@ def read_yaml(file: Path) -> bytes:
         OSError: it cannot be read.
         yaml.YAMLError: it is not within the limits, or not valid.
     """
-    if file.stat().st_size > LARGEST_YAML:
-        raise yaml.YAMLError(f"it has more than {LARGEST_YAML:,} bytes")
-    content = file.read_bytes()
+    try:
+        content = read_file(file, LARGEST_YAML)
+    except ValueError as error:
+        raise yaml.YAMLError(str(error)) from None
     check_yaml(content)
+    return content
+
+
+def read_file(file: Path, largest: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+        ValueError: it has more than ``largest`` bytes.
+    """
+    check_ordinary(file)
+    with file.open("rb") as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest:,} bytes")
     return content
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -65,6 +67,31 @@ def is_others(path: Path, bits: int = 0o022) -> bool:
     return found.st_uid not in (0, os.getuid()) or bool(found.st_mode & bits)
 
 
+def check_ordinary(path: Path) -> None:
+    """Check that a file is one that ends: a pipe would make us wait for ever, and a device has no end.
+
+    Raises:
+        OSError: it is a pipe or a device, or there is none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+
+
+def walk_files(folder: Path, ignored: Collection[str] = ()) -> Iterator[Path]:
+    """All files below a folder, however deep; links to folders are not followed. Others' folders are skipped.
+
+    Python's own ways (``os.walk``, ``rglob``) fail at a thousand levels.
+    """
+    waiting = [str(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
+                elif entry.name not in ignored:
+                    waiting.append(entry.path)
+
+
 def hash_text(text: str) -> str:
     """SHA-256 of a text, as in lm-eval's results."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -73,6 +100,7 @@ def hash_text(text: str) -> str:
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, read in blocks."""
     digest = hashlib.sha256()
+    check_ordinary(path)
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)

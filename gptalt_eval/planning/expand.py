@@ -16,6 +16,7 @@ from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 from gptalt_eval.planning.consent.deeds import Deeds, read_deeds
 from gptalt_eval.planning.consent.trust import find_free, is_trusted
 from gptalt_eval.planning.examples import find_pool
+from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.planning.overlaps import drop_parts, find_overlaps
 from gptalt_eval.planning.task_data import DataFinder
 
@@ -37,6 +38,7 @@ class TaskFinder:
         self.files: dict[Path, None] = {}  # YAMLs that are neither lm-eval's nor an installed plugin's
         self.refused: dict[str, Deeds] = {}  # what those do that the user has not allowed
         self.trusted: dict[str, str] = {}  # the files, with SHA-256, of those that the user has allowed
+        self.judged: dict[str, str] = {}  # these files, whatever they do
         self.faults: list[GptaltError] = []
         self.matched: set[str] = set()  # names that only a pattern such as mmlu_* names
         self.lacking: dict[tuple[str, int | None], str] = {}
@@ -118,6 +120,7 @@ class TaskFinder:
         """Note what a YAML from outside does, and whether the user has allowed that."""
         self.files[file] = None
         deeds = read_deeds(file, self.free)
+        self.judged |= deeds.hash_files()
         if not is_trusted(deeds, self.spec.trust_task_code):
             self.refused[entry.name] = deeds
         elif deeds.found:
@@ -196,6 +199,8 @@ class TaskFinder:
                     f"{name} takes no few-shot examples.", "Omit --num_fewshot, or set it to 0."
                 )
             located = self.data.locate(config, eval_split, fewshot_split)
+            if located.origin == "files" and file is not None and self.free.has_yaml(file):
+                refuse_displaced(name, located.hub)
             task = PlannedTask(name, file, owner, config, located, eval_split, fewshot_split)
             self.data.require_rows(task, shots)
             task = replace(task, partial=self.data.check_rows(task, shots))
@@ -203,6 +208,19 @@ class TaskFinder:
             self.faults.append(error)
             return []
         return [task]
+
+
+def refuse_displaced(name: str, hub: str) -> None:
+    """Refuse a folder of the working folder that has the name of an installed task's data on the hub.
+
+    Raises:
+        GptaltError: there is one, which the ``datasets`` library would read instead.
+    """
+    if hub not in LOCAL_BUILDERS and not Path(hub).is_absolute():
+        raise GptaltError(
+            f"{name}: here is a folder '{hub}', which would be taken for the data of that name on the hub.",
+            "Rename the folder, or change to another one and start again.",
+        )
 
 
 def forbids_shots(config: Mapping[str, Any]) -> bool:

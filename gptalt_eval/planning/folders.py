@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError
+from gptalt_eval.machine.bounds import read_file
+from gptalt_eval.machine.storage import check_ordinary
 
 AGAIN = "Download it again."
 LONGEST_HEADER = 100_000_000  # bytes; the library safetensors refuses longer ones too
+LARGEST_CONFIG = 1 << 30  # bytes; vocabularies have up to 100 MB
 POINTER = b"version https://git-lfs"
 #: names of files with a vocabulary, of all tokenizers of transformers
 VOCABULARIES = (
@@ -84,7 +87,7 @@ def read_config(file: Path) -> dict[str, Any]:
         GptaltError: it is damaged.
     """
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(read_file(file, LARGEST_CONFIG))
     except (ValueError, OSError, RecursionError) as error:
         raise GptaltError(f"{file} is damaged or not JSON ({error}).", AGAIN) from error
     if not isinstance(config, dict):
@@ -155,6 +158,7 @@ def find_shard_faults(folder: Path, index: str) -> Iterator[GptaltError]:
 
 def find_file_faults(file: Path) -> Iterator[GptaltError]:
     """A file of weights that is cut off, or the pointer of Git LFS instead of it."""
+    check_ordinary(file)
     size = file.stat().st_size
     with file.open("rb") as stream:
         head = stream.read(len(POINTER))
@@ -214,6 +218,7 @@ def find_tokenizer_faults(folder: Path, config: Mapping[str, Any]) -> Iterator[G
 
 
 def describe_pointer(file: Path) -> GptaltError | None:
-    is_pointer = file.read_bytes().startswith(POINTER)
+    with file.open("rb") as stream:
+        is_pointer = stream.read(len(POINTER)) == POINTER
     text = f"{file} is a pointer of Git LFS, not the file itself."
     return GptaltError(text, "Type: git lfs pull") if is_pointer else None

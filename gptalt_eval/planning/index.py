@@ -12,7 +12,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import yaml
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Kind, TaskEntry
 from gptalt_eval.machine.bounds import read_yaml
-from gptalt_eval.machine.storage import cache_dir, make_cache, write_atomically
+from gptalt_eval.machine.storage import cache_dir, make_cache, walk_files, write_atomically
 from gptalt_eval.planning.places import check_cached
 
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
@@ -67,11 +66,7 @@ def read_task_folder(folder: Path) -> dict[str, TaskEntry]:
 
 
 def find_yaml_files(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
-        for name in files:
-            if name.endswith(".yaml"):
-                yield Path(root, name)
+    return (file for file in walk_files(folder, IGNORED_FOLDERS) if file.suffix == ".yaml")
 
 
 def add_entry(

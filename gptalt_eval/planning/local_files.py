@@ -10,6 +10,7 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.data.readers import read_jsonl
+from gptalt_eval.machine.storage import walk_files
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
 Row = Mapping[str, Any]
@@ -40,7 +41,7 @@ def list_files(config: Mapping[str, Any]) -> list[Path]:
         if place.is_file():
             files.add(place)
         elif place.is_dir():
-            files |= {path for path in place.rglob("*") if path.is_file()}
+            files |= {path for path in walk_files(place) if path.is_file()}
     return sorted(files)
 
 

@@ -31,6 +31,7 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.trust import describe_refusal
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
+from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.lock import check_lock
 from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.planning.overrides import explain_overrides
@@ -123,7 +124,8 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     overrides = explain_overrides(catalog, model, cells)
     return Plan(
         spec, model, args, tuple(cells), finder.entries, (*said, *overrides, *write_notes(cells)), lacking,
-        plugins=loaded, trusted=finder.trusted,
+        plugins=loaded, trusted=finder.trusted, judged=finder.judged,
+        rows=list_rows(finder, [*tasks.values()]),
     )  # fmt: skip
 
 
@@ -137,6 +139,14 @@ def explain_system(model: Model, cells: Iterable[Cell]) -> Iterator[str]:
     asked = any(cell.spec.apply_chat_template and cell.spec.system_instruction for cell in cells)
     if asked and model.template and model.template.system_place == "first_user":
         yield f"The system message is put {PLACES['first_user']} ({model.name})."
+
+
+def list_rows(finder: TaskFinder, tasks: Sequence[PlannedTask]) -> tuple[Path, ...]:
+    """The folders below which rows may be read: the user's, those of YAMLs, and what installed YAMLs name."""
+    installed = [task for task in tasks if task.file and finder.free.has_yaml(task.file)]
+    files = [file for task in installed if task.data.origin == "files" for file in list_files(task.config)]
+    own = (file.parent for file in (*finder.files, *files))
+    return tuple(dict.fromkeys((*finder.free.installed, *finder.free.rows, *own)))
 
 
 def make_catalog(spec: RunSpec, plugins: Installed, faults: Faults) -> Catalog:

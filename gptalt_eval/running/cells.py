@@ -16,7 +16,7 @@ from gptalt_eval.machine import arithmetic, environment
 from gptalt_eval.planning.hub.obtain import obtain_files
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
-from gptalt_eval.running.lmeval import evaluation, model, seams, tables, tasks
+from gptalt_eval.running.lmeval import evaluation, guards, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
@@ -35,7 +35,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
     shown = plan.spec.verbosity or ("INFO" if plan.spec.write_out else None)
     with evaluation.quiet(None):
         tables.prepare_big_files(plan)
-    with seams.sandbox_templates():
+    with guards.guard_tasks(plan):
         with evaluation.quiet(shown):
             display.say("Reading the tasks")
             loaded = build_tasks(plan)

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gptalt_eval.contract.errors import did_you_mean
-from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml
+from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml, read_file
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Findings, Place
 
@@ -152,11 +152,11 @@ def shorten(file: Path) -> Path:
 def read_document(file: Path, findings: Findings) -> Document | None:
     """Parse one file; reports invalid YAML, anything but a mapping, and duplicate keys."""
     try:
-        if file.stat().st_size > LARGEST_YAML:
-            most = f"{LARGEST_YAML:,} bytes"
-            findings.add("syntax-error", f"The file has more than {most}: it is not a task.", Place(file))
-            return None
-        content = file.read_bytes()
+        content = read_file(file, LARGEST_YAML)
+    except ValueError:
+        most = f"{LARGEST_YAML:,} bytes"
+        findings.add("syntax-error", f"The file has more than {most}: it is not a task.", Place(file))
+        return None
     except OSError as error:
         findings.add("syntax-error", f"The file cannot be read: {error.strerror}.", Place(file))
         return None

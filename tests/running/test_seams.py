@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 import gptalt_eval
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import TaskEntry
-from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.tasks import compile_afresh
 from gptalt_eval.testing import make_scripted_lm
 
@@ -39,6 +39,7 @@ SPEAK_LM_EVAL = [
     PACKAGE / "testing.py",
 ]
 SEAMS = PACKAGE / "running" / "lmeval" / "seams.py"
+GUARDS = PACKAGE / "running" / "lmeval" / "guards.py"  # which patches datasets and evaluate, and not lm-eval
 STOCK = PACKAGE / "scoring" / "stock.py"
 # subclasses of lm-eval's backend: they override what they must
 BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py")]
@@ -177,7 +178,7 @@ def test_what_the_library_found_is_seen_before_it_reads_a_row(tmp_path):
     """A dataset whose card names files of this computer is refused before they are read."""
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
     seen = []
-    with seams.check_builders(lambda builder: seen.append(builder.config.data_files["test"])):
+    with guards.check_builders(lambda builder: seen.append(builder.config.data_files["test"])):
         datasets.load_dataset(
             "json", data_files={"test": str(tmp_path / "rows.jsonl")}, cache_dir=str(tmp_path)
         )
@@ -800,7 +801,7 @@ def test_no_other_module_uses_such_a_name(file):
 )
 def test_no_other_module_patches_anything(file):
     patches = set(find_patches(parse(file)))
-    assert patches == ({("unittest", "mock")} if file == SEAMS else set())
+    assert patches == ({("unittest", "mock")} if file in (SEAMS, GUARDS) else set())
 
 
 def test_the_librarys_builder_for_pickles_stays_disabled(tmp_path):

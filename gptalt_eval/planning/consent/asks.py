@@ -52,7 +52,7 @@ def list_asks(spec: RunSpec, keys: Keys[str], places: Sequence[Path] = ()) -> li
     Args:
         spec: the request.
         keys: the settings that come from a file; what the user typed is not listed.
-        places: folders below which results may be written and data may be read without a word.
+        places: folders below which results may be written without a word; data may be read below the first.
     """
     asks: list[str] = []
     for key in (*SETTINGS, *SERVICES):
@@ -76,7 +76,10 @@ def list_asks(spec: RunSpec, keys: Keys[str], places: Sequence[Path] = ()) -> li
         path = getattr(spec, key)
         if key in keys and path and not is_inside(path, places):
             asks.append(f"writes {what} to {path}")
-    if "data_dir" in keys and reads_data(spec, places):
+    reads = places[:1]  # rows are in results and prompts: the working folder's are not for everybody
+    if "include_path" in keys and spec.include_path and not is_inside(spec.include_path, reads):
+        asks.append(f"lets tasks read the files in {spec.include_path} (include_path)")
+    if "data_dir" in keys and reads_data(spec, reads):
         asks.append(f"lets tasks read the files in {spec.data_dir} (data_dir)")
     return list(dict.fromkeys(asks))
 
@@ -102,7 +105,7 @@ def list_nested(setting: str, spec: RunSpec, places: Sequence[Path]) -> Iterator
             yield f"sends prompts to {text}{describe_key(spec)} ({named})"
         elif QUALIFIED.fullmatch(value) and "." in value:
             yield f"may run Python: {text} ({named})"
-        elif looks_like_path(value) and not is_inside(value, places):
+        elif "cache_dir" in keys or (looks_like_path(value) and not is_inside(value, places)):
             yield f"uses the files in {text} ({named})"
 
 

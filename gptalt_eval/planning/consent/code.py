@@ -4,27 +4,58 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder, all_suffixes
+from itertools import islice
 from pathlib import Path
 
+from gptalt_eval.machine.storage import walk_files
 from gptalt_eval.planning.index import Function
+
+MOST_FILES = 10_000  # of a package; more are not a task's
 
 
 def find_module(function: Function) -> Path:
-    """Where lm-eval looks first for a function's module: beside its YAML."""
-    return function.file.parent / f"{function.name.rpartition('.')[0].replace('.', '/')}.py"
+    """Where lm-eval finds a function's module: beside its YAML, links followed, else where Python looks."""
+    name = function.name.rpartition(".")[0]
+    beside = (function.file.parent / f"{name.replace('.', '/')}.py").resolve()
+    return beside if beside.is_file() else find_importable(name) or beside
+
+
+def find_importable(name: str) -> Path | None:
+    """The file of a module on ``sys.path``, found without importing anything; None: there is none."""
+    places: list[str] | None = None
+    origin: str | None = None
+    for part in filter(None, name.split(".")):
+        with contextlib.suppress(ImportError, ValueError, OSError):
+            spec = PathFinder.find_spec(part, places)
+            if spec is None:
+                return None
+            origin, places = spec.origin, list(spec.submodule_search_locations or ())
+    return Path(origin) if origin and Path(origin).is_file() else None
 
 
 def list_sources(file: Path) -> list[Path]:
-    """A Python file and those beside it that it imports; none if there is no such file."""
+    """A Python file and what it imports beside it: modules, and whole packages; none without the file."""
     found: dict[Path, None] = {}
     waiting = [file]
     while waiting:
-        path = waiting.pop()
+        path = waiting.pop().resolve()
         if path not in found and path.is_file():
             found[path] = None
-            source = path.read_text(encoding="utf-8", errors="replace")
-            waiting += [path.parent / f"{name}.py" for name in list_imports(source)]
+            if path.suffix == ".py":
+                source = path.read_text(encoding="utf-8", errors="replace")
+                waiting += [each for name in list_imports(source) for each in find_beside(path.parent, name)]
     return list(found)
+
+
+def find_beside(folder: Path, name: str) -> Iterator[Path]:
+    """What an import of a name can take from a folder. Python prefers a package to a module."""
+    yield from (folder / f"{name}{suffix}" for suffix in all_suffixes())
+    if (folder / name).is_dir() and folder not in map(Path, sys.path):
+        sources = (file for file in walk_files(folder / name) if file.suffix == ".py")
+        yield from islice(sources, MOST_FILES)
 
 
 def list_imports(source: str) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.machine.storage import hash_file, hash_text
+from gptalt_eval.machine.storage import hash_file, hash_text, walk_files
+from gptalt_eval.planning.consent.asks import RUNS, SENDS
 from gptalt_eval.planning.consent.code import find_module, list_sources
 from gptalt_eval.planning.consent.reads import find_reads, list_bases, walk_mappings
 from gptalt_eval.planning.index import Function, as_list, load_task_yaml, read_document
@@ -136,7 +137,7 @@ def read_documents(file: Path, free: Free) -> Iterator[tuple[Path, Document]]:
 
 def describe_function(function: Function, line: int) -> Deed:
     module = find_module(function)
-    where = str(module) if module.is_file() else "a module that is not beside the YAML"
+    where = str(module) if module.is_file() else "a module that is not there"
     return Deed(f"runs Python: {function.name}", function.file, line, tuple(list_sources(module)), where)
 
 
@@ -165,8 +166,13 @@ def find_settings(mapping: Mapping[Any, Any]) -> Iterator[Found]:
     generate = mapping.get("custom_generate")
     if generate:
         folder = Path(str(generate)).expanduser()
-        code = sorted(folder.rglob("*.py")) if folder.is_dir() else []
+        code = sorted(file for file in walk_files(folder) if file.suffix == ".py")
         yield f"runs Python: custom_generate {generate}", code
+    for key, value in walk_settings(mapping.get("generation_kwargs")):
+        if SENDS.search(key) and value:
+            yield f"sends prompts to {value} (generation_kwargs {key})", ()
+        elif RUNS.search(key) and value and key not in ("custom_generate", "trust_remote_code"):
+            yield f"runs Python: {value} (generation_kwargs {key})", ()
     if mapping.get("trust_remote_code"):
         yield "runs Python: code that comes with a model or dataset (trust_remote_code)", ()
     path = mapping.get("dataset_path")
@@ -186,6 +192,11 @@ def find_settings(mapping: Mapping[Any, Any]) -> Iterator[Found]:
     prompt = mapping.get("use_prompt")
     if isinstance(prompt, str) and prompt.partition(":")[0] != "qa-basic":
         yield f"reads {prompt.rpartition(':')[0] or prompt} (use_prompt)", ()
+
+
+def walk_settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth."""
+    return ((str(key), each) for mapping in walk_mappings(value) for key, each in mapping.items())
 
 
 def describe_deeds(name: str, deeds: Deeds) -> str:

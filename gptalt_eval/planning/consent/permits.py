@@ -6,15 +6,17 @@ remembered for exactly what was listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.machine import consents
-from gptalt_eval.machine.storage import hash_text
-from gptalt_eval.planning.consent.asks import is_inside, list_asks
+from gptalt_eval.machine.storage import hash_file, hash_text
+from gptalt_eval.planning.consent.asks import SETTINGS, is_inside, list_asks, walk
+from gptalt_eval.planning.consent.deeds import Free, find_deeds
 
 
 def check_settings(
@@ -41,10 +43,10 @@ def check_settings(
     path = samples.get("samples", "{").lstrip()
     if "samples" not in typed and not path.startswith("{"):
         everything.append(f"reads {path} (samples)")
-        shown += [] if is_inside(path, list_places(file)) else everything[-1:]
+        shown += [] if is_inside(path, list_places(file)[:1]) else everything[-1:]
     if trusted:
-        remember(file, everything)
-    elif shown and not consents.is_allowed(name_subject(file), hash_asks(everything)):
+        remember(file, everything, spec)
+    elif shown and not consents.is_allowed(name_subject(file), hash_asks(everything, spec)):
         lines = "\n".join(f"  {line}" for line in shown)
         raise GptaltError(
             f"{file} asks for more than an evaluation:\n{lines}",
@@ -59,23 +61,37 @@ def remember_own(spec: RunSpec, file: Path) -> None:
         spec: its request.
         file: where its settings are saved.
     """
-    remember(file, list_asks(spec, dump_spec(spec).keys()))
+    remember(file, list_asks(spec, dump_spec(spec).keys()), spec)
 
 
-def remember(file: Path, asks: list[str]) -> None:
+def remember(file: Path, asks: list[str], spec: RunSpec) -> None:
     if asks:
-        consents.allow(name_subject(file), hash_asks(asks))
+        consents.allow(name_subject(file), hash_asks(asks, spec))
 
 
 def name_subject(file: Path) -> str:
     return f"settings in {file.resolve()}"
 
 
-def hash_asks(asks: list[str]) -> str:
-    return hash_text("\n".join(asks))
+def hash_asks(asks: list[str], spec: RunSpec) -> str:
+    """SHA-256 of what a consent is for: what was listed, and the code on this computer as it is now."""
+    return hash_text("\n".join([*asks, *hash_code(spec)]))
+
+
+def hash_code(spec: RunSpec) -> Iterator[str]:
+    """The Python of the tasks that settings trust, and that of the folders that they name."""
+    for file in spec.trust_task_code:
+        with contextlib.suppress(OSError):
+            yield find_deeds(Path(file).expanduser(), Free()).digest()
+    named = [value for key in SETTINGS for _, value in walk((key,), getattr(spec, key))]
+    for name in [*spec.model.split(","), *(value for value in named if isinstance(value, str))]:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            folder = Path(name).expanduser()
+            yield from (hash_file(file) for file in sorted(folder.glob("*.py")) if folder.is_dir())
 
 
 def list_places(file: Path) -> list[Path]:
     """Where a file's settings may have things written: below its folder, and below the working folder."""
-    found = [file.parent.resolve(), Path.cwd().resolve()]
-    return [place for place in found if place != Path(place.anchor)]
+    beside, working = file.parent.resolve(), Path.cwd().resolve()
+    first = file.resolve() if beside == Path(beside.anchor) else beside
+    return [first, working] if working != Path(working.anchor) else [first]

@@ -7,7 +7,9 @@ none that a link leads out to. Data on the hub is free as well.
 from __future__ import annotations
 
 import glob
+import json
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +17,17 @@ from typing import Any
 
 import yaml
 
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml, read_file
 from gptalt_eval.planning.index import Loader
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 
 Rows = Mapping[Any, Any]
 WILD = frozenset("*?[")
 CARDS = ("README.md", ".huggingface.yaml")  # of a dataset
+#: where a card has its settings, as huggingface_hub finds them
+HEAD = re.compile(r"^(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(\r\n|\n|$))")
+LISTED = ("data_files", "data_dir", "cache_dir")  # settings of rows that are judged by themselves
 
 
 def find_reads(mapping: Rows, bases: Sequence[Path], free: Sequence[Path]) -> Iterator[str]:
@@ -44,6 +51,23 @@ def find_reads(mapping: Rows, bases: Sequence[Path], free: Sequence[Path]) -> It
     for name in list_texts(mapping.get("cache_dir")):
         if "://" in name or not is_free(Path(name).expanduser(), free):
             yield f"writes to {name}"
+    yield from find_connections(mapping.get("dataset_kwargs"), bases, free)
+
+
+def find_connections(settings: Any, bases: Sequence[Path], free: Sequence[Path]) -> Iterator[str]:
+    """What ``dataset_kwargs`` say about connections: ``storage_options`` can send the user's key elsewhere.
+
+    Settings of readers (``field``, ``sep``) are texts and numbers, so that mappings are about connections.
+    """
+    for key, value in settings.items() if isinstance(settings, Mapping) else ():
+        if key in LISTED:
+            continue
+        if any(True for _ in walk_mappings(value)):
+            shown = json.dumps(value, default=str, ensure_ascii=False)
+            yield f"connects to where rows are kept as it says: {key} {shown}"
+        for name in list_texts(value):
+            if "://" in name or name.startswith(("/", "~", "../")):
+                yield from describe(name, bases, free)
 
 
 def is_local(path: str) -> bool:
@@ -99,14 +123,23 @@ def cut_pattern(path: Path) -> Path:
 
 
 def read_card(folder: Path) -> Iterator[Any]:
-    """What the card of a local dataset says; it may name files anywhere."""
+    """What the card of a local dataset says; it may name files anywhere.
+
+    Raises:
+        GptaltError: it is larger than any real one, or cannot be read as YAML, so that nobody knows.
+    """
     for name in CARDS:
-        try:
-            text = (folder / name).read_text(encoding="utf-8")
-            head = text.split("---")[1] if name.endswith(".md") and text.startswith("---") else text
-            yield yaml.load(head, Loader) if name.endswith(".yaml") or head is not text else None
-        except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        file = folder / name
+        if not file.is_file():
             continue
+        try:
+            text = read_file(file, LARGEST_YAML).decode("utf-8-sig", "replace")
+            found = HEAD.search(text)
+            head = text if name.endswith(".yaml") else found[2] if found else ""
+            check_yaml(head.encode())
+            yield yaml.load(head, Loader)
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            raise GptaltError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
 
 
 def is_free(path: Path, free: Sequence[Path]) -> bool:

@@ -21,7 +21,7 @@ from gptalt_eval.contract.types import Sample
 from gptalt_eval.machine.secrets import hide_values
 from gptalt_eval.machine.storage import cache_dir, hash_text, make_cache
 from gptalt_eval.machine.subprocesses import run_git
-from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
@@ -116,7 +116,7 @@ def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
 
     If the options are in the prompt (WinoGrande), continuations are complete texts.
     """
-    with seams.sandbox_templates():
+    with guards.guard_tasks(plan):
         task = next(iter(load_tasks(plan, plan.cells[0]).tasks.values()))
         instruction = plan.cells[0].spec.system_instruction
         built = seams.build_requests(task, limit=1, system_instruction=instruction)

@@ -63,20 +63,6 @@ def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def check_builders(check: Callable[[Any], None]) -> Iterator[None]:
-    """Inside the block, ``check(builder)`` is called with what ``datasets`` found, before it reads rows."""
-    find = datasets.load.load_dataset_builder
-
-    def find_checked(*args: Any, **settings: Any) -> Any:
-        builder = find(*args, **settings)
-        check(builder)
-        return builder
-
-    with mock.patch.object(datasets.load, "load_dataset_builder", find_checked):
-        yield
-
-
-@contextlib.contextmanager
 def sandbox_templates() -> Iterator[None]:
     """Inside the block, templates of tasks see the row and nothing of this process, and are compiled once.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
 from gptalt_eval.machine.storage import cache_dir
+from gptalt_eval.planning.expand import refuse_displaced
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
-from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.tables import load_rows
 
 
@@ -42,8 +43,9 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     """Build the tasks of a cell, with rows from where the plan located them."""
     manager = seams.make_manager(plan.entries, {**plan.model_args, **plan.spec.metadata})
     with contextlib.ExitStack() as stack:
-        stack.enter_context(seams.sandbox_templates())
-        stack.enter_context(serve_rows(gather_located(cell)))
+        stack.enter_context(guards.guard_tasks(plan))
+        stack.enter_context(serve_rows(gather_located(cell), find_places(plan, cell)))
+        guards.check_unchanged(plan)
         if plan.trusted:
             stack.enter_context(compile_afresh(cache_dir() / "pycache"))
         tasks, groups = seams.load_named(manager, cell.names)
@@ -53,6 +55,24 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
         if cell.spec.apply_chat_template and plan.model.item.template:
             add_stops(task, plan.model.item.template)
     return LoadedTasks(tasks, groups)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What tasks may read of this computer, besides located rows.
+
+    Attributes:
+        free: the folders below which they may; None: the user trusts all that was listed.
+        names: what the tasks' YAMLs name, as far as it is a folder or file.
+    """
+
+    free: Sequence[Path] | None = None
+    names: frozenset[str] = frozenset()
+
+
+def find_places(plan: Plan, cell: Cell) -> Places:
+    names = frozenset(task.data.hub for task in cell.tasks if task.data.origin == "files")
+    return Places(None if plan.trusted else plan.rows, names)
 
 
 @contextlib.contextmanager
@@ -96,9 +116,17 @@ def gather_located(cell: Cell) -> dict[tuple[str, str | None], LocatedData]:
 
 
 @contextlib.contextmanager
-def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterator[None]:
-    """Inside the block, ``datasets.load_dataset`` returns located rows; other names come from the hub."""
+def serve_rows(
+    located: Mapping[tuple[str, str | None], LocatedData], places: Places | None = None
+) -> Iterator[None]:
+    """Inside the block, ``datasets.load_dataset`` returns located rows; other names come from the hub.
+
+    Args:
+        located: the rows by hub id and configuration.
+        places: what else may be read.
+    """
     made: dict[tuple[str, str | None], Any] = {}
+    known = places or Places()
 
     def load(from_hub: Callable[..., Any], path: str, name: str | None = None, **settings: Any) -> Any:
         key = (path, name)
@@ -106,10 +134,17 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
             if key not in made:
                 made[key] = make_dataset(located[key])
             return seams.take_splits(made[key], settings.get("split"))
-        is_local = path in LOCAL_BUILDERS or Path(str(path)).exists() or "data_files" in settings
+        is_local = path in LOCAL_BUILDERS or "data_files" in settings or Path(str(path)).exists()
+        free = known.free if is_local else ()
         try:
-            with seams.check_builders(lambda builder: None if is_local else refuse_local(path, builder)):
+            if Path(str(path)).exists() and path not in (*LOCAL_BUILDERS, *known.names):
+                refuse_displaced(path, path)
+            if free is None:
                 return from_hub(path=path, name=name, **settings)
+            with guards.check_builders(lambda builder: guards.refuse_files(path, builder, free)):
+                rows = from_hub(path=path, name=name, **settings)
+            guards.refuse_media(path, rows, free)
+            return rows
         except GptaltError:
             raise
         except Exception as error:
@@ -120,19 +155,6 @@ def serve_rows(located: Mapping[tuple[str, str | None], LocatedData]) -> Iterato
 
     with seams.replace_load_dataset(load):
         yield
-
-
-def refuse_local(path: str, builder: Any) -> None:
-    """Refuse a dataset of the hub whose card names files of this computer, which ``datasets`` would read.
-
-    Raises:
-        DataError: it does.
-    """
-    named = getattr(getattr(builder, "config", None), "data_files", None) or {}
-    local = [str(file) for files in named.values() for file in files if "://" not in str(file)]
-    if local:
-        text = f"{path}: this dataset of the hub names files of this computer: {', '.join(local[:3])}."
-        raise DataError(text, "It was not read. Do not use it.")
 
 
 def find_cause(error: BaseException) -> BaseException:

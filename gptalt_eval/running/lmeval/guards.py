@@ -1,0 +1,150 @@
+"""What ``datasets`` and ``evaluate`` may read, fetch and run for a task, whatever they find."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import datasets
+import pyarrow as pa
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from gptalt_eval.contract.errors import DataError, GptaltError
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.planning.consent.reads import is_free
+from gptalt_eval.running.lmeval import seams
+
+MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by itself, or by where it is
+
+
+@contextlib.contextmanager
+def guard_tasks(plan: Plan) -> Iterator[None]:
+    """Inside the block, tasks can do what was planned and allowed."""
+    with seams.sandbox_templates(), refuse_metrics(plan.trusted):
+        yield
+
+
+def check_unchanged(plan: Plan) -> None:
+    """Check that the files are still those by which it was judged what the tasks do.
+
+    Raises:
+        GptaltError: one has changed since.
+    """
+    for name, digest in plan.judged.items():
+        file = Path(name)
+        if not file.is_file() or hash_file(file) != digest:
+            raise GptaltError(
+                f"{file} has changed while the run was prepared.", "Look at it, and start again."
+            )
+
+
+@contextlib.contextmanager
+def refuse_metrics(trusted: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block, ``evaluate.load`` runs no script of this computer that the user has not trusted.
+
+    It prefers a folder of the working folder to a metric of the same name on the hub.
+    """
+    loading = importlib.import_module("evaluate.loading")  # as lm-eval does
+    make = loading.LocalEvaluationModuleFactory
+
+    def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
+        if str(Path(path).resolve()) not in trusted:
+            raise GptaltError(
+                f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
+                "Rename its folder, or change to another folder and start again.",
+            )
+        return make(path, *args, **settings)
+
+    with mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted):
+        yield
+
+
+@contextlib.contextmanager
+def check_builders(check: Callable[[Any], None]) -> Iterator[None]:
+    """Inside the block, ``check(builder)`` is called with what ``datasets`` found, before it reads rows."""
+    find = datasets.load.load_dataset_builder
+
+    def find_checked(*args: Any, **settings: Any) -> Any:
+        builder = find(*args, **settings)
+        check(builder)
+        return builder
+
+    with mock.patch.object(datasets.load, "load_dataset_builder", find_checked):
+        yield
+
+
+def refuse_files(path: str, builder: Any, free: Sequence[Path]) -> None:
+    """Refuse a dataset whose card names files of this computer that are not free, or addresses elsewhere.
+
+    Args:
+        path: the dataset.
+        builder: what ``datasets`` made of its card.
+        free: the folders below which files may be read; none for a dataset of the hub. What addresses a YAML
+            or a local card names was judged before.
+
+    Raises:
+        DataError: it does.
+    """
+    named = getattr(getattr(builder, "config", None), "data_files", None) or {}
+    places = [folder.resolve() for folder in free]
+    files = [str(file) for some in named.values() for file in some]
+    refused = [file for file in files if not is_allowed(file, places) and not (free and "://" in file)]
+    if refused:
+        what = "files that are not below its folder" if free else "files of this computer, or elsewhere"
+        text = f"{path}: this dataset names {what}: {', '.join(refused[:3])}."
+        raise DataError(text, "They were not read. Do not use it.")
+
+
+def is_allowed(file: str, places: Sequence[Path]) -> bool:
+    """Whether a dataset may read what it names: on the hub, or below a free folder; also in an archive."""
+    inner, _, outer = file.rpartition("::")
+    if "://" in outer:
+        return outer.startswith(("hf://", str(datasets.config.HF_ENDPOINT).rstrip("/") + "/"))
+    return is_free(Path(outer), places) and (not inner or "://" in inner)
+
+
+def refuse_media(path: str, rows: Any, free: Sequence[Path]) -> None:
+    """Refuse rows with a picture, sound or document that is somewhere else: it would be opened or fetched.
+
+    Args:
+        path: the dataset.
+        rows: a ``Dataset``, or several by split.
+
+    Raises:
+        DataError: one is.
+    """
+    kept = (datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE)
+    places = [Path(folder).resolve() for folder in (*free, *kept)]
+    for part in rows.values() if isinstance(rows, Mapping) else [rows]:
+        table = getattr(getattr(part, "data", None), "table", None)
+        for column in table.columns if table is not None else ():
+            for place in find_media(column):
+                if not is_allowed(place, places):
+                    text = f"{path}: a row names a file that is not part of the data: {place}."
+                    raise DataError(text, "It was not read. Do not use these rows.")
+
+
+def find_media(column: pa.ChunkedArray) -> Iterable[str]:
+    """Where the media of a column are, at any depth, of those that are not kept in it."""
+    found: dict[str, None] = {}
+    waiting = [chunk for chunk in column.chunks]
+    while waiting:
+        array = waiting.pop()
+        if isinstance(array, pa.ExtensionArray):
+            waiting.append(array.storage)
+        elif pa.types.is_struct(array.type):
+            names = [field.name for field in array.type]
+            if set(MEDIA) <= set(names):
+                elsewhere = array.field("path").filter(array.field("bytes").is_null())
+                found |= {str(place): None for place in elsewhere.unique().to_pylist() if place}
+            waiting += [array.field(name) for name in names]
+        elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+            waiting.append(array.values)
+        elif pa.types.is_fixed_size_list(array.type):
+            waiting.append(array.flatten())
+    return found
