@@ -299,3 +299,64 @@ def test_no_template_reaches_the_system(name, stranger, call):
         told = call(*spell(way, TEMPLATES[name], stranger))
         assert not stranger.mark.exists(), f"{way}: {told}"
     assert "reaches for more than its row" in told or "SecurityError" in told, told
+
+
+CHANGED = "from pathlib import Path\nPath({mark!r}).touch()\n\ndef f(*args):\n    return 'x'\n"
+HARMLESS = "def f(*args):\n    return 'x'\n"
+HERE = "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\n"
+
+
+@pytest.mark.parametrize("way", ["a package", "a module in a package", "a link", "a module of Python's path"])
+def test_a_consent_ends_when_any_of_the_code_changes(way, stranger, call, monkeypatch):
+    """Not only that of the module beside the YAML."""
+    stranger.write(ATTACKS["doc_to_text"])
+    theirs, file = stranger.folder, stranger.folder / "quiz.yaml"
+    (theirs / "pkg").mkdir()
+    (theirs / "pkg" / "__init__.py").write_text("")
+    changed = theirs / "pkg" / "inner.py"
+    if way == "a link":
+        (theirs / "evil.py").unlink()
+        (theirs / "evil.py").symlink_to(theirs / "pkg" / "evil.py")
+        (theirs / "pkg" / "evil.py").write_text(f"{HERE}from inner import f\n")
+        (theirs / "inner.py").write_text(HARMLESS)  # beside the link, and never imported
+    elif way == "a module of Python's path":
+        (theirs / "evil.py").unlink()
+        monkeypatch.syspath_prepend(theirs / "pkg")
+        changed = theirs / "pkg" / "evil.py"
+    else:
+        inner = "pkg.inner" if way == "a module in a package" else "pkg"
+        (theirs / "evil.py").write_text(f"{HERE}from {inner} import f\n")
+        changed = theirs / "pkg" / ("inner.py" if way == "a module in a package" else "__init__.py")
+    changed.write_text(HARMLESS)
+    assert "--trust_task_code" not in call("show", "task", file, "--trust_task_code", file)
+    assert "--trust_task_code" not in call("show", "task", file)
+    changed.write_text(CHANGED.format(mark=str(stranger.mark)))
+    assert "--trust_task_code" in call("show", "task", file) and not stranger.mark.exists()
+
+
+@pytest.mark.parametrize("way", ["rerun", "resume", "run", "--config"])
+def test_a_setting_in_a_file_trusts_no_code_that_came_later(way, stranger, call, tmp_path):
+    """``trust_task_code`` in a run's settings was typed for what the code was then."""
+    stranger.write(ATTACKS["doc_to_text"])
+    file, code, out = stranger.folder / "quiz.yaml", stranger.folder / "evil.py", tmp_path / "out"
+    code.write_text(HARMLESS)
+    told = call("run", "--model=scripted", "--tasks", file, "--trust_task_code", file, "--output_path", out)
+    assert "Results:" in told
+    settings = {"model": "scripted", "tasks": str(file), "trust_task_code": str(file)}
+    (tmp_path / "mine.yaml").write_text(json.dumps(settings))
+    words = {
+        "run": ["run", tmp_path / "mine.yaml"],
+        "--config": ["run", "--config", tmp_path / "mine.yaml"],
+    }.get(way, [way, out / "scripted"])
+    if way in ("run", "--config"):
+        assert "Results:" in call(*words, "--trust")
+    assert "asks for more" not in call(*words)
+    code.write_text(CHANGED.format(mark=str(stranger.mark)))
+    if way == "resume":
+        saved = out / "scripted" / "run.json"
+        content = json.loads(saved.read_text())
+        content |= {"done": [], "missing": ["quiz"], "results": [], "status": "interrupted"}
+        content["cells"][0]["results"] = None
+        saved.write_text(json.dumps(content))
+    told = call(*words)
+    assert f"runs the Python of the task {file}" in told and not stranger.mark.exists(), told

@@ -43,6 +43,7 @@ ASKS = [
     ("model_args", {"proxies": {"https": "203.0.113.9:80"}}, "sends prompts to 203.0.113.9:80"),
     ("model_args", {"whatever": [HOST]}, f"sends prompts to {HOST}"),
     ("model_args", {"cache_dir": "/abs/cache"}, "uses the files in /abs/cache"),
+    ("model_args", {"cache_dir": "cache"}, "uses the files in cache"),
     ("model_args", {"ca_cert_path": "../../pem"}, "uses the files in ../../pem"),
     ("gen_kwargs", {"custom_generate": "evil/repo"}, "runs code: evil/repo"),
     ("gen_kwargs", {"custom_generate": {"repo": "evil"}}, "runs code: evil"),
@@ -328,3 +329,44 @@ def test_more_that_is_listed(settings, said):
 ])  # fmt: skip
 def test_what_is_harmless_is_not_listed(settings):
     assert list_asks(make_spec(settings), settings.keys()) == []
+
+
+@pytest.mark.parametrize("setting", ["include_path", "data_dir"])
+def test_a_file_makes_no_folder_free(scene, setting, capsys):
+    """Not even the working folder, in which the user's own papers may be."""
+    (scene / "work" / "papers").mkdir()
+    (scene / "work" / "papers" / "diary.txt").write_text("the user's secret")
+    (scene / "theirs").mkdir()
+    (scene / "theirs" / "quiz.yaml").write_text(
+        f"task: quiz\ndataset_path: text\ndataset_kwargs: {{data_files: {scene / 'work' / 'papers' / 'diary.txt'}}}\n"
+        "test_split: train\noutput_type: generate_until\ndoc_to_text: text\ndoc_to_target: x\n"
+        "generation_kwargs: {until: ['.']}\nmetric_list: [{metric: exact_match}]\n"
+    )
+    settings = {
+        "model": "scripted",
+        "tasks": str(scene / "theirs" / "quiz.yaml"),
+        setting: "papers",
+        "log_samples": True,
+    }
+    (scene / "theirs" / "e.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(GptaltError, match="lets tasks read the files in papers"):
+        call(scene / "marker", "run", scene / "theirs" / "e.yaml")
+    assert not (scene / "marker").exists() and not (scene / "work" / "runs").exists()
+
+
+@pytest.mark.parametrize("setting", ["custom_generate", "pretrained"])
+def test_consent_is_for_the_code_as_it_was(scene, setting):
+    folder = scene / "theirs" / "code"
+    folder.mkdir(parents=True)
+    (folder / "generate.py").write_text("1")
+    given = (
+        {"gen_kwargs": {setting: str(folder)}}
+        if setting == "custom_generate"
+        else {"model_args": {setting: str(folder)}}
+    )
+    words = write_file(scene, "run", {**SETTINGS, "trust_remote_code": True, **given})
+    call(scene / "marker", *words, "--trust")
+    call(scene / "marker", *words)
+    (folder / "generate.py").write_text("2")
+    with pytest.raises(GptaltError, match="asks for more"):
+        call(scene / "marker", *words)

@@ -74,7 +74,7 @@ class Deeds:
 
     def digest(self) -> str:
         """SHA-256 of all that a consent is for: what was listed, and the content of these files."""
-        return hash_text(json.dumps([self.texts, self.hash_files()]))
+        return hash_text(json.dumps([self.texts, self.hash_files()], sort_keys=True))
 
 
 @dataclass(frozen=True)
