@@ -173,7 +173,6 @@ def test_tasks_load_their_rows_through_the_library_s_name(quiz, asked):
     assert datasets.load_dataset is before
 
 
-@holds("datasets.load.load_dataset_builder")
 def test_what_the_library_found_is_seen_before_it_reads_a_row(tmp_path):
     """A dataset whose card names files of this computer is refused before they are read."""
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import sys
+import sysconfig
 from collections.abc import Iterator
 from importlib.machinery import PathFinder, all_suffixes
 from itertools import islice
@@ -53,9 +53,14 @@ def list_sources(file: Path) -> list[Path]:
 def find_beside(folder: Path, name: str) -> Iterator[Path]:
     """What an import of a name can take from a folder. Python prefers a package to a module."""
     yield from (folder / f"{name}{suffix}" for suffix in all_suffixes())
-    if (folder / name).is_dir() and folder not in map(Path, sys.path):
+    if (folder / name).is_dir() and not is_installed(folder):
         sources = (file for file in walk_files(folder / name) if file.suffix == ".py")
         yield from islice(sources, MOST_FILES)
+
+
+def is_installed(folder: Path) -> bool:
+    """Whether a folder has the packages that were installed: their code is the user's, not a task's."""
+    return str(folder) in {str(Path(path).resolve()) for path in sysconfig.get_paths().values()}
 
 
 def list_imports(source: str) -> list[str]:
