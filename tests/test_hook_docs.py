@@ -15,6 +15,7 @@ from gptalt_eval import Owner
 from gptalt_eval.commands import cli
 from gptalt_eval.contract import hookspecs
 from gptalt_eval.contract.plugins import Plugins
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.testing import make_plugin_set
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +41,8 @@ def make_module(source: str, folder: Path, name: str) -> types.ModuleType:
 @pytest.fixture
 def shown(tmp_path) -> Plugins:
     """The core and every example of the page; the folders that these speak of are there."""
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "sample").mkdir()
+    for folder in ("tasks", "sample", "catalogue"):
+        (tmp_path / folder).mkdir()
     plugins = make_plugin_set()
     for number, source in enumerate(SHOWN):
         name = f"shown_{number}"
@@ -99,6 +100,27 @@ def test_the_shown_reader_reads(shown, tmp_path):
     (rivers,) = [data for _, data in shown.contribute("register_datasets") if data.name == "rivers"]
 
     assert list(rivers.read((release,), None)) == [{"river": "Amur", "length": 2824}]
+
+
+def test_the_shown_loader_finds_and_checks_a_folder(shown, tmp_path):
+    pond = Catalog(shown).loaders["pond"].item
+
+    assert [pond.identify({"model_type": kind}) for kind in ("pond", "llama")] == ["pond", None]
+    assert [fault.what for fault in pond.check(tmp_path, {})] == [f"{tmp_path} has no tokenizer.json."]
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert list(pond.check(tmp_path, {})) == []
+
+
+@pytest.mark.torch
+def test_the_shown_loader_makes_a_class_of_lm_evals_kind(shown, tmp_path):
+    from lm_eval.models.huggingface import HFLM
+
+    made = Catalog(shown).loaders["pond"].item.make_class()
+    (tmp_path / "config.json").write_text('{"model_type": "pond", "hidden_size": 64}')
+    backend = made.__new__(made)
+    backend._get_config(str(tmp_path))
+
+    assert issubclass(made, HFLM) and backend.config.hidden_size == 64
 
 
 def test_the_shown_command_runs(shown, capsys):

@@ -247,7 +247,7 @@ def test_what_is_not_stated_is_empty():
     }  # fmt: skip
     assert asdict(RunModel()) == {
         "name": "", "owner": None, "args": {}, "licence": "", "home": "", "fingerprint": None, "parts": {}, "parameters": None,
-        "dtype": "", "device": "", "load_seconds": None, "commits": {},
+        "dtype": "", "device": "", "load_seconds": None, "commits": {}, "stop": (), "stop_token_ids": (), "system_place": "",
     }  # fmt: skip
     assert asdict(RunData("hub")) == {
         "origin": "hub", "hub": "", "config": None, "task_from": "", "partial": False, "reason": "", "title": "", "licence": "",
