@@ -201,7 +201,7 @@ def find_fault(model: Any, length: int) -> str:
         Unsupported: a layer caches something other than the keys and values of all tokens.
     """
     lengths = [length, *list_shorter(length)]
-    rows = [row.tolist() for row in make_rows(model.config.get_text_config().vocab_size, lengths)]
+    rows = [row.tolist() for row in make_rows(model, lengths)]
     expected = [read_prompt(model, row)[0] for row in rows]
     batch = Batch(model, [Row([], row) for row in rows], 1)
     with Memory(model).kept_fresh():

@@ -146,7 +146,7 @@ class Outline:
         call: fixed cost of a call of the model, in tokens.
     """
 
-    def __init__(self, queries: Queries, call: int) -> None:
+    def __init__(self, queries: Queries, call: float) -> None:
         self.root = queries.root
         self.scored: dict[int, list[tuple[int, int, int]]] = {}  # by node: (depth, target, query)
         self.stepwise: dict[int, bool] = {}
@@ -169,7 +169,7 @@ class Outline:
                     owner = next(step for step in path if step.end > depth)
                     self.scored[id(owner)].append((depth, target, query))
 
-    def choose(self, call: int) -> None:
+    def choose(self, call: float) -> None:
         cost: dict[int, float] = {}
         flat: dict[int, tuple[int, int]] = {}  # total length and number of the complete rows below a node
         for node, leaving in walk(self.root):

@@ -89,7 +89,7 @@ class Engine(ABC):
         self.rows = rows
         self.autocast = autocast
         self.wide = wide
-        self.head = Head(model, autocast, softmax_dtype)
+        self.head = Head(model, autocast, softmax_dtype, find_context_end(model) or 0)
         self.device = model.get_input_embeddings().weight.device
         self.computed = 0
 
@@ -176,3 +176,9 @@ def is_out_of_memory(error: Exception) -> bool:
 def unwrap(model: Any) -> Any:
     """The model without PEFT's wrapper; a LoRA's weights are in its layers."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def find_context_end(model: Any) -> int | None:
+    """The token that ends the context of a prefix-LM; None: each token sees only those before it."""
+    end: int | None = getattr(unwrap(model), "context_end_id", None)
+    return end

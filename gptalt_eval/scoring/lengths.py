@@ -101,7 +101,7 @@ def find_padding_fault(alone: Alone, length: int) -> str:
 
 def find_generation_fault(alone: Alone, length: int) -> str:
     """What is wrong with lm-eval's tokens after a row of a length and shorter ones in one batch."""
-    rows = make_rows(alone.model.config.get_text_config().vocab_size, [length, *list_shorter(length)])
+    rows = make_rows(alone.model, [length, *list_shorter(length)])
     try:
         differences = [
             float((one - other).std() / other.std())
@@ -122,7 +122,7 @@ def list_shorter(length: int) -> list[int]:
 def find_difference(
     alone: Alone, lengths: Sequence[int], answer: Callable[[Sequence[Ints], Trial], Sequence[float]]
 ) -> str:
-    rows = make_rows(alone.model.config.get_text_config().vocab_size, lengths)
+    rows = make_rows(alone.model, lengths)
     try:
         trial = alone.ask(rows)
         difference = trial.measure(answer(rows, trial), parts=len(rows))

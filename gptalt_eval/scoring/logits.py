@@ -35,6 +35,7 @@ class Head:
         model: a causal transformers model, in evaluation mode.
         autocast: makes the context in which the model is called.
         dtype: type of the log-softmax.
+        token: a row that the model takes.
 
     Attributes:
         plain: whether the model returns the output embeddings' products as they are, not scaled or capped.
@@ -45,23 +46,22 @@ class Head:
         model: Any,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
         dtype: torch.dtype = torch.float32,
+        token: int = 0,
     ) -> None:
         self.module = model.get_output_embeddings()
         self.autocast = autocast
         self.dtype = dtype
         self.hidden: torch.Tensor | None = None  # [..., hidden size]
-        self.plain = isinstance(self.module, torch.nn.Module) and self.is_last(model)
+        self.plain = isinstance(self.module, torch.nn.Module) and self.is_last(model, token)
 
-    def is_last(self, model: Any) -> bool:
+    def is_last(self, model: Any, token: int) -> bool:
         """Whether a model returns the output embeddings' result unchanged."""
         made: list[Any] = []
         handle = self.module.register_forward_hook(lambda _, given, output: made.append((given, output)))
         try:
             with torch.no_grad(), self.autocast():
-                token = torch.zeros(
-                    1, 1, dtype=torch.int64, device=model.get_input_embeddings().weight.device
-                )
-                logits = model(token).logits
+                device = model.get_input_embeddings().weight.device
+                logits = model(torch.tensor([[token]], device=device)).logits
         finally:
             handle.remove()
         return len(made) == 1 and len(made[0][0]) == 1 and made[0][1] is logits

@@ -24,13 +24,29 @@ class Memory:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.keep()
+
+    def keep(self) -> None:
+        """Take the model as it is now for what it was."""
+        self.versions = self.list_versions()
         self.kept = [
             (module, dict(module._buffers), dict(module._modules), list_plain(module))
-            for module in model.modules()
+            for module in self.model.modules()
         ]
 
+    def list_versions(self) -> list[int]:
+        """How often each weight was written to."""
+        return [weight._version for weight in self.model.parameters() if not weight.is_inference()]
+
     def restore(self) -> None:
-        """Make the model as it was."""
+        """Make the model as it was.
+
+        A model that changed its own weights in a call, as RWKV divides them in its first one, stays as it is:
+        without what it noted about that, it would change them again.
+        """
+        if self.list_versions() != self.versions:
+            self.keep()
+            return
         for module, buffers, modules, plain in self.kept:
             module._buffers.update(buffers)
             module._modules.update(modules)

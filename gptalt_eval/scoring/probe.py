@@ -6,7 +6,7 @@ method, and the first method whose answers agree is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,10 +15,12 @@ import torch
 
 from gptalt_eval.scoring.apart import answer_apart
 from gptalt_eval.scoring.branches import BranchEngine
-from gptalt_eval.scoring.engine import Engine, is_out_of_memory, unwrap
-from gptalt_eval.scoring.lengths import find_window
+from gptalt_eval.scoring.contexts import ContextEngine
+from gptalt_eval.scoring.engine import Engine, find_context_end, is_out_of_memory, unwrap
+from gptalt_eval.scoring.lengths import STRICT, find_window
 from gptalt_eval.scoring.packed import PackedEngine, Way
 from gptalt_eval.scoring.residual import can_widen
+from gptalt_eval.scoring.states import HABITS, StateEngine
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import (
     LONGEST,
@@ -35,6 +37,8 @@ LOGITS = 16 * 2**20  # bytes of logits that are computed at once on such devices
 MAX_TOKENS = 16384
 CHUNK = 100  # tokens in a chunk while engines are tried out
 ROWS = 6  # that are tried out
+# by how much each is shorter, where it matters which lengths are computed together
+UNEVEN, TWINS = (0, 0, 1, 2, 0, 0), (0, 0, 0, 0, 1, 1)
 NEAR = 300  # places between a row and its beginning
 ASTRIDE = 30  # so that the place at which a power of two is reached is within a row
 
@@ -54,36 +58,58 @@ class Choice:
 
 def choose_engine(alone: Alone) -> Choice:
     """The engine for a causal model."""
-    model, config = alone.model, alone.model.config.get_text_config()
-    length = min(LONGEST, find_window(config) or LONGEST)
+    model = alone.model
+    length = min(LONGEST, find_window(model.config.get_text_config()) or LONGEST)
     if length < SHARED:
         return Choice(None, "its attention window is only a few tokens long")
     try:
-        trial = alone.ask(make_rows(config.vocab_size, [length] * ROWS))
+        trials = [alone.ask(make_rows(model, [length] * ROWS))]
     except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         return Choice(None, f"the probe failed ({describe(error)})")
-    reasons: list[str] = []
-    for make in list_ways(alone):
+    reasons: dict[str, str] = {}  # why not, by method
+    for way, make in list_ways(alone):
         for wide in (True, False) if can_widen(model, alone.autocast) else (False,):
-            engine = make(CHUNK, 64, wide=wide)
+            allowed = alone.tolerance
             try:
-                difference = try_out(engine, trial, alone.tolerance)
-                reason = f"answers differ by {difference:.0%} of their standard deviation"
+                engine: Engine = make(CHUNK, 64, wide=wide)
+                if isinstance(engine, StateEngine):
+                    allowed *= STRICT.get(
+                        model.dtype, 1.0
+                    )  # without its state, an answer can be off by little
+                    trials = trials if len(trials) > 1 else [*trials, *ask_uneven(alone, length)]
+                difference = try_out(engine, trials, allowed)
+                reason = f"answers differ by {difference:.2%} of their standard deviation"
             except Exception as error:
                 difference, reason = float("inf"), describe(error)
-            if difference <= alone.tolerance:
+            if difference <= allowed:
                 make = partial(make, wide=wide)
-                return Choice(make(*find_budget(model, make)), "; ".join(reasons))
-        reasons.append(f"{engine.way}: {reason}")
-    return Choice(None, "; ".join(reasons))
+                return Choice(make(*find_budget(model, make)), join_reasons(reasons))
+        reasons[way] = reason
+    return Choice(None, join_reasons(reasons))
 
 
-def try_out(engine: Engine, trial: Trial, allowed: float) -> float:
+def join_reasons(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{way}: {reason}" for way, reason in reasons.items())
+
+
+def ask_uneven(alone: Alone, length: int) -> list[Trial]:
+    """Trials with rows of several lengths up to this one, and with rows that differ in their last token."""
+    twins = make_rows(alone.model, [length - less for less in TWINS])
+    for one, other in zip(twins[::2], twins[1::2], strict=True):
+        other[:-1] = one[:-1]
+    return [alone.ask(make_rows(alone.model, [length - less for less in UNEVEN])), alone.ask(twins)]
+
+
+def try_out(engine: Engine, trials: Sequence[Trial], allowed: float) -> float:
     """How far an engine's answers are from the right ones; see ``Trial.measure``.
 
     In a packed row, first with a few hundred places between the rows and their beginning: a table of
     positions is longer than that, and looking up what it does not have would end a GPU's process.
     """
+    trial = trials[0]
+    if isinstance(engine, StateEngine):
+        engine.call, engine.step = 0, 1
+        return max(each.measure(answer_all(engine, each.queries), ROWS) for each in trials)
     if not isinstance(engine, PackedEngine):
         if isinstance(engine, BranchEngine):
             engine.call = 0  # so that even rows this short share their prefix
@@ -96,16 +122,22 @@ def try_out(engine: Engine, trial: Trial, allowed: float) -> float:
     return trial.measure(answer_apart(engine, trial.queries, shared, far, room=far), ROWS)
 
 
-def list_ways(alone: Alone) -> list[Callable[..., Any]]:
-    """Engine factories, fastest first; each takes tokens in a call and rows of logits."""
+def list_ways(alone: Alone) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Methods and engine factories, fastest first; each factory takes tokens in a call and rows of logits."""
     model = alone.model
     kind = model.get_input_embeddings().weight.device.type
     own: list[Way] = ["flex"] if kind == "cuda" else ["pieces"] if kind == "cpu" else []
     if not getattr(unwrap(model), "_can_set_attn_implementation", bool)():
         own = []
     settings = {"autocast": alone.autocast, "softmax_dtype": alone.softmax_dtype}
-    packed = [partial(PackedEngine, model, way, **settings) for way in (*own, "mask")]
-    return [*packed, partial(BranchEngine, model, **settings)]
+    ways: list[Way] = [*own, "mask"]
+    for way in ways:
+        yield way, partial(PackedEngine, model, way, **settings)
+    yield BranchEngine.way, partial(BranchEngine, model, **settings)
+    for habit in HABITS:
+        yield StateEngine.way, partial(StateEngine, model, habit=habit, **settings)
+    if (end := find_context_end(model)) is not None:
+        yield ContextEngine.way, partial(ContextEngine, model, end=end, **settings)
 
 
 def find_budget(model: Any, make: Callable[[int, int], Any]) -> tuple[int, int]:
@@ -125,6 +157,8 @@ def find_budget(model: Any, make: Callable[[int, int], Any]) -> tuple[int, int]:
             # the worst case: the keys of a row as long as the context in the cache, then a full chunk
             length = min(longest, tokens) + tokens
             ids = [5 + number % (config.vocab_size - 6) for number in range(length)]
+            if (end := find_context_end(model)) is not None:
+                ids[min(longest, tokens) - 1] = end
             rows = [ids[: min(longest, tokens)] + ids[place : place + 64] for place in range(0, tokens, 64)]
             for _ in make(tokens, logits).score([Query(each, each[-64:]) for each in rows]):
                 pass

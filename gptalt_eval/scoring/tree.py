@@ -110,7 +110,10 @@ class Queries(Sequence[Query]):
 
     def insert(self, row: NDArray[np.int32]) -> Node:
         """The node at which a row of tokens ends, which is made if there is none."""
-        node = self.root
+        return self.insert_below(self.root, row)
+
+    def insert_below(self, node: Node, row: NDArray[np.int32]) -> Node:
+        """Like ``insert``, for a row that begins with the tokens up to the end of a node."""
         while node.end < len(row):
             rest = row[node.end :]
             child = node.children.get(int(rest[0]))

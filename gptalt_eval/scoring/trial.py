@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from gptalt_eval.scoring.engine import Engine, unwrap
+from gptalt_eval.scoring.engine import Engine, find_context_end, unwrap
 from gptalt_eval.scoring.memory import Memory
 from gptalt_eval.scoring.tree import Ints, Query
 
@@ -128,14 +128,23 @@ class Alone:
         return find_tolerance(find_precision(self.model, self.autocast))
 
 
-def make_rows(vocabulary: int, lengths: Sequence[int]) -> list[Ints]:
-    """Rows that begin alike; the last two share twice as much with each other."""
+def make_rows(model: Any, lengths: Sequence[int]) -> list[Ints]:
+    """Rows that begin alike; the last two share twice as much with each other.
+
+    If something ends the context of a prefix-LM, it is in each row, and the last two have the same context.
+    """
     generator = np.random.default_rng(0)
+    vocabulary = unwrap(model).config.get_text_config().vocab_size
     rows = [generator.integers(5, vocabulary, length) for length in lengths]
     shared = min(SHARED, min(lengths) // 3)
     for row in rows:
         row[:shared] = rows[0][:shared]
     rows[-1][: 2 * shared] = rows[-2][: 2 * shared]
+    end = find_context_end(model)
+    if end is not None:
+        for row in rows:
+            row[row == end] = end - 1 if end else 1
+            row[2 * shared - 2] = end
     return rows
 
 

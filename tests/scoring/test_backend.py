@@ -25,7 +25,8 @@ pytestmark = pytest.mark.torch
 WAYS = {
     "llama": "pieces", "llama_scaled_rope": "pieces", "gpt_neox": "pieces", "opt": "pieces", "qwen2": "pieces",
     "glm": "pieces", "gpt2": "pieces", "codegen": "mask", "gptj": "mask", "falcon": "mask", "bloom": "branches",
-    "mpt": "branches", "mistral_window": "pieces", "gemma2": "mask", "rwkv": None, "mamba": None, "t5": None,
+    "mpt": "branches", "mistral_window": "pieces", "gemma2": "mask", "rwkv": "states",
+    "mamba": "states", "t5": None,
 }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_each_model_is_scored_in_the_way_that_is_right_for_it(name, load):
     ours, _ = load(name)
     engine = ours.choice.engine
     assert (engine.way if engine else None) == WAYS[name], ours.choice.reason
-    assert bool(ours.choice.reason) == (WAYS[name] in ("branches", None) or name == "gemma2")
+    assert bool(ours.choice.reason) == (WAYS[name] in ("branches", "states", None) or name == "gemma2")
 
 
 @st.composite
