@@ -115,3 +115,12 @@ class PrefixForCausalLM(PreTrainedModel, GenerationMixin):
             hidden = layer(hidden, angles, attention_mask, past_key_values)
         logits = self.lm_head(self.norm(hidden)[:, -logits_to_keep:])
         return CausalLMOutputWithPast(logits=logits, past_key_values=past_key_values if use_cache else None)
+
+
+def make_model():
+    torch.manual_seed(0)
+    model = PrefixForCausalLM(PrefixConfig()).eval()
+    for weight in model.parameters():
+        if weight.ndim > 1:
+            nn.init.normal_(weight, std=0.3)
+    return model

@@ -64,6 +64,15 @@ MAKERS = {
     "mamba": lambda: tf.MambaForCausalLM(
         tf.MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=8)
     ),
+    "mamba2": lambda: tf.Mamba2ForCausalLM(
+        tf.Mamba2Config(
+            vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=8, num_heads=8, head_dim=8,
+            n_groups=2, chunk_size=16,
+        )
+    ),
+    "falcon_mamba": lambda: tf.FalconMambaForCausalLM(
+        tf.FalconMambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=8)
+    ),
     "t5": lambda: tf.T5ForConditionalGeneration(
         tf.T5Config(
             vocab_size=VOCABULARY, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,

@@ -102,7 +102,7 @@ class TreeLM(GuardedLM):
             requests: the requests.
             known: indices of requests that an earlier, interrupted call with the same requests answered. They
                 are skipped, and the others are computed in the same batches as in that call, so that they are
-                rounded in the same way (except with the method ``branches`` or several processes).
+                rounded in the same way (not with several processes, or where branches are rows of a batch).
 
         Raises:
             ValueError: lm-eval's refusal of models that think before they answer.

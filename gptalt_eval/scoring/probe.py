@@ -93,8 +93,13 @@ def join_reasons(reasons: Mapping[str, str]) -> str:
 
 
 def ask_uneven(alone: Alone, length: int) -> list[Trial]:
-    """Trials with rows of several lengths up to this one, and with rows that differ in their last token."""
+    """Trials with rows of several lengths up to this one, and with rows that differ only at their end.
+
+    So one token has a call of its own, in several rows and in one: some models err only then.
+    """
     twins = make_rows(alone.model, [length - less for less in TWINS])
+    for row in twins[2:4]:
+        row[:-2] = twins[0][:-2]
     for one, other in zip(twins[::2], twins[1::2], strict=True):
         other[:-1] = one[:-1]
     return [alone.ask(make_rows(alone.model, [length - less for less in UNEVEN])), alone.ask(twins)]

@@ -26,7 +26,7 @@ WAYS = {
     "llama": "pieces", "llama_scaled_rope": "pieces", "gpt_neox": "pieces", "opt": "pieces", "qwen2": "pieces",
     "glm": "pieces", "gpt2": "pieces", "codegen": "mask", "gptj": "mask", "falcon": "mask", "bloom": "branches",
     "mpt": "branches", "mistral_window": "pieces", "gemma2": "mask", "rwkv": "states",
-    "mamba": "states", "t5": None,
+    "mamba": "states", "mamba2": "states", "falcon_mamba": "states", "t5": None,
 }  # fmt: skip
 
 
