@@ -19,7 +19,7 @@ class Run:
         begin: number of tokens before its first one.
         scored: (depth, target, query) of each target that it predicts.
         goes_on: whether its state is needed.
-        owner: which of the states that are at hand it follows.
+        owner: which of the states that are available it follows.
     """
 
     node: Node
@@ -42,7 +42,7 @@ class Run:
 class Restarts(Outline):
     """The cheapest way to compute a tree: a node is computed after the state above it, or from the beginning.
 
-    A node whose children all begin anew needs no run of its own: the first of them computes what it scores.
+    A node whose children all start from scratch needs no run of its own: the first of them computes what it scores.
 
     Args:
         queries: the queries to score.
@@ -57,8 +57,8 @@ class Restarts(Outline):
         super().__init__(queries, call)
 
     def choose(self, call: float) -> None:
-        after: dict[int, float] = {}  # by node: cost of all below it, if its state is at hand
-        anew: dict[int, float] = {}  # cost of it and all below it, from the beginning
+        after: dict[int, float] = {}  # by node: cost of all below it, if its state is available
+        fresh: dict[int, float] = {}  # cost of it and all below it, from the beginning
         follow: dict[int, set[int]] = {}  # the children that are cheaper after its state
         for node, leaving in walk(self.root):
             if not leaving:
@@ -67,11 +67,11 @@ class Restarts(Outline):
                 id(child): self.step * len(child.tokens) + after[id(child)] + call * bool(follow[id(child)])
                 for child in node.children.values()
             }
-            follow[id(node)] = {key for key, cost in costs.items() if cost <= anew[key]}
-            after[id(node)] = sum(min(cost, anew[key]) for key, cost in costs.items())
+            follow[id(node)] = {key for key, cost in costs.items() if cost <= fresh[key]}
+            after[id(node)] = sum(min(cost, fresh[key]) for key, cost in costs.items())
             own = node.end + call * bool(follow[id(node)]) + after[id(node)]
-            through = sum(anew[key] for key in costs)
-            anew[id(node)] = min(own, through) if costs else own
+            through = sum(fresh[key] for key in costs)
+            fresh[id(node)] = min(own, through) if costs else own
             if node is self.root or (costs and through < own):
                 self.passed.add(id(node))
         for node, leaving in walk(self.root):

@@ -245,7 +245,7 @@ def test_a_plan_reads_every_target_once(step):
             assert all(depth >= run.begin for depth, _, _ in run.scored)
 
 
-def test_short_tails_are_stepped_through_and_long_ones_begun_anew():
+def test_short_tails_are_stepped_through_and_long_ones_begun_from_scratch():
     """Of a model that takes one token at a time after a state."""
     long = [Query([1] * 20 + [number] * 30, [0]) for number in (5, 6)]
     assert Restarts(Queries(long), 0, 4).count() == 100
