@@ -42,7 +42,7 @@ class Run:
 class Restarts(Outline):
     """The cheapest way to compute a tree: a node is computed after the state above it, or from the beginning.
 
-    A node whose children all start from scratch needs no run of its own: the first of them computes what it scores.
+    A node whose children all start from scratch needs no run of its own: the first child computes its scores.
 
     Args:
         queries: the queries to score.
