@@ -143,7 +143,7 @@ def test_a_loader_that_fails_is_its_plugin_s_problem(tmp_path):
 
 
 def test_a_hub_id_that_needs_a_loader_gets_it(monkeypatch):
-    monkeypatch.setattr("gptalt_eval.planning.weights.is_in_hub_cache", lambda *_: True)
+    monkeypatch.setattr("gptalt_eval.planning.weights.find_source_faults", lambda *_: ())
     found = plan("org/chatglm2")
     assert (found.model.item.loader, found.title) == (GLM, "org/chatglm2")
     assert list_notes(found) == ["org/chatglm2 is loaded as 'chatglm2'."]

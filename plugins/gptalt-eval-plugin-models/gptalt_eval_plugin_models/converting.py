@@ -36,6 +36,7 @@ CONVERT = (
         {"choices": DTYPES, "default": "auto", "help": "type of weights; default: as published"},
     ),
 )
+EDITIONS = ("chatglm", "chatglm2", "chatglm3")  # published under names of their own, in one layout or another
 RESERVE = 100_000_000  # bytes that are left free beside the weights
 SPECIAL = {
     "chatglm": (
@@ -63,7 +64,11 @@ def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
         raise GptaltError(
             f"{folder} was converted before.", f"Type: --model hf --model_args pretrained={folder}"
         )
-    name = family.identify(config) if family.name == "chatglm" else arguments.model
+    name = arguments.model
+    if family.name == "chatglm":
+        name = str(family.identify(config))
+        if model is not None and model.name in EDITIONS:  # one of the user's own has its own template
+            _, model = find_family(name, plugins)
     check_room(family, folder, to, arguments.dtype)
     note = convert(family, folder, args, to, arguments.dtype, str(name), model)
     print(f"Written: {to}")
