@@ -4,8 +4,17 @@ from dataclasses import asdict
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import find_runs, load_record, read_run
-from gptalt_eval.contract.run import Checkout, Run, RunCell, RunData, RunModel, RunScoring, RunSplit
+from gptalt_eval.contract.record import find_runs, load_record, read_lines, read_run
+from gptalt_eval.contract.run import (
+    Checkout,
+    Run,
+    RunCell,
+    RunData,
+    RunModel,
+    RunPlugin,
+    RunScoring,
+    RunSplit,
+)
 from gptalt_eval.contract.types import Owner
 from gptalt_eval.running.runfiles import write_run_file
 
@@ -263,3 +272,35 @@ def test_the_time_of_a_file_stands_after_its_last_results(tmp_path):
     (folder / "results_mine_results_t2.json").write_text("{}")
     (folder / "samples_piqa_t2.jsonl").write_text('{"doc_id": 5}')
     assert [line["doc_id"] for line in load_record(folder).read_samples(0, "piqa")] == [5]
+
+
+def test_a_damaged_line_is_named_by_its_number_and_nothing_else_is_affected(tmp_path):
+    file = tmp_path / "samples.jsonl"
+    file.write_text('{"doc_id": 0}\nnot JSON\n')
+    with pytest.raises(GptaltError) as refused:
+        list(read_lines(file))
+    assert "(line 2: " in refused.value.what and refused.value.what.endswith(").")
+    assert refused.value.hint == "The scores and all other tasks are not affected."
+    file.write_text("not JSON\n")
+    with pytest.raises(GptaltError, match=r"\(line 1: "):
+        list(read_lines(file))
+
+
+def test_a_plugin_is_said_with_its_version_and_hash():
+    assert str(RunPlugin("medqa", "gptalt-eval-plugin-medqa", "0.1.0", "a" * 64)) == (
+        "gptalt-eval-plugin-medqa 0.1.0 (aaaaaaaaaaaa)"
+    )
+    assert str(RunPlugin("mine")) == "mine (not installed)"
+
+
+def test_hardware_that_lists_no_gpus_is_refused():
+    Run(hardware={"gpus": []}).check()
+    with pytest.raises(ValueError, match=r"hardware.gpus is 'two', expected a list"):
+        Run(hardware={"gpus": "two"}).check()
+
+
+def test_both_parts_of_a_run_of_two_versions_are_said():
+    run = Run(versions={"torch": "2"}, earlier_versions=({"torch": "1"},))
+    assert run.explain_versions() == [
+        "A part of this run was computed with torch 1, and what follows with torch 2."
+    ]

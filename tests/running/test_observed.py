@@ -1,5 +1,6 @@
 """Answers that are computed ahead, found when they are asked for, and kept."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -289,3 +290,50 @@ def test_a_kill_costs_the_line_that_was_being_written(tmp_path_factory, cut, bro
     found.keep("loglikelihood", ("b", ""), (7.0, False))
     found.close()
     assert Answers(path).recall("loglikelihood", ("b", "")) == (7.0, False)
+
+
+def test_tokens_that_were_cut_are_remembered_with_the_answer(tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("loglikelihood", ("long", "a"), (-1.0, True), 7)
+    answers.keep("loglikelihood", ("short", "a"), (-2.0, False))
+    answers.close()
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [line[1:] for line in lines] == [[[-1.0, True], 7], [[-2.0, False]]]
+    again = Answers(tmp_path / "answers.jsonl")
+    assert again.recall_lost("loglikelihood", ("long", "a")) == 7
+    assert again.recall_lost("loglikelihood", ("short", "a")) == 0
+    assert again.recall_lost("generate_until", ("p", {"do_sample": True})) == 0
+    empty = Answers(tmp_path / "empty.jsonl")
+    assert empty.recall_lost("loglikelihood", ("long", "a")) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_type", "answer"),
+    [
+        ("loglikelihood", -1.0), ("loglikelihood", [-1.0]), ("loglikelihood", [-1.0, True, 0]),
+        ("loglikelihood", ["-1", True]), ("loglikelihood", [-1.0, "x"]), ("loglikelihood_rolling", []),
+        ("loglikelihood_rolling", "text"), ("loglikelihood_rolling", ["x", 1.0]), ("generate_until", 1.0),
+        ("generate_until", ["text"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_an_answer_is_not_taken_for_one(tmp_path, request_type, answer):
+    arguments = {"generate_until": ("p", {"until": []}), "loglikelihood_rolling": ("p",)}.get(
+        request_type, ("p", "a")
+    )
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep(request_type, arguments, answer)
+    answers.close()
+    again = Answers(tmp_path / "answers.jsonl")
+    assert again.recall(request_type, arguments) is None
+    again.keep(request_type, arguments, "kept")  # so that it is computed anew, and saved
+    assert again.known
+
+
+def test_a_rolling_answer_is_a_number_or_a_pair(tmp_path):
+    answers = Answers(tmp_path / "answers.jsonl")
+    answers.keep("loglikelihood_rolling", ("p",), -3.5)
+    answers.keep("loglikelihood_rolling", ("q",), [-3.5, False])
+    answers.close()
+    again = Answers(tmp_path / "answers.jsonl")
+    assert again.recall("loglikelihood_rolling", ("p",)) == -3.5
+    assert again.recall("loglikelihood_rolling", ("q",)) == (-3.5, False)

@@ -154,7 +154,6 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
             "args": {"n": "3", "path": "/x"}, "licence": "Apache-2.0", "home": "gptalt_eval.testing",
             "system_place": "", "stop": [], "stop_token_ids": [],
             "fingerprint": None, "parts": {}, "parameters": None, "dtype": "", "device": "", "load_seconds": None, "commits": {},
-            "stop": [], "stop_token_ids": [], "system_place": "",
         },
         "data": {task.name: read_data(task) for task in plan.cells[0].tasks},
         "notes": list(plan.notes),
@@ -423,3 +422,17 @@ def test_the_file_of_an_earlier_run_is_set_aside_in_its_folder(tmp_path, started
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     runfiles.write_run_file(folder, Run(started="now", notes=("more",)))
     assert sorted(file.name for file in folder.iterdir()) == sorted(["run.json", name])
+
+
+def test_a_failure_is_one_line_in_run_json_and_whole_in_the_log(tmp_path):
+    assert runfiles.describe_failure(ValueError("two\n words")) == "ValueError: two words"
+    assert runfiles.describe_failure(KeyError()) == "KeyError"
+    assert runfiles.describe_failure(GptaltError("What happened.")) == "What happened."
+    try:
+        raise ValueError("some reason")
+    except ValueError as error:
+        runfiles.log_failure(tmp_path, "piqa (2-shot)", error)
+        runfiles.log_failure(tmp_path, "again", error)
+    log = (tmp_path / "errors.log").read_text()
+    assert log.startswith("piqa (2-shot)\nTraceback") and "ValueError: some reason" in log
+    assert log.count("Traceback") == 2 and "\nagain\n" in log
