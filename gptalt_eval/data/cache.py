@@ -17,8 +17,14 @@ from types import FunctionType
 from typing import Any
 
 from gptalt_eval.contract.types import Dataset
-from gptalt_eval.data.check import hash_files
-from gptalt_eval.machine.storage import cache_dir, find_shared, make_cache, temporary_folder, write_atomically
+from gptalt_eval.machine.storage import (
+    cache_dir,
+    find_shared,
+    hash_folder,
+    make_cache,
+    temporary_folder,
+    write_atomically,
+)
 
 WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are found in the cache
 DIGESTS = "sha256.json"
@@ -93,7 +99,7 @@ def find_folder(key: str) -> Path | None:
         return None
     try:
         digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
-        if digests and digests == hash_folder(folder):
+        if digests and digests == hash_folder(folder, DIGESTS):
             return folder
     except (OSError, ValueError):
         pass
@@ -119,11 +125,6 @@ def keep_folder(key: str) -> Iterator[Path]:
         folder = temporary / key
         folder.mkdir()
         yield folder
-        (folder / DIGESTS).write_text(json.dumps(hash_folder(folder)), encoding="utf-8")
+        (folder / DIGESTS).write_text(json.dumps(hash_folder(folder, DIGESTS)), encoding="utf-8")
         with contextlib.suppress(OSError):
             folder.rename(rows_dir() / key)
-
-
-def hash_folder(folder: Path) -> dict[str, str]:
-    files = tuple(sorted(file for file in folder.iterdir() if file.name != DIGESTS))
-    return {file.name: digest for file, digest in hash_files(files).each.items()}

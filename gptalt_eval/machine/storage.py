@@ -107,6 +107,11 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hash_folder(folder: Path, leave_out: str) -> dict[str, str]:
+    """SHA-256 of a folder's files by name, but for the file in which these are kept."""
+    return {file.name: hash_file(file) for file in sorted(folder.iterdir()) if file.name != leave_out}
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that readers see either the old text or the new text, never a part of it.
 

@@ -30,6 +30,7 @@ from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.storage import (
     cache_dir,
     hash_file,
+    hash_folder,
     make_cache,
     temporary_folder,
     write_atomically,
@@ -133,15 +134,11 @@ def is_converted() -> bool:
     """Whether the folder contains the files that transformers wrote, unchanged, and no other."""
     try:
         written = json.loads((converted() / DIGESTS).read_text(encoding="utf-8"))
-        return bool(written) and written == hash_folder(converted())
+        for file in converted().iterdir():
+            check_cached(file)
+        return bool(written) and written == hash_folder(converted(), DIGESTS)
     except (OSError, ValueError, RecursionError):
         return False
-
-
-def hash_folder(folder: Path) -> dict[str, str]:
-    for file in folder.iterdir():
-        check_cached(file)
-    return {file.name: hash_file(file) for file in folder.iterdir() if file.name != DIGESTS}
 
 
 def download(target: Path) -> None:
@@ -219,6 +216,6 @@ def convert(gguf: Path) -> None:
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(part)
     finally:
         logging.set_verbosity(verbosity)
-    write_atomically(part / DIGESTS, json.dumps(hash_folder(part)))
+    write_atomically(part / DIGESTS, json.dumps(hash_folder(part, DIGESTS)))
     shutil.rmtree(converted(), ignore_errors=True)
     part.rename(converted())

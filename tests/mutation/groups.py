@@ -79,8 +79,8 @@ GROUPS = {
         ("tests/validation",),
     ),
     "record": Group(
-        tuple(f"{CORE}/contract/{name}.py" for name in ("record", "run", "typed")),
-        ("tests/contract/test_record.py", "tests/contract/test_typed.py"),
+        tuple(f"{CORE}/contract/{name}.py" for name in ("record", "run", "typed", "handed", "shapes")),
+        ("tests/contract/test_record.py", "tests/contract/test_typed.py", "tests/contract/test_handed.py"),
     ),
     "runfiles": Group(
         (f"{CORE}/running/runfiles.py", f"{CORE}/running/continuing.py"),
@@ -91,6 +91,20 @@ GROUPS = {
         ),
         LM_EVAL,
     ),
+    "provenance": Group((f"{CORE}/contract/provenance.py",), ("tests/contract/test_provenance.py",), LM_EVAL),
+    "consent": Group(
+        tuple(
+            f"{CORE}/planning/consent/{name}.py"
+            for name in ("asks", "code", "deeds", "permits", "reads", "trust")
+        ),
+        (
+            "tests/commands/test_strangers_tasks.py",
+            "tests/commands/test_trust.py",
+            "tests/planning/test_reads.py",
+        ),
+        LM_EVAL,
+    ),
+    "contrasts": Group((f"{CORE}/results/contrasts.py",), ("tests/results/test_overview.py",), LM_EVAL),
     "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_ratings.py",), STATS),
     "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_agreement.py",), STATS),
     "importing": Group(

