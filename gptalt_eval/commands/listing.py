@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from gptalt_eval.commands.model_list import choose_models, make_facts, make_row
 from gptalt_eval.commands.printing import print_rows
 from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
@@ -25,11 +26,15 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.data_dir and arguments.kind != "datasets":
         raise GptaltError(f"--data_dir does not apply to {arguments.kind}.", "It applies to datasets.")
     folder = choose_data_dir(arguments.data_dir) if arguments.kind == "datasets" else None
+    idle = [flag for flag in ("language", "size", "commercial") if getattr(arguments, flag)]
+    if idle and arguments.kind != "models":
+        raise GptaltError(f"--{idle[0]} does not apply to {arguments.kind}.", "It applies to models.")
     catalog = Catalog(plugins, data_dir=folder)
+    models = choose_models(catalog, arguments) if arguments.kind == "models" else []
     listers: dict[str, Callable[[], Iterable[dict[str, str]]]] = {
         "tasks": lambda: list_tasks(catalog, arguments.all, ("task", "group", "tag")),
         "groups": lambda: list_tasks(catalog, arguments.all, ("group", "tag")),
-        "models": lambda: list_models(catalog),
+        "models": lambda: map(make_row, models),
         "datasets": lambda: list_datasets(catalog),
         "styles": lambda: list_prompt_styles(catalog),
         "plugins": lambda: list_plugins(catalog),
@@ -38,10 +43,13 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     word = arguments.word.lower()
     shown = [row for row in rows if word in " ".join(row.values()).lower()]
     if arguments.json:
-        print_json(shown)
+        names = {row["name"] for row in shown}
+        print_json([make_facts(owned) for owned in models if owned.item.name in names] or shown)
         return 0
     print_rows(shown)
-    if not shown:
+    if not rows:
+        print("No model here meets all of these conditions. See all: gptalt-eval ls models")
+    elif not shown:
         hint = did_you_mean(arguments.word, [row["name"] for row in rows])
         print(f"Nothing matches '{arguments.word}'. {hint}")
     if arguments.kind in ("tasks", "groups") and not arguments.all:
@@ -57,29 +65,6 @@ def list_tasks(catalog: Catalog, everything: bool, kinds: tuple[str, ...]) -> It
     for name, (kind, owner) in sorted(listed.items()):
         if kind in kinds:
             yield {"name": name, "kind": kind, "from": owner}
-
-
-def list_models(catalog: Catalog) -> Iterable[dict[str, str]]:
-    for name, owned in sorted(catalog.models.items()):
-        model = owned.item
-        yield {
-            "name": name,
-            "size": model.parameters,
-            "languages": ", ".join(model.languages),
-            "commercial": model.card.commercial if model.card else "",
-            "licence": model.licence,
-            "from": str(owned.owner),
-            "what": model.summary,
-        }
-    yield {
-        "name": "hf",
-        "size": "",
-        "languages": "",
-        "commercial": "",
-        "licence": "",
-        "from": "lm-eval",
-        "what": "any transformers model: --model_args pretrained=<hub id or folder>",
-    }
 
 
 def list_datasets(catalog: Catalog) -> Iterable[dict[str, str]]:

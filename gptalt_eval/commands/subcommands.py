@@ -51,6 +51,9 @@ LS = (
     Option(
         ("--data_dir",), {"metavar": "FOLDER", "help": "for datasets: show which splits are in this folder"}
     ),
+    Option(("--language",), {"metavar": "CODE", "default": "", "help": "for models: such as zh or en"}),
+    Option(("--size",), {"metavar": "SIZE", "default": "", "help": "for models: 7B, or in quotes '<10B'"}),
+    Option(("--commercial",), {"action": "store_true", "help": "for models: commercial use is allowed"}),
 )
 NAME = Option(("name",), {"metavar": "NAME"})
 LOCK = Option(("file",), {"metavar": "FILE", "nargs": "?", "type": Path, "default": Path("gptalt-eval.lock")})

@@ -6,6 +6,7 @@ from pathlib import Path
 import gptalt_eval_plugin_models
 import pytest
 
+from gptalt_eval.commands import cli
 from gptalt_eval.commands.show import describe_model
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.testing import make_plugin_set
@@ -134,3 +135,11 @@ def test_show_model_says_all(name):
         assert fact in page
     shows = MODELS[name].template is not None and name not in JUDGES
     assert ("Two turns" in page and "And of Italy?" in page) is shows
+
+
+def test_ls_models_lists_all_with_their_facts(capsys):
+    assert cli.dispatch(["ls", "models", "--json"], PLUGINS) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert len(listed) >= 34 and MODELS.keys() <= listed.keys()
+    assert listed["chatglm"]["loader"] == "chatglm" and listed["chatglm"]["hub"] == "THUDM/chatglm-6b"
+    assert all(listed[name]["memory"]["fp16"] > 1 for name in MODELS)
