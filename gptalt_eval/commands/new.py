@@ -1,4 +1,4 @@
-"""``gptalt-eval new plugin NAME`` and ``gptalt-eval new task NAME``: working templates, ready to change.
+"""``gptalt-eval new plugin|task|model NAME``: working templates, ready to change.
 
 The plugin's template, rendered with the names in ``EXAMPLE``, is exactly this project's example plugin: its
 tests are tests of the template.
@@ -29,6 +29,7 @@ from gptalt_eval.planning.known import KNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -69,6 +70,8 @@ EXAMPLE = PluginNames(
 def run_new(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.kind == "plugin":
         print(create_plugin(arguments.name, arguments.into or Path()))
+    elif arguments.kind == "model":
+        print(create_model(arguments.name, arguments.into or Path(), Catalog(plugins)))
     else:
         print(create_task(arguments.name, arguments.into or find_task_folder(Path.cwd()), Catalog(plugins)))
     return 0
@@ -153,6 +156,31 @@ def create_task(name: str, into: Path, catalog: Catalog) -> str:
         f"  gptalt-eval --model smollm2 --tasks {name}.yaml",
     ]
     return "\n".join((f"{show(into / name)}.yaml is a working task with three rows. Next:", *steps))
+
+
+def create_model(name: str, into: Path, catalog: Catalog) -> str:
+    """Write ``NAME.yaml``, which describes a model.
+
+    Returns:
+        what the user can type next.
+
+    Raises:
+        GptaltError: the name is invalid or taken, or a file already exists.
+    """
+    check_name("model", name, MODEL_NAME, "letters, digits, '.', '_' and '-'", "-")
+    if name in catalog.model_names or name in catalog.lm_eval_models:
+        text = f"There is already a model '{name}', from {catalog.find_model(name).owner}."
+        raise GptaltError(text, f"Choose another name: gptalt-eval new model my-{name}")
+    files = render_folder(TEMPLATES / "model", {"NAME": name}, {"name": name})
+    write_files(into, files, "gptalt-eval new model ANOTHER-NAME, or add --into FOLDER")
+    file = f"{show(into / name)}.yaml"
+    return "\n".join(
+        (
+            f"{file} describes a model. Fill in what is in capitals. Next:",
+            f"  gptalt-eval validate {file}",
+            f"  gptalt-eval --model {name} --include_path {show(into)} --tasks piqa --data_dir sample",
+        )
+    )
 
 
 def render_task(name: str) -> dict[str, str]:

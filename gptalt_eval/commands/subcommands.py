@@ -26,7 +26,7 @@ VALIDATE = (
     Option(("--data_dir",), {"metavar": "FOLDER|sample", "help": "rows to try the templates on"}),
 )
 NEW = (
-    Option(("kind",), {"choices": ("plugin", "task")}),
+    Option(("kind",), {"choices": ("plugin", "task", "model")}),
     Option(("name",), {"metavar": "NAME"}),
     Option(("--into",), {"metavar": "FOLDER", "type": Path, "help": "where to write it"}),
 )
@@ -153,7 +153,7 @@ def register_commands() -> list[Command]:
         Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),
         Command("rerun", "repeat a run with its recorded settings", run_rerun, RERUN),
         Command("validate", "find problems in task YAMLs, with line numbers", run_validate, VALIDATE),
-        Command("new", "create a plugin or a task from a working template", run_new, NEW),
+        Command("new", "create a plugin, a task or a model from a working template", run_new, NEW),
         Command("data", "check release files, or put a download in place", commands=list_data_commands()),
     ]
 

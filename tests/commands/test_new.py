@@ -16,6 +16,7 @@ from gptalt_eval import GptaltError
 from gptalt_eval.commands import cli
 from gptalt_eval.commands import new as scaffold
 from gptalt_eval.planning import index
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 ROOT = Path(__file__).parents[2]
@@ -303,6 +304,31 @@ def test_inside_a_checkout_a_task_goes_to_task_yamls(here, monkeypatch, capsys):
 
 def test_this_is_a_checkout():
     assert scaffold.find_task_folder(ROOT / "docs") == ROOT / "task_yamls"
+
+
+# ---------------------------------------------------------------------- new model
+
+
+def test_a_new_model_is_valid_and_known(here, capsys):
+    assert type_new("model", "my-7b") == 0
+    assert list(read_tree(here)) == ["my-7b.yaml"]
+    assert "  gptalt-eval validate my-7b.yaml" in capsys.readouterr().out.splitlines()
+
+    assert cli.dispatch(["validate", "my-7b.yaml"], make_plugin_set()) == 0
+    model = Catalog(make_plugin_set(), [here]).find_model("my-7b").item
+    assert (model.args, model.card.commercial, model.template.stop) == (
+        {"pretrained": "OWNER/NAME"}, "ask", ("\nuser:",)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("org/my", "is not a valid model name"), ("-x", "is not a valid model name"), ("hf", "already a model"), ("smollm2", "already a model")],
+)  # fmt: skip
+def test_what_cannot_be_a_models_name(name, what, here):
+    with pytest.raises(GptaltError, match=what):
+        type_new("model", "--", name)
+    assert list(here.iterdir()) == []
 
 
 # ---------------------------------------------------------------------- CONTRIBUTING.md
