@@ -38,6 +38,7 @@ from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
+from gptalt_eval.planning.unsafe import find_unsafe
 from gptalt_eval.planning.weights import (
     check_built,
     check_chat_template,
@@ -198,14 +199,6 @@ def find_sample_faults(
         if count is not None and rows and rows[-1] >= count:
             text = f"--samples: {name} has no row {rows[-1]}."
             yield GptaltError(text, f"Its {count:,} rows are 0 to {count - 1}.")
-
-
-def find_unsafe(spec: RunSpec, tasks: Mapping[str, PlannedTask]) -> Iterator[GptaltError]:
-    """Tasks that run what a model writes, which lm-eval refuses only when the model has written it."""
-    names = [name for name, task in tasks.items() if task.config.get("unsafe_code", False) is not False]
-    if names and not spec.confirm_run_unsafe_code:
-        text = f"{', '.join(names)}: the code that the model writes would be run."
-        yield GptaltError(text, "If you want that, add --confirm_run_unsafe_code.")
 
 
 def check_packages(spec: RunSpec) -> None:
