@@ -71,7 +71,6 @@ def test_the_list_is_that_of_the_source():
         ("longproc_countdown_8k", True),
         ("cruxeval_input_cot", True),
         ("humaneval", True),
-        ("longproc_tom_tracking_2k", False),
         ("minerva_math_algebra", False),
         ("arc_easy", False),
     ],
