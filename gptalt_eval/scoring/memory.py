@@ -28,15 +28,14 @@ class Memory:
 
     def keep(self) -> None:
         """Take the model as it is now for what it was."""
-        self.versions = self.list_versions()
+        # a weight's version says how often it was written to
+        self.weights = [
+            (weight, weight._version) for weight in self.model.parameters() if not weight.is_inference()
+        ]
         self.kept = [
             (module, dict(module._buffers), dict(module._modules), list_plain(module))
             for module in self.model.modules()
         ]
-
-    def list_versions(self) -> list[int]:
-        """How often each weight was written to."""
-        return [weight._version for weight in self.model.parameters() if not weight.is_inference()]
 
     def restore(self) -> None:
         """Make the model as it was.
@@ -44,7 +43,7 @@ class Memory:
         A model that changed its own weights in a call, as RWKV divides them in its first one, stays as it is:
         without what it noted about that, it would change them again.
         """
-        if self.list_versions() != self.versions:
+        if any(weight._version != version for weight, version in self.weights):
             self.keep()
             return
         for module, buffers, modules, plain in self.kept:

@@ -70,7 +70,10 @@ def list_imported(package: Path) -> Counter:
 def list_declared(project: str) -> set[str]:
     text = (PROJECTS[project] / "pyproject.toml").read_text(encoding="utf-8")
     [block] = re.findall(r"^dependencies = \[(.*?)\]\n", text, re.M | re.S)
-    return {canonicalize_name(Requirement(line).name) for line in re.findall(r'"([^"]+)"', block)}
+    _, _, optional = text.partition("[project.optional-dependencies]\n")
+    extras = [line for line in optional.partition("\n[")[0].splitlines() if not line.startswith("dev")]
+    named = re.findall(r'"([^"]+)"', "\n".join([block, *extras]))
+    return {canonicalize_name(Requirement(line).name) for line in named}
 
 
 @pytest.mark.parametrize("project", PROJECTS)
@@ -82,7 +85,9 @@ def test_what_is_imported_is_declared(project):
         {"pytest"} if project == "gptalt-eval" else set()
     )
     imported = {name for name in list_imported(find_package(project)) if name not in own}
-    needed = {name: {canonicalize_name(each) for each in distributions[name]} for name in imported}
+    needed = {
+        name: {canonicalize_name(each) for each in distributions.get(name, [name])} for name in imported
+    }
     declared = list_declared(project)
     undeclared = {name for name, providers in needed.items() if not providers & declared}
     assert not undeclared, f"{project} imports what its pyproject.toml does not name"

@@ -81,7 +81,7 @@ MODELS = {
     "gpt_oss_window": (lambda: tf.GptOssForCausalLM(tf.GptOssConfig(**WIDE, head_dim=8, sliding_window=32, num_local_experts=4)), "mask", 32),
     "llama4_chunks": (make_llama4, "pieces", 32),
     "doge_top_k": (lambda: tf.DogeForCausalLM(tf.DogeConfig(**WIDE, keep_window_size=40)), "pieces", 40),
-    "deepseek_top_k": (make_sparse, None, None),
+    "deepseek_top_k": (make_sparse, "states", 40),
     "gpt2_positions": (lambda: tf.GPT2LMHeadModel(tf.GPT2Config(**tiny.OLD, n_embd=32, n_layer=2, n_positions=128)), "pieces", None),
     "ctrl_positions": (lambda: tf.CTRLLMHeadModel(tf.CTRLConfig(vocab_size=tiny.VOCABULARY, n_embd=32, n_layer=2, n_head=4, dff=48, n_positions=128, initializer_range=0.3)), "pieces", None),
 }  # fmt: skip

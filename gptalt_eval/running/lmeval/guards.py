@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -19,6 +22,7 @@ from gptalt_eval.machine.storage import hash_file
 from gptalt_eval.planning.consent.reads import is_free
 from gptalt_eval.running.lmeval import seams
 
+EVALUATE = "evaluate.loading"
 MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by itself, or by where it is
 
 
@@ -49,19 +53,49 @@ def refuse_metrics(trusted: Mapping[str, str]) -> Iterator[None]:
 
     It prefers a folder of the working folder to a metric of the same name on the hub.
     """
-    loading = importlib.import_module("evaluate.loading")  # as lm-eval does
-    make = loading.LocalEvaluationModuleFactory
+    with contextlib.ExitStack() as stack:
 
-    def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
-        if str(Path(path).resolve()) not in trusted:
-            raise GptaltError(
-                f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
-                "Rename its folder, or change to another folder and start again.",
-            )
-        return make(path, *args, **settings)
+        def guard(loading: ModuleType) -> None:
+            make = loading.LocalEvaluationModuleFactory
 
-    with mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted):
+            def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
+                if str(Path(path).resolve()) not in trusted:
+                    raise GptaltError(
+                        f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
+                        "Rename its folder, or change to another folder and start again.",
+                    )
+                return make(path, *args, **settings)
+
+            stack.enter_context(mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted))
+
+        if EVALUATE in sys.modules:
+            guard(sys.modules[EVALUATE])
+        else:
+            stack.enter_context(mock.patch.object(sys, "meta_path", [Watcher(guard), *sys.meta_path]))
         yield
+
+
+class Watcher(MetaPathFinder):
+    """Calls a function with the module in which ``evaluate`` finds metrics as soon as it is imported.
+
+    Importing it beforehand would load torch for tasks that need neither.
+    """
+
+    def __init__(self, guard: Callable[[ModuleType], None]) -> None:
+        self.guard = guard
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name == EVALUATE else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_guarded(module: ModuleType) -> None:
+            execute(module)
+            self.guard(module)
+
+        spec.loader.exec_module = execute_guarded  # type: ignore[method-assign]
+        return spec
 
 
 @contextlib.contextmanager

@@ -102,8 +102,10 @@ def explain_code(error: Exception, model: str) -> GptaltError | None:
 
 def use_template(lm: LM, template: Template | None) -> None:
     """Give a model the chat template of its YAML, in place of its tokenizer's."""
+    if template is None:
+        return  # lm-eval's own `dummy` fetches a tokenizer as soon as it is asked for
     tokenizer = getattr(lm, "tokenizer", None)
-    if template is not None and tokenizer is not None:
+    if tokenizer is not None:
         tokenizer.chat_template = template.jinja
 
 
