@@ -11,9 +11,9 @@ from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.types import Owned
 from gptalt_eval.planning.candidates import check_language
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+from gptalt_eval.planning.models.fields import UNITS
 
 SIZE = re.compile(r"\s*(<=|>=|<|>|)\s*(\d+(?:\.(\d+))?)\s*([MBT])\s*", re.IGNORECASE)
-UNITS = {"M": 10**6, "B": 10**9, "T": 10**12}
 ANY = Model("hf", "any transformers model: --model_args pretrained=<hub id or folder>", "", "")
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gptalt_eval.contract.models import PLACES, Card, Model, Template
-from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.contract.types import Owned
 from gptalt_eval.validation.chats import show_example
 
 WIDTHS: Mapping[str, int] = {"fp32": 32, "fp16": 16, "8-bit": 8, "4-bit": 4}
 
 
-def list_facts(catalog: Catalog, name: str) -> dict[str, str]:
+def list_facts(owned: Owned[Model]) -> dict[str, str]:
     """What is known about a model; empty texts are not shown."""
-    owned = catalog.find_model(name)
     model = owned.item
     is_run = model.card is None or model.card.modality == "text"
     facts = {

@@ -10,7 +10,6 @@ from shlex import quote
 
 from gptalt_eval.commands.printing import print_json
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import Record, find_runs, load_record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.types import Installed
@@ -87,8 +86,7 @@ def load_records(folders: Sequence[Path]) -> list[Record]:
 def advise(task: str, records: Sequence[Record], found: Sequence[Candidate], catalog: Catalog) -> Advice:
     """Rank the runs of a task by models that meet the needs."""
     suitable = {each.model.name: each for each in found if not each.lacks}
-    names = {place: find_name(record, catalog) for place, record in enumerate(records)}
-    by_folder = {records[place].folder: name for place, name in names.items()}
+    by_folder = {record.folder: find_name(record, catalog) for record in records}
 
     def explain(record: Record) -> str:
         return explain_mismatch(record, by_folder[record.folder], suitable)
@@ -226,7 +224,7 @@ def dump(found: Sequence[Candidate], advice: Sequence[Advice]) -> object:
 
 
 def describe_candidate(candidate: Candidate) -> dict[str, object]:
-    model: Model = candidate.model
+    model = candidate.model
     return {
         "name": model.name,
         "licence": model.licence,

@@ -16,8 +16,8 @@ from gptalt_eval.planning.resolve import resolve
 
 
 def describe_model(catalog: Catalog, name: str) -> str:
-    facts = format_facts(list_facts(catalog, name))
-    return facts + render_example(catalog.find_model(name).item)
+    owned = catalog.find_model(name)
+    return format_facts(list_facts(owned)) + render_example(owned.item)
 
 
 def describe_dataset(catalog: Catalog, name: str) -> str:

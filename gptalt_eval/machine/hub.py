@@ -19,7 +19,7 @@ PORTS = {"http": 80, "https": 443}
 
 def is_in_hub_cache(hub: str, kind: Literal["datasets", "models"]) -> bool:
     """Whether the local hub cache contains anything of this repository."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+    home = find_home()
     places = [find_hub_cache() / f"{kind}--{hub.replace('/', '--')}"]
     if kind == "datasets":
         places.append(
@@ -121,8 +121,12 @@ def default_endpoint() -> str:
 
 def find_hub_cache() -> Path:
     """The folder in which the hub's client keeps what it downloads."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
-    return Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    return Path(os.environ.get("HF_HUB_CACHE", find_home() / "hub")).expanduser()
+
+
+def find_home() -> Path:
+    """The folder of all that Hugging Face's libraries keep."""
+    return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
 
 
 def find_storage(hub: str) -> Path:

@@ -73,9 +73,8 @@ def choose_engine(alone: Alone) -> Choice:
             try:
                 engine: Engine = make(CHUNK, 64, wide=wide)
                 if isinstance(engine, StateEngine):
-                    allowed *= STRICT.get(
-                        model.dtype, 1.0
-                    )  # without its state, an answer can be off by little
+                    # without its state, an answer can be off by little
+                    allowed *= STRICT.get(model.dtype, 1.0)
                     trials = trials if len(trials) > 1 else [*trials, *ask_uneven(alone, length)]
                 difference = try_out(engine, trials, allowed)
                 reason = f"answers differ by {difference:.2%} of their standard deviation"

@@ -17,13 +17,12 @@ from filelock import FileLock
 from gptalt_eval.machine.hub import find_hub_cache, find_storage, read_endpoint
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.planning.hub.hashes import check_file, check_files
+from gptalt_eval.planning.hub.needs import GB
 from gptalt_eval.planning.hub.refusals import choose_wait, describe_break, explain_refusal, list_errors
-from gptalt_eval.planning.hub.repository import RemoteFile, Repository
+from gptalt_eval.planning.hub.repository import SECONDS, RemoteFile, Repository
 
 PART = ".incomplete"
 OFTEN = 0.5  # seconds between two reports
-SECONDS = 10  # that the hub may take for an answer
-GB = 1e9
 Show = Callable[[str], None]
 
 

@@ -135,13 +135,13 @@ def describe_missing(
     near = cached[:1] or nearest(source.id, [name for name in list_cached_models() if name != source.id], 1)
     lines = [f"Did you mean '{near[0]}', which is here?"] if near and not lacks else []
     lines.append(f"{cure[0].upper()}{cure[1:]}, and type the same command again.")
-    lines.append("Or download it elsewhere: " + describe_download(source, card, model))
+    lines.append("Or download it elsewhere: " + describe_command(source, card, model))
     args = {**spec.model_args, source.key: "FOLDER"}
     lines.append("Then type: " + format_command(replace(spec, model_args=args)))
     return GptaltError(what, "\n".join(lines))
 
 
-def describe_download(source: Source, card: Card | None, model: Model) -> str:
+def describe_command(source: Source, card: Card | None, model: Model) -> str:
     """The command that downloads a repository, its page, size and licence."""
     revision = f" --revision {source.revision}" if source.revision != "main" else ""
     command = f"hf download {source.id}{revision} --local-dir FOLDER ({source.page}"

@@ -56,23 +56,28 @@ def refuse_metrics(trusted: Mapping[str, str]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def guard(loading: ModuleType) -> None:
-            make = loading.LocalEvaluationModuleFactory
-
-            def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
-                if str(Path(path).resolve()) not in trusted:
-                    raise GptaltError(
-                        f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
-                        "Rename its folder, or change to another folder and start again.",
-                    )
-                return make(path, *args, **settings)
-
-            stack.enter_context(mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted))
+            stack.enter_context(refuse_scripts(loading, trusted))
 
         if EVALUATE in sys.modules:
             guard(sys.modules[EVALUATE])
         else:
             stack.enter_context(mock.patch.object(sys, "meta_path", [Watcher(guard), *sys.meta_path]))
         yield
+
+
+def refuse_scripts(loading: ModuleType, trusted: Mapping[str, str]) -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, this module finds no script of this computer that the user has not trusted."""
+    make = loading.LocalEvaluationModuleFactory
+
+    def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
+        if str(Path(path).resolve()) not in trusted:
+            raise GptaltError(
+                f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
+                "Rename its folder, or change to another folder and start again.",
+            )
+        return make(path, *args, **settings)
+
+    return mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted)
 
 
 class Watcher(MetaPathFinder):

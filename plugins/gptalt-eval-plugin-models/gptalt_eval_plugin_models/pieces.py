@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizer
 
 #: settings in published files that say how the tokenizer's own code was to be found
 FOREIGN = ("name_or_path", "remove_space", "do_lower_case", "auto_map", "tokenizer_class", "tokenizer_file")
+TEXT = -1  # stands for a token of a text where only what is added to it matters
 
 
 class PieceTokenizer(PreTrainedTokenizer):
@@ -66,6 +67,17 @@ class PieceTokenizer(PreTrainedTokenizer):
             else:
                 waiting.append(token)
         return text + str(self.pieces.decode_pieces(waiting))
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: list[int],
+        token_ids_1: list[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        if already_has_special_tokens:
+            return [int(token in self.all_special_ids) for token in token_ids_0]
+        texts = [ids if ids is None else [TEXT] * len(ids) for ids in (token_ids_0, token_ids_1)]
+        return [int(token != TEXT) for token in self.build_inputs_with_special_tokens(*texts)]
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
         name = self.vocab_files_names["vocab_file"]

@@ -75,20 +75,6 @@ class ChatGLMTokenizer(PieceTokenizer):
         first = token_ids_0 + self.suffix
         return first if token_ids_1 is None else [*first, *token_ids_1, self.eos_token_id]
 
-    def get_special_tokens_mask(
-        self,
-        token_ids_0: list[int],
-        token_ids_1: list[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        if already_has_special_tokens:
-            return [int(token in self.all_special_ids) for token in token_ids_0]
-        return (
-            [0] * len(token_ids_0)
-            + [1, 1]
-            + ([0] * len(token_ids_1) + [1] if token_ids_1 is not None else [])
-        )
-
 
 class ChatGLM2Tokenizer(PieceTokenizer):
     """The tokenizer of ChatGLM2-6B: a text follows ``[gMASK]sop``.
@@ -134,20 +120,6 @@ class ChatGLM2Tokenizer(PieceTokenizer):
     ) -> list[int]:
         first = self.prefix + token_ids_0
         return first if token_ids_1 is None else [*first, *token_ids_1, self.eos_token_id]
-
-    def get_special_tokens_mask(
-        self,
-        token_ids_0: list[int],
-        token_ids_1: list[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        if already_has_special_tokens:
-            return [int(token in self.all_special_ids) for token in token_ids_0]
-        return (
-            [1, 1]
-            + [0] * len(token_ids_0)
-            + ([0] * len(token_ids_1) + [1] if token_ids_1 is not None else [])
-        )
 
 
 class ChatGLM3Tokenizer(ChatGLM2Tokenizer):

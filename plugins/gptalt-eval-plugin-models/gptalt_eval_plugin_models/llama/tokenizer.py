@@ -50,15 +50,3 @@ class LlamaPieceTokenizer(PieceTokenizer):
         after = [self.eos_token_id] if self.add_eos_token else []
         first = [*before, *token_ids_0, *after]
         return first if token_ids_1 is None else [*first, *before, *token_ids_1, *after]
-
-    def get_special_tokens_mask(
-        self,
-        token_ids_0: list[int],
-        token_ids_1: list[int] | None = None,
-        already_has_special_tokens: bool = False,
-    ) -> list[int]:
-        if already_has_special_tokens:
-            return [int(token in self.all_special_ids) for token in token_ids_0]
-        before, after = [1] * self.add_bos_token, [1] * self.add_eos_token
-        mask = [*before, *([0] * len(token_ids_0)), *after]
-        return mask if token_ids_1 is None else [*mask, *before, *([0] * len(token_ids_1)), *after]
