@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -60,6 +61,21 @@ def find_device_faults(device: str | None) -> Iterator[GptaltError]:
             else (f"--device {device}: there are only {kind}:0 to {kind}:{found - 1}.")
         )
         yield GptaltError(text, f"Give {kind}:{found - 1}.")
+
+
+def find_bits_faults(args: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """Weights that are to be quantized while loading, and cannot be."""
+    given = [name for name in ("load_in_4bit", "load_in_8bit") if args.get(name)]
+    if not given:
+        return
+    if len(given) > 1:
+        yield GptaltError("--model_args load_in_4bit and load_in_8bit exclude each other.", "Omit one.")
+    if isinstance(config.get("quantization_config"), Mapping):
+        text = f"--model_args {given[0]}: the weights of this model are quantized already."
+        yield GptaltError(text, "Omit it.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        text = f"--model_args {given[0]} needs the package bitsandbytes, which is not installed."
+        yield GptaltError(text, "Type: pip install bitsandbytes")
 
 
 def find_quantization_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

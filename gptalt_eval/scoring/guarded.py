@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -11,6 +11,7 @@ from lm_eval.models.huggingface import HFLM
 
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
 Scored = tuple[float, bool]
+BITS = ("load_in_4bit", "load_in_8bit", "bnb_4bit_", "llm_int8_")  # settings of bitsandbytes
 
 
 def add_guard(backend: type[Any]) -> type[Any]:
@@ -32,6 +33,9 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         super().__init__(*args, **settings)
         self.lost: dict[tuple[str, str] | str, int] = {}
         self.unscorable: dict[tuple[str, str], str] = {}
+
+    def _create_model(self, pretrained: str, **settings: Any) -> None:
+        super()._create_model(pretrained, **gather_bits(settings))
 
     def check(self, requests: Sequence[Encoded]) -> list[int]:
         """Note what is cut and what cannot be scored; returns the indices of the latter.
@@ -116,6 +120,20 @@ class GuardedLM(HFLM):  # type: ignore[misc]
     def add_up(self, number: int) -> int:
         """The sum of a number over all processes, which must call this at the same time."""
         return number if self.world_size == 1 else sum(gather_object([number]))
+
+
+def gather_bits(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for loading with ``load_in_4bit`` and the like in the one object that transformers 5 takes.
+
+    lm-eval 0.4.13 passes them on as they are, and transformers 5 takes them for settings of the model.
+    """
+    if not any(settings.get(name) for name in ("load_in_4bit", "load_in_8bit")):
+        return dict(settings)
+    from transformers import BitsAndBytesConfig
+
+    named = {name: value for name, value in settings.items() if name.startswith(BITS)}
+    rest = {name: value for name, value in settings.items() if name not in named}
+    return {**rest, "quantization_config": BitsAndBytesConfig(**named)}
 
 
 def explain_unscorable(context: Sequence[int], continuation: Sequence[int], room: int) -> str:

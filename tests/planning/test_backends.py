@@ -15,6 +15,7 @@ from gptalt_eval.planning import backends
 from gptalt_eval.planning.backends import find_extra, find_near, load_backends, load_loading_arguments
 from gptalt_eval.planning.loading import (
     DTYPES,
+    find_bits_faults,
     find_device_faults,
     find_dtype_faults,
     find_quantization_faults,
@@ -227,3 +228,16 @@ def test_all_problems_of_a_model_at_once(tmp_path, gpus):
     for words in ("'dtyp'", "dtype=fp16", "--device cuda", "no weights", "no vocabulary"):
         assert words in str(caught.value)
     assert str(caught.value).startswith("5 problems found")
+
+
+@pytest.mark.parametrize("bits", ["load_in_4bit", "load_in_8bit"])
+def test_quantizing_while_loading_needs_its_package(monkeypatch, bits):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    [fault] = find_bits_faults({bits: True}, {})
+    assert "needs the package bitsandbytes" in str(fault) and "pip install bitsandbytes" in fault.hint
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert list(find_bits_faults({bits: True}, {})) == list(find_bits_faults({bits: False}, {})) == []
+    [fault] = find_bits_faults({bits: True}, {"quantization_config": {"bits": 4}})
+    assert "are quantized already" in str(fault)
+    [fault] = find_bits_faults({"load_in_4bit": True, "load_in_8bit": True}, {})
+    assert "exclude each other" in str(fault)

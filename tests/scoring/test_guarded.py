@@ -197,3 +197,30 @@ def test_a_backend_that_is_not_lm_evals_stays_as_it_is():
 
     tree = add_tree(HFLM)
     assert add_guard(Other) is Other and add_guard(tree) is tree
+
+
+@pytest.mark.parametrize("bits", ["load_in_4bit", "load_in_8bit"])
+def test_quantizing_while_loading_reaches_transformers_as_it_takes_it(monkeypatch, tmp_path, bits):
+    """transformers 5 takes ``load_in_4bit=True`` itself for a setting of the model."""
+    import transformers
+
+    folder = str(tiny.save_model("llama", tmp_path))
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")  # bitsandbytes is not needed here
+    given = {}
+    load = transformers.AutoModelForCausalLM.from_pretrained
+
+    def note(pretrained, **settings):
+        given.update(settings)
+        return load(pretrained, **{**settings, "quantization_config": None})
+
+    with pytest.raises(TypeError, match=bits):
+        HFLM(folder, device="cpu", **{bits: True})
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", note)
+    for make in (add_tree, add_guard):
+        given.clear()
+        make(HFLM)(folder, device="cpu", **{bits: True}, bnb_4bit_compute_dtype="bfloat16")
+        config = given["quantization_config"]
+        assert getattr(config, bits) is True and str(config.bnb_4bit_compute_dtype) == "torch.bfloat16"
+        assert bits not in given and "bnb_4bit_compute_dtype" not in given
+    make(HFLM)(folder, device="cpu")
+    assert given["quantization_config"] is None
