@@ -59,6 +59,7 @@ class Card:
         released: the date, ``2023-03-14`` or ``2023-03``.
         editions: hub ids of other editions.
         modality: ``text``, or ``image-text`` for models that see pictures.
+        model_type: what its config.json says under this name; empty: unknown.
         sources: where these facts are from.
         unverified: which of them could not be checked.
     """
@@ -70,6 +71,7 @@ class Card:
     released: str = ""
     editions: tuple[str, ...] = ()
     modality: Literal["text", "image-text"] = "text"
+    model_type: str = ""
     sources: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
 
@@ -87,12 +89,14 @@ class Loader:
         summary: one line.
         make_class: returns the lm-eval model class, a subclass of ``HFLM``, whose argument ``pretrained`` is
             a local folder; imports what it needs when called.
-        identify: the name of the model in the catalogue whose layout a config.json describes; None: it is not
-            one of this loader's.
+        identify: the name of the model in the catalogue that a config.json describes; None: it is not one of
+            this loader's, or it does not tell which.
         check: finds all that is wrong with a folder's files from names and headers alone; receives the folder
             and the model's arguments.
         convert: writes a folder that transformers loads itself; receives the original folder, the model's
             arguments, the new folder and the name of a dtype; None: there is no such format.
+        mends: what it repairs of a config.json's model that transformers loads too, as the end of a sentence
+            that begins with "this loader"; empty: nothing. Such a folder is always loaded with it.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Loader:
     identify: Callable[[Mapping[str, Any]], str | None]
     check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
     convert: Callable[[Path, Mapping[str, Any], Path, str], None] | None = None
+    mends: Callable[[Mapping[str, Any]], str] = lambda config: ""
 
 
 @dataclass(frozen=True)

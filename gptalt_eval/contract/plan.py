@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gptalt_eval.contract.located import LocatedData
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import Model, Template
 from gptalt_eval.contract.run import RunPlugin
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
@@ -92,6 +92,11 @@ class Cell:
     names: tuple[str, ...]
     tasks: tuple[PlannedTask, ...]
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether its prompts are rendered with the model's chat template, not with one that was named."""
+        return self.spec.apply_chat_template is True
+
     def label(self, task: str) -> str:
         return label(task, self.num_fewshot, self.style)
 
@@ -132,6 +137,11 @@ class Plan:
     def saves_samples(self) -> bool:
         """Whether the answers are saved: on request, and where they are compared."""
         return self.spec.saves_samples or self.in_experiment
+
+    @property
+    def template(self) -> Template | None:
+        """The chat template of the model's YAML; None: it has none, or no prompt is rendered with it."""
+        return self.model.item.template if any(cell.is_rendered for cell in self.cells) else None
 
     @property
     def title(self) -> str:

@@ -10,6 +10,8 @@ from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Cell, PlannedTask
 from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
+from gptalt_eval.planning.models.editions import find_files
+from gptalt_eval.planning.weights import merge_model_args, read_chat_templates
 
 
 def explain_overrides(catalog: Catalog, model: Owned[Model], cells: Sequence[Cell]) -> list[str]:
@@ -26,9 +28,22 @@ def explain_overrides(catalog: Catalog, model: Owned[Model], cells: Sequence[Cel
     used |= {task.name: (task.owner, task.file) for task in tasks.values()}
     return [
         *explain_model(catalog, model),
+        *explain_template(model.item, cells),
         *(text for name, (owner, file) in used.items() for text in explain_task(catalog, name, owner, file)),
         *(text for task in tasks.values() for text in explain_rows(catalog, task)),
     ]
+
+
+def explain_template(model: Model, cells: Sequence[Cell]) -> Iterator[str]:
+    """The chat template of a model's YAML in place of one in the folder that the user gives."""
+    template = model.template
+    if template is None or not any(cell.is_rendered for cell in cells):
+        return
+    args = merge_model_args(model, cells[0].spec)
+    folder = find_files(model, {**args, "pretrained": args.get("tokenizer") or args.get("pretrained")})
+    others = (read_chat_templates(folder) if folder else None) or []
+    if others and not any(template.jinja.strip() in other for other in others):
+        yield f"The chat template is that of '{model.name}', not the one in {folder}, which is another."
 
 
 def explain_model(catalog: Catalog, model: Owned[Model]) -> Iterator[str]:

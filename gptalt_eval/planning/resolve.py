@@ -33,7 +33,7 @@ from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
 from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.lock import check_lock
-from gptalt_eval.planning.models.editions import match_folder
+from gptalt_eval.planning.models.editions import match_model
 from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
@@ -132,7 +132,7 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
 
 def find_model(catalog: Catalog, spec: RunSpec) -> tuple[Owned[Model], str] | None:
     """The model that a request names, or that its folder contains, and what to say about that."""
-    return match_folder(catalog, catalog.find_model(spec.model), spec) if spec.model else None
+    return match_model(catalog, catalog.find_model(spec.model), spec) if spec.model else None
 
 
 def explain_system(model: Model, cells: Iterable[Cell]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,12 +11,23 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_together
 from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.machine.bounds import read_file
 from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
-from gptalt_eval.planning.folders import find_adapter_faults, find_folder_faults, read_config
+from gptalt_eval.planning.folders import (
+    LARGEST_CONFIG,
+    find_adapter_faults,
+    find_folder_faults,
+    read_config,
+)
 from gptalt_eval.planning.gguf_header import check_header
 from gptalt_eval.planning.hub.faults import find_source_faults
 from gptalt_eval.planning.hub.sources import KEYS, is_local, list_sources
-from gptalt_eval.planning.loading import find_device_faults, find_dtype_faults, find_quantization_faults
+from gptalt_eval.planning.loading import (
+    find_bits_faults,
+    find_device_faults,
+    find_dtype_faults,
+    find_quantization_faults,
+)
 
 GGUF_MAGIC = b"GGUF"
 BESIDE = ("revision", "tokenizer", "delta", "peft")  # arguments that belong to particular weights
@@ -75,6 +85,7 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
         return
     yield from find_dtype_faults(args)
     yield from find_device_faults(spec.device or args.get("device"))
+    yield from find_bits_faults(args, settings)
     if folder is not None:
         yield from check_folder(folder, args, model.loader)
         yield from find_quantization_faults(settings)
@@ -221,15 +232,26 @@ def has_chat_template(model: Model, spec: RunSpec) -> bool | None:
         return model.template is not None or model.chat_template
     args = merge_model_args(model, spec)
     folder = Path(str(args.get("tokenizer") or args.get("pretrained") or "")).expanduser()
-    config = folder / "tokenizer_config.json"
-    if args.get("gguf_file") or not config.is_file():
+    if args.get("gguf_file") or not (folder / "tokenizer_config.json").is_file():
         return None
-    if any(
-        (folder / name).exists()
-        for name in ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
-    ):
-        return True
+    found = read_chat_templates(folder)
+    return None if found is None else bool(found)
+
+
+def read_chat_templates(folder: Path) -> list[str] | None:
+    """The chat templates of a folder's tokenizer, those with names too; None: a file is damaged."""
+    files = [folder / "chat_template.jinja", *sorted((folder / "additional_chat_templates").glob("*.jinja"))]
+    settings = [folder / "chat_template.json", folder / "tokenizer_config.json"]
     try:
-        return bool(json.loads(config.read_text(encoding="utf-8")).get("chat_template"))
-    except ValueError:
+        found = [read_file(file, LARGEST_CONFIG).decode("utf-8") for file in files if file.is_file()]
+        written = [read_config(file).get("chat_template") for file in settings if file.is_file()]
+    except (GptaltError, OSError, ValueError):
         return None
+    for each in written:
+        named = (
+            [one.get("template") for one in each if isinstance(one, Mapping)]
+            if isinstance(each, list)
+            else [each]
+        )
+        found += [str(one) for one in named if one]
+    return found

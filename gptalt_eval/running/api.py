@@ -23,6 +23,7 @@ from gptalt_eval.machine.secrets import remember_secrets
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.permits import remember_own
+from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.execute import is_main_process
 from gptalt_eval.running.experiments import (
@@ -83,13 +84,24 @@ def evaluate(
     return runs.records[0] if is_one else runs.records
 
 
-def find_model(name: str, plugins: Installed) -> Model:
-    """The model with a name, as ``--model`` takes it.
+def find_model(name: str, plugins: Installed, folder: Path | None = None) -> Model:
+    """The model with a name, as ``--model`` takes it, or the one that a run would load from a folder instead.
+
+    Args:
+        name: its name.
+        plugins: the plugins that provide names.
+        folder: where its files are; None: its name alone counts.
 
     Raises:
         UnknownNameError: there is none; the message suggests the nearest one.
+        GptaltError: the folder contains a model of another kind.
     """
-    return Catalog(plugins).find_model(name).item
+    catalog = Catalog(plugins)
+    owned = catalog.find_model(name)
+    if folder is not None:
+        spec = RunSpec(model=name, model_args={"pretrained": str(folder)})
+        owned, _ = match_folder(catalog, owned, spec, folder)
+    return owned.item
 
 
 def remember_request(spec: RunSpec, plans: Sequence[Plan], root: Path | None, folder: Path | None) -> None:

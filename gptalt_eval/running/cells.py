@@ -13,7 +13,9 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.run import RunCut, RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import arithmetic, environment
+from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.hub.obtain import obtain_files
+from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, guards, model, seams, tables, tasks
@@ -22,6 +24,7 @@ from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.stops import Ends, add_stops
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
 from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
@@ -40,7 +43,8 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             display.say("Reading the tasks")
             loaded = build_tasks(plan)
         with evaluation.quiet(None):
-            lm, facts = load_model(plan, display, files)
+            plan, lm, facts = load_model(plan, plugins, display, files)
+            note_ends(add_stops(plan, loaded, getattr(lm, "tokenizer", None)), display, files)
         with evaluation.quiet(shown), contextlib.ExitStack() as opened:
             answers = open_answers(files, lm, facts.fingerprint)
             if answers:
@@ -59,10 +63,18 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         answers.delete()  # they are in the samples and the results now
 
 
-def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, ModelFacts]:
-    """Load the plan's model (an lm-eval ``LM``) and note it in ``run.json``."""
+def load_model(
+    plan: Plan, plugins: Installed, display: Display, files: RunFiles
+) -> tuple[Plan, Any, ModelFacts]:
+    """Load the plan's model (an lm-eval ``LM``) and note it in ``run.json``.
+
+    Returns:
+        the plan with the model that its files contain, the model, and facts about it.
+    """
     obtained = obtain_files(plan.model.item, plan.model_args, display.say, display.note)
     files.update(model=replace(files.run.model, commits=obtained.commits))
+    if "pretrained" in obtained.args:
+        plan = recognise(plan, plugins, Path(obtained.args["pretrained"]), display, files)
     fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
     if "dtype" in fetched and "dtype" not in plan.model_args:
         fetched["dtype"] = pick_dtype(fetched["dtype"], files, display)
@@ -76,7 +88,37 @@ def load_model(plan: Plan, display: Display, files: RunFiles) -> tuple[Any, Mode
         model=replace(files.run.model, **asdict(facts), load_seconds=seconds),
         hardware=environment.describe_hardware(),
     )
-    return lm, facts
+    return plan, lm, facts
+
+
+def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
+    """The plan with the model that a downloaded folder contains, or with the loader that it needs.
+
+    Raises:
+        GptaltError: it contains another model than the named one.
+    """
+    catalog, named = Catalog(plugins), plan.model
+    if named.item.loader is not None and named.item.name not in catalog.models:
+        return plan  # a hub id that was recognised
+    found, said = match_folder(catalog, named, plan.spec, folder)
+    if not said:
+        return plan
+    if found.item.name != named.item.name:
+        text = said.partition(": it is run")[0]
+        raise GptaltError(f"{text}.", "Start again: its files are here now.")
+    display.note(said)
+    files.update(notes=(*files.run.notes, said))
+    return replace(plan, model=found)
+
+
+def note_ends(ends: Ends | None, display: Display, files: RunFiles) -> None:
+    """Record in ``run.json`` what ends an answer; say so if it is not what the model's YAML says."""
+    if ends is None:
+        return
+    files.update(model=replace(files.run.model, stop_token_ids=ends.ids))
+    if said := ends.explain(files.plan.model.item.name):
+        display.note(said)
+        files.update(notes=(*files.run.notes, said))
 
 
 def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:

@@ -67,6 +67,8 @@ def check_same_prompts(fresh: Run, plan: Plan, earlier: Record) -> None:
     for name, data in fresh.data.items():
         if name in done and name in run.data and run.data[name].yaml not in ("", data.yaml):
             changed.append(name)
+    if run.done and fresh.model.stop and fresh.model.stop != run.model.stop:
+        changed.append("what ends an answer")
     if changed:
         what = f"What {earlier.folder} evaluates has changed since it was started: {', '.join(changed)}."
         raise GptaltError(what, "Start a new run: results on different prompts cannot be combined.")

@@ -1,12 +1,14 @@
 """What a folder contains decides how it is loaded, whatever the user called it."""
 
 import json
+import shutil
 
 import pytest
 from model_folders import write_model
 
 from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.machine.hub import find_storage
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.editions import list_native_types
 from gptalt_eval.planning.resolve import resolve
@@ -22,10 +24,14 @@ def find_faults(folder, args):
 
 
 def identify(config):
-    return {"glm1": "chatglm", "glm2": "chatglm2"}[config["layout"]]  # raises for others
+    return {"glm1": "chatglm", "glm2": "chatglm2", None: None}[config.get("layout")]  # raises for others
 
 
-GLM = Loader("chatglm", "x", lambda: None, identify, find_faults)
+def describe_repair(config):
+    return "keeps rows apart" if config["model_type"] in ("rwkv", "llama-wrong") else ""
+
+
+GLM = Loader("chatglm", "x", lambda: None, identify, find_faults, mends=describe_repair)
 
 
 def make_named(name, template, **more):
@@ -46,6 +52,7 @@ class Glm:
             make_named("chatglm", FIRST, aliases=("chatglm-6b",)),
             make_named("chatglm2", SECOND),
             make_named("vicuna", Template("{{ messages }}", "nowhere"), loader=None),
+            make_named("neo", FIRST, loader=None, card=Card("no", 1, model_type="gpt_neox")),
             make_named("llava", FIRST, loader=None, card=Card("no", 1, modality="image-text")),
             make_named(
                 "lora",
@@ -54,6 +61,11 @@ class Glm:
                 args={"pretrained": "org/base", "peft": "org/l", "revision": "v1", "tokenizer": "org/t"},
             ),
         ]
+
+
+@pytest.fixture(autouse=True)
+def hub_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def write_glm(folder, layout="glm2", **config):
@@ -113,9 +125,63 @@ def test_hf_is_refused_before_loading(tmp_path):
 def test_a_folder_that_transformers_knows_is_left_alone(tmp_path):
     assert {"llama", "gpt_neox", "rwkv", "glm"} <= list_native_types()
     assert not {"chatglm", "moss"} & list_native_types()
-    folder = write_model(tmp_path / "llama", config={"layout": "glm2"})
+    folder = write_model(tmp_path / "llama")
     assert plan(folder).model.item.loader is None
     assert plan("vicuna", folder).model.item.name == "vicuna"
+
+
+@pytest.mark.parametrize("name", ["folder", "hf", "hf-auto", "vicuna", "own/rwkv"])
+def test_a_folder_that_transformers_loads_with_faults_gets_the_loader_that_mends_them(tmp_path, name):
+    place = folder = write_model(tmp_path / "rwkv", config={"model_type": "rwkv"})
+    if name == "own/rwkv":  # of the hub, in its cache
+        place, _ = name, keep_in_cache(name, folder)
+    found = plan(place, None) if name in ("folder", "own/rwkv") else plan(name, place)
+    own = Template("{{ messages }}", "nowhere") if name == "vicuna" else None
+    assert (found.model.item.loader, found.model.item.template) == (GLM, own)
+    assert list_notes(found) == [f"{place} is loaded by the loader 'chatglm', which keeps rows apart."]
+    assert found.title == {"folder": f"{tmp_path.name}/rwkv"}.get(name, name) or name.startswith("hf")
+    asked = plan(place, None, trust_remote_code=True) if name == "folder" else found
+    assert name != "folder" or asked.model.item.loader is None  # the code of the folder was asked for
+
+
+def keep_in_cache(hub, folder):
+    storage = find_storage(hub)
+    (storage / "refs").mkdir(parents=True)
+    (storage / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, storage / "snapshots" / ("0" * 40))
+
+
+def test_a_model_of_the_hub_s_cache_is_looked_at_too(tmp_path):
+    keep_in_cache("me/glm", write_glm(tmp_path / "mine"))
+    assert plan("me/glm").model.item.template == SECOND
+    text = refuse("hf", "me/glm")
+    assert text == (
+        "--model hf cannot load me/glm, which contains a model like 'chatglm2'.\n"
+        "Type: --model chatglm2 --model_args pretrained=me/glm"
+    )
+
+
+def test_a_converted_folder_is_that_of_one_model_and_transformers_can_load_it(tmp_path):
+    folder = write_model(tmp_path / "glm", config={"model_type": "glm", "layout": "glm2"})
+    assert plan(folder).model.item.template == plan("chatglm", folder).model.item.template == SECOND
+    assert plan("hf", folder).model.item.loader is None
+    wrong = write_model(tmp_path / "wrong", config={"model_type": "rwkv", "layout": "glm2"})
+    found = plan("hf", wrong).model.item
+    assert (found.loader, found.template) == (GLM, None)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "llama", "bloom"])
+def test_a_folder_of_another_kind_than_the_named_model_is_refused(tmp_path, kind):
+    folder = write_model(tmp_path / "mine", config={"model_type": kind})
+    assert refuse("neo", folder) == (
+        f"{folder} contains a model of the type '{kind}', and 'neo' is of the type 'gpt_neox'.\n"
+        f"To run it with its own chat template, if it has one: --model {folder}"
+    )
+    keep_in_cache("me/other", folder)
+    assert "me/other contains a model of the type" in refuse("neo", "me/other")
+    assert plan(folder).model.item.template is None
+    right = write_model(tmp_path / "right", config={"model_type": "gpt_neox"})
+    assert plan("neo", right).model.item.template == FIRST
 
 
 @pytest.mark.parametrize(
@@ -200,6 +266,28 @@ def test_a_system_message_goes_where_the_model_takes_one_or_is_refused(tmp_path)
     llama = write_model(tmp_path / "llama")
     assert "'vicuna' takes no system message" in refuse("vicuna", llama, **asked)
     assert plan("vicuna", llama, apply_chat_template=True)
+
+
+@pytest.mark.parametrize(
+    "file", ["chat_template.jinja", "tokenizer_config.json", "named", "jinja in a folder"]
+)
+def test_a_chat_template_that_is_not_used_is_named(tmp_path, file):
+    folder = write_model(tmp_path / "mine", config={"model_type": "gpt_neox"})
+    written = {"chat_template.jinja": "theirs", "jinja in a folder": "theirs"}.get(file)
+    (folder / "additional_chat_templates").mkdir()
+    if written:
+        (folder / ("additional_chat_templates/x.jinja" if "folder" in file else file)).write_text(written)
+    else:
+        own = [{"name": "x", "template": "theirs"}] if file == "named" else "theirs"
+        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": own}))
+    assert list_notes(plan("neo", folder, apply_chat_template=True)) == [
+        f"The chat template is that of 'neo', not the one in {folder}, which is another."
+    ]
+    assert list_notes(plan("neo", folder)) == []
+    (folder / "chat_template.jinja").write_text(f"\n{FIRST.jinja}")
+    assert list_notes(plan("neo", folder, apply_chat_template=True)) == []
+    (folder / "tokenizer_config.json").write_text("{")
+    assert isinstance(refuse_or_run("neo", folder), str)
 
 
 def test_a_template_of_a_yaml_is_known_before_loading(tmp_path):

@@ -70,6 +70,34 @@ def test_the_template_writes_the_prompts_and_is_on_record(sky):
     assert record.results[1]["chat_template"] == BODY
 
 
+@pytest.mark.parametrize("asked", [{}, {"prompt_style": "standard"}])
+def test_a_run_without_the_template_has_none_of_its_stops(sky, asked):
+    record = sky("a", stop=["<user>"], ids=[1, 7], **asked)
+    model = record.run.model
+    assert (model.system_place, model.stop, model.stop_token_ids) == ("", (), ())
+    assert "<user>" not in read(record)[1]["until"]
+
+
+def test_ids_of_another_tokenizer_are_said_and_not_used(sky, tmp_path):
+    other = {"model_args": {"pretrained": str(tmp_path / "weights")}, "apply_chat_template": True}
+    record = sky("a", stop=["<user>"], ids=[1, 7, 99999], **other)
+    assert "eos_token_id" not in read(record)[1] or 7 not in read(record)[1]["eos_token_id"]
+    assert 7 not in record.run.model.stop_token_ids and record.run.model.stop == ("<user>",)
+    [note] = [note for note in record.run.notes if "end an answer" in note]
+    assert "99999 is beyond its" in note and "Answers end at '<user>'." in note
+
+
+def test_a_template_of_the_tokenizer_that_is_named_has_none_of_the_yaml_s_stops(sky, monkeypatch):
+    from gptalt_eval.running.lmeval import model
+
+    def give(lm, name, template):
+        lm.tokenizer.chat_template = BODY
+
+    monkeypatch.setattr(model, "choose_template", give)
+    record = sky("a", stop=["<user>"], ids=[1, 7], apply_chat_template="tool_use")
+    assert record.run.model.stop == () and "<user>" not in read(record)[1]["until"]
+
+
 def test_the_fingerprint_knows_the_template(sky):
     first = sky("a", apply_chat_template=True).run.model
     assert first.fingerprint == sky("b", prompt_style="standard").run.model.fingerprint

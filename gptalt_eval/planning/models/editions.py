@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned
+from gptalt_eval.machine.hub import find_snapshot
 from gptalt_eval.planning.backends import HF_BACKENDS
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
-from gptalt_eval.planning.folders import read_config
-from gptalt_eval.planning.weights import find_folder, merge_model_args
+from gptalt_eval.planning.hub.sources import MODELSCOPE, is_local
+from gptalt_eval.planning.weights import find_folder, merge_model_args, read_settings
+
+Matched = tuple[Owned[Model], str]
 
 
-def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec) -> tuple[Owned[Model], str]:
+def match_model(catalog: Catalog, owned: Owned[Model], spec: RunSpec) -> Matched:
     """The model that runs: a folder can contain another one than its name says, and a hub id be that of one.
-
-    Only folders that transformers cannot load itself are looked at: those need their own loader, and the
-    layout is that of one model.
 
     Args:
         catalog: the names.
@@ -34,31 +34,96 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec) -> tuple[
         the model, and a sentence about what is run instead; empty: nothing is.
 
     Raises:
-        GptaltError: one of lm-eval's classes was named, which cannot load this folder.
+        GptaltError: the folder does not contain such a model.
     """
     named = owned.item
-    args = merge_model_args(named, spec)
-    folder = find_folder(args) if named.backend in HF_BACKENDS and named.create is None else None
     if owned.owner == LM_EVAL and (published := find_published(catalog, named.name)):
         own = replace(published.item, name=named.name)
         return Owned(own, published.owner), f"{named.name} is loaded as '{published.item.name}'."
-    found = identify(catalog, folder) if folder else None
-    if folder is None or found is None or found.item.name == named.name:
-        return owned, ""
+    folder = find_files(named, merge_model_args(named, spec))
+    return match_folder(catalog, owned, spec, folder) if folder else (owned, "")
+
+
+def find_files(model: Model, args: Mapping[str, Any]) -> Path | None:
+    """The folder with a model's files; None: they are not here, or its backend reads others."""
+    if model.backend not in HF_BACKENDS or model.create is not None:
+        return None
+    place = str(args.get("pretrained") or "")
+    if not place or is_local(place) or place.startswith(MODELSCOPE):
+        return find_folder(args)
+    snapshot = find_snapshot(place, str(args.get("revision") or "main"))
+    return snapshot / str(args.get("subfolder") or "") if snapshot else None
+
+
+def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: Path) -> Matched:
+    """The model that runs, by what its folder contains.
+
+    A folder that transformers cannot load, or that ``gptalt-eval models convert`` wrote, is that of one
+    model. One that transformers loads with faults gets the loader that mends them, and keeps its own chat
+    template.
+
+    Args:
+        catalog: the names.
+        owned: the model that was named.
+        spec: the request.
+        folder: the model's files.
+
+    Returns:
+        see ``match_model``.
+
+    Raises:
+        GptaltError: one of lm-eval's classes was named, which cannot load this folder; or the folder contains
+            a model of another kind than the named one.
+    """
+    named = owned.item
+    settings, args = read_settings(folder), merge_model_args(named, spec)
+    found = identify(catalog, settings)
+    if found and (found.item.name == named.name or owned.owner not in (LM_EVAL, found.owner)):
+        return owned, ""  # a model of the user's own has its own template
+    place = str(args.get("pretrained"))
+    is_asked = bool(spec.trust_remote_code or args.get("trust_remote_code"))  # for the code of the folder
+    is_native = str(settings.get("model_type")) in list_native_types()
+    if found is None or (named.name in HF_BACKENDS and is_native):
+        check_kind(named, settings, place)
+        return (owned, "") if is_asked else mend(catalog, owned, settings, place)
+    other = found.item.name
     if owned.owner != LM_EVAL:
-        if found.owner != owned.owner:  # a model of the user's own has its own template
-            return owned, ""
-        text = f"{folder} contains a model like '{found.item.name}', not '{named.name}': it is run as "
-        return found, f"{text}'{found.item.name}', with the chat template of that."
-    if named.name in HF_BACKENDS:
-        if spec.trust_remote_code or args.get("trust_remote_code"):
-            return owned, ""  # the code of the folder was asked for
-        raise GptaltError(
-            f"--model {named.name} cannot load {folder}, which contains a model like '{found.item.name}'.",
-            f"Type: --model {found.item.name} --model_args pretrained={folder}",
+        text = (
+            f"{place} contains a model like '{other}', not '{named.name}': it is run as '{other}', with the"
         )
-    own = replace(found.item, name=named.name, args=named.args)
-    return Owned(own, found.owner), f"{folder} is loaded as a model like '{found.item.name}'."
+        return found, f"{text} chat template of that."
+    if named.name not in HF_BACKENDS:
+        own = replace(found.item, name=named.name, args=named.args)
+        return Owned(own, found.owner), f"{place} is loaded as a model like '{other}'."
+    if is_asked:
+        return owned, ""
+    raise GptaltError(
+        f"--model {named.name} cannot load {place}, which contains a model like '{other}'.",
+        f"Type: --model {other} --model_args pretrained={place}",
+    )
+
+
+def check_kind(model: Model, settings: Mapping[str, Any], place: str) -> None:
+    """Check that a folder contains a model of the kind that was named, whose chat template is used.
+
+    Raises:
+        GptaltError: it contains one of another kind.
+    """
+    expected = model.card.model_type if model.card and model.loader is None else ""  # a loader checks more
+    kind = str(settings.get("model_type") or "")
+    if expected and kind and kind != expected:
+        text = (
+            f"{place} contains a model of the type '{kind}', and '{model.name}' is of the type '{expected}'."
+        )
+        raise GptaltError(text, f"To run it with its own chat template, if it has one: --model {place}")
+
+
+def mend(catalog: Catalog, owned: Owned[Model], settings: Mapping[str, Any], place: str) -> Matched:
+    """A model with the loader that mends what transformers does wrong with its folder, and what to say."""
+    for loader, repair in ask_loaders(catalog, "mends", settings) if owned.item.loader is None else ():
+        text = f"{place} is loaded by the loader '{loader.name}', which {repair}."
+        return Owned(replace(owned.item, loader=loader), owned.owner), text
+    return owned, ""
 
 
 def find_published(catalog: Catalog, hub: str) -> Owned[Model] | None:
@@ -70,30 +135,25 @@ def find_published(catalog: Catalog, hub: str) -> Owned[Model] | None:
     return None
 
 
-def identify(catalog: Catalog, folder: Path) -> Owned[Model] | None:
-    """The named model whose layout a folder has, if transformers does not know that layout."""
-    try:
-        config = read_config(folder / "config.json")
-    except GptaltError:
-        return None  # reported when its files are checked
-    if str(config.get("model_type")) in list_native_types():
-        return None
-    for owned in catalog.loaders.values():
-        name = call_identify(catalog, owned, config)
-        if name is not None and name in catalog.models:
-            return catalog.models[name]
-    return None
+def identify(catalog: Catalog, settings: Mapping[str, Any]) -> Owned[Model] | None:
+    """The named model that a config.json describes; None: it does not tell."""
+    names = (name for _, name in ask_loaders(catalog, "identify", settings))
+    return next((catalog.models[name] for name in names if name in catalog.models), None)
 
 
-def call_identify(catalog: Catalog, owned: Owned[Any], config: Mapping[str, Any]) -> str | None:
-    """What a loader says about a configuration, which can contain anything."""
-    try:
-        name: str | None = owned.item.identify(config)
-        return name
-    except Exception as error:
-        text = f"the loader '{owned.item.name}' cannot read a config.json: {type(error).__name__}: {error}"
-        catalog.plugins.blame(owned.owner, text, "Report it to the plugin's author.")
-        return None
+def ask_loaders(catalog: Catalog, question: str, settings: Mapping[str, Any]) -> Iterator[tuple[Loader, str]]:
+    """The loaders that have an answer about a config.json, which can contain anything, and their answers."""
+    for owned in catalog.loaders.values() if settings else ():
+        try:
+            answer = getattr(owned.item, question)(settings)
+        except Exception as error:
+            text = (
+                f"the loader '{owned.item.name}' cannot read a config.json: {type(error).__name__}: {error}"
+            )
+            catalog.plugins.blame(owned.owner, text, "Report it to the plugin's author.")
+            continue
+        if answer:
+            yield owned.item, str(answer)
 
 
 @cache

@@ -131,6 +131,7 @@ KINDS: Mapping[str, Callable[[Written], Any]] = {
     "home": read_text,
     "editions": read_texts,
     "modality": choose_from("text", "image-text"),
+    "model_type": read_text,
     "sources": read_texts,
     "unverified": read_texts,
     "template": read_text,

@@ -55,6 +55,7 @@ def make_model(name: str, facts: Mapping[str, Facts], file: Path, loaders: Mappi
             released=known.get("released", ""),
             editions=known.get("editions", ()),
             modality=known.get("modality", "text"),
+            model_type=known.get("model_type", ""),
             sources=known.get("sources", ()),
             unverified=known.get("unverified", ()),
         ),

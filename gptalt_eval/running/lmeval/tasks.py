@@ -15,7 +15,6 @@ import numpy as np
 
 from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.located import LocatedData
-from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
@@ -52,8 +51,6 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     check_origin(tasks, cell)
     for task in tasks.values():
         prepare_task(task, cell)
-        if cell.spec.apply_chat_template and plan.model.item.template:
-            add_stops(task, plan.model.item.template)
     return LoadedTasks(tasks, groups)
 
 
@@ -223,19 +220,6 @@ def prepare_task(task: Any, cell: Cell) -> None:
     task.set_fewshot_seed(seed=spec.seed[3])
     if task.get_config("num_fewshot") and (task.get_config("metadata") or {}).get("fewshot") == "unseen":
         drop_scored(task)
-
-
-def add_stops(task: Any, template: Template) -> None:
-    """Let answers end where the model ends its turn, which its tokenizer need not know."""
-    if task.get_config("output_type") != "generate_until":
-        return
-    settings = dict(task.get_config("generation_kwargs") or {})
-    until = settings.get("until") or []
-    own = [until] if isinstance(until, str) else list(until)
-    settings["until"] = [*own, *(stop for stop in template.stop if stop not in own)]
-    if template.stop_token_ids:
-        settings.setdefault("eos_token_id", list(template.stop_token_ids))
-    task.set_config(key="generation_kwargs", value=settings)
 
 
 def drop_scored(task: Any) -> None:

@@ -36,7 +36,6 @@ CONVERT = (
         {"choices": DTYPES, "default": "auto", "help": "type of weights; default: as published"},
     ),
 )
-EDITIONS = ("chatglm", "chatglm2", "chatglm3")  # published under names of their own, in one layout or another
 RESERVE = 100_000_000  # bytes that are left free beside the weights
 SPECIAL = {
     "chatglm": (
@@ -52,25 +51,20 @@ SPECIAL = {
 
 def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     args = read_args(arguments.model_args)
-    family, model = find_family(arguments.model, plugins)
-    folder, to = find_folder(arguments.model, model, args), arguments.to
+    folder = find_folder(find_model(arguments.model, plugins), args)
+    model = find_model(arguments.model, plugins, folder)
+    family, to = find_family(model), arguments.to
     if to.exists():
         raise GptaltError(f"{to} exists already.", "Give a new folder.")
     faults = list(family.find_faults(folder, args))
     if faults:
         raise faults[0] if len(faults) == 1 else RequestErrors(faults)
-    config = family.read_settings(folder)
-    if family.owns_converted(config):
+    if family.owns_converted(family.read_settings(folder)):
         raise GptaltError(
             f"{folder} was converted before.", f"Type: --model hf --model_args pretrained={folder}"
         )
-    name = arguments.model
-    if family.name == "chatglm":
-        name = str(family.identify(config))
-        if model is not None and model.name in EDITIONS:  # one of the user's own has its own template
-            _, model = find_family(name, plugins)
     check_room(family, folder, to, arguments.dtype)
-    note = convert(family, folder, args, to, arguments.dtype, str(name), model)
+    note = convert(family, folder, args, to, arguments.dtype, model.name, model)
     print(f"Written: {to}")
     print(note, end="")
     return 0
@@ -83,26 +77,20 @@ def read_args(text: str) -> dict[str, Any]:
         raise GptaltError(f"--model_args: {error}", "Give --model_args pretrained=FOLDER") from error
 
 
-def find_family(name: str, plugins: Installed) -> tuple[Family, Model | None]:
-    """The family of a named model.
+def find_family(model: Model) -> Family:
+    """The family of a model.
 
     Raises:
-        GptaltError: there is no such model, or transformers loads it itself.
+        GptaltError: transformers loads it itself.
     """
     families = {family.name: family for family in FAMILIES}
-    try:
-        model = find_model(name, plugins)
-    except UnknownNameError:
-        if name not in families:
-            raise
-        return families[name], None
     if model.loader is None or model.loader.name not in families:
-        text = f"'{name}' needs no conversion: transformers loads its files itself."
+        text = f"'{model.name}' needs no conversion: transformers loads its files itself."
         raise GptaltError(text, "Use it as it is: --model hf --model_args pretrained=FOLDER")
-    return families[model.loader.name], model
+    return families[model.loader.name]
 
 
-def find_folder(name: str, model: Model | None, args: Mapping[str, Any]) -> Path:
+def find_folder(model: Model, args: Mapping[str, Any]) -> Path:
     """The folder with the published files.
 
     Raises:
@@ -110,8 +98,10 @@ def find_folder(name: str, model: Model | None, args: Mapping[str, Any]) -> Path
     """
     given = args.get("pretrained")
     if not given:
-        home = f" Download {model.args['pretrained']} ({model.licence})." if model and model.args else ""
-        raise GptaltError(f"The files of '{name}' are not named.{home}", "Add --model_args pretrained=FOLDER")
+        home = f" Download {model.args['pretrained']} ({model.licence})." if model.args else ""
+        raise GptaltError(
+            f"The files of '{model.name}' are not named.{home}", "Add --model_args pretrained=FOLDER"
+        )
     folder = Path(str(given)).expanduser()
     if not folder.is_dir():
         raise UnknownNameError(

@@ -56,6 +56,8 @@ class Family:
         standard: whether transformers has such models, so that their files can be converted.
         find_files: the files with the weights in a folder; raises GptaltError.
         read_settings: the settings of config.json for a folder; raises GptaltError.
+        mends: what this code repairs of a model that transformers loads too; empty: nothing.
+        tells: whether a config.json tells which model of the family it is of; else it tells only the family.
     """
 
     name: str
@@ -68,10 +70,14 @@ class Family:
     standard: bool = True
     find_files: Callable[[Path], tuple[Path, ...]] = find_weights
     read_settings: Callable[[Path], dict[str, Any]] = read_config
+    mends: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    tells: bool = True
 
     def name_model(self, config: Mapping[str, Any]) -> str | None:
         """The model in the catalogue that a config.json describes, as published or converted."""
-        return str(config[MARK]) if self.owns_converted(config) else self.identify(config)
+        if self.owns_converted(config):
+            return str(config[MARK])
+        return self.identify(config) if self.tells else None
 
     def owns_converted(self, config: Mapping[str, Any]) -> bool:
         """Whether ``gptalt-eval models convert`` wrote this config.json for a model of this family."""
@@ -109,7 +115,8 @@ class Family:
             yield GptaltError(text, "Omit it; to need less memory: --model_args dtype=float16")
             return
         source = f"--model_args pretrained={args.get('pretrained')}"
-        first = f"gptalt-eval models convert {self.name} --to FOLDER {source}"
+        name = self.name if self.tells else "NAME"  # the model's, whose chat template is written
+        first = f"gptalt-eval models convert {name} --to FOLDER {source}"
         then = f"--model hf --model_args pretrained=FOLDER,{shown.replace(' ', '')}"
         hint = f"Type: {first}\nThen: {then}"
         yield GptaltError(text, hint)
@@ -142,7 +149,7 @@ class Family:
             name = str(self.identify(self.read_settings(folder)))
             converting.convert(self, folder, args, to, dtype, name)
 
-        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert)
+        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert, self.mends)
 
 
 def find_no_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

@@ -9,6 +9,7 @@ import pytest
 from gptalt_eval.commands import cli
 from gptalt_eval.commands.show import describe_model
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.running.lmeval.stops import find_ends
 from gptalt_eval.testing import make_plugin_set
 from gptalt_eval.validation.chats import check_template, render
 
@@ -113,6 +114,47 @@ def test_answers_end_where_the_model_s_turn_does(name):
     template = MODELS[name].template
     assert set(GOLDEN[name]["stop"]) <= set(template.stop)
     assert set(GOLDEN[name]["ids"]) <= set(template.stop_token_ids)
+
+
+WITH_IDS = sorted(name for name in MODELS if MODELS[name].template and MODELS[name].template.stop_token_ids)
+
+
+@pytest.mark.parametrize("name", WITH_IDS)
+def test_ids_that_end_answers_are_used_only_where_the_tokenizer_has_them(name):
+    template = MODELS[name].template
+    wrong = find_ends(template, StandIn({}), True)
+    assert (wrong.stop, wrong.ids) == (template.stop, ())
+    assert all(f"{number} is 'word'" in wrong.explain(name) for number in template.stop_token_ids)
+    right = StandIn(dict(zip(template.stop_token_ids, [*template.stop, *(["<end>"] * 9)], strict=False)))
+    assert find_ends(template, right, True).ids == template.stop_token_ids
+
+
+class StandIn:
+    """A large tokenizer of words, and of some special tokens."""
+
+    def __init__(self, special):
+        self.special, self.all_special_ids = special, list(special)
+
+    def __len__(self):
+        return 200_000
+
+    def convert_ids_to_tokens(self, number):
+        return self.special.get(number, "word")
+
+
+def test_chatglm3_s_ids_are_those_of_the_tokenizer_at_hand(reference):
+    from gptalt_eval_plugin_models.chatglm.tokenizers import ChatGLM3Tokenizer
+
+    small = ChatGLM3Tokenizer(str(reference / "tokenizers" / "tokenizer.model"), encode_special_tokens=True)
+    ends = find_ends(MODELS["chatglm3"].template, small, True)
+    assert (ends.stop, ends.ids) == (("<|user|>", "<|observation|>"), (2,))
+    assert "64795 is beyond its" in ends.explain("chatglm3")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_says_what_its_folder_contains(name):
+    card = MODELS[name].card
+    assert bool(card.model_type) is (card.modality == "text")
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODELS if MODELS[name].template))

@@ -4,10 +4,19 @@ import json
 
 import pytest
 import torch
+from gptalt_eval_plugin_models.converting import convert
 from gptalt_eval_plugin_models.rwkv.backend import RwkvLM
 from gptalt_eval_plugin_models.rwkv.family import RWKV, describe, list_shapes, read_settings, rename
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, RwkvConfig, RwkvForCausalLM
+
+from gptalt_eval import find_model
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.scoring.guarded import add_guard
 
 pytestmark = pytest.mark.torch
 SETTINGS = {
@@ -25,10 +34,11 @@ def make_state(config):
 
 
 def write_tokenizer(folder):
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
     vocabulary = {"<|endoftext|>": 0, **{chr(64 + number): number for number in range(1, 60)}}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<|endoftext|>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     inner.save(str(folder / "20B_tokenizer.json"))
 
 
@@ -128,3 +138,41 @@ def test_weights_of_transformers_without_one_are_refused(tmp_path, native):
     write_tokenizer(tmp_path)
     [fault] = RWKV.find_faults(tmp_path, {})
     assert "rwkv.blocks.1.attention.time_decay" in str(fault)
+
+
+TEXTS = ["@A", "ABCDEFG", "QRS", "XYZ@A"]
+
+
+def generate(lm):
+    asked = [Instance("generate_until", {}, (" ".join(text), {"max_gen_toks": 5}), 0) for text in TEXTS]
+    return lm.generate_until(asked)
+
+
+@pytest.mark.parametrize("name", ["folder", "hf", "converted", "converted hf"])
+def test_a_folder_of_transformers_gets_the_repair_by_whatever_name(tmp_path, make_plugins, native, name):
+    """Also with lm-eval's own scorer, in batches: transformers' code answers there by other rows."""
+    import gptalt_eval_plugin_models
+
+    folder = tmp_path / "rwkv"
+    native.save_pretrained(folder)
+    write_tokenizer(folder)
+    plugins = make_plugins(gptalt_eval_plugin_models)
+    if "converted" in name:
+        model = find_model("rwkv-raven", plugins, folder)
+        convert(RWKV, folder, {}, tmp_path / "new", "auto", model.name, model)
+        folder = tmp_path / "new"
+    named = {"folder": (str(folder), {}), "converted": (str(folder), {})}
+    model, args = named.get(name, ("hf", {"pretrained": str(folder)}))
+    plan = resolve(
+        make_spec({"model": model, "model_args": args, "tasks": "piqa", "data_dir": "sample"}), plugins
+    )
+    item = plan.model.item
+    assert item.loader.name == "rwkv"
+    template = Catalog(plugins).models["rwkv-raven"].item.template
+    assert item.template == (template if name == "converted" else None)
+    kind = add_guard(item.loader.make_class())
+    answers = [generate(kind(str(folder), device="cpu", batch_size=size)) for size in (1, 4)]
+    assert answers[0] == answers[1]
+    read = kind(str(folder), device="cpu").tokenizer
+    stock = [generate(HFLM(str(folder), device="cpu", batch_size=size, tokenizer=read)) for size in (1, 4)]
+    assert stock[0] == answers[0] != stock[1], "transformers is repaired: remove our own class"

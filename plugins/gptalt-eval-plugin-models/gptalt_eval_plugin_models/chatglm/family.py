@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from gptalt_eval_plugin_models.chatglm.layouts import describe_weights, find_setting_faults, identify
-from gptalt_eval_plugin_models.family import Family
+from gptalt_eval_plugin_models.chatglm.layouts import V2, describe_weights, find_setting_faults, identify
+from gptalt_eval_plugin_models.family import LOADER, MARK, Family
 
 
 def make_class() -> type[Any]:
     from gptalt_eval_plugin_models.chatglm.backend import ChatGLMLM
 
     return ChatGLMLM
+
+
+def describe_repair(config: Mapping[str, Any]) -> str:
+    is_converted = (config.get(MARK), config.get(LOADER)) == (V2, "chatglm")
+    return "computes angles of positions in fp16, as the model was trained" if is_converted else ""
 
 
 CHATGLM = Family(
@@ -22,4 +28,5 @@ CHATGLM = Family(
     find_setting_faults=find_setting_faults,
     tokenizers=("ice_text.model", "tokenizer.model"),
     make_class=make_class,
+    mends=describe_repair,
 )

@@ -96,6 +96,7 @@ LLAMA = LlamaFamily(
     find_setting_faults=find_no_faults,
     tokenizers=TOKENIZERS,
     make_class=make_class,
+    tells=False,
 )
 ALPACA = LlamaFamily(
     name="alpaca",
@@ -105,4 +106,5 @@ ALPACA = LlamaFamily(
     find_setting_faults=find_no_faults,
     tokenizers=TOKENIZERS,
     make_class=make_alpaca_class,
+    tells=False,
 )

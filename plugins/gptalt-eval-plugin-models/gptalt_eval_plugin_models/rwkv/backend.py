@@ -24,6 +24,10 @@ class RwkvLM(NativeLM):
     def make_model(self, config: Any) -> Any:
         return BatchedRwkvForCausalLM(config)
 
+    def _get_backend(self, *args: Any, **settings: Any) -> None:
+        super()._get_backend(*args, **settings)
+        self.AUTO_MODEL_CLASS = BatchedRwkvForCausalLM  # for a converted folder, which transformers reads
+
     def make_tokenizer(self, folder: Path) -> Any:
         file = folder / "20B_tokenizer.json"
         if not file.is_file():

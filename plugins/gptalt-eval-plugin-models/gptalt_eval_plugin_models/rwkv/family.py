@@ -32,6 +32,11 @@ def identify(config: Mapping[str, Any]) -> str | None:
     return "rwkv" if config.get("model_type") == "rwkv" else None
 
 
+def describe_repair(config: Mapping[str, Any]) -> str:
+    is_there = identify(config) is not None
+    return "keeps the rows of a batch apart, which transformers' own code mixes" if is_there else ""
+
+
 def find_files(folder: Path) -> tuple[Path, ...]:
     """The files with the weights: those of transformers, else the one of the original code.
 
@@ -140,4 +145,6 @@ RWKV = Family(
     make_class=make_class,
     find_files=find_files,
     read_settings=read_settings,
+    mends=describe_repair,
+    tells=False,
 )
