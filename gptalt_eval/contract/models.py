@@ -95,8 +95,8 @@ class Loader:
             and the model's arguments.
         convert: writes a folder that transformers loads itself; receives the original folder, the model's
             arguments, the new folder and the name of a dtype; None: there is no such format.
-        mends: what it repairs of a config.json's model that transformers loads too, as the end of a sentence
-            that begins with "this loader"; empty: nothing. Such a folder is always loaded with it.
+        repairs: what it does right for a config.json that transformers loads with faults, as the end of a
+            sentence that begins with "this loader"; empty: nothing. Such a folder is always loaded with it.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Loader:
     identify: Callable[[Mapping[str, Any]], str | None]
     check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
     convert: Callable[[Path, Mapping[str, Any], Path, str], None] | None = None
-    mends: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def describe_repair(config):
     return "keeps rows apart" if config["model_type"] in ("rwkv", "llama-wrong") else ""
 
 
-GLM = Loader("chatglm", "x", lambda: None, identify, find_faults, mends=describe_repair)
+GLM = Loader("chatglm", "x", lambda: None, identify, find_faults, repairs=describe_repair)
 
 
 def make_named(name, template, **more):

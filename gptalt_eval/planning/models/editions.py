@@ -59,7 +59,7 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     """The model that runs, by what its folder contains.
 
     A folder that transformers cannot load, or that ``gptalt-eval models convert`` wrote, is that of one
-    model. One that transformers loads with faults gets the loader that mends them, and keeps its own chat
+    model. One that transformers loads with faults gets the loader that repairs them, and keeps its own chat
     template.
 
     Args:
@@ -85,7 +85,7 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     is_native = str(settings.get("model_type")) in list_native_types()
     if found is None or (named.name in HF_BACKENDS and is_native):
         check_kind(named, settings, place)
-        return (owned, "") if is_asked else mend(catalog, owned, settings, place)
+        return (owned, "") if is_asked else add_repair(catalog, owned, settings, place)
     other = found.item.name
     if owned.owner != LM_EVAL:
         text = (
@@ -118,9 +118,9 @@ def check_kind(model: Model, settings: Mapping[str, Any], place: str) -> None:
         raise GptaltError(text, f"To run it with its own chat template, if it has one: --model {place}")
 
 
-def mend(catalog: Catalog, owned: Owned[Model], settings: Mapping[str, Any], place: str) -> Matched:
-    """A model with the loader that mends what transformers does wrong with its folder, and what to say."""
-    for loader, repair in ask_loaders(catalog, "mends", settings) if owned.item.loader is None else ():
+def add_repair(catalog: Catalog, owned: Owned[Model], settings: Mapping[str, Any], place: str) -> Matched:
+    """A model with the loader that repairs what transformers does wrong with its folder, and what to say."""
+    for loader, repair in ask_loaders(catalog, "repairs", settings) if owned.item.loader is None else ():
         text = f"{place} is loaded by the loader '{loader.name}', which {repair}."
         return Owned(replace(owned.item, loader=loader), owned.owner), text
     return owned, ""

@@ -56,7 +56,7 @@ class Family:
         standard: whether transformers has such models, so that their files can be converted.
         find_files: the files with the weights in a folder; raises GptaltError.
         read_settings: the settings of config.json for a folder; raises GptaltError.
-        mends: what this code repairs of a model that transformers loads too; empty: nothing.
+        repairs: what this code does right for a config.json that transformers loads with faults; empty: nothing.
         tells: whether a config.json tells which model of the family it is of; else it tells only the family.
     """
 
@@ -70,7 +70,7 @@ class Family:
     standard: bool = True
     find_files: Callable[[Path], tuple[Path, ...]] = find_weights
     read_settings: Callable[[Path], dict[str, Any]] = read_config
-    mends: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
     tells: bool = True
 
     def name_model(self, config: Mapping[str, Any]) -> str | None:
@@ -149,7 +149,7 @@ class Family:
             name = str(self.identify(self.read_settings(folder)))
             converting.convert(self, folder, args, to, dtype, name)
 
-        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert, self.mends)
+        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert, self.repairs)
 
 
 def find_no_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

@@ -28,5 +28,5 @@ CHATGLM = Family(
     find_setting_faults=find_setting_faults,
     tokenizers=("ice_text.model", "tokenizer.model"),
     make_class=make_class,
-    mends=describe_repair,
+    repairs=describe_repair,
 )

@@ -145,6 +145,6 @@ RWKV = Family(
     make_class=make_class,
     find_files=find_files,
     read_settings=read_settings,
-    mends=describe_repair,
+    repairs=describe_repair,
     tells=False,
 )
