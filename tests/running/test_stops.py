@@ -1,4 +1,4 @@
-"""What ends an answer: the strings of a model's YAML, and its ids if the tokenizer at hand has them."""
+"""What ends an answer: the strings of a model's YAML, and its ids if the loaded tokenizer has them."""
 
 import pytest
 

@@ -13,7 +13,7 @@ from gptalt_eval.running.lmeval.tasks import LoadedTasks
 
 @dataclass(frozen=True)
 class Ends:
-    """What ends an answer, for the tokenizer at hand.
+    """What ends an answer, for the loaded tokenizer.
 
     Attributes:
         stop: strings.

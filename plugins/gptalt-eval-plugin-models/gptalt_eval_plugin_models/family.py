@@ -56,7 +56,7 @@ class Family:
         standard: whether transformers has such models, so that their files can be converted.
         find_files: the files with the weights in a folder; raises GptaltError.
         read_settings: the settings of config.json for a folder; raises GptaltError.
-        repairs: what this code does right for a config.json that transformers loads with faults; empty: nothing.
+        repairs: what this code does right where transformers, which loads such models too, does not.
         tells: whether a config.json tells which model of the family it is of; else it tells only the family.
     """
 
