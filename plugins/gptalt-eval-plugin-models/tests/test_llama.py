@@ -196,3 +196,56 @@ def test_without_peft_it_says_what_to_install(base, monkeypatch):
 def test_a_difference_and_an_adapter_are_too_much(base):
     faults = [str(fault) for fault in LLAMA.find_faults(base, {"peft": "a", "delta": str(base)})]
     assert any("made from one of them" in fault for fault in faults)
+
+
+TURNS = [("user", "hello there"), ("assistant", "hi"), ("user", "how are you")]
+
+
+@pytest.fixture(params=["published", "converted", "converted as hf"])
+def rendering(request, base, tmp_path, make_plugins):
+    """lm-eval's model with a tokenizer of LLaMA's kind, and a function that renders a conversation."""
+    import gptalt_eval_plugin_models
+    from gptalt_eval_plugin_models.converting import convert
+    from lm_eval.models.huggingface import HFLM
+
+    from gptalt_eval.planning.catalog import Catalog
+
+    models = Catalog(make_plugins(gptalt_eval_plugin_models)).model_names
+    folder = base
+    if request.param != "published":
+        folder = tmp_path / "new"
+        convert(LLAMA, base, {}, folder, "auto", "vicuna-7b", models["vicuna-7b"].item)
+    lm = (HFLM if "hf" in request.param else LlamaLM)(str(folder), device="cpu", batch_size=2)
+
+    def render(name, turns):
+        lm.tokenizer.chat_template = models[name].item.template.jinja
+        return lm.apply_chat_template([{"role": role, "content": text} for role, text in turns])
+
+    return lm, render
+
+
+@pytest.mark.parametrize(
+    "name", ["vicuna-7b", "vicuna-7b-v0", "alpaca", "baize", "koala", "llama2-chat", "llama"]
+)
+@pytest.mark.parametrize("turns", [TURNS[:1], TURNS])
+def test_a_rendered_conversation_begins_with_one_bos(rendering, name, turns):
+    """Whether the template writes it or the tokenizer adds it, alone and in a batch."""
+    lm, render = rendering
+    text = render(name, turns)
+    bos = max(text.count("<s>"), 1)  # Llama 2 has one before each question
+    assert name == "llama" or text.startswith("<s>") or name in ("alpaca",)
+    context, continuation = lm._encode_pair(text, " I am")
+    batch, mask = lm.tok_batch_encode([text, text[: len(text) // 2]])
+    rows = [row[kept.bool()].tolist() for row, kept in zip(batch, mask, strict=True)]
+    for ids in (lm.tok_encode(text), [*context, *continuation], *rows):
+        assert ids[0] == 1 and ids[1] != 1
+    assert lm.tok_encode(text).count(1) == context.count(1) == rows[0].count(1) == bos
+    assert 1 not in continuation
+
+
+@pytest.mark.parametrize("add", [True, False])
+def test_add_bos_token_doubles_none_and_loses_none_of_the_template_s(base, add):
+    lm = load(base, add_bos_token=add)
+    assert lm.tok_encode("<s>USER: hi").count(1) == 1
+    assert lm.tok_batch_encode(["<s>USER: hi"])[0][0].tolist().count(1) == 1
+    assert lm.tok_encode("USER: hi").count(1) == int(add)

@@ -1,0 +1,100 @@
+"""What a hub id contains shows when it was downloaded: the run goes on with the right loader, or stops."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from model_folders import write_model
+
+from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
+from gptalt_eval.contract.run import Run
+from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.running.cells import recognise
+from gptalt_eval.testing import make_plugin_set
+
+
+def identify(config):
+    return config.get("layout")
+
+
+def describe_repair(config):
+    return "keeps rows apart" if config.get("model_type") == "rwkv" else ""
+
+
+LOADER = Loader("glm", "x", lambda: None, identify, lambda *_: (), repairs=describe_repair)
+
+
+class Glm:
+    """A plugin with two editions of a model, one loader, and a model that transformers loads."""
+
+    @hookimpl
+    def register_loaders(self):
+        return [LOADER]
+
+    @hookimpl
+    def register_models(self):
+        template = Template("{{ messages }}", "first_user")
+        common = {"licence": "MIT", "home": "x", "template": template}
+        return [
+            Model("glm", "x", args={"pretrained": "org/glm"}, loader=LOADER, **common),
+            Model("glm2", "x", args={"pretrained": "org/glm2"}, loader=LOADER, **common),
+            Model(
+                "neo",
+                "x",
+                args={"pretrained": "org/neo"},
+                card=Card("yes", 1, model_type="gpt_neox"),
+                **common,
+            ),
+        ]
+
+
+@dataclass
+class Files:
+    run: Run = field(default_factory=lambda: Run("running", notes=("before",)))
+    said: list = field(default_factory=list)
+
+    def update(self, notes):
+        self.run = Run("running", notes=notes)
+
+    def note(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture
+def download(tmp_path, monkeypatch):
+    monkeypatch.setattr("gptalt_eval.planning.weights.find_source_faults", lambda *_: ())
+    plugins = make_plugin_set(Glm())
+
+    def recognise_it(model, args=None, **config):
+        spec = make_spec({"model": model, "model_args": args or {}, "tasks": "piqa", "data_dir": "sample"})
+        plan = resolve(spec, plugins)
+        files = Files()
+        found = recognise(plan, plugins, write_model(tmp_path / "it", config=config), files, files)
+        return found.model.item, files
+
+    return recognise_it
+
+
+@pytest.mark.parametrize("name", ["me/rwkv", "hf"])
+def test_a_downloaded_model_gets_the_loader_that_it_needs(download, name):
+    model, files = download(name, {"pretrained": "me/rwkv"} if name == "hf" else None, model_type="rwkv")
+    assert (model.name, model.loader, model.template) == (name, LOADER, None)
+    assert files.said == ["me/rwkv is loaded by the loader 'glm', which keeps rows apart."]
+    assert files.run.notes == ("before", *files.said)
+
+
+@pytest.mark.parametrize("layout", ["glm", "glm2"])
+def test_what_was_recognised_before_stays(download, layout):
+    model, files = download(f"org/{layout}", model_type="chatglm", layout=layout)
+    assert (model.name, model.loader, files.said) == (f"org/{layout}", LOADER, [])
+
+
+def test_another_model_than_the_named_one_stops_the_run(download):
+    with pytest.raises(GptaltError) as caught:
+        download("glm", {"pretrained": "me/x"}, model_type="chatglm", layout="glm2")
+    assert str(caught.value) == (
+        "me/x contains a model like 'glm2', not 'glm'.\nStart again: its files are here now."
+    )
+    with pytest.raises(GptaltError, match="of the type 'bloom', and 'neo' is of the type 'gpt_neox'"):
+        download("neo", {"pretrained": "me/x"}, model_type="bloom")
+    assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1].said == []
