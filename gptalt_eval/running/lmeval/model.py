@@ -48,6 +48,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
     backend = model.loader.make_class() if model.loader else get_model(model.backend)
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
+    check_adapter(lm, args.get("peft"))
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
     if True in templates or not templates:  # else one of the tokenizer's own is named
         use_template(lm, model.template)
@@ -75,6 +76,32 @@ def make_lm(backend: Any, args: Mapping[str, Any], extra: Mapping[str, Any]) -> 
             "Omit it; the settings of a model are in its config.json.",
         ) from error
     return lm
+
+
+def check_adapter(lm: LM, folder: Any) -> None:
+    """Check that all of an adapter is in the model: peft leaves out what has no place, without a word.
+
+    Raises:
+        GptaltError: it was trained on another base.
+    """
+    model = getattr(lm, "model", None)
+    if not folder or not hasattr(model, "peft_config"):
+        return
+    from peft import get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    stored = load_peft_weights(str(folder), device="cpu").keys()
+    held = get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    for names, what in (
+        (held - stored, "it lacks"),
+        (stored - held, "it has what the model has no place for:"),
+    ):
+        own = sorted(name for name in names if ".lora_" in name)
+        if own:
+            text = (
+                f"The adapter {folder} does not fit this model: {what} {own[0]} ({len(own)} weights in all)."
+            )
+            raise GptaltError(text, "Give the base that it was trained on.")
 
 
 def explain_code(error: Exception, model: str) -> GptaltError | None:

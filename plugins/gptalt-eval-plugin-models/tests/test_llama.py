@@ -187,6 +187,76 @@ def test_an_adapter_of_another_model_is_refused(base, tmp_path):
         load(base, peft=str(tmp_path))
 
 
+LAYER = "base_model.model.model.layers.{}.self_attn.q_proj"
+
+
+def write_adapter(folder, layers, size=32, ending=""):
+    folder.mkdir()
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    down, up = torch.ones(4, size), torch.ones(32, 4)
+    names = [LAYER.format(number) for number in range(layers)]
+    save_file(
+        {
+            f"{name}.lora_{side}{ending}.weight": part.clone()
+            for name in names
+            for side, part in (("A", down), ("B", up))
+        },
+        folder / "adapter_model.safetensors",
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("layers", "size", "what"),
+    [
+        (3, 32, "it changes weights that the model does not have (model.layers.2.self_attn.q_proj.weight)"),
+        (1, 32, "it does not change all layers of the model (model.layers.1.self_attn.q_proj.weight)"),
+        (2, 48, "its weights have other shapes (model.layers.0.self_attn.q_proj.weight, model.layers.1.self"),
+    ],
+)
+def test_an_adapter_of_a_base_of_another_size_is_refused_by_its_headers(base, tmp_path, layers, size, what):
+    """peft itself leaves out what has no place, and computes with the rest."""
+    pytest.importorskip("peft", reason="adapters are merged with the package peft")
+    adapter = write_adapter(tmp_path / "adapter", layers, size)
+    [fault] = LLAMA.find_faults(base, {"peft": str(adapter)})
+    assert what in str(fault) and "does not fit this model" in str(fault)
+    with pytest.raises(GptaltError, match="does not fit this model"):
+        load(base, peft=str(adapter))
+
+
+def test_an_adapter_for_some_layers_is_no_fault(base, tmp_path):
+    pytest.importorskip("peft", reason="adapters are merged with the package peft")
+    adapter = write_adapter(tmp_path / "adapter", 1)
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "layers_to_transform": [0]}))
+    assert list(LLAMA.find_faults(base, {"peft": str(adapter)})) == []
+    assert load(base, peft=str(adapter)).model is not None
+
+
+@pytest.mark.parametrize("ending", ["", ".default"])
+def test_an_adapter_that_fits_is_not_talked_about(base, tmp_path, ending):
+    pytest.importorskip("peft", reason="adapters are merged with the package peft")
+    assert list(LLAMA.find_faults(base, {"peft": str(write_adapter(tmp_path / "a", 2, ending=ending))})) == []
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_difference_to_a_base_with_other_layers_is_refused(base, tmp_path, layers):
+    make_llama(1, num_hidden_layers=layers).save_pretrained(tmp_path / "delta")
+    with pytest.raises(GptaltError):
+        load(base, delta=str(tmp_path / "delta"))
+
+
+@torch.no_grad()
+def test_a_difference_is_added_to_a_converted_base_too(base, tmp_path, make_plugins):
+    from gptalt_eval_plugin_models.converting import convert
+
+    convert(LLAMA, base, {}, tmp_path / "new", "auto", "llama-7b")
+    make_llama(1).save_pretrained(tmp_path / "delta")
+    one, other = (load(folder, delta=str(tmp_path / "delta")) for folder in (base, tmp_path / "new"))
+    assert torch.equal(one.model(IDS).logits, other.model(IDS).logits)
+
+
 def test_without_peft_it_says_what_to_install(base, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     [fault] = LLAMA.find_faults(base, {"peft": "adapter"})

@@ -21,6 +21,7 @@ from gptalt_eval_plugin_models.llama.deltas import (
     can_grow,
     check_alpaca,
     describe_mismatch,
+    describe_missing,
 )
 from gptalt_eval_plugin_models.llama.family import ALPACA, LLAMA
 from gptalt_eval_plugin_models.llama.tokenizer import LlamaPieceTokenizer
@@ -46,13 +47,25 @@ class LlamaLM(NativeLM):
     def _get_config(self, pretrained: str, **settings: Any) -> None:
         super()._get_config(pretrained, **settings)
         if self.added:
-            self.difference = read_checkpoint(self.family.find_files(Path(self.added)))
-            for name, header in self.difference.items():
-                base = self.headers.get(name)
-                if base is not None and not can_grow(base.shape, header.shape):
-                    raise describe_mismatch(name, base, header)
-            self.published = self.family.read_settings(Path(self.added))
-            self._config = self.make_config(self.published)
+            self.read_difference(Path(self.added))
+
+    def read_difference(self, folder: Path) -> None:
+        """Compare a difference with its base, and make the configuration the one of their sum.
+
+        Raises:
+            GptaltError: the difference is to another base.
+        """
+        if self.converted:  # has the names of LLaMA too
+            self.headers = read_checkpoint(self.family.find_files(self.folder))
+        self.difference = read_checkpoint(self.family.find_files(folder))
+        for name in self.family.describe(self.published).weights:
+            base, added = self.headers.get(name), self.difference.get(name)
+            if base and not added:
+                raise describe_missing(name, base, folder)
+            if base and added and not can_grow(base.shape, added.shape):
+                raise describe_mismatch(name, base, added)
+        self.published = self.family.read_settings(folder)
+        self._config = self.make_config(self.published)
 
     def _create_model(self, pretrained: str, *args: Any, **settings: Any) -> None:
         added = ("delta", "peft")  # lm-eval's own code would add them to a second model in memory

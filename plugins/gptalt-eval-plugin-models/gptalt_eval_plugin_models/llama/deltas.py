@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,6 +74,11 @@ def describe_mismatch(name: str, base: Header, delta: Header) -> GptaltError:
         f"The weight {name} has the shape {list(delta.shape)} in {delta.file}, and {list(base.shape)} in "
         f"{base.file}."
     )
+    return GptaltError(text, "Give the base that this difference was made from.")
+
+
+def describe_missing(name: str, base: Header, folder: Path) -> GptaltError:
+    text = f"{base.file} contains the weight {name}, and the difference {folder} does not."
     return GptaltError(text, "Give the base that this difference was made from.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,15 +11,54 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError
+from gptalt_eval_plugin_models.checkpoint import read_checkpoint, shorten
 from gptalt_eval_plugin_models.family import Family, find_no_faults
 from gptalt_eval_plugin_models.layout import Layout, Weight, keep_names
 
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+CHOICES = ("layers_to_transform", "layers_pattern", "exclude_modules")  # settings that leave out layers
+LORA = re.compile(r"base_model\.model\.(.+)\.lora_([AB])(?:\.default)?\.weight")
 BUFFERS = re.compile(r"rotary_emb\.inv_freq$")
 
 
 @dataclass(frozen=True)
 class LlamaFamily(Family):
     """LLaMA, to which weights can be added: a delta (``delta``) or an adapter (``peft``)."""
+
+    def find_faults(self, folder: Path, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+        yield from super().find_faults(folder, args)
+        adapter = Path(str(args.get("peft") or ""))
+        if args.get("peft") and adapter.is_dir():
+            yield from self.find_adapter_faults(adapter, folder / str(args.get("subfolder") or ""))
+
+    def find_adapter_faults(self, adapter: Path, folder: Path) -> Iterator[GptaltError]:
+        """What shows that an adapter (LoRA) is for another base: peft would leave it out without a word."""
+        file = next((file for name in ADAPTERS if (file := adapter / name).is_file()), None)
+        try:
+            weights = self.describe(self.read_settings(folder)).weights
+            headers = read_checkpoint([file]) if file else {}
+        except (GptaltError, KeyError, TypeError, ValueError, ArithmeticError):
+            return  # reported when the folders are checked
+        parts = [(LORA.fullmatch(name), header.shape) for name, header in headers.items()]
+        found = {f"{part[1]}.weight" for part, _ in parts if part}
+        kinds = tuple(f".{name.split('.')[-2]}.weight" for name in found)
+        unknown = sorted(found - weights.keys())
+        missing = [name for name in weights if name.endswith(kinds) and name not in found]
+        if chooses_layers(adapter):
+            missing = []
+        wrong = [
+            f"{part[1]}.weight"
+            for part, shape in parts
+            if part and (base := weights.get(f"{part[1]}.weight")) and not fits(part[2], shape, base.shape)
+        ]
+        for names, what in (
+            (unknown, "it changes weights that the model does not have"),
+            (missing, "it does not change all layers of the model"),
+            (wrong, "its weights have other shapes"),
+        ):
+            if names:
+                text = f"The adapter {adapter} does not fit this model: {what} ({shorten(names)})."
+                yield GptaltError(text, "Give the base that it was trained on.")
 
     def find_argument_faults(self, args: Mapping[str, Any]) -> Iterator[GptaltError]:
         yield from super().find_argument_faults(args)
@@ -39,6 +79,20 @@ class LlamaFamily(Family):
             yield error
             return
         yield from self.find_weight_faults(folder, config)
+
+
+def chooses_layers(adapter: Path) -> bool:
+    """Whether an adapter was made for some layers only."""
+    try:
+        settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # reported when its files are checked
+    return isinstance(settings, dict) and any(settings.get(name) for name in CHOICES)
+
+
+def fits(side: str, shape: tuple[int, ...], base: tuple[int, ...]) -> bool:
+    """Whether one side of a LoRA (A: inputs, B: outputs) has the size of the weight that it changes."""
+    return len(shape) == 2 and (shape[1] == base[1] if side == "A" else shape[0] == base[0])
 
 
 def identify(config: Mapping[str, Any]) -> str | None:
