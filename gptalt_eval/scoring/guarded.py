@@ -9,6 +9,8 @@ from accelerate.utils import gather_object
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from gptalt_eval.scoring.fitting import Fit, Watched
+
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
 Scored = tuple[float, bool]
 BITS = ("load_in_4bit", "load_in_8bit", "bnb_4bit_", "llm_int8_")  # settings of bitsandbytes
@@ -25,17 +27,25 @@ class GuardedLM(HFLM):  # type: ignore[misc]
     """Notes which requests do not fit into the model's context, and which cannot be scored.
 
     Attributes:
+        fits: what did not fit when its weights were loaded.
         lost: how many tokens were cut, by (context, continuation), or by prompt of a generated text.
         unscorable: why a request cannot be scored, by (context, continuation).
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
+        self.fits: list[Fit] = []
         super().__init__(*args, **settings)
         self.lost: dict[tuple[str, str] | str, int] = {}
         self.unscorable: dict[tuple[str, str], str] = {}
 
     def _create_model(self, pretrained: str, **settings: Any) -> None:
-        super()._create_model(pretrained, **gather_bits(settings))
+        loads = self.AUTO_MODEL_CLASS
+        self.AUTO_MODEL_CLASS = watched = Watched(loads)
+        try:
+            super()._create_model(pretrained, **gather_bits(settings))
+        finally:
+            self.AUTO_MODEL_CLASS = loads
+        self.fits = watched.fits
 
     def check(self, requests: Sequence[Encoded]) -> list[int]:
         """Note what is cut and what cannot be scored; returns the indices of the latter.

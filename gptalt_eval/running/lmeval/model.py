@@ -48,6 +48,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
     backend = model.loader.make_class() if model.loader else get_model(model.backend)
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
+    check_fit(lm)
     check_adapter(lm, args.get("peft"))
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
     if True in templates or not templates:  # else one of the tokenizer's own is named
@@ -76,6 +77,21 @@ def make_lm(backend: Any, args: Mapping[str, Any], extra: Mapping[str, Any]) -> 
             "Omit it; the settings of a model are in its config.json.",
         ) from error
     return lm
+
+
+def check_fit(lm: LM) -> None:
+    """Check that a checkpoint is that of its model: transformers fills what is missing with random numbers.
+
+    Raises:
+        GptaltError: it lacks weights, or has more layers.
+    """
+    for fit in getattr(lm, "fits", ()):
+        for names, what in ((fit.missing, "lack"), (fit.excess, "have more than this model has:")):
+            if names:
+                text = f"The weights in {fit.place} {what} {names[0]} ({len(names)} in all)."
+                raise GptaltError(
+                    text, "Check that config.json belongs to these weights; download them again."
+                )
 
 
 def check_adapter(lm: LM, folder: Any) -> None:
