@@ -28,9 +28,12 @@ class GuardedLM(HFLM):  # type: ignore[misc]
 
     Attributes:
         fits: what did not fit when its weights were loaded.
+        AUTO_MODEL_CLASS: loads the model, as in lm-eval.
         lost: how many tokens were cut, by (context, continuation), or by prompt of a generated text.
         unscorable: why a request cannot be scored, by (context, continuation).
     """
+
+    AUTO_MODEL_CLASS: Any
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         self.fits: list[Fit] = []
@@ -40,7 +43,8 @@ class GuardedLM(HFLM):  # type: ignore[misc]
 
     def _create_model(self, pretrained: str, **settings: Any) -> None:
         loads = self.AUTO_MODEL_CLASS
-        self.AUTO_MODEL_CLASS = watched = Watched(loads)
+        watched = Watched(loads)
+        self.AUTO_MODEL_CLASS = watched
         try:
             super()._create_model(pretrained, **gather_bits(settings))
         finally:
