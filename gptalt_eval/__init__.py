@@ -23,6 +23,7 @@ from gptalt_eval.contract.errors import (
     RequestErrors,
     UnknownNameError,
 )
+from gptalt_eval.contract.handed import check_folders, check_plain, open_named
 from gptalt_eval.contract.hooks import Hook, Problem
 from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
 from gptalt_eval.contract.models import Card, Loader, Model, Template
@@ -43,6 +44,7 @@ from gptalt_eval.contract.types import (
     Split,
 )
 from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
+from gptalt_eval.machine.consents import read_secret
 from gptalt_eval.machine.plain import print_plain
 from gptalt_eval.machine.version import __version__ as __version__
 from gptalt_eval.results.figures import make_svg, page_style
@@ -80,6 +82,8 @@ __all__ = [
     "Split",
     "Template",
     "UnknownNameError",
+    "check_folders",
+    "check_plain",
     "evaluate",
     "find_choice",
     "find_model",
@@ -88,11 +92,13 @@ __all__ = [
     "hookimpl",
     "make_console",
     "make_svg",
+    "open_named",
     "page_style",
     "parse_settings",
     "print_plain",
     "read_json",
     "read_jsonl",
+    "read_secret",
     "render_page",
 ]
 

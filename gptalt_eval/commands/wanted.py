@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gptalt_eval.contract.discovery import PREFIX
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
+from gptalt_eval.machine.bounds import LARGEST_YAML, read_file
 from gptalt_eval.planning.known import KNOWN
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -108,8 +109,8 @@ def read_requirements(file: Path) -> Wanted:
     if not file.is_file():
         raise UnknownNameError(f"There is no file {file}.", suggest_sibling(file))
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_file(file, LARGEST_YAML).decode("utf-8").splitlines()
+    except (OSError, ValueError) as error:
         raise GptaltError(f"{file} cannot be read: {error}.", "Save it as UTF-8 text.") from error
     known = {PREFIX + name for name in KNOWN}
     packages, doubts = [], []

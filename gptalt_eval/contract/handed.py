@@ -1,10 +1,12 @@
-"""Files of a folder that somebody may have handed over: bare names, no links, JSON of any content.
+"""Files that somebody may have handed over: bare names, no links, no pipes, JSON of any content.
 
-A folder that the user typed may lie behind a link. What is in it may not be one: it could lead anywhere.
+A file or folder that the user typed may lie behind a link. What is in the folder may not be one: it could
+lead anywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.bounds import open_file
 
 DEEPEST = 100  # levels of JSON; ours have fewer than 20
 LONG_NUMBER = re.compile(r"\d{300}")
@@ -31,16 +34,15 @@ def is_bare(name: str) -> bool:
     return plain and name not in ("", ".", "..") and PureWindowsPath(name).name == name
 
 
-def check_plain(path: Path) -> None:
-    """Check that nothing, or an ordinary file of its own, is at a path in a folder.
+def check_plain(*paths: Path) -> None:
+    """Check that nothing, or an ordinary file of its own, is at each path in a folder.
 
     Raises:
-        GptaltError: it is a link, a folder, a device, or another name of a file elsewhere.
+        GptaltError: one is a link, a folder, a device, or another name of a file elsewhere.
     """
-    try:
-        refuse_odd(path, path.lstat())
-    except OSError:
-        return
+    for path in paths:
+        with contextlib.suppress(OSError):
+            refuse_odd(path, path.lstat())
 
 
 def refuse_odd(path: Path, found: os.stat_result) -> None:
@@ -86,6 +88,26 @@ def open_plain(path: Path, mode: str = "r") -> IO[Any]:
     except BaseException:
         os.close(handle)
         raise
+
+
+def open_named(path: Path, mode: str = "r", **settings: Any) -> IO[Any]:
+    """Open a file that the user or one of their files named, for reading; links are followed.
+
+    Args:
+        path: the file.
+        mode: ``r`` or ``rb``.
+        settings: those of ``open``; text is UTF-8 unless they say otherwise.
+
+    Raises:
+        GptaltError: there is none, it cannot be opened, or it is a folder, a pipe, a socket or a device.
+    """
+    try:
+        return open_file(path, mode, **settings)
+    except (OSError, ValueError) as error:  # a name with a NUL is none
+        reason = getattr(error, "strerror", None) or error
+        raise GptaltError(
+            f"{path} cannot be read: {reason}.", "Give the path of an ordinary file."
+        ) from error
 
 
 def choose_flags(mode: str) -> int:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.machine.bounds import read_file
 
+LARGEST = 64 << 20  # bytes of a file of row numbers
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
 SCORERS = ("tree", "stock")
 REQUEST_CACHES = ("true", "refresh", "delete")
@@ -203,7 +205,7 @@ def read_list(value: object) -> Sequence[Any]:
 
 def find_json(text: str) -> str:
     is_path = not text.lstrip().startswith("{") and Path(text).is_file()
-    return Path(text).read_text(encoding="utf-8") if is_path else text
+    return read_file(Path(text), LARGEST).decode("utf-8") if is_path else text
 
 
 def read_request_cache(value: object) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gptalt_eval.contract.located import Known, Verdict
 from gptalt_eval.contract.types import Dataset, Split
-from gptalt_eval.machine.storage import check_ordinary
+from gptalt_eval.machine.bounds import open_file
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ def hash_files(files: tuple[Path, ...]) -> Hashes:
     together, each = hashlib.sha256(), {}
     for file in files:
         alone = hashlib.sha256()
-        check_ordinary(file)
-        with file.open("rb") as stream:
+        with open_file(file, "rb") as stream:
             while block := stream.read(1 << 20):
                 alone.update(block)
                 together.update(block)

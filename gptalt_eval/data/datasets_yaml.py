@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from gptalt_eval.contract.errors import DataError, GptaltError, RequestErrors, did_you_mean
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.contract.types import Dataset, RowReader, Split
 from gptalt_eval.data.readers import REPLACE, read_rows
 from gptalt_eval.machine.bounds import read_yaml
@@ -192,7 +193,7 @@ def is_integer(text: str) -> bool:
 
 def read_table(file: Path) -> Iterator[dict[str, str]]:
     """The rows of a CSV or TSV whose first line names the columns."""
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+    with open_named(file, encoding="utf-8-sig", newline="") as stream:
         lines = csv.reader(stream, delimiter=DELIMITERS[file.suffix])
         try:
             header = next(lines, [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -13,10 +13,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, cast
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.machine.storage import walk_files
+from gptalt_eval.machine.bounds import RATIO, Unpacked, limit_unpacked, open_file
+from gptalt_eval.machine.storage import check_ordinary, walk_files
 
-FREE = 64 << 20  # bytes that may be unpacked from any file
-RATIO = 100  # from a larger one, how often its size
 Opener = Callable[[], IO[bytes]]
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -46,7 +45,7 @@ class Budget:
     def __init__(self, source: Path) -> None:
         files = [file for file in walk_files(source) if file.is_file()] if source.is_dir() else [source]
         self.source = source
-        self.left = max(FREE, RATIO * sum(file.stat().st_size for file in files))
+        self.left = limit_unpacked(sum(file.stat().st_size for file in files))
 
     def spend(self, size: int) -> None:
         """
@@ -92,9 +91,11 @@ def open_download(source: Path) -> Iterator[list[Item]]:
 
     Raises:
         GptaltError: it does not exist, is damaged, or has a member with a path outside the folder.
+        OSError: it cannot be read, or is a pipe or a device.
     """
     if not source.exists():
         raise GptaltError(f"--from: {source} does not exist.", "Give the file or folder that you downloaded.")
+    check_ordinary(source)
     budget = Budget(source)
     try:
         if source.is_dir():
@@ -102,7 +103,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
             yield [
                 item
                 for file in files
-                for item in list_forms(str(file), file.resolve().parts, open_file(file), budget)
+                for item in list_forms(str(file), file.resolve().parts, open_alone(file), budget)
             ]
         elif source.name.endswith(".zip"):
             with zipfile.ZipFile(source) as archive:
@@ -111,11 +112,12 @@ def open_download(source: Path) -> Iterator[list[Item]]:
             with tarfile.open(source) as tar:
                 yield list_tar(tar, budget)
         else:
-            yield list_forms(str(source), source.resolve().parts, open_file(source), budget)
+            yield list_forms(str(source), source.resolve().parts, open_alone(source), budget)
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
         RuntimeError,
         NotImplementedError,
@@ -172,11 +174,11 @@ def list_forms(path: str, parts: tuple[str, ...], opener: Opener, budget: Budget
 
 
 def open_gzipped(opener: Opener) -> Opener:
-    return lambda: cast("IO[bytes]", gzip.GzipFile(fileobj=opener()))
+    return lambda: cast("IO[bytes]", Unpacked(opener()))
 
 
-def open_file(file: Path) -> Opener:
-    return lambda: file.open("rb")
+def open_alone(file: Path) -> Opener:
+    return lambda: open_file(file, "rb")
 
 
 def open_zipped(archive: zipfile.ZipFile, name: str) -> Opener:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.contract.types import RowReader
-from gptalt_eval.machine.bounds import read_lines
+from gptalt_eval.machine.bounds import open_file, open_unpacked, read_lines
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -19,7 +19,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: a line is truncated or not a JSON object; names the file and the line.
     """
-    with path.open(encoding="utf-8") as stream:
+    with open_named(path) as stream:
         yield from parse_jsonl(read_lines(stream), path)
 
 
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a JSON Lines file (plain, gzipped, or with the suffix .json) or of a JSON array."""
     if path.name.endswith(".jsonl.gz"):
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
+        with open_unpacked(path) as stream:
             yield from parse_jsonl(read_lines(stream), path)
     elif path.suffix == ".jsonl" or not is_array(path):
         yield from read_jsonl(path)
@@ -56,8 +56,8 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def is_array(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    with open_named(path, "rb") as stream:
+        return bytes(stream.read(64)).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def read_json(path: Path) -> Any:
@@ -67,7 +67,8 @@ def read_json(path: Path) -> Any:
         DataError: it is truncated or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_file(path) as stream:
+            return json.load(stream)
     except (ValueError, OSError, RecursionError) as error:
         raise DataError(f"{path}: truncated or damaged ({error}).", REPLACE) from error
 
@@ -97,7 +98,8 @@ def with_labels(convert: Callable[[Row, str], Row]) -> RowReader:
             label_file = file.with_name(f"{file.stem}-labels.lst")
             if not label_file.is_file():
                 raise DataError(f"{label_file} is missing: it contains the labels of {file.name}.", REPLACE)
-            labels = label_file.read_text(encoding="utf-8").split()
+            with open_named(label_file) as stream:
+                labels = stream.read().split()
             count = 0
             for row in read_rows(file):
                 if count < len(labels):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.data.readers import REPLACE, Row, from_rows, read_json
 
 
@@ -133,7 +134,7 @@ def convert_flat_drop(index: int, row: Row) -> Row:
 def read_mmlu(files: tuple[Path, ...], config: str | None) -> Iterator[Row]:
     """MMLU: one CSV per subject, without a header: question, four options, the letter of the correct one."""
     for file in files:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with open_named(file, newline="") as stream:
             for number, row in enumerate(csv.reader(stream), 1):
                 if len(row) != 6 or row[5] not in ("A", "B", "C", "D"):
                     raise DataError(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
+import os
 import signal
 import threading
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
 import yaml
 
-from gptalt_eval.machine.storage import check_ordinary
+from gptalt_eval.machine.storage import check_ordinary, refuse_endless
 
 LARGEST_YAML = 8 << 20  # bytes; the largest of lm-eval's has 60 KB
 DEEPEST_YAML = 200  # libyaml composes recursively in C: a thousand nested brackets would crash the process
 MOST_NODES = 1_000_000  # of YAML, with what its aliases repeat
 LONGEST_LINE = 256 << 20  # characters of one line of JSON Lines
+FREE = 64 << 20  # bytes that may be unpacked from any file
+RATIO = 100  # from a larger one, how often its size
 OPENINGS = (b"[", b"{", b"- ", b"? ", b"\n ")
 Parser: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -43,12 +49,73 @@ def read_file(file: Path, largest: int) -> bytes:
         OSError: it cannot be read, or is a pipe or a device.
         ValueError: it has more than ``largest`` bytes.
     """
-    check_ordinary(file)
-    with file.open("rb") as stream:
-        content = stream.read(largest + 1)
+    with open_file(file, "rb") as stream:
+        content: bytes = stream.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it has more than {largest:,} bytes")
     return content
+
+
+def open_file(path: Path, mode: str = "r", **settings: Any) -> IO[Any]:
+    """Open a file for reading; text is UTF-8 unless the settings of ``open`` say otherwise.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe, a socket or a device.
+    """
+    check_ordinary(path)  # a tape rewinds as soon as it is opened
+    if "b" not in mode:
+        settings = {"encoding": "utf-8", **settings}
+    return open(path, mode, opener=open_ordinary, **settings)  # Path.open takes no opener
+
+
+def open_ordinary(path: str, flags: int) -> int:
+    """A file's descriptor; it is looked at once more, since it may have been replaced meanwhile."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        refuse_endless(os.fstat(handle), path)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def open_unpacked(path: Path) -> IO[str]:
+    """The text of a gzipped file.
+
+    Raises:
+        OSError: it cannot be opened; on reading, that it is damaged, or unpacks to more than any real file.
+    """
+    packed = open_file(path, "rb")
+    limit = limit_unpacked(path.stat().st_size)
+    return io.TextIOWrapper(io.BufferedReader(Unpacked(packed, limit)), encoding="utf-8")
+
+
+def limit_unpacked(size: int) -> int:
+    """How many bytes may be unpacked from some; a file of 1 MB must not fill the memory or the disk."""
+    return max(FREE, RATIO * size)
+
+
+class Unpacked(io.RawIOBase):
+    """The content of a gzipped stream, up to a limit of bytes. Closing it closes that stream too."""
+
+    def __init__(self, packed: IO[bytes], limit: float = inf) -> None:
+        self.packed, self.left = packed, limit
+        self.stream = gzip.GzipFile(fileobj=packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, block: Any) -> int:
+        count = self.stream.readinto(block)
+        self.left -= count
+        if self.left < 0:
+            raise OSError(f"it unpacks to more than {RATIO} times its size")
+        return count
+
+    def close(self) -> None:
+        self.stream.close()
+        self.packed.close()  # which the stream leaves open
+        super().close()
 
 
 def check_yaml(content: bytes) -> None:

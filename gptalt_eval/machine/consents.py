@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
 from pathlib import Path
 
 from platformdirs import user_state_path
@@ -18,6 +20,28 @@ from gptalt_eval.machine.storage import is_others, write_atomically
 def consents_file() -> Path:
     """Where consents are kept: in the user's state folder (``$XDG_STATE_HOME`` on Linux)."""
     return user_state_path("gptalt-eval", appauthor=False) / "consents.json"
+
+
+def read_secret(name: str) -> bytes:
+    """A secret of the user's, made when it is first needed: 32 bytes that are in no file of others.
+
+    Where it cannot be kept (a read-only home, a folder that others can write to), it is new each time.
+
+    Args:
+        name: what it is for; a word.
+    """
+    file = consents_file().with_name(f"{name}.key")
+    made = secrets.token_bytes(32)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(made)
+        if not (is_others(file, 0o077) or is_others(file.parent)):
+            kept = file.read_bytes()
+            return kept if len(kept) == len(made) else made
+    return made
 
 
 def is_allowed(subject: str, digest: str) -> bool:

@@ -71,10 +71,14 @@ def check_ordinary(path: Path) -> None:
     """Check that a file is one that ends: a pipe would make us wait for ever, and a device has no end.
 
     Raises:
-        OSError: it is a pipe or a device, or there is none.
+        OSError: it is a pipe, a socket or a device, or there is none.
     """
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    refuse_endless(path.stat(), str(path))
+
+
+def refuse_endless(found: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", path)
 
 
 def walk_files(folder: Path, ignored: Collection[str] = ()) -> Iterator[Path]:
@@ -118,9 +122,11 @@ def write_atomically(path: Path, text: str) -> None:
     Its mode follows the umask; that of an existing file only loses bits.
 
     Raises:
-        OSError: the disk is full or access is denied; the existing file is unchanged.
+        OSError: the disk is full, access is denied, or it is a device; what is there is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # a device would be replaced by a file
+        check_ordinary(path)
     remove_leftovers(path.parent, f"{path.name}.", OLD)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}"
     # unlike tempfile's, this file has the mode that the umask leaves

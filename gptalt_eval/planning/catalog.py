@@ -84,7 +84,7 @@ class Catalog:
         registered = self._gather("dataset", "register_datasets")
         file = self.data_dir / FILE if isinstance(self.data_dir, Path) else None
         local: dict[str, Owned[Dataset]] = {}
-        described = read_datasets(file) if file and file.is_file() else ()
+        described = read_datasets(file) if file and file.exists() else ()
         for dataset in sorted(described, key=lambda each: not each.configs):  # those for one config first
             taken = registered.get(dataset.name)
             if taken is not None:

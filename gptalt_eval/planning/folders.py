@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.machine.bounds import read_file
-from gptalt_eval.machine.storage import check_ordinary
 
 AGAIN = "Download it again."
 LONGEST_HEADER = 100_000_000  # bytes; the library safetensors refuses longer ones too
@@ -158,9 +158,8 @@ def find_shard_faults(folder: Path, index: str) -> Iterator[GptaltError]:
 
 def find_file_faults(file: Path) -> Iterator[GptaltError]:
     """A file of weights that is cut off, or the pointer of Git LFS instead of it."""
-    check_ordinary(file)
-    size = file.stat().st_size
-    with file.open("rb") as stream:
+    with open_named(file, "rb") as stream:
+        size = file.stat().st_size
         head = stream.read(len(POINTER))
     if head == POINTER:
         yield GptaltError(f"{file} is a pointer of Git LFS, not the file itself.", "Type: git lfs pull")
@@ -181,7 +180,7 @@ def measure_safetensors(file: Path) -> int | None:
 
     The format: 8 bytes with the header's length, the header in JSON, and the tensors at its ``data_offsets``.
     """
-    with file.open("rb") as stream:
+    with open_named(file, "rb") as stream:
         first = stream.read(8)
         if len(first) < 8:
             return None
@@ -218,7 +217,7 @@ def find_tokenizer_faults(folder: Path, config: Mapping[str, Any]) -> Iterator[G
 
 
 def describe_pointer(file: Path) -> GptaltError | None:
-    with file.open("rb") as stream:
+    with open_named(file, "rb") as stream:
         is_pointer = stream.read(len(POINTER)) == POINTER
     text = f"{file} is a pointer of Git LFS, not the file itself."
     return GptaltError(text, "Type: git lfs pull") if is_pointer else None

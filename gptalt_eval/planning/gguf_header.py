@@ -9,6 +9,8 @@ import mmap
 import struct
 from pathlib import Path
 
+from gptalt_eval.machine.bounds import open_file
+
 SIZES = (1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8)  # bytes of a value, by its type
 TEXT, ARRAY = 8, 9
 DEEPEST = 4  # arrays in arrays
@@ -81,5 +83,5 @@ def check_header(path: Path) -> None:
         ValueError: they do not fit.
         OSError: it cannot be read.
     """
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_file(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         Header(content).check()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.machine.storage import walk_files
 
@@ -94,12 +95,12 @@ def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
         GptaltError: the file is damaged.
     """
     if builder == "csv":
-        with path.open(encoding="utf-8", newline="") as stream:
+        with open_named(path, newline="") as stream:
             yield from (
                 {key: read_number(value) for key, value in row.items()} for row in csv.DictReader(stream)
             )
     elif builder == "json":
-        with path.open(encoding="utf-8") as stream:
+        with open_named(path) as stream:
             start = stream.read(4096).lstrip()[:1]
         if start == "[" or field:
             yield from read_array(path, field)
@@ -109,7 +110,8 @@ def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
 
 def read_array(path: Path, field: Any) -> Iterator[Row]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open_named(path) as stream:
+            value = json.load(stream)
         rows = value[field] if field else value
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise GptaltError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_together
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.bounds import read_file
@@ -188,7 +189,7 @@ def check_gguf(path: Path) -> None:
         close = [other.name for other in path.parent.glob("*.gguf")]
         hint = f"Available: {', '.join(close)}" if close else ""
         raise UnknownNameError(f"There is no file {path}.", hint)
-    with path.open("rb") as stream:
+    with open_named(path, "rb") as stream:
         head = stream.read(8)
     if len(head) < 8 or head[:4] != GGUF_MAGIC or not 1 <= struct.unpack("<I", head[4:])[0] <= 3:
         raise GptaltError(f"{path} is not a GGUF file.", "Download it again.")

@@ -23,7 +23,7 @@ from gptalt_eval.machine import environment
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text, hide_values
 from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
-from gptalt_eval.planning.consent.code import find_module, list_sources
+from gptalt_eval.planning.consent.code import find_module, list_sources, read_source
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.places import RUNS
@@ -177,7 +177,7 @@ def name_keys(value: object) -> object:
 def describe_value(value: object) -> object:
     if not isinstance(value, Function):
         return str(value)
-    sources = [file.read_text("utf-8", "replace") for file in list_sources(find_module(value))]
+    sources = [read_source(file) for file in list_sources(find_module(value))]
     return [value.name, *(sources or [""])]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gptalt_eval.machine.bounds import open_file
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -96,7 +98,8 @@ class Sources:
 
 def read_module(file: Path) -> Module:
     try:
-        source = file.read_text(encoding="utf-8")
+        with open_file(file) as stream:
+            source = stream.read()
         tree = ast.parse(source)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return Module(file, is_open=True)  # unknown names

@@ -1,11 +1,21 @@
 """Files of a folder that somebody handed over: names, links, JSON."""
 
 import os
+import socket
+from contextlib import closing
 
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.handed import check_folders, check_plain, is_bare, open_plain, parse_json, read_json
+from gptalt_eval.contract.handed import (
+    check_folders,
+    check_plain,
+    is_bare,
+    open_named,
+    open_plain,
+    parse_json,
+    read_json,
+)
 
 
 @pytest.mark.parametrize("name", ["results_1.json", ".hidden", "a b", "mmlu (5-shot)", "问题", "x" * 255])
@@ -121,3 +131,37 @@ def test_json_that_is_read():
 )
 def test_half_characters_can_be_printed(text):
     str(parse_json(text)).encode("utf-8")
+
+
+# ---------------------------------------------------------------------- files that are named
+
+
+@pytest.mark.parametrize("name", ["pipe", "socket", "/dev/zero", "folder", "none", "nul\0"])
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_what_has_no_end_is_not_opened(tmp_path, name, mode):
+    path = tmp_path / name
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        with pytest.raises(GptaltError, match="cannot be read") as caught:
+            open_named(path, mode)
+    assert caught.value.hint == "Give the path of an ordinary file."
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("gptalt_eval.machine.bounds.check_ordinary", lambda path: None)
+    with pytest.raises(GptaltError, match="is a pipe or a device"):
+        open_named(tmp_path / "pipe")
+
+
+def test_ordinary_files_are_opened_behind_links_too(tmp_path):
+    (tmp_path / "file").write_text("é", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with open_named(tmp_path / "link") as stream:
+        assert stream.read() == "é"
+    with open_named(tmp_path / "file", encoding="latin-1") as stream:
+        assert stream.read() == "Ã©"
+    with open_named(tmp_path / "file", "rb") as stream:
+        assert stream.read() == "é".encode()

@@ -21,6 +21,7 @@ from gptalt_eval.data.readers import (
     with_labels,
 )
 from gptalt_eval.data.standard import list_datasets
+from gptalt_eval.machine import bounds
 
 DATASETS = {dataset.name: dataset for dataset in list_datasets()}
 
@@ -390,3 +391,30 @@ def test_home_is_understood(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert locate.choose_data_dir("~") == tmp_path
     assert locate.choose_data_dir("") is None
+
+
+# ---------------------------------------------------------------------- gzipped rows
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path, monkeypatch):
+    """1 MB of zeros has 1 KB when it is packed; a file of 10 GB would fill the memory."""
+    monkeypatch.setattr(bounds, "FREE", 1 << 16)
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"a": 1}\n' * 200_000))
+    rows = read_rows(file)
+    assert next(rows) == {"a": 1}, "read as it is unpacked"
+    what, hint = refuse(lambda: list(rows))
+    assert "it unpacks to more than 100 times its size" in what and str(file) in what and hint == REPLACE
+    file.write_bytes(gzip.compress(b" " * (1 << 22)))
+    assert "it unpacks to more than" in refuse(lambda: list(read_rows(file)))[0], "one line without an end"
+
+
+def test_a_gzipped_file_is_closed(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(bounds, "open_file", lambda *given: opened.append(path.open("rb")) or opened[-1])
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 3))
+    assert list(read_rows(path)) == [{"a": 1}] * 3
+    path.write_bytes(gzip.compress(b'{"a": 1}\n[]'))
+    refuse(lambda: list(read_rows(path)))
+    assert len(opened) == 2 and all(stream.closed for stream in opened)

@@ -204,7 +204,7 @@ def pack(tmp_path, kind, content):
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz", "jsonl.gz"])
 def test_an_archive_that_unpacks_to_a_thousand_times_its_size(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "FREE", 1 << 20)
+    monkeypatch.setattr(bounds, "FREE", 1 << 20)
     path = pack(tmp_path, kind, bytes(60 << 20))
 
     def read():
@@ -221,7 +221,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size(kind, tmp_path, mo
 
 
 def test_an_archive_of_ordinary_text_is_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "FREE", 0)
+    monkeypatch.setattr(bounds, "FREE", 0)
     content = "".join(
         json.dumps({"question": f"How many are {n}?", "answer": n}) + "\n" for n in range(20_000)
     ).encode()
@@ -252,3 +252,12 @@ def test_an_item_of_thirty_megabytes_is_shown_cut():
     assert max(map(len, (item.prompt, item.answer, item.gold))) < LONGEST + 100
     many = {f"a{n}": {"b": "?", "c": f" {n}"} for n in range(10_000)}
     assert len(view_item({"doc_id": 1, "arguments": many, "filtered_resps": [], "target": 1}).options) == 200
+
+
+def test_a_gzipped_file_of_a_download_is_closed(tmp_path):
+    path = pack(tmp_path, "jsonl.gz", b'{"a": 1}\n')
+    opened = []
+    opener = download.open_gzipped(lambda: opened.append(path.open("rb")) or opened[-1])
+    with opener() as stream:
+        assert stream.read(99) == b'{"a": 1}\n'
+    assert [stream.closed for stream in opened] == [True]

@@ -10,6 +10,7 @@ from importlib.machinery import PathFinder, all_suffixes
 from itertools import islice
 from pathlib import Path
 
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.machine.storage import walk_files
 from gptalt_eval.planning.index import Function
 
@@ -45,9 +46,14 @@ def list_sources(file: Path) -> list[Path]:
         if path not in found and path.is_file():
             found[path] = None
             if path.suffix == ".py":
-                source = path.read_text(encoding="utf-8", errors="replace")
-                waiting += [each for name in list_imports(source) for each in find_beside(path.parent, name)]
+                imported = list_imports(read_source(path))
+                waiting += [each for name in imported for each in find_beside(path.parent, name)]
     return list(found)
+
+
+def read_source(file: Path) -> str:
+    with open_named(file, errors="replace") as stream:
+        return str(stream.read())
 
 
 def find_beside(folder: Path, name: str) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.models import Card, Loader, Model, Template
+from gptalt_eval.machine.bounds import read_file
 from gptalt_eval.planning.models.fields import Facts, FieldError
 
 LARGEST_TEMPLATE = 1 << 20  # bytes
@@ -110,9 +111,7 @@ def read_template(text: str, file: Path) -> str:
         raise FieldError(f"'{text}' is not the name of a file beside {file.name}", key="template")
     beside = file.parent / text
     try:
-        if beside.stat().st_size > LARGEST_TEMPLATE:
-            raise FieldError(f"{beside} has more than {LARGEST_TEMPLATE:,} bytes", key="template")
-        return beside.read_text(encoding="utf-8")
+        return read_file(beside, LARGEST_TEMPLATE).decode("utf-8")
     except FileNotFoundError:
         hint = did_you_mean(text, [other.name for other in file.parent.glob("*.jinja")])
         raise FieldError(f"there is no file {text} beside {file.name}", hint, "template") from None

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptalt_eval import GptaltError, read_jsonl
-from gptalt_eval_plugin_elo.plain import check_plain
+from gptalt_eval import GptaltError, check_folders, check_plain, read_jsonl
 
 if TYPE_CHECKING:
     from gptalt_eval import Record
@@ -111,6 +110,8 @@ def read_answers(path: Path) -> list[Answer]:
         GptaltError: there is no such file, or a line is not an answer.
     """
     file = path / FILE if path.is_dir() else path
+    if path.is_dir():
+        check_plain(file)
     answers: dict[tuple[str, str], Answer] = {}
     for number, row in enumerate(read_lines(file), 1):
         needed = ("prompt", "model", "answer")
@@ -171,15 +172,15 @@ def ask(
 
     # the folder, and so the run, is named after the questions and settings: other ones make another run
     digest = hash_text(repr(questions))
-    include = folder / "tasks" / digest
+    include = check_folders(folder, "tasks", digest)
     tasks = write_tasks(include, questions)
-    runs = folder / "runs" / make_word(name)
-    output = runs / f"{digest}-{hash_text(repr(sorted(settings.items())))}"
+    settled = f"{digest}-{hash_text(repr(sorted(settings.items())))}"
+    output = check_folders(folder, "runs", make_word(name), settled)
     try:
         record = evaluate(
             model, list(tasks), plugins=plugins, include_path=str(include), log_samples=True,
             output_path=str(output), predict_only=True, resume=True,
-            use_cache=str(runs / "answers"), **settings,
+            use_cache=str(output.with_name("answers")), **settings,
         )  # fmt: skip
     except (GptaltError, ValueError) as error:
         if settings.get("apply_chat_template") and re.search("chat.template", str(error)):

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import GptaltError
+from gptalt_eval import GptaltError, check_plain
 from gptalt_eval_plugin_elo.formats import FIELDS, WINNERS, Answers
 from gptalt_eval_plugin_elo.lines import Lines
-from gptalt_eval_plugin_elo.plain import check_plain
 from gptalt_eval_plugin_elo.recognition import explain_unknown, recognise
 from gptalt_eval_plugin_elo.records import Step, Unreadable, read_records
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
@@ -113,7 +112,7 @@ def import_file(file: Path, known: VoteFormat, votes: Lines, rejected: Lines, st
 
 
 def dump(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def generalise(reason: str) -> str:

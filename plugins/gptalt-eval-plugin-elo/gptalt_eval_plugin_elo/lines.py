@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from gptalt_eval_plugin_elo.plain import check_plain
+from gptalt_eval import check_plain, open_named
 
 BATCH = 50_000
 
@@ -23,7 +23,7 @@ class Lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             cut_last_line(path)
-            with path.open("rb") as stream:
+            with open_named(path, "rb") as stream:
                 self.known = np.fromiter(map(hash_line, stream), np.uint64)
                 self.known.sort()
         self.stream: BinaryIO = path.open("ab")

@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import make_svg, render_page
+from gptalt_eval import check_plain, make_svg, render_page
 from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
 from gptalt_eval_plugin_elo.evaluation import Board, Evaluation
 from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, save_png
-from gptalt_eval_plugin_elo.plain import check_plain
 from gptalt_eval_plugin_elo.ratings import Scale
 
 Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo

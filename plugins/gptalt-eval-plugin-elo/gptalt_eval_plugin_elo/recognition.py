@@ -35,10 +35,6 @@ def recognise(
     """
     try:
         start = [record for record in islice(read_records(file), EXAMINED * 5) if isinstance(record, tuple)]
-    except OSError as error:
-        raise GptaltError(
-            f"{file} cannot be read: {error.strerror}.", "Give the path of a file of votes."
-        ) from None
     except UnicodeError:
         start = []
     start = start[:EXAMINED]

@@ -12,7 +12,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
+
+from gptalt_eval import open_named
 
 LONGEST = 16 << 20  # bytes of one record; a longer one is not a vote, and would fill the memory
 BLOCK = 1 << 18
@@ -46,12 +48,12 @@ def read_records(path: Path, step: Step = lambda _: None) -> Iterator[Record | U
     """The records of a file with their lines.
 
     Raises:
-        OSError: the file cannot be opened.
+        GptaltError: the file cannot be opened, or is a pipe or a device.
     """
     if path.suffix.lower() in TABLES:
         yield from read_table(path, TABLES[path.suffix.lower()], step)
         return
-    with path.open("rb") as stream:
+    with open_named(path, "rb") as stream:
         first = stream.readline(LONGEST).removeprefix(codecs.BOM_UTF8).strip()
         stream.seek(0)
         if first[:1] == b"[" or first == b"{":  # an array, or an object over several lines
@@ -60,7 +62,7 @@ def read_records(path: Path, step: Step = lambda _: None) -> Iterator[Record | U
             yield from read_lines(stream, step)
 
 
-def read_lines(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
+def read_lines(stream: IO[bytes], step: Step) -> Iterator[Record | Unreadable]:
     number = 0
     while line := stream.readline(LONGEST):
         number += 1
@@ -103,7 +105,7 @@ def describe(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def read_values(stream: BinaryIO, step: Step) -> Iterator[Record | Unreadable]:
+def read_values(stream: IO[bytes], step: Step) -> Iterator[Record | Unreadable]:
     """The objects of an array, or objects over several lines; only one at a time is in memory."""
     # bytes that are not UTF-8 become unpaired surrogates, by which they are found later
     decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
@@ -162,7 +164,7 @@ def read_table(path: Path, separator: str, step: Step) -> Iterator[Record | Unre
     """The rows of a CSV as objects; Chinese editions of Excel write GBK."""
     encoding = find_encoding(path)
     errors = "replace" if encoding == "utf-16" else "surrogateescape"  # which does not support them
-    with path.open(encoding=encoding, errors=errors, newline="") as stream:
+    with open_named(path, encoding=encoding, errors=errors, newline="") as stream:
 
         def follow() -> Iterator[str]:
             for line in stream:
@@ -194,7 +196,7 @@ def read_table(path: Path, separator: str, step: Step) -> Iterator[Record | Unre
 
 
 def find_encoding(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_named(path, "rb") as stream:
         start = stream.read(1 << 20)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"

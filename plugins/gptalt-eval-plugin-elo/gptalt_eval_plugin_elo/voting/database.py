@@ -6,15 +6,13 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from gptalt_eval import GptaltError
-from gptalt_eval_plugin_elo.plain import check_plain
+from gptalt_eval import GptaltError, check_plain
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE items(
@@ -22,8 +20,7 @@ CREATE TABLE items(
   prompt TEXT NOT NULL, expected TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT NOT NULL,
   answer_a TEXT NOT NULL, answer_b TEXT NOT NULL, wanted INTEGER NOT NULL,
   UNIQUE(question, model_a, model_b));
-CREATE TABLE annotators(
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
+CREATE TABLE annotators(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
 -- what an annotator has open, or had open and voted on. Each time it is shown again, turn is another number,
 -- so that a late vote from before an undo does not count
 CREATE TABLE given(
@@ -35,6 +32,20 @@ CREATE TABLE votes(
 CREATE INDEX votes_of_item ON votes(item);
 CREATE INDEX given_of_item ON given(item);
 """
+#: of version 1, in which the file had the tokens of all links: whoever sent it knew them
+EARLIER = """
+CREATE TABLE annotators(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
+"""
+ENTRIES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'sqlite_sequence'"
+#: votes that no comparison or annotator belongs to, or that say something else
+STRAY = """
+SELECT 1 FROM votes WHERE winner NOT IN ('a', 'b', 'tie', 'skip')
+  OR item NOT IN (SELECT id FROM items) OR annotator NOT IN (SELECT id FROM annotators)
+"""
+TYPES = {"TEXT": "text", "INTEGER": "integer", "REAL": "real"}
+OTHER = "Choose another file: --database FILE"
+Run = Callable[..., sqlite3.Cursor]
 
 
 class Database:
@@ -44,7 +55,7 @@ class Database:
         path: path of the SQLite file; created if missing, readable only by its owner.
 
     Attributes:
-        facts: name -> value: the version, the salt for random choices, the organiser's token.
+        facts: name -> value: the version, and the salt for random choices.
 
     Raises:
         GptaltError: the file is something else.
@@ -57,52 +68,112 @@ class Database:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        try:
+        with self.explained():
             self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self.connection.row_factory = sqlite3.Row
-            # triggers and views of somebody else's file call no function that reaches beyond it
+            self.connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            # what somebody else's file defines calls no function that reaches beyond it
             self.connection.execute("PRAGMA trusted_schema = OFF")
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
+        try:
             with self.transaction() as run:
-                tables = {row["name"] for row in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
-                if not tables:
-                    for statement in SCHEMA.split(";"):
-                        run(statement)
-                    facts = {"version": str(VERSION), "salt": secrets.token_hex(16)}
-                    facts["organiser"] = secrets.token_urlsafe(18)
-                    for fact in facts.items():
-                        run("INSERT INTO facts VALUES (?, ?)", fact)
-                elif "facts" not in tables:
-                    raise GptaltError(
-                        f"{path} is not a file of votes.", "Choose another file: --database FILE"
-                    )
+                if not run(ENTRIES).fetchall():
+                    fill(run)
+                fault = find_fault(run)
+                if fault:
+                    raise GptaltError(f"{path} {fault}.", OTHER)
                 self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
-        except sqlite3.Error as error:
-            raise GptaltError(
-                f"{path} cannot be used: {error}.", "Choose another file: --database FILE"
-            ) from error
-        lacking = {"version", "salt", "organiser"} - self.facts.keys()
-        if lacking:
-            raise GptaltError(
-                f"{path} is damaged: it has no {', no '.join(sorted(lacking))}.",
-                "Choose another file: --database FILE",
-            )
-        if self.facts["version"] != str(VERSION):
-            raise GptaltError(f"{path} was written by another version of this plugin.")
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Run statements in one transaction."""
-        with self.lock:
+    def explained(self) -> Iterator[None]:
+        """What SQLite complains about becomes ours."""
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            raise GptaltError(f"{self.path} cannot be used: {error}.", OTHER) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Run statements in one transaction.
+
+        Raises:
+            GptaltError: the file is damaged, or the disk is full.
+        """
+        with self.lock, self.explained():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection.execute
                 self.connection.execute("COMMIT")
             except BaseException:
-                self.connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    self.connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
         with self.lock:
             self.connection.close()
+
+
+def fill(run: Run) -> None:
+    """Make the tables."""
+    for statement in SCHEMA.split(";"):
+        run(statement)
+    for fact in (("version", str(VERSION)), ("salt", secrets.token_hex(16))):
+        run("INSERT INTO facts VALUES (?, ?)", fact)
+
+
+def find_fault(run: Run) -> str:
+    """Why a file cannot be one of ours; empty: it can. One of version 1 is changed to the present one."""
+    found = dict(map(tuple, run(ENTRIES)))
+    if "facts" not in found:
+        return "is not a file of votes"
+    wanted = list_entries(SCHEMA)
+    earlier = list_entries(EARLIER)
+    if found == wanted | earlier and not find_odd(run, found):
+        raise_version(run)
+        found = wanted
+    if found != wanted:  # a trigger could change votes, a view could show others
+        names = {name for name in {**found, **wanted} if found.get(name) != wanted.get(name)}
+        return f"has other tables than a file of votes ({', '.join(sorted(names))[:60]})"
+    odd = find_odd(run, found)
+    if odd:
+        return f"is damaged: {odd}"
+    facts = dict(map(tuple, run("SELECT name, value FROM facts")))
+    lacking = {"version", "salt"} - facts.keys()
+    if lacking:
+        return f"is damaged: it has no {', no '.join(sorted(lacking))}"
+    return "" if facts["version"] == str(VERSION) else "was written by another version of this plugin"
+
+
+def list_entries(schema: str) -> dict[str, str]:
+    """The tables and indexes of a schema, as SQLite notes them."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema)
+        return dict(connection.execute(ENTRIES))
+
+
+def find_odd(run: Run, tables: Iterable[str]) -> str:
+    """A value of another type than its column, or a vote on nothing; empty: there is none."""
+    if (checked := run("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        return " ".join(str(checked).split())[:100]
+    for table in tables:
+        columns = [(row["name"], TYPES[row["type"]]) for row in run(f"PRAGMA table_info({table})")]
+        wrong = " OR ".join(f"typeof({name}) != '{kind}'" for name, kind in columns)
+        if wrong and run(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
+            return f"'{table}' has a value of another type"
+    return "a vote belongs to no comparison" if run(f"{STRAY} LIMIT 1").fetchone() else ""
+
+
+def raise_version(run: Run) -> None:
+    """Change a file of version 1: links are no longer in it."""
+    known = run("SELECT id, name, language FROM annotators").fetchall()
+    run("DROP TABLE annotators")
+    run(next(text for text in SCHEMA.split(";") if "TABLE annotators" in text))
+    for row in known:
+        run("INSERT INTO annotators VALUES (?, ?, ?)", tuple(row))
+    run("DELETE FROM facts WHERE name = 'organiser'")
+    run("UPDATE facts SET value = ? WHERE name = 'version' AND value = '1'", (str(VERSION),))

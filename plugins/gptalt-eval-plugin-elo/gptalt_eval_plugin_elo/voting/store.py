@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import random
 import secrets
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations
+from pathlib import Path
 
-from gptalt_eval import GptaltError
+from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.votes import Vote
 from gptalt_eval_plugin_elo.voting.database import Database
@@ -84,10 +87,20 @@ class Progress:
 class Store(Database):
     """Who judges what. Every method is one transaction; threads and processes may share the file."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.secret = read_secret("voting")
+
     @property
     def organiser(self) -> str:
         """The organiser's token."""
-        return self.facts["organiser"]
+        return self.make_token("organiser")
+
+    def make_token(self, who: str) -> str:
+        """The token of a link: the same while the file stays where it is, and unknown to whoever made it."""
+        place = f"{self.path.resolve()}\0{self.facts['salt']}\0{who}"
+        digest = hmac.digest(self.secret, place.encode("utf-8", "surrogateescape"), "sha256")
+        return urlsafe_b64encode(digest[:18]).decode()
 
     def add_answers(self, answers: Sequence[Answer], judges: int, twice: float) -> int:
         """Add every pair of models on every question that both answered, in random order.
@@ -137,16 +150,21 @@ class Store(Database):
         """Add annotators; known ones keep their links. Returns all of them."""
         with self.transaction() as run:
             for name in names:
-                run(
-                    "INSERT OR IGNORE INTO annotators VALUES (NULL, ?, ?, '')",
-                    (name, secrets.token_urlsafe(18)),
-                )
-            return [Annotator(*row) for row in run("SELECT * FROM annotators ORDER BY id")]
+                run("INSERT OR IGNORE INTO annotators VALUES (NULL, ?, '')", (name,))
+        return self.list_annotators()
+
+    def list_annotators(self) -> list[Annotator]:
+        with self.transaction() as run:
+            rows = run("SELECT id, name, language FROM annotators ORDER BY id").fetchall()
+        return [
+            Annotator(key, name, self.make_token(f"vote/{name}"), language) for key, name, language in rows
+        ]
 
     def find_annotator(self, token: str) -> Annotator | None:
-        with self.transaction() as run:
-            row = run("SELECT * FROM annotators WHERE token = ?", (token,)).fetchone()
-        return Annotator(*row) if row else None
+        given = token.encode("utf-8", "replace")
+        return next(
+            (each for each in self.list_annotators() if hmac.compare_digest(each.token.encode(), given)), None
+        )
 
     def choose_language(self, who: Annotator, language: str) -> None:
         with self.transaction() as run:
