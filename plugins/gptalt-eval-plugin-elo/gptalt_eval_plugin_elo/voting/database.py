@@ -32,7 +32,7 @@ CREATE TABLE votes(
 CREATE INDEX votes_of_item ON votes(item);
 CREATE INDEX given_of_item ON given(item);
 """
-#: of version 1, in which the file had the tokens of all links: whoever sent it knew them
+#: of version 1, in which the file had the tokens of all links, which its sender knew
 EARLIER = """
 CREATE TABLE annotators(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);

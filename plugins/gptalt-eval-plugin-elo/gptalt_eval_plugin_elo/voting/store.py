@@ -97,7 +97,7 @@ class Store(Database):
         return self.make_token("organiser")
 
     def make_token(self, who: str) -> str:
-        """The token of a link: the same while the file stays where it is, and unknown to whoever made it."""
+        """The token of a link: the same while the file stays where it is, and not known to who sent it."""
         place = f"{self.path.resolve()}\0{self.facts['salt']}\0{who}"
         digest = hmac.digest(self.secret, place.encode("utf-8", "surrogateescape"), "sha256")
         return urlsafe_b64encode(digest[:18]).decode()
