@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, check_folders, check_plain, read_jsonl
+from gptalt_eval_plugin_elo.folders import written
 
 if TYPE_CHECKING:
     from gptalt_eval import Record
@@ -137,10 +138,10 @@ def write_answers(path: Path, new: Iterable[Answer]) -> list[Answer]:
     answers |= {(each.key, each.model): each for each in new}
     ordered = sorted(answers.values(), key=lambda each: (each.category, each.key, each.model))
     lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in ordered)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
-    beside.write_text("".join(lines), encoding="utf-8")
-    beside.replace(path)
+    with written(path.parent, "--output_path"):
+        beside.write_text("".join(lines), encoding="utf-8")
+        beside.replace(path)
     return ordered
 
 
@@ -173,7 +174,8 @@ def ask(
     # the folder, and so the run, is named after the questions and settings: other ones make another run
     digest = hash_text(repr(questions))
     include = check_folders(folder, "tasks", digest)
-    tasks = write_tasks(include, questions)
+    with written(include, "--output_path"):
+        tasks = write_tasks(include, questions)
     settled = f"{digest}-{hash_text(repr(sorted(settings.items())))}"
     output = check_folders(folder, "runs", make_word(name), settled)
     try:
@@ -205,13 +207,12 @@ def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) 
 
 
 def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Question]]:
-    """Write one lm-eval task for each language; returns the questions by task name."""
+    """Write one lm-eval task for each language into a folder; returns the questions by task name."""
     import yaml
 
     tasks: dict[str, list[Question]] = {}
     for question in questions:
         tasks.setdefault(f"questions_{question.language}", []).append(question)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, asked in tasks.items():
         rows = folder / f"{name}.jsonl"
         check_plain(rows, folder / f"{name}.yaml")

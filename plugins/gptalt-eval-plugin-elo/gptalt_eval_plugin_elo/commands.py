@@ -197,6 +197,7 @@ def print_agreement(found: Sequence[Agreement]) -> None:
 def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.agreement import measure_agreement
     from gptalt_eval_plugin_elo.evaluation import evaluate
+    from gptalt_eval_plugin_elo.folders import written
     from gptalt_eval_plugin_elo.importing import VOTES, read_votes
     from gptalt_eval_plugin_elo.page import list_published, write_results
     from gptalt_eval_plugin_elo.ratings import Scale
@@ -216,14 +217,15 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
         agreements = []
     beside = list_published(found) if arguments.published else []
     output = arguments.output or (folder if folder.is_dir() else folder.parent)
-    written = write_results(output, found, agreements, beside, arguments.merge, scale, arguments.seed)
+    with written(output, "--output"):
+        files = write_results(output, found, agreements, beside, arguments.merge, scale, arguments.seed)
     if arguments.json:
-        print(written[1].read_text(encoding="utf-8"), end="")
+        print(files[1].read_text(encoding="utf-8"), end="")
         return 0
     print_boards(found)
     if beside:
         print_beside(beside)
-    print(f"Report: {written[0]}")
+    print(f"Report: {files[0]}")
     return 0
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError, check_plain
+from gptalt_eval_plugin_elo.folders import written
 from gptalt_eval_plugin_elo.formats import FIELDS, WINNERS, Answers
 from gptalt_eval_plugin_elo.lines import Lines
 from gptalt_eval_plugin_elo.recognition import explain_unknown, recognise
@@ -56,15 +58,15 @@ def import_files(
         step: called with the number of bytes read.
 
     Raises:
-        GptaltError: a file does not exist, or its format is unknown.
+        GptaltError: a file does not exist, its format is unknown, or the folder cannot be written.
     """
     chosen = choose_formats(files, formats, name, columns)
-    votes, rejected = Lines(folder / VOTES), Lines(folder / REJECTED)
-    try:
+    with (
+        written(folder, "--into"),
+        closing(Lines(folder / VOTES)) as votes,
+        closing(Lines(folder / REJECTED)) as rejected,
+    ):
         return {file: import_file(file, known, votes, rejected, step) for file, known in chosen}
-    finally:
-        votes.close()
-        rejected.close()
 
 
 def choose_formats(

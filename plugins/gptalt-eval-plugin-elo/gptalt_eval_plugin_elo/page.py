@@ -38,8 +38,7 @@ def write_results(
     scale: Scale,
     seed: int,
 ) -> list[Path]:
-    """Write ``elo.html``, ``elo.json`` and the heat maps; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``elo.html``, ``elo.json`` and the heat maps into an existing folder; returns their paths."""
     paths, figures = [], []
     for number, board in enumerate(found.boards):
         drawn = []

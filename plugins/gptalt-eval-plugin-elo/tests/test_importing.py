@@ -169,7 +169,7 @@ def test_what_is_said_of_a_file_that_is_not_there(tmp_path):
     file = tmp_path / "none.jsonl"
     assert refuse(import_files, [file], tmp_path / "v", KNOWN) == (
         f"{file} cannot be read: No such file or directory.",
-        "Give the path of a file of votes.",
+        "Give the path of an ordinary file.",
     )
 
 

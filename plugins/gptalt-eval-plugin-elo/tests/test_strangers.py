@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import time
 
@@ -327,3 +329,39 @@ def test_answers_behind_a_link_in_a_folder_are_not_read(tmp_path):
     assert call("vote", "serve", "--answers", tmp_path / "theirs", "--annotators=ann", "--port=-1") == 2
     with pytest.raises(GptaltError, match="is a link"):
         gptalt_eval_plugin_elo.answers.read_answers(tmp_path / "theirs")
+
+
+# ---------------------------------------------------------------------- pipes
+
+
+class Waited(BaseException):
+    """The program waited for a pipe; nothing catches this."""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes among files here")
+@pytest.mark.parametrize("words", [
+    ("votes", "import", "PIPE.jsonl"), ("votes", "import", "PIPE.csv"), ("votes", "import", "PIPE.json"),
+    ("votes", "import", "mine.jsonl", "--into=PIPE"), ("votes", "agreement", "PIPE.jsonl"),
+    ("votes", "agreement", "PIPE"), ("elo", "PIPE.jsonl"), ("elo", "mine.jsonl", "--output=PIPE"),
+    ("vote", "export", "--database=PIPE.sqlite"), ("vote", "export", "--answers=PIPE"),
+    ("vote", "serve", "--answers=PIPE.jsonl", "--annotators=ann"),
+    ("vote", "serve", "--answers=mine", "--database=PIPE.sqlite", "--annotators=ann"),
+    ("answers", "--models=dummy", "--questions=PIPE.jsonl"),
+    ("answers", "--models=dummy", "--output_path=PIPE"),
+])  # fmt: skip
+def test_a_pipe_is_not_waited_for(scene, words):
+    def stop(*_):
+        raise Waited
+
+    (scene / "work" / "mine.jsonl").write_text("\n".join(map(json.dumps, VOTES)) + "\n")
+    write_answers(scene / "work" / "mine" / "answers.jsonl", ANSWERS)
+    (name,) = re.findall(r"PIPE[\w.]*", " ".join(words))
+    os.mkfifo(scene / "work" / name)
+    earlier = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    try:
+        assert call(*words) == 2
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, earlier)
+    assert (scene / "work" / name).is_fifo()

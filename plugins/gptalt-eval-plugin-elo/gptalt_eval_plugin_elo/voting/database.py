@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from gptalt_eval import GptaltError, check_plain
+from gptalt_eval_plugin_elo.folders import written
 
 VERSION = 2
 SCHEMA = """
@@ -66,8 +67,8 @@ class Database:
         check_plain(path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")))
         self.lock = threading.Lock()
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            with written(path.parent, "--database"):
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         with self.explained():
             self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self.connection.row_factory = sqlite3.Row
