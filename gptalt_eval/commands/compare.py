@@ -32,6 +32,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     for line in format_table(found):
         print(line)
     print(f"\n{explain(found)}")
+    for sentence in dict.fromkeys(each.packages for each in found if each.packages):
+        print(f"Note: {sentence}")
     return 0
 
 

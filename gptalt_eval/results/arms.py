@@ -18,6 +18,7 @@ from gptalt_eval.results.groups import (
     list_tasks,
     walk,
 )
+from gptalt_eval.results.packages import Packages, list_packages
 from gptalt_eval.results.rows import Key, Logged, Rows, find_judged, label_clusters, list_metrics
 from gptalt_eval.results.sampling import Design
 
@@ -65,6 +66,7 @@ class TaskRows:
         is_member: whether it is part of a group that has a score of its own, in every arm.
         judged: the metric that tells whether a row is correct; empty: none does.
         versions: by arm, of the task or of each member.
+        packages: by arm, with what it was run.
         templated: arms whose prompts are in a chat template, which is their model's own.
     """
 
@@ -77,6 +79,7 @@ class TaskRows:
     is_member: bool = False
     judged: str = ""
     versions: Mapping[Arm, Mapping[str, str]] = field(default_factory=dict)
+    packages: Mapping[Arm, Packages] = field(default_factory=dict)
     templated: frozenset[Arm] = frozenset()
 
 
@@ -175,6 +178,7 @@ def join_arms(
         is_member=all(name in list_hidden(records[each.record].results[each.result]) for each, _ in entries),
         judged=find_judged(results, name, [rows for _, rows in entries]),
         versions={each.arm: find_versions(found, name) for each, found in files},
+        packages={each.arm: list_packages(records[each.record].run) for each, _ in entries},
         templated=frozenset(each.arm for each, found in files if found.get("chat_template")),
     )
 

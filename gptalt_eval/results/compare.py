@@ -9,6 +9,7 @@ from itertools import combinations
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import FACTORS, Arm, Factor, TaskRows, gather_rows, pair_rows
+from gptalt_eval.results.packages import Packages, tell_packages
 from gptalt_eval.results.rows import Logged, name_cluster, read_logged
 from gptalt_eval.results.stats import Difference, adjust_holm, compare_pairs
 
@@ -28,6 +29,7 @@ class Comparison:
         cluster: the column that rows share which are not independent; empty: none.
         other_prompts: rows whose prompts differ although only the model should (another seed, say);
             0 with chat templates, which are the models' own.
+        packages: the packages and plugins in which the runs of the arms differ, in a sentence; empty: none.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Comparison:
     left_out: int = 0
     cluster: str = ""
     other_prompts: int = 0
+    packages: str = ""
 
 
 def compare_runs(
@@ -120,7 +123,12 @@ def compare_rows(comparison: Comparison, task: TaskRows, seed: int) -> Compariso
     pairs = pair_rows(task, comparison.metric, comparison.first, comparison.second)
     is_plain = comparison.factor == "model" and not {comparison.first, comparison.second} & task.templated
     other_prompts = pairs.other_prompts if is_plain else 0
-    comparison = replace(comparison, left_out=pairs.left_out, other_prompts=other_prompts)
+    comparison = replace(
+        comparison,
+        left_out=pairs.left_out,
+        other_prompts=other_prompts,
+        packages=tell_packages(*name_packages(comparison, task)),
+    )
     if not pairs.first:
         return replace(comparison, refused="they have no rows in common")
     if not pairs.other_prompts and comparison.factor != "model":
@@ -129,6 +137,12 @@ def compare_rows(comparison: Comparison, task: TaskRows, seed: int) -> Compariso
         return replace(comparison, refused=f"all rows are of one {name_cluster(task.cluster)}")
     found = compare_pairs(pairs.first, pairs.second, seed, pairs.design)
     return replace(comparison, difference=found)
+
+
+def name_packages(comparison: Comparison, task: TaskRows) -> list[tuple[str, Packages]]:
+    """The packages of both arms, with the arms' names."""
+    arms = (comparison.first, comparison.second)
+    return [(arm.name(comparison.factor), task.packages.get(arm, {})) for arm in arms]
 
 
 def list_changed(task: TaskRows, first: Arm, second: Arm) -> str:

@@ -20,6 +20,7 @@ from gptalt_eval.results.arms import (
 )
 from gptalt_eval.results.contrasts import Contrast, find_contrasts
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
+from gptalt_eval.results.packages import tell_differences
 from gptalt_eval.results.rows import Logged, is_usable
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
@@ -78,6 +79,7 @@ class Overview:
         subjects: by task: subjects with their number of rows and each arm's mean score.
         contrasts: by task.
         failed: what could not be evaluated, and why.
+        packages: the packages and plugins in which the runs differ, in sentences.
         left_out: by task: how many rows some arm has no score for; tasks without such rows are left out.
     """
 
@@ -89,6 +91,7 @@ class Overview:
     subjects: Mapping[str, Sequence[tuple[str, int, Sequence[float | None]]]]
     contrasts: Mapping[str, Sequence[Contrast]]
     failed: Mapping[str, str]
+    packages: Sequence[str]
     left_out: Mapping[str, int]
 
 
@@ -118,6 +121,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         subjects={task: count_subjects(rows[task], arms) for task in rows if task in tasks},
         contrasts={task: find_contrasts(rows[task], records, arms) for task in rows},
         failed=failed,
+        packages=tell_differences(records, name_models(records)),
         left_out={task: count for task in rows if task in tasks and (count := count_gaps(rows[task]))},
     )
 
