@@ -151,7 +151,8 @@ def check_yaml(content: bytes) -> None:
 def limit_time(seconds: float) -> Iterator[None]:
     """Inside the block, a computation that takes longer ends with an error.
 
-    It needs signals: on Windows and outside the main thread there is no limit.
+    Counted is the time that this process computes, so that a busy computer makes no difference. Blocks can be
+    inside each other. It needs signals: on Windows and outside the main thread there is no limit.
 
     Raises:
         TimeoutError: it took longer.
@@ -163,13 +164,17 @@ def limit_time(seconds: float) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise TimeoutError(f"it takes longer than {seconds:g} s")
 
-    earlier = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    outer, _ = signal.getitimer(signal.ITIMER_VIRTUAL)
+    given = min(seconds, outer) if outer else seconds
+    earlier = signal.signal(signal.SIGVTALRM, stop)
     try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, given, given)  # again, should the first one be swallowed
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)
+        left, _ = signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, earlier)
+        if outer:
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(outer - (given - left), 0.001), outer)
 
 
 def read_lines(stream: IO[AnyStr]) -> Iterator[AnyStr]:

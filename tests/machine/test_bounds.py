@@ -92,7 +92,7 @@ def test_all_of_lm_evals_yamls_are_within_the_limits():
 TEMPLATES = {
     "ranges": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}x",
     "pattern": "{{ ('a' * 40) | regex_replace('(a+)+$b', '') }}",
-    "power": "{{ 9 ** 9 ** 9 }}",
+    "power": "{{ 9 ** (9 ** 9) }}",
     "width": "{{ 'x'.ljust(9999999999) }}",
     "format": "{{ '%9999999999d' % 1 }}",
     "star": "{{ '%*d' % (9999999999, 1) }}",

@@ -20,6 +20,7 @@ import datasets
 import jinja2
 import numpy as np
 import pytest
+from jinja2.exceptions import SecurityError
 from lm_eval import evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
@@ -194,6 +195,11 @@ def test_splits_are_taken_as_the_library_takes_them():
     assert len(more) == 3
 
 
+def explain(template, error):
+    assert isinstance(error, SecurityError), error
+    return GptaltError("doc_to_text reaches for more")
+
+
 @holds("lm_eval.utils.env", is_next=False)
 def test_a_template_is_compiled_once(quiz, monkeypatch):
     """Prompts are built in seconds: three quarters of a long grid's overhead was the compiling of templates."""
@@ -212,9 +218,9 @@ def test_a_template_is_compiled_once(quiz, monkeypatch):
             assert tasks["quiz_plain"].doc_to_text(row) == f"Only here: {row['question']}"
         return compiled.count("Only here: {{question}}")
 
-    with seams.sandbox_templates():
+    with seams.sandbox_templates(explain):
         assert render() == 1
-        with seams.sandbox_templates():
+        with seams.sandbox_templates(explain):
             assert render() == 0
     assert render() == (0 if seams.IS_NEXT else 4), "afterwards lm-eval is as it was"
 
@@ -227,12 +233,29 @@ def test_a_template_sees_its_row_and_nothing_of_this_process(quiz, text, tmp_pat
     tasks, _ = quiz("quiz_plain")
     tasks["quiz_plain"].set_config(key="doc_to_text", value=text.replace("MARK", str(mark)))
     row = {"question": "?", "picture": Picture()}
-    with pytest.raises(GptaltError, match="reaches for more than its row"), seams.sandbox_templates():
+    with pytest.raises(GptaltError, match="doc_to_text reaches"), seams.sandbox_templates(explain):
         tasks["quiz_plain"].doc_to_text(row)
     assert not mark.exists()
     with contextlib.suppress(jinja2.TemplateError, TypeError):
         tasks["quiz_plain"].doc_to_text(row)
     assert mark.exists(), "the attack itself works"
+
+
+@holds("lm_eval.api.task.ConfigurableTask")
+def test_a_task_that_cannot_be_built_is_named(tmp_path):
+    """A stranger's task with a wrong field ends in one message, which names the task, before weights are loaded."""
+    file = tmp_path / "quiz.yaml"
+    file.write_text(TASK.format(name="quiz", shots=0) + "no_such_field: 1\n")
+    manager = seams.make_manager({"quiz": TaskEntry("quiz", "task", file)}, {})
+
+    def explain_build(name, error):
+        return GptaltError(f"{name}: {error}")
+
+    said = r"^quiz: .*unexpected keyword argument 'no_such_field'"
+    with pytest.raises(GptaltError, match=said), seams.explain_builds(explain_build):
+        seams.load_named(manager, ["quiz"])
+    with pytest.raises(TypeError):
+        seams.load_named(manager, ["quiz"])
 
 
 class Marks:

@@ -1,5 +1,6 @@
 """The sandbox of templates: every template that lm-eval ships renders in it as it does in lm-eval."""
 
+import inspect
 import itertools
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def test_settings_and_filters_are_lm_evals():
     from lm_eval.utils import env
 
     sandbox = Sandbox(env)
-    assert sandbox.filters == env.filters and sandbox.undefined is env.undefined
+    assert {name: inspect.unwrap(filter_) for name, filter_ in sandbox.filters.items()} == {
+        **{name: inspect.unwrap(filter_) for name, filter_ in env.filters.items()},
+        "regex_replace": sandbox.replace_pattern,
+    }
+    assert {name: inspect.unwrap(test) for name, test in sandbox.tests.items()} == dict(env.tests)
+    assert sandbox.undefined is env.undefined
     assert sandbox.keep_trailing_newline is env.keep_trailing_newline is True
     for name in ("trim_blocks", "lstrip_blocks", "autoescape", "newline_sequence", "line_statement_prefix"):
         assert getattr(sandbox, name) == getattr(env, name)

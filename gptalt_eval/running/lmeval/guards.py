@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
@@ -21,6 +22,7 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.machine.storage import hash_file
 from gptalt_eval.planning.consent.reads import is_free
 from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval.faults import explain_template
 
 EVALUATE = "evaluate.loading"
 MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by itself, or by where it is
@@ -29,7 +31,8 @@ MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by it
 @contextlib.contextmanager
 def guard_tasks(plan: Plan) -> Iterator[None]:
     """Inside the block, tasks can do what was planned and allowed."""
-    with seams.sandbox_templates(), refuse_metrics(plan.trusted):
+    explain = functools.partial(explain_template, plan)
+    with seams.sandbox_templates(explain), refuse_metrics(plan.trusted):
         yield
 
 

@@ -18,9 +18,9 @@ from typing import Any
 from unittest import mock
 
 import datasets
-from jinja2.exceptions import SecurityError
 from lm_eval import utils
 from lm_eval.api.model import LM, CacheHook, hash_args
+from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._index import Entry, Kind
 from packaging.version import Version
@@ -49,6 +49,8 @@ PARTS = {  # part of a result -> the attribute in which lm-eval collects it
     "n-samples": "n_samples",
 }
 
+Explain = Callable[[str, Exception], Exception]
+
 # ------------------------------------------------------------------ patches, each undone when its block ends
 
 
@@ -63,25 +65,46 @@ def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sandbox_templates() -> Iterator[None]:
+def sandbox_templates(explain: Explain) -> Iterator[None]:
     """Inside the block, templates of tasks see the row and nothing of this process, and are compiled once.
 
-    lm-eval itself lets them call anything. It also compiles a template again for every row: in an experiment
-    on the medical tasks, this took 105 of the 140 seconds outside the model.
+    lm-eval itself lets them call anything, run without end, and compiles them again for every row: in an
+    experiment on the medical tasks, this took 105 of the 140 seconds outside the model. A template that fails
+    raises ``explain(its text, what it raised)``.
     """
     if isinstance(utils.env, Sandbox):  # an outer block has done it
         yield
         return
     sandbox: Any = Sandbox(utils.env)
     sandbox.from_string = functools.cache(sandbox.from_string)
-    with mock.patch.object(utils, "env", sandbox):
+
+    def apply(template: str, doc: Mapping[str, Any]) -> str:
         try:
-            yield
-        except SecurityError as error:
-            text = f"A template of a task reaches for more than its row: {error}."
-            raise GptaltError(
-                text, "Templates may only use the row's values. Look at the task's YAML."
-            ) from error
+            return str(sandbox.from_string(template).render(**doc))
+        except Exception as error:
+            raise explain(template, error) from error
+
+    with mock.patch.object(utils, "env", sandbox), mock.patch.object(utils, "apply_template", apply):
+        yield
+
+
+@contextlib.contextmanager
+def explain_builds(explain: Explain) -> Iterator[None]:
+    """Inside the block, a task that lm-eval cannot build raises ``explain(its name, lm-eval's error)``."""
+    build = ConfigurableTask.__init__
+
+    @functools.wraps(build)
+    def build_explained(self: Any, *args: Any, **settings: Any) -> None:
+        try:
+            build(self, *args, **settings)
+        except (GptaltError, ImportError):
+            raise
+        except Exception as error:
+            config = settings.get("config") or {}
+            raise explain(str(config.get("task")), error) from error
+
+    with mock.patch.object(ConfigurableTask, "__init__", build_explained):
+        yield
 
 
 @contextlib.contextmanager
@@ -159,11 +182,7 @@ def take_splits(rows: datasets.DatasetDict, splits: str | Sequence[str] | None) 
 
 
 def build_requests(task: Any, **settings: Any) -> list[Any]:
-    """A task's requests, built as in lm-eval's evaluator.
-
-    Returns:
-        lm-eval ``Instance`` objects.
-    """
+    """A task's requests (lm-eval ``Instance`` objects), built as in lm-eval's evaluator."""
     task.build_all_requests(**settings)
     return list_requests(task)
 
@@ -237,12 +256,7 @@ def unwrap(answers: Any) -> Any:
 
 
 def combine_results(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, Any]:
-    """The results of single tasks as one result; lm-eval itself aggregates groups.
-
-    Args:
-        results: lm-eval's result for each task.
-        groups: name -> lm-eval ``Group`` of which no task is missing.
-    """
+    """The results of single tasks as one, in which lm-eval aggregates groups of which no task is missing."""
     gathered = EvalAcc(groups=dict(groups))
     for name, result in results.items():
         for part, attribute in PARTS.items():

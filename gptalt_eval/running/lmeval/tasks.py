@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from gptalt_eval.machine.storage import cache_dir
 from gptalt_eval.planning.expand import refuse_displaced
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.running.lmeval import guards, seams
+from gptalt_eval.running.lmeval.faults import explain_task
 from gptalt_eval.running.lmeval.tables import load_rows
 
 
@@ -47,11 +49,28 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
         guards.check_unchanged(plan)
         if plan.trusted:
             stack.enter_context(compile_afresh(cache_dir() / "pycache"))
-        tasks, groups = seams.load_named(manager, cell.names)
+        tasks, groups = load_named(manager, plan, cell)
     check_origin(tasks, cell)
     for task in tasks.values():
         prepare_task(task, cell)
     return LoadedTasks(tasks, groups)
+
+
+def load_named(manager: Any, plan: Plan, cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tasks and groups of a cell.
+
+    Raises:
+        GptaltError: lm-eval cannot build one of them; says which, and which field of which file it is.
+        ImportError: a package that one of them needs is not installed.
+    """
+    explain = functools.partial(explain_task, plan)
+    try:
+        with seams.explain_builds(explain):
+            return seams.load_named(manager, cell.names)
+    except (GptaltError, ImportError):
+        raise
+    except Exception as error:  # before it knew the task: a group's settings, an include
+        raise explain(", ".join(cell.names), error) from error
 
 
 @dataclass(frozen=True)
