@@ -232,6 +232,91 @@ def test_a_plugin_for_another_core(fake):
     assert fault.startswith("it needs gptalt-eval>=99")
 
 
+# ---------------------------------------------------------------------- models of YAMLs
+
+MODELS = """
+@hookimpl
+def register_model_dirs():
+    return [HERE / "catalogue"]
+
+
+@hookimpl
+def register_loaders():
+    return [Loader("river", "x", lambda: None, lambda config: None, lambda *_: ())]
+
+"""
+YAML = """\
+models:
+  nile:
+    hub: org/nile
+    licence: MIT
+    loader: river
+    aliases: [blue]
+"""
+
+
+@pytest.fixture
+def catalogued(fake):
+    """The plugin with a catalogue of models and a loader."""
+    fake.insert(MODELS, TOP)
+    fake.replace("import Dataset, Model", "import Dataset, Loader, Model")
+    fake.files["catalogue/rivers.yaml"] = YAML
+    return fake
+
+
+def test_models_of_yamls_and_loaders_are_looked_at(catalogued):
+    assert catalogued.check() == {}
+    found = checks.check_plugin("fake", load_plugins(builtin, subcommands))
+    facts = {check.name: check.found for check in found}
+    assert facts["names"] == "6 unique names" and facts["YAMLs"] == "2 files, 0 warnings"
+    assert facts["licences"] == "CC0-1.0, MIT"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "    licence: MIT\n",
+            "",
+            "licences: the model 'nile' does not state its licence. Write in its YAML: licence",
+        ),
+        (
+            "loader: river",
+            "loader: rivers",
+            "YAMLs: {file}:5: There is no loader 'rivers'. Did you mean 'river'?",
+        ),
+        ("hub: org", "hubs: org", "YAMLs: {file}:3: Unknown key 'hubs' in 'nile'. Did you mean 'hub'?"),
+        (
+            "aliases: [blue]",
+            "aliases: [smollm2]",
+            "names: the model 'smollm2' is also registered by gptalt-eval",
+        ),
+        ("nile:", "echo:", "names: the model 'echo' is registered twice."),
+        ("    aliases", "    template: x\n    aliases", "YAMLs: {file}:6: The chat template of 'nile' drops"),
+    ],
+)
+def test_a_bad_catalogue(catalogued, old, new, told):
+    catalogued.replace(old, new, "catalogue/rivers.yaml")
+    found = catalogued.check()
+    file = catalogued.folder / catalogued.module / "catalogue" / "rivers.yaml"
+    said = [f"{check}: {fault}" for check, faults in found.items() for fault in faults]
+    assert any(each.startswith(told.format(file=file)) for each in said), said
+
+
+def test_a_catalogue_that_does_not_exist(catalogued):
+    catalogued.replace('HERE / "catalogue"', 'HERE / "catalog"')
+    [fault] = catalogued.check()["YAMLs"]
+    assert "catalog, which does not exist" in fault
+
+
+def test_a_loader_of_another_plugin_s_name(catalogued):
+    catalogued.replace(
+        '    return [Loader("river", ',
+        '    return [Loader("river", "x", *[lambda *_: ()] * 3), Loader("river", ',
+    )
+    assert catalogued.check()["names"][0].startswith("the loader 'river' is registered twice.")
+
+
 # ---------------------------------------------------------------------- importing it
 
 

@@ -9,17 +9,22 @@ from gptalt_eval.commands.conformance.subject import Check, Subject
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.implementations import Fault, list_implementations
 from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plugins import Plugins
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.contract.types import Dataset, Installed, Owner
+from gptalt_eval.contract.types import Dataset, Installed, Owned, Owner
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.index import load_task_yaml, read_task_folder
+from gptalt_eval.planning.models.gather import list_plugin_models
+from gptalt_eval.planning.models.made import UNSTATED
+from gptalt_eval.planning.models.reader import find_model_yamls
 from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.validation.models import find_model_faults
 from gptalt_eval.validation.validator import validate_files
 
 NAMED = {
-    "model": "register_models",
+    "loader": "register_loaders",
     "dataset": "register_datasets",
     "prompt style": "register_prompt_styles",
     "command": "register_commands",
@@ -80,21 +85,39 @@ def list_names(plugins: Installed) -> Iterator[tuple[str, str, Owner]]:
     for noun, hook in NAMED.items():
         for owner, thing in plugins.contribute(hook):
             yield noun, thing.name, owner
+    for owned in list_models(plugins):
+        for name in (owned.item.name, *owned.item.aliases):
+            yield "model", name, owned.owner
     for owner, folder in plugins.contribute("register_task_dirs"):
         for name in read_task_folder(folder):
             yield "task", name, owner
 
 
+def list_models(plugins: Installed) -> Iterator[Owned[Model]]:
+    """The models of all plugins, those of YAMLs too."""
+    loaders = {loader.name: loader for _, loader in plugins.contribute(NAMED["loader"])}
+    yield from list_plugin_models(plugins, loaders)
+
+
 def check_licences(subject: Subject) -> Check:
     """Models and datasets state their licence and where they are published."""
     faults, licences = [], set()
-    for noun in ("model", "dataset"):
-        for thing in subject.contribute(NAMED[noun]):
-            licences.add(thing.licence)
-            for field, example in (("licence", "Apache-2.0"), ("home", "where it is published")):
-                if not str(getattr(thing, field) or "").strip():
-                    text = f"the {noun} '{thing.name}' does not state its {field}."
-                    faults.append(Fault(text, f'Write in its {type(thing).__name__}: {field}="{example}"'))
+    models = [owned.item for owned in list_models(subject.plugins) if owned.owner == subject.owner]
+    datasets = list(subject.contribute(NAMED["dataset"]))
+    for noun, thing in [*(("model", each) for each in models), *(("dataset", each) for each in datasets)]:
+        licences.add(thing.licence)
+        for field, example in (("licence", "Apache-2.0"), ("home", "where it is published")):
+            stated = str(getattr(thing, field) or "").strip()
+            if not stated:
+                text = f"the {noun} '{thing.name}' does not state its {field}."
+                faults.append(Fault(text, f'Write in its {type(thing).__name__}: {field}="{example}"'))
+            elif stated == UNSTATED:
+                faults.append(
+                    Fault(
+                        f"the {noun} '{thing.name}' does not state its {field}.",
+                        f"Write in its YAML: {field}: {example}",
+                    )
+                )
     return Check("licences", ", ".join(sorted(licences)) or "no models or datasets", tuple(faults))
 
 
@@ -138,7 +161,7 @@ def read_sample(dataset: Dataset) -> Iterator[int | Fault]:
 
 
 def check_yamls(subject: Subject) -> Check:
-    """Its task YAMLs are valid."""
+    """Its YAMLs, of tasks and of models, are valid."""
     catalog = Catalog(subject.plugins, data_dir=SAMPLE)
     faults, files, warnings = [], 0, 0
     for folder in subject.contribute("register_task_dirs"):
@@ -154,8 +177,21 @@ def check_yamls(subject: Subject) -> Check:
                 if found.level == "error":
                     text = f"{found.place.file}:{found.place.line}: {found.message}"
                     faults.append(Fault(text, f"See: gptalt-eval validate {report.target}"))
+    for folder in subject.contribute("register_model_dirs"):
+        if not folder.is_dir():
+            text = f"register_model_dirs returned {folder}, which does not exist."
+            faults.append(Fault(text, 'Start from the module: Path(__file__).parent / "catalogue".'))
+        for file in find_model_yamls(folder):
+            files += 1
+            faults += check_model_yaml(file, catalog)
     looked_at = f"{count(files, 'file')}, {count(warnings, 'warning')}"
     return Check("YAMLs", looked_at, tuple(faults))
+
+
+def check_model_yaml(file: Path, catalog: Catalog) -> Iterator[Fault]:
+    for found in find_model_faults(file, catalog):
+        text = f"{found.place.file}:{found.place.line}: {found.message}"
+        yield Fault(text, f"See: gptalt-eval validate {file}")
 
 
 def check_prompts(subject: Subject) -> Check:
