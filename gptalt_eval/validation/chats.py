@@ -29,6 +29,10 @@ MARKS = (
 Turn = Mapping[str, Any]
 
 
+class NoConversation(GptaltError):
+    """A chat template that refuses conversations itself, as that of a judge does."""
+
+
 def render(
     jinja: str, turns: Sequence[Turn], opens: bool = True, special: Mapping[str, str] = SPECIAL
 ) -> str:
@@ -90,6 +94,8 @@ def try_render(template: Template, name: str, turns: Sequence[Turn]) -> str:
         return render(template.jinja, turns)
     except (TemplateError, TimeoutError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         text = f"The chat template of '{name}' cannot be applied: {error}".rstrip(".")
+        if type(error) is TemplateError and template.system_place == "nowhere":
+            raise NoConversation(f"{text}.", "Run without it: --prompt_style standard.") from error
         raise GptaltError(f"{text}.", "Correct it, or run without it.") from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.reader import read_models
-from gptalt_eval.validation.chats import check_template
+from gptalt_eval.validation.chats import NoConversation, check_template
 from gptalt_eval.validation.findings import Finding, Findings, Place
 
 RULE = "bad-model"
@@ -23,6 +23,8 @@ def find_model_faults(file: Path, catalog: Catalog) -> tuple[Finding, ...]:
     for model in described.models:
         try:
             check_template(model)
+        except NoConversation:
+            continue
         except GptaltError as error:
             place = described.templates.get(model.name, (1, 1))
             findings.add(RULE, f"{error.what} {error.hint}", Place(file, *place))

@@ -51,9 +51,13 @@ def check_request(
 
 
 def check_model(spec: RunSpec, catalog: Catalog) -> Iterator[GptaltError]:
-    """What is wrong with the chat template of a model of the user's own."""
+    """What is wrong with a chat template: of the user's own model, or a plugin's that takes no questions."""
     owned = catalog.model_names.get(spec.model)
-    if owned is None or owned.owner.plugin in catalog.plugins.owners:
+    if owned is None:
+        return
+    styles = [catalog.prompt_styles[name].item for name in spec.prompt_style if name in catalog.prompt_styles]
+    is_rendered = spec.apply_chat_template is True or any(style.chat for style in styles)
+    if owned.owner.plugin in catalog.plugins.owners and not is_rendered:
         return
     try:
         check_template(owned.item)

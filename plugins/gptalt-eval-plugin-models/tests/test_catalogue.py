@@ -6,12 +6,18 @@ from pathlib import Path
 import gptalt_eval_plugin_models
 import pytest
 
+from gptalt_eval import GptaltError
 from gptalt_eval.commands import cli
 from gptalt_eval.commands.show import describe_model
+from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.models.reader import find_model_yamls
+from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.lmeval.stops import find_ends
 from gptalt_eval.testing import make_plugin_set
 from gptalt_eval.validation.chats import check_template, render
+from gptalt_eval.validation.models import find_model_faults
+from gptalt_eval.validation.requests import check_request
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "templates.json").read_text(encoding="utf-8"))
 TURNS = [("system", "SYS"), ("user", "U1"), ("assistant", "A1"), ("user", "U2")]
@@ -107,6 +113,23 @@ def test_the_judge_is_shown_both_answers(more, case):
         MODELS["pandalm"].template.jinja, [{"role": "user", "content": content}], special={"bos_token": "<s>"}
     )
     assert shown == GOLDEN["pandalm"]["golden"][case]
+
+
+@pytest.mark.parametrize("name", sorted(JUDGES))
+@pytest.mark.parametrize("asked", [{"apply_chat_template": True}, {"prompt_style": "standard,system"}])
+def test_a_judge_takes_no_questions_and_says_so_before_it_is_loaded(tmp_path, name, asked):
+    given = {"model_args": {"pretrained": "org/not-here"}, "tasks": "piqa", "data_dir": "sample"}
+    with pytest.raises(GptaltError) as caught:
+        resolve(make_spec({"model": name, **given, **asked}), PLUGINS, check_request)
+    assert "cannot be applied: it compares two answers and takes no question." in str(caught.value)
+    assert "Run without it: --prompt_style standard." in str(caught.value)
+
+
+def test_no_yaml_of_the_catalogue_has_a_fault():
+    catalog = Catalog(PLUGINS)
+    files = find_model_yamls(gptalt_eval_plugin_models.CATALOGUE)
+    assert len(files) > 20
+    assert [fault for file in files for fault in find_model_faults(file, catalog)] == []
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
