@@ -16,6 +16,7 @@ from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.data.survey import found_by
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.places import list_included
 
 
 def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -29,7 +30,10 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     idle = [flag for flag in ("language", "size", "commercial") if getattr(arguments, flag)]
     if idle and arguments.kind != "models":
         raise GptaltError(f"--{idle[0]} does not apply to {arguments.kind}.", "It applies to models.")
-    catalog = Catalog(plugins, data_dir=folder)
+    if arguments.include_path and arguments.kind not in ("tasks", "groups", "models"):
+        text = f"--include_path does not apply to {arguments.kind}."
+        raise GptaltError(text, "It applies to tasks, groups and models.")
+    catalog = Catalog(plugins, list_included(arguments.include_path), folder)
     models = choose_models(catalog, arguments) if arguments.kind == "models" else []
     listers: dict[str, Callable[[], Iterable[dict[str, str]]]] = {
         "tasks": lambda: list_tasks(catalog, arguments.all, ("task", "group", "tag")),

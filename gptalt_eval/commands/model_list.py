@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import asdict
 
 from gptalt_eval.commands.model_page import WIDTHS
 from gptalt_eval.contract.errors import GptaltError
@@ -88,9 +89,15 @@ def make_facts(owned: Owned[Model]) -> dict[str, object]:
         "parameters": (card.parameters if card else 0) or None,
         "memory": memory if card and card.parameters else {},
         "base": card.base if card else "",
+        "tuning": card.tuning if card else "",
         "released": card.released if card else "",
         "modality": card.modality if card else "text",
+        "editions": list(card.editions) if card else [],
+        "sources": list(card.sources) if card else [],
+        "unverified": list(card.unverified) if card else [],
         "hub": str(model.args.get("pretrained", "")),
         "home": model.home,
         "loader": model.loader.name if model.loader else "",
+        "system": model.system_instruction,
+        "template": asdict(model.template) if model.template else None,
     }

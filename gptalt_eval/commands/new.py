@@ -26,10 +26,10 @@ from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.known import KNOWN
+from gptalt_eval.planning.models.fields import NAME as MODEL_NAME
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -167,7 +167,7 @@ def create_model(name: str, into: Path, catalog: Catalog) -> str:
     Raises:
         GptaltError: the name is invalid or taken, or a file already exists.
     """
-    check_name("model", name, MODEL_NAME, "letters, digits, '.', '_' and '-'", "-")
+    check_name("model", name, MODEL_NAME, "letters, digits, '.', '_', '+' and '-'", "-")
     if name in catalog.model_names or name in catalog.lm_eval_models:
         text = f"There is already a model '{name}', from {catalog.find_model(name).owner}."
         raise GptaltError(text, f"Choose another name: gptalt-eval new model my-{name}")

@@ -22,7 +22,7 @@ from gptalt_eval.planning.candidates import (
     read_memory,
 )
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.places import RUNS
+from gptalt_eval.planning.places import RUNS, list_included
 from gptalt_eval.results.evidence import Place, Ranking, divide_runs, find_remark, rank_runs
 
 SHOWN = 12  # names of models excluded for one reason
@@ -47,8 +47,7 @@ class Advice:
 
 
 def run_recommend(arguments: argparse.Namespace, plugins: Installed) -> int:
-    folders = [Path(arguments.include_path)] if arguments.include_path else []
-    catalog = Catalog(plugins, folders)
+    catalog = Catalog(plugins, list_included(arguments.include_path))
     models = [owned.item for _, owned in sorted(catalog.models.items())]
     check_language(arguments.language, models)
     memory = read_memory(arguments.memory) if arguments.memory else None

@@ -13,6 +13,7 @@ from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.types import Command, Installed, Option
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.places import list_included
 
 KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
 WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only entries that contain this"})
@@ -43,6 +44,9 @@ PREPARE = (
     DATA_DIR,
     JSON,
 )
+INCLUDE = Option(
+    ("--include_path",), {"metavar": "FOLDER", "default": "", "help": "with YAMLs of your own, as for a run"}
+)
 LS = (
     Option(("kind",), {"choices": KINDS, "nargs": "?", "default": "tasks"}),
     WORD,
@@ -54,6 +58,7 @@ LS = (
     Option(("--language",), {"metavar": "CODE", "default": "", "help": "for models: such as zh or en"}),
     Option(("--size",), {"metavar": "SIZE", "default": "", "help": "for models: 7B, or in quotes '<10B'"}),
     Option(("--commercial",), {"action": "store_true", "help": "for models: commercial use is allowed"}),
+    INCLUDE,
 )
 NAME = Option(("name",), {"metavar": "NAME"})
 LOCK = Option(("file",), {"metavar": "FILE", "nargs": "?", "type": Path, "default": Path("gptalt-eval.lock")})
@@ -113,7 +118,7 @@ RECOMMEND = (
         ("--runs",),
         {"nargs": "+", "metavar": "RUN", "type": Path, "default": [], "help": "default: all below runs/"},
     ),
-    Option(("--include_path",), {"metavar": "FOLDER", "default": "", "help": "with model YAMLs of your own"}),
+    INCLUDE,
     JSON,
 )
 INSTALL = (
@@ -161,7 +166,7 @@ def register_commands() -> list[Command]:
 def list_show_commands() -> tuple[Command, ...]:
     return (
         Command("task", "a task's source and its first prompt", show_task, SHOW_TASK),
-        Command("model", "a model's licence, size and arguments", show_model, (NAME,)),
+        Command("model", "a model's licence, size and arguments", show_model, (NAME, INCLUDE)),
         Command("dataset", "a dataset's files, licence and home page", show_dataset, (NAME, DATA_DIR)),
     )
 
@@ -196,7 +201,7 @@ def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:
 def show_model(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
-    print(show.describe_model(Catalog(plugins), arguments.name))
+    print(show.describe_model(Catalog(plugins, list_included(arguments.include_path)), arguments.name))
     return 0
 
 

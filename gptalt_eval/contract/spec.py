@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -17,6 +18,7 @@ import yaml
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.settings import (
     DEFAULT_SEEDS,
+    parse_settings,
     read_batch_size,
     read_flag,
     read_integer,
@@ -220,13 +222,24 @@ def dump_spec(spec: RunSpec) -> dict[str, Any]:
     return hide_values({key: value for key, value in values.items() if value != getattr(default, key)})
 
 
+def format_settings(value: Mapping[str, Any]) -> str:
+    """Settings as ``a=1,b=x`` if they are read back as they are, else as JSON."""
+    if all(isinstance(one, (str, int, float)) for one in value.values()):
+        words = {key: str(one).lower() if isinstance(one, bool) else one for key, one in value.items()}
+        text = ",".join(f"{key}={one}" for key, one in words.items())
+        with contextlib.suppress(ValueError):
+            if list(map(repr, parse_settings(text).items())) == list(map(repr, value.items())):
+                return text
+    return json.dumps(value, ensure_ascii=False)
+
+
 def format_command(spec: RunSpec, program: str = "gptalt-eval") -> str:
     """The command line of this request."""
     words = [program]
     for key, value in dump_spec(spec).items():
         words.append(f"--{key}")
         if isinstance(value, Mapping):
-            words.append(json.dumps(value, ensure_ascii=False))
+            words.append(format_settings(value))
         elif isinstance(value, tuple):
             words.append(",".join(map(str, value)))
         elif value is not True:

@@ -16,6 +16,18 @@ from gptalt_eval.machine.storage import cache_dir, find_shared
 RUNS = "runs"  # where runs are saved without --output_path
 
 
+def list_included(folder: str | None) -> list[Path]:
+    """The folders of ``--include_path``: one, or none.
+
+    Raises:
+        GptaltError: it does not exist.
+    """
+    if folder and not Path(folder).is_dir():
+        text = f"--include_path: there is no folder {folder}."
+        raise GptaltError(text, "Give a folder with YAMLs of tasks or models.")
+    return [Path(folder)] if folder else []
+
+
 def find_place_faults(spec: RunSpec, model: Model | None, saves: bool) -> Iterator[GptaltError]:
     """Folders that are missing or not writable.
 
@@ -24,9 +36,10 @@ def find_place_faults(spec: RunSpec, model: Model | None, saves: bool) -> Iterat
         model: its model, if that is known.
         saves: whether results will be saved if the request names no folder for them.
     """
-    if spec.include_path and not Path(spec.include_path).is_dir():
-        text = f"--include_path: there is no folder {spec.include_path}."
-        yield GptaltError(text, "Give a folder of task YAMLs.")
+    try:
+        list_included(spec.include_path)
+    except GptaltError as error:
+        yield error
     path = Path(spec.output_path or RUNS).expanduser()
     reason = explain_unwritable(path.parent if path.suffix == ".json" else path)
     if reason and spec.output_path:

@@ -63,6 +63,8 @@ def test_all_facts_are_there_for_programs(capsys):
         (("models", "--size", "7"), "--size 7: that is not a number of parameters."),
         (("models", "--language", "xx"), "--language xx: no model here has this language."),
         (("tasks", "--language", "zh"), "--language does not apply to tasks."),
+        (("datasets", "--include_path", "."), "--include_path does not apply to datasets."),
+        (("models", "--include_path", "nowhere"), "--include_path: there is no folder nowhere."),
         (("datasets", "--commercial"), "--commercial does not apply to datasets."),
     ],
 )
@@ -75,3 +77,58 @@ def test_what_cannot_be_asked(words, what):
 def test_that_nothing_is_left_is_said(capsys):
     assert cli.dispatch(["ls", "models", "--size", ">1T"], make_plugin_set(models=MODELS)) == 0
     assert "No model here meets all of these conditions" in capsys.readouterr().out
+
+
+OWN = """\
+models:
+  mine:
+    hub: me/mine
+    parameters: 7B
+    licence: MIT
+    commercial: yes
+    languages: [zh]
+    tuning: my own rows
+    editions: [me/mine-small]
+    sources: [its page]
+    unverified: [the date]
+    system: Be kind.
+    template: "{%- for m in messages -%}<{{ m.role }}>{{ m.content }}{%- endfor -%}"
+    stop: ["<user>"]
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN)
+    return str(tmp_path)
+
+
+def test_models_of_the_user_s_own_are_listed_with_all_facts(capsys, own):
+    assert list_names(capsys, "--include_path", own, "--size", "7B", "--commercial") == {"sky", "mine"}
+    cli.dispatch(["ls", "models", "mine", "--include_path", own, "--json"], make_plugin_set(models=MODELS))
+    [mine] = json.loads(capsys.readouterr().out)
+    assert (mine["editions"], mine["sources"], mine["unverified"]) == (
+        ["me/mine-small"],
+        ["its page"],
+        ["the date"],
+    )
+    assert (mine["tuning"], mine["system"], mine["template"]["stop"]) == (
+        "my own rows",
+        "Be kind.",
+        ["<user>"],
+    )
+    assert mine["template"]["jinja"].startswith("{%- for m") and mine["template"]["system_place"] == "own"
+    cli.dispatch(["ls", "models", "bare", "--json"], make_plugin_set(models=MODELS))
+    [bare] = json.loads(capsys.readouterr().out)
+    assert (bare["template"], bare["sources"], bare["unverified"], bare["editions"]) == (None, [], [], [])
+
+
+def test_a_model_of_the_user_s_own_is_shown(capsys, own):
+    words = ["show", "model", "mine", "--include_path", own]
+    assert cli.dispatch(words, make_plugin_set(models=MODELS)) == 0
+    shown = capsys.readouterr().out
+    assert f"--include_path {own}" in shown and "<system>Be kind.<user>What is the capital" in shown
+    with pytest.raises(GptaltError, match="There is no model 'mine'"):
+        cli.dispatch(words[:3], make_plugin_set(models=MODELS))
+    with pytest.raises(GptaltError, match="there is no folder nowhere"):
+        cli.dispatch([*words[:4], "nowhere"], make_plugin_set(models=MODELS))

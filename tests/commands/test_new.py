@@ -309,6 +309,12 @@ def test_this_is_a_checkout():
 # ---------------------------------------------------------------------- new model
 
 
+@pytest.mark.parametrize("name", ["my-7b", "C++_7b.v1"])
+def test_a_new_model_of_any_name_that_yamls_allow_is_valid(here, name):
+    assert type_new("model", name) == 0
+    assert cli.dispatch(["validate", f"{name}.yaml"], make_plugin_set()) == 0
+
+
 def test_a_new_model_is_valid_and_known(here, capsys):
     assert type_new("model", "my-7b") == 0
     assert list(read_tree(here)) == ["my-7b.yaml"]

@@ -8,12 +8,14 @@ from gptalt_eval.commands.cli import make_parser
 from gptalt_eval.commands.subcommands import register_commands
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.faults import find_faults
+from gptalt_eval.contract.settings import parse_settings
 from gptalt_eval.contract.spec import (
     READERS,
     REFUSED,
     RunSpec,
     dump_spec,
     format_command,
+    format_settings,
     make_spec,
     read_argv,
     read_config,
@@ -295,10 +297,26 @@ def test_the_command_line_of_a_request():
         }
     )  # fmt: skip
     assert format_command(spec) == (
-        'gptalt-eval --model hf --tasks a,b --model_args \'{"pretrained": "x y", "dtype": "中"}\' --num_fewshot 0,3 '
+        "gptalt-eval --model hf --tasks a,b --model_args 'pretrained=x y,dtype=中' --num_fewshot 0,3 "
         "--max_batch_size 64 --limit 5 --log_samples --system_instruction 'It'\"'\"'s'"
     )
     assert format_command(RunSpec(limit=0.25), "my program") == "'my program' --limit 0.25"
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"pretrained": "FOLDER"}, "pretrained=FOLDER"),
+        ({"pretrained": "o/n", "trust": True, "n": 3}, "pretrained=o/n,trust=true,n=3"),
+        ({"pretrained": "a,b"}, '{"pretrained": "a,b"}'),  # what would be read otherwise
+        ({"revision": "1"}, '{"revision": "1"}'),
+        ({"max": "true"}, '{"max": "true"}'),
+        ({"none": None}, '{"none": null}'),
+    ],
+)
+def test_settings_are_shown_as_they_are_typed(settings, shown):
+    assert format_settings(settings) == shown
+    assert parse_settings(shown) == settings
 
 
 def test_where_a_config_file_is_wrong(tmp_path):

@@ -60,7 +60,8 @@ def read_name(written: Written) -> str:
     """The name of a model: what can be typed after ``--model``, and is neither a hub id nor a path."""
     if isinstance(written, str) and NAME.fullmatch(written):
         return written
-    raise FieldError("is not a model's name: use letters, digits, '.', '_' and '-'", "Example: my-model-7b")
+    text = "is not a model's name: use letters, digits, '.', '_', '+' and '-'"
+    raise FieldError(text, "Example: my-model-7b")
 
 
 def read_names(written: Written) -> tuple[str, ...]:

@@ -262,7 +262,7 @@ def test_one_message_without_a_hub(hub, monkeypatch, commercial, words):
             "no": "no commercial use)",
             "ask": "commercial use only after asking its publisher)",
         }[commercial],
-        """Then type: gptalt-eval --model chatglm --tasks medqa_zh --model_args '{"pretrained": "FOLDER"}'""",
+        "Then type: gptalt-eval --model chatglm --tasks medqa_zh --model_args pretrained=FOLDER",
     ]
     assert words in text
 
