@@ -19,13 +19,10 @@ PORTS = {"http": 80, "https": 443}
 
 def is_in_hub_cache(hub: str, kind: Literal["datasets", "models"]) -> bool:
     """Whether the local hub cache contains anything of this repository."""
-    home = find_home()
     places = [find_hub_cache() / f"{kind}--{hub.replace('/', '--')}"]
     if kind == "datasets":
-        places.append(
-            Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")) / hub.replace("/", "___").lower()
-        )
-        places.append(Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")) / hub.replace("/", "___"))
+        name = hub.replace("/", "___")
+        places += [find_datasets_cache() / name.lower(), find_datasets_cache() / name]
     return any(place.is_dir() for place in places)
 
 
@@ -127,6 +124,16 @@ def find_hub_cache() -> Path:
 def find_home() -> Path:
     """The folder of all that Hugging Face's libraries keep."""
     return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+
+
+def find_datasets_cache() -> Path:
+    """The folder in which ``datasets`` keeps rows that it has converted."""
+    return Path(os.environ.get("HF_DATASETS_CACHE", find_home() / "datasets")).expanduser()
+
+
+def find_modules() -> Path:
+    """The folder from which transformers and ``evaluate`` load the code of models and metrics."""
+    return Path(os.environ.get("HF_MODULES_CACHE", find_home() / "modules")).expanduser()
 
 
 def find_storage(hub: str) -> Path:

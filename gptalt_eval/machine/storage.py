@@ -40,13 +40,17 @@ def make_cache(*parts: str) -> Path:
     return folder
 
 
-def find_shared(path: Path) -> Path | None:
-    """The first folder or file on the way from the cache folder to ``path`` that others may have changed.
+def find_shared(path: Path, root: Path | None = None) -> Path | None:
+    """The first folder or file on the way from a folder to ``path`` that others may have changed.
 
     What is behind a folder that they cannot enter is safe from them, whatever its own mode. None: all is the
     user's own, or it does not exist yet.
+
+    Args:
+        path: what is looked at.
+        root: where the way begins; None: our own cache folder.
     """
-    root, reach = cache_dir(), 0o022
+    root, reach = root or cache_dir(), 0o022
     for place in reversed([path, *(parent for parent in path.parents if parent.is_relative_to(root))]):
         with contextlib.suppress(OSError):
             if is_others(place, reach):
@@ -64,7 +68,21 @@ def is_others(path: Path, bits: int = 0o022) -> bool:
     found = path.stat()
     if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart itself
         return False
+    if bits & 0o070 and is_private_group(found.st_gid):
+        bits &= ~0o070
     return found.st_uid not in (0, os.getuid()) or bool(found.st_mode & bits)
+
+
+def is_private_group(group: int) -> bool:
+    """Whether a group is that of the user alone, as on systems on which files are writable by the group."""
+    import grp
+    import pwd
+
+    try:
+        own, found = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return group == own.pw_gid and found.gr_name == own.pw_name and set(found.gr_mem) <= {own.pw_name}
 
 
 def check_ordinary(path: Path) -> None:

@@ -31,11 +31,13 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.trust import describe_refusal
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.expand import TaskFinder
+from gptalt_eval.planning.hub.obtain import list_fetched
 from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.lock import check_lock
 from gptalt_eval.planning.models.editions import match_model
 from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
+from gptalt_eval.planning.shared import explain_shared
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
 from gptalt_eval.planning.unsafe import find_unsafe
@@ -121,10 +123,12 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
         for style, _ in variants
     }
     args = merge_model_args(model.item, spec)
-    said = filter(None, (matched, *explain_system(model.item, cells)))
-    overrides = explain_overrides(catalog, model, cells)
+    said = [*filter(None, (matched, *explain_system(model.item, cells)))]
+    said += explain_overrides(catalog, model, cells)
+    if check is not None:
+        said += explain_shared(list_fetched(model.item, args), tasks.values())
     return Plan(
-        spec, model, args, tuple(cells), finder.entries, (*said, *overrides, *write_notes(cells)), lacking,
+        spec, model, args, tuple(cells), finder.entries, (*said, *write_notes(cells)), lacking,
         plugins=loaded, trusted=finder.trusted, judged=finder.judged,
         rows=list_rows(finder, [*tasks.values()]),
     )  # fmt: skip

@@ -29,6 +29,7 @@ from gptalt_eval.planning.loading import (
     find_dtype_faults,
     find_quantization_faults,
 )
+from gptalt_eval.planning.shared import find_code_faults
 
 GGUF_MAGIC = b"GGUF"
 BESIDE = ("revision", "tokenizer", "delta", "peft")  # arguments that belong to particular weights
@@ -102,6 +103,8 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
     except GptaltError as error:
         yield error
         return
+    if args.get("trust_remote_code"):
+        yield from find_code_faults(sources)
     yield from find_source_faults(sources, model, spec, args, others)
 
 

@@ -79,11 +79,11 @@ def hash_blob(path: Path) -> str:
 
 def describe(path: Path) -> list[int]:
     state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]  # the last one cannot be set
 
 
 def read_checked() -> dict[str, object]:
-    """The files that were checked: path -> size, time of change, hash."""
+    """The files that were checked: path -> size, times of change, hash."""
     try:
         found = json.loads((cache_dir() / "hub" / CHECKED).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gptalt_eval.planning.hub.modelscope import download_modelscope, find_copy
 from gptalt_eval.planning.hub.needs import GB
 from gptalt_eval.planning.hub.repository import RemoteFile, Repository, read_repository
 from gptalt_eval.planning.hub.sources import Source, list_sources
+from gptalt_eval.planning.shared import find_shared_files
 
 Show = Callable[[str], None]
 
@@ -50,14 +51,19 @@ def obtain_files(model: Model, args: Mapping[str, Any], say: Show, note: Show) -
     """
     folders: dict[str, str] = {}
     commits: dict[str, str] = {}
-    if model.create is None and model.fetch is None and model.backend in HF_BACKENDS:
-        for source in list_sources(args):
-            if source.is_modelscope:
-                folder, commit = obtain_copy(source, model, args, say), source.revision or "master"
-            else:
-                folder, commit = obtain_snapshot(source, model, args, say, note)
-            folders[source.key], commits[source.key] = str(folder), f"{source.id}@{commit}"
+    for source in list_fetched(model, args):
+        if source.is_modelscope:
+            folder, commit = obtain_copy(source, model, args, say), source.revision or "master"
+        else:
+            folder, commit = obtain_snapshot(source, model, args, say, note)
+        folders[source.key], commits[source.key] = str(folder), f"{source.id}@{commit}"
     return Obtained(folders, commits)
+
+
+def list_fetched(model: Model, args: Mapping[str, Any]) -> list[Source]:
+    """The repositories from which a model is loaded; none if its plugin gets its files itself."""
+    is_ours = model.create is None and model.fetch is None and model.backend in HF_BACKENDS
+    return list(list_sources(args)) if is_ours else []
 
 
 def obtain_snapshot(
@@ -67,6 +73,8 @@ def obtain_snapshot(
     snapshot = find_snapshot(source.id, source.revision)
     if snapshot is not None and not any(find_lacks(source, snapshot, model, args)):
         check_files(snapshot, source.id, list_kept(snapshot), say)
+        if find_shared_files(source, "*") is not None:
+            compare_with_hub(source, snapshot, say)
         return snapshot, snapshot.name
     if not can_reach_hub():
         why = explain_unreachable().why
@@ -78,6 +86,23 @@ def obtain_snapshot(
     folder = download(repository, files, say, note)
     raise_together(find_lacks(source, folder, model, args))
     return folder, repository.commit
+
+
+def compare_with_hub(source: Source, snapshot: Path, say: Show) -> None:
+    """Compare files that others can change with the hashes of the hub, if it can be reached.
+
+    Raises:
+        GptaltError: one is another; it has been removed.
+    """
+    if not can_reach_hub():
+        return
+    say(f"Asking the hub for the hashes of {source.id}")
+    try:
+        repository = read_repository(replace(source, revision=snapshot.name))
+    except GptaltError:  # it knows nothing of it, or does not answer
+        return
+    here = [file for file in repository.files if (snapshot / file.path).is_file()]
+    check_files(snapshot, source.id, here, say)
 
 
 def obtain_copy(source: Source, model: Model, args: Mapping[str, Any], say: Show) -> Path:

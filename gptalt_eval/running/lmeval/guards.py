@@ -21,6 +21,7 @@ from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.machine.storage import hash_file
 from gptalt_eval.planning.consent.reads import is_free
+from gptalt_eval.planning.shared import check_modules
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.faults import explain_template
 
@@ -69,8 +70,8 @@ def refuse_metrics(trusted: Mapping[str, str]) -> Iterator[None]:
 
 
 def refuse_scripts(loading: ModuleType, trusted: Mapping[str, str]) -> contextlib.AbstractContextManager[Any]:
-    """While it lasts, this module finds no script of this computer that the user has not trusted."""
-    make = loading.LocalEvaluationModuleFactory
+    """While it lasts, this module finds no script that is not trusted, or that others can change."""
+    make, find = loading.LocalEvaluationModuleFactory, loading.evaluation_module_factory
 
     def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
         if str(Path(path).resolve()) not in trusted:
@@ -80,7 +81,13 @@ def refuse_scripts(loading: ModuleType, trusted: Mapping[str, str]) -> contextli
             )
         return make(path, *args, **settings)
 
-    return mock.patch.object(loading, "LocalEvaluationModuleFactory", make_trusted)
+    def find_safe(*args: Any, **settings: Any) -> Any:
+        check_modules()
+        return find(*args, **settings)
+
+    return mock.patch.multiple(
+        loading, LocalEvaluationModuleFactory=make_trusted, evaluation_module_factory=find_safe
+    )
 
 
 class Watcher(MetaPathFinder):
