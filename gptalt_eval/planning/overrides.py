@@ -8,6 +8,7 @@ from pathlib import Path
 from gptalt_eval.contract.discovery import CORE_NAME
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Cell, PlannedTask
+from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 from gptalt_eval.planning.models.editions import find_files
@@ -29,6 +30,7 @@ def explain_overrides(catalog: Catalog, model: Owned[Model], cells: Sequence[Cel
     return [
         *explain_model(catalog, model),
         *explain_template(model.item, cells),
+        *explain_parts(model.item, cells[0].spec if cells else None),
         *(text for name, (owner, file) in used.items() for text in explain_task(catalog, name, owner, file)),
         *(text for task in tasks.values() for text in explain_rows(catalog, task)),
     ]
@@ -44,6 +46,17 @@ def explain_template(model: Model, cells: Sequence[Cell]) -> Iterator[str]:
     others = (read_chat_templates(folder) if folder else None) or []
     if others and not any(template.jinja.strip() in other for other in others):
         yield f"The chat template is that of '{model.name}', not the one in {folder}, which is another."
+
+
+def explain_parts(model: Model, spec: RunSpec | None) -> Iterator[str]:
+    """Weights of the user's own for a model that is made from two: the difference or adapter is not added."""
+    given = spec.model_args if spec else {}
+    left = [key for key in ("delta", "peft") if model.args.get(key) and "pretrained" in given]
+    for key in left if not given.keys() & {"delta", "peft"} else ():
+        yield (
+            f"{given['pretrained']} is taken for the whole '{model.name}'. If it is the base, add the rest: "
+            f"--model_args pretrained={given['pretrained']},{key}={model.args[key]}"
+        )
 
 
 def explain_model(catalog: Catalog, model: Owned[Model]) -> Iterator[str]:

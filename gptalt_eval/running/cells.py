@@ -13,9 +13,7 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.run import RunCut, RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import arithmetic, environment
-from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.hub.obtain import obtain_files
-from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import evaluation, guards, model, seams, tables, tasks
@@ -24,9 +22,10 @@ from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
-from gptalt_eval.running.lmeval.stops import Ends, add_stops
+from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
+from gptalt_eval.running.recognised import explain_size, note_ends, recognise
 from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
 
 
@@ -83,42 +82,15 @@ def load_model(
     lm = model.load_model(plan, fetched, obtained.args)
     facts = model.describe_model(lm, plan)
     check_same_model(files, facts)
+    if said := explain_size(plan, lm, facts.parameters):
+        display.note(said)
+        files.update(notes=(*files.run.notes, said))
     seconds = round(time.perf_counter() - began, 1)
     files.update(
         model=replace(files.run.model, **asdict(facts), load_seconds=seconds),
         hardware=environment.describe_hardware(),
     )
     return plan, lm, facts
-
-
-def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
-    """The plan with the model that a downloaded folder contains, or with the loader that it needs.
-
-    Raises:
-        GptaltError: it contains another model than the named one.
-    """
-    catalog, named = Catalog(plugins), plan.model
-    if named.item.loader is not None and named.item.name not in catalog.models:
-        return plan  # a hub id that was recognised
-    found, said = match_folder(catalog, named, plan.spec, folder)
-    if not said:
-        return plan
-    if found.item.name != named.item.name:
-        text = said.partition(": it is run")[0]
-        raise GptaltError(f"{text}.", "Start again: its files are here now.")
-    display.note(said)
-    files.update(notes=(*files.run.notes, said))
-    return replace(plan, model=found)
-
-
-def note_ends(ends: Ends | None, display: Display, files: RunFiles) -> None:
-    """Record in ``run.json`` what ends an answer; say so if it is not what the model's YAML says."""
-    if ends is None:
-        return
-    files.update(model=replace(files.run.model, stop_token_ids=ends.ids))
-    if said := ends.explain(files.plan.model.item.name):
-        display.note(said)
-        files.update(notes=(*files.run.notes, said))
 
 
 def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:

@@ -140,8 +140,14 @@ def test_a_folder_that_transformers_loads_with_faults_gets_the_loader_that_mends
     assert (found.model.item.loader, found.model.item.template) == (GLM, own)
     assert list_notes(found) == [f"{place} is loaded by the loader 'chatglm', which keeps rows apart."]
     assert found.title == {"folder": f"{tmp_path.name}/rwkv"}.get(name, name) or name.startswith("hf")
-    asked = plan(place, None, trust_remote_code=True) if name == "folder" else found
-    assert name != "folder" or asked.model.item.loader is None  # the code of the folder was asked for
+
+
+def test_code_that_a_folder_does_not_have_is_no_reason_to_leave_it_as_it_is(tmp_path):
+    folder = write_model(tmp_path / "rwkv", config={"model_type": "rwkv"})
+    assert plan("hf", folder, trust_remote_code=True).model.item.loader is GLM
+    folder = write_model(tmp_path / "own", config={"model_type": "rwkv", "auto_map": {"AutoModel": "m.X"}})
+    assert plan("hf", folder, trust_remote_code=True).model.item.loader is None
+    assert plan("hf", folder).model.item.loader is GLM
 
 
 def keep_in_cache(hub, folder):
@@ -251,6 +257,24 @@ def test_weights_of_the_user_s_own_are_whole(tmp_path):
     assert merge() == {**model.args} and "peft" in merge(dtype="float16")
     assert merge(pretrained="./mine") == {"pretrained": "./mine"}
     assert merge(pretrained="./base", peft="./mine") == {"pretrained": "./base", "peft": "./mine"}
+
+
+def test_a_base_without_what_is_added_to_it_is_said_to_be_taken_as_the_whole(tmp_path):
+    folder = write_model(tmp_path / "base")
+    assert list_notes(plan("lora", folder)) == [
+        f"{folder} is taken for the whole 'lora'. If it is the base, add the rest: "
+        f"--model_args pretrained={folder},peft=org/l"
+    ]
+    assert list_notes(plan("vicuna", folder)) == []
+    whole = {"pretrained": str(folder), "peft": str(folder)}
+    assert "is taken for" not in str(list_notes_or_fault("lora", model_args=whole))
+
+
+def list_notes_or_fault(*words, **settings):
+    try:
+        return list_notes(plan(*words, **settings))
+    except GptaltError as error:
+        return [str(error)]
 
 
 def test_a_system_message_goes_where_the_model_takes_one_or_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """What a hub id contains shows when it was downloaded: the run goes on with the right loader, or stops."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from model_folders import write_model
@@ -9,7 +10,7 @@ from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
 from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.running.cells import recognise
+from gptalt_eval.running.recognised import explain_size, recognise
 from gptalt_eval.testing import make_plugin_set
 
 
@@ -98,3 +99,23 @@ def test_another_model_than_the_named_one_stops_the_run(download):
     with pytest.raises(GptaltError, match="of the type 'bloom', and 'neo' is of the type 'gpt_neox'"):
         download("neo", {"pretrained": "me/x"}, model_type="bloom")
     assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1].said == []
+
+
+@pytest.mark.parametrize(
+    ("count", "args", "quantized", "is_said"),
+    [
+        (7_000_000, {"pretrained": "me/neo"}, False, True),
+        (6_500_000_000, {"pretrained": "me/neo"}, False, False),
+        (13_000_000_000, {"pretrained": "me/neo"}, False, True),
+        (None, {"pretrained": "me/neo"}, False, False),
+        (3_500_000_000, {"pretrained": "me/neo"}, True, False),  # several weights in one number
+        (7_000_000, {}, False, False),
+    ],
+)
+def test_weights_of_another_size_than_the_named_model_are_said(count, args, quantized, is_said):
+    model = Model("neo", "x", "MIT", "x", card=Card("yes", 6_700_000_000))
+    plan = SimpleNamespace(model=SimpleNamespace(item=model), spec=SimpleNamespace(model_args=args))
+    lm = SimpleNamespace(config=SimpleNamespace(quantization_config={"bits": 4} if quantized else None))
+    said = explain_size(plan, lm, count)
+    text = f"The weights have {count or 0:,} parameters, and the published 'neo' has 6,700,000,000: these are not its scores."
+    assert said == (text if is_said else "")

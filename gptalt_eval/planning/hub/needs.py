@@ -144,7 +144,8 @@ def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> 
         elif model.loader.convert is not None:
             yield (
                 f"With 4 bits it fits: gptalt-eval models convert {model.name} --to FOLDER, then "
-                f"--model hf --model_args pretrained=FOLDER,load_in_4bit=true ({four / GB:.1f} GB){package}"
+                f"--model {model.name} --model_args pretrained=FOLDER,load_in_4bit=true "
+                f"({four / GB:.1f} GB){package}"
             )
     if room.has_gpu and room.all > room.bytes and need.measure(args) <= room.all:
         yield f"On all GPUs it fits: --model_args parallelize=true ({room.all / GB:.1f} GB)"

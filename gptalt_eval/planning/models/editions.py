@@ -85,7 +85,8 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     is_native = str(settings.get("model_type")) in list_native_types()
     if found is None or (named.name in HF_BACKENDS and is_native):
         check_kind(named, settings, place)
-        return (owned, "") if is_asked else add_repair(catalog, owned, settings, place)
+        has_code = is_asked and settings.get("auto_map")
+        return (owned, "") if has_code else add_repair(catalog, owned, settings, place)
     other = found.item.name
     if owned.owner != LM_EVAL:
         text = (

@@ -67,7 +67,9 @@ def add_stops(plan: Plan, loaded: Sequence[LoadedTasks], tokenizer: Any) -> Ends
     template = plan.template
     if template is None:
         return None
-    ends = find_ends(template, tokenizer, bool(plan.spec.model_args.keys() & {"pretrained", "tokenizer"}))
+    is_place = plan.model.item.args.get("pretrained") == plan.spec.model  # a folder or hub id, not a name
+    is_other = is_place or bool(plan.spec.model_args.keys() & {"pretrained", "tokenizer"})
+    ends = find_ends(template, tokenizer, is_other)
     for task in list_rendered(plan, loaded):
         settings = dict(task.get_config("generation_kwargs") or {})
         until = settings.get("until") or []

@@ -143,6 +143,8 @@ class NativeLM(HFLM):
         **settings: Any,
     ) -> None:
         if self.converted:
+            if attn_implementation:
+                settings["attn_implementation"] = attn_implementation
             super()._create_model(pretrained, dtype=dtype, subfolder=subfolder, **settings)
             return
         unknown = [name for name in settings if name not in IGNORED and settings[name] is not None]

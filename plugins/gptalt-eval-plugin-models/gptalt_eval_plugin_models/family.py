@@ -117,7 +117,7 @@ class Family:
         source = f"--model_args pretrained={args.get('pretrained')}"
         name = self.name if self.tells else "NAME"  # the model's, whose chat template is written
         first = f"gptalt-eval models convert {name} --to FOLDER {source}"
-        then = f"--model hf --model_args pretrained=FOLDER,{shown.replace(' ', '')}"
+        then = f"--model {name} --model_args pretrained=FOLDER,{shown.replace(' ', '')}"
         hint = f"Type: {first}\nThen: {then}"
         yield GptaltError(text, hint)
 

@@ -180,3 +180,30 @@ def test_what_cannot_be_converted_is_told_before(llama, convert, tmp_path, monke
     monkeypatch.setattr(converting, "RESERVE", 10**18)
     with pytest.raises(GptaltError, match=r"needs .* GB, and its disk has .* GB free"):
         convert("llama", base)
+
+
+@pytest.mark.parametrize("name", ["chatglm2", "moss"])
+def test_a_converted_folder_can_be_quantized_under_its_name(
+    write_parity, write_moss_tokenizer, convert, monkeypatch, name
+):
+    from gptalt_eval.scoring.guarded import add_guard
+
+    folder = (
+        write_parity("chatglm2-mqa2")
+        if name == "chatglm2"
+        else write_moss_tokenizer(write_parity("moss", None))
+    )
+    new, _ = convert(name, folder)
+    kind = add_guard(ChatGLMLM if name == "chatglm2" else MossLM)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")  # bitsandbytes is not needed here
+    given = {}
+
+    def note(self, place, *args, **settings):
+        given.update(settings)
+        raise LookupError
+
+    monkeypatch.setattr("gptalt_eval.scoring.fitting.Watched.from_pretrained", note)
+    with pytest.raises(LookupError):
+        kind(str(new), device="cpu", load_in_4bit=True, attn_implementation="eager")
+    assert given["quantization_config"].load_in_4bit is True
+    assert given["attn_implementation"] == "eager"

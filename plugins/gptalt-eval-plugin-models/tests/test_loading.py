@@ -171,7 +171,7 @@ def test_editions_that_cannot_be_loaded_are_refused(write_parity, settings, told
 def test_what_only_transformers_loads_says_how(folder, setting):
     [fault] = find(folder, pretrained=str(folder), **{setting: True})
     assert "gptalt-eval models convert chatglm --to FOLDER" in fault
-    assert f"--model hf --model_args pretrained=FOLDER,{setting}=True" in fault
+    assert f"Then: --model chatglm --model_args pretrained=FOLDER,{setting}=True" in fault
     assert find(folder, **{setting: False}) == []
 
 

@@ -229,7 +229,7 @@ def test_4_bits_of_a_model_with_a_loader(large, memory):
     memory(10**15, [8 * BILLION])
     text = refuse(CHATGLM)
     assert (
-        "gptalt-eval models convert chatglm --to FOLDER, then --model hf --model_args pretrained=FOLDER,load_in"
+        "gptalt-eval models convert chatglm --to FOLDER, then --model chatglm --model_args pretrained=FOLDER,load_in"
         in text
     )
 

@@ -1,0 +1,60 @@
+"""What shows only when a model is here or loaded: what it is, how large, and where its answers end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.types import Installed
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.models.editions import match_folder
+from gptalt_eval.running.display import Display
+from gptalt_eval.running.lmeval.stops import Ends
+from gptalt_eval.running.runfiles import RunFiles
+
+DIFFERENT = 0.1  # part by which numbers of parameters of one model's editions may differ
+
+
+def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
+    """The plan with the model that a downloaded folder contains, or with the loader that it needs.
+
+    Raises:
+        GptaltError: it contains another model than the named one.
+    """
+    catalog, named = Catalog(plugins), plan.model
+    if named.item.loader is not None and named.item.name not in catalog.models:
+        return plan  # a hub id that was recognised
+    found, said = match_folder(catalog, named, plan.spec, folder)
+    if not said:
+        return plan
+    if found.item.name != named.item.name:
+        text = said.partition(": it is run")[0]
+        raise GptaltError(f"{text}.", "Start again: its files are here now.")
+    display.note(said)
+    files.update(notes=(*files.run.notes, said))
+    return replace(plan, model=found)
+
+
+def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
+    """What to say about a model that is much larger or smaller than the named one; empty: it is not."""
+    card = plan.model.item.card
+    quantized = getattr(lm.config, "quantization_config", None) if hasattr(lm, "config") else None  # packed
+    if not card or not card.parameters or not count or quantized or "pretrained" not in plan.spec.model_args:
+        return ""
+    if abs(count / card.parameters - 1) < DIFFERENT:
+        return ""
+    text = f"The weights have {count:,} parameters, and the published '{plan.model.item.name}'"
+    return f"{text} has {card.parameters:,}: these are not its scores."
+
+
+def note_ends(ends: Ends | None, display: Display, files: RunFiles) -> None:
+    """Record in ``run.json`` what ends an answer; say so if it is not what the model's YAML says."""
+    if ends is None:
+        return
+    files.update(model=replace(files.run.model, stop_token_ids=ends.ids))
+    if said := ends.explain(files.plan.model.item.name):
+        display.note(said)
+        files.update(notes=(*files.run.notes, said))
