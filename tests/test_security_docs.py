@@ -30,6 +30,7 @@ FILES = {
     "helpers.py": "def ask(doc):\n    return doc['river']\n",
     "theirs.yaml": "model: hf\ntasks: piqa\ndata_dir: sample\ntrust_remote_code: true\n"
     "model_args: {base_url: 'http://203.0.113.9/v1'}\n",
+    "diary.jsonl": '{"goal": "private"}\n',
     "wanted.txt": "gptalt-eval-plugin-medqa\n--index-url https://packages.example/simple\n",
 }
 
@@ -41,6 +42,8 @@ def home(tmp_path, monkeypatch):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     write_lock(tmp_path / "old.lock", ())
+    (tmp_path / "benchmarks" / "piqa").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "piqa" / "valid.jsonl").symlink_to(tmp_path / "diary.jsonl")
     lock = json.loads((tmp_path / "old.lock").read_text(encoding="utf-8"))
     lock["packages"]["gptalt-eval-plugin-night-sky"] = {"version": "0.1.0", "sha256": "0"}
     (tmp_path / "old.lock").write_text(json.dumps(lock), encoding="utf-8")

@@ -197,7 +197,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=Names,
         metavar="FILE",
-        help="task YAMLs that may run the Python and read the files that they name",
+        help="task YAMLs that may run the Python and read the files that they name; data folders with links",
     )
     add(
         "--metadata",

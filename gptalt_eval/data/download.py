@@ -103,7 +103,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
             yield [
                 item
                 for file in files
-                for item in list_forms(str(file), file.resolve().parts, open_alone(file), budget)
+                for item in list_forms(str(file), file.resolve().parts, open_inside(file, source), budget)
             ]
         elif source.name.endswith(".zip"):
             with zipfile.ZipFile(source) as archive:
@@ -179,6 +179,18 @@ def open_gzipped(opener: Opener) -> Opener:
 
 def open_alone(file: Path) -> Opener:
     return lambda: open_file(file, "rb")
+
+
+def open_inside(file: Path, folder: Path) -> Opener:
+    """As :func:`open_alone`, for a file of a folder that may not be elsewhere."""
+
+    def open_checked() -> IO[bytes]:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            text = f"{file} is a link to {file.resolve()}, which is not in {folder}. Nothing was copied."
+            raise GptaltError(text, "If you know where it leads and it is yours, replace it by a copy.")
+        return open_file(file, "rb")
+
+    return open_checked
 
 
 def open_zipped(archive: zipfile.ZipFile, name: str) -> Opener:

@@ -125,7 +125,13 @@ def stage(choices: list[Choice], path: str, temporary: Path) -> Path:
 
 
 def place(staged: dict[str, Path], folder: Path, source: Path) -> list[Placed]:
-    """Move staged files to their places; a file that already exists must be identical."""
+    """Move staged files to their places; a file that already exists must be identical.
+
+    Raises:
+        GptaltError: it is not, or its place is behind a link.
+    """
+    for path in staged:
+        check_inside(folder / path, folder)
     there = {path: (folder / path).exists() for path in staged}
     other = [path for path in staged if there[path] and hash_file(folder / path) != hash_file(staged[path])]
     if other:
@@ -139,3 +145,16 @@ def place(staged: dict[str, Path], folder: Path, source: Path) -> list[Placed]:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             file.replace(folder / path)
     return [Placed(path, not there[path]) for path in staged]
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """Check that a place in the data folder is there, and not behind a link that leads elsewhere.
+
+    Raises:
+        GptaltError: it is.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        text = (
+            f"{path} would be written to {path.resolve()}, because a link leads there. Nothing was changed."
+        )
+        raise GptaltError(text, "Give the folder itself as --data_dir, or replace the link by a folder.")

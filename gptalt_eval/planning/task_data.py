@@ -14,6 +14,7 @@ from gptalt_eval.data.locate import locate as locate_splits
 from gptalt_eval.data.readers import REPLACE
 from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hub_cache
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.consent.links import check_links
 from gptalt_eval.planning.examples import ExamplePool, find_pool
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS, count_rows
 
@@ -47,6 +48,8 @@ class DataFinder:
             splits = tuple(dict.fromkeys(split for split in (eval_split, fewshot_split) if split))
             key = (hub, name, splits)
             if key not in self.located:
+                if isinstance(self.catalog.data_dir, Path):
+                    check_links(self.catalog.data_dir, owned.item, name, splits, self.spec.trust_task_code)
                 self.located[key] = locate_splits(owned.item, name, splits, self.catalog.data_dir)
             return self.located[key]
         if self.catalog.data_dir == SAMPLE:

@@ -14,6 +14,7 @@ from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data import locate as data
 from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.consent.links import check_links
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS, list_data_files, match_files, read_table
 from gptalt_eval.validation.findings import Level, Place
 from gptalt_eval.validation.scene import Scene
@@ -106,6 +107,7 @@ def read_release(scene: Scene, dataset: Dataset, folder: Path) -> Rows | None:
     name = scene.config.get("dataset_name")
 
     def read(split: str | None) -> Iterable[Row]:
+        check_links(folder, dataset, name, [split or ""])
         found = dataset.split(split) if split else None
         files = data.find_files(folder, found, name) if found else ()
         return dataset.read(files, name) if files else ()
