@@ -16,7 +16,7 @@ from gptalt_eval.machine import arithmetic, environment
 from gptalt_eval.planning.hub.obtain import obtain_files
 from gptalt_eval.results.rows import CLUSTERS
 from gptalt_eval.running.display import Display
-from gptalt_eval.running.lmeval import evaluation, guards, model, seams, tables, tasks
+from gptalt_eval.running.lmeval import evaluation, fingerprint, guards, model, seams, tables, tasks
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
@@ -43,7 +43,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             loaded = build_tasks(plan)
         with evaluation.quiet(None):
             plan, lm, facts = load_model(plan, plugins, display, files)
-            note_ends(add_stops(plan, loaded, getattr(lm, "tokenizer", None)), display, files)
+            note_ends(add_stops(plan, loaded, fingerprint.find_tokenizer(lm)), display, files)
         with evaluation.quiet(shown), contextlib.ExitStack() as opened:
             answers = open_answers(files, lm, facts.fingerprint)
             if answers:
