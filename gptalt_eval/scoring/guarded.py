@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from accelerate.utils import gather_object
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -13,6 +14,7 @@ from gptalt_eval.scoring.fitting import Fit, Watched
 
 Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
 Scored = tuple[float, bool]
+TRIED = 32  # tokens of a prompt
 BITS = ("load_in_4bit", "load_in_8bit", "bnb_4bit_", "llm_int8_")  # settings of bitsandbytes
 
 
@@ -130,6 +132,15 @@ class GuardedLM(HFLM):  # type: ignore[misc]
                 if whole.shape[1] > kept:
                     self.lost[string] = whole.shape[1] - kept
         return ids, mask
+
+    def finds_nan(self, prompt: str) -> bool:
+        """Whether the model computes no numbers after a prompt, of which the end is tried."""
+        if self.backend != "causal":
+            return False
+        ids, _ = super().tok_batch_encode([prompt])
+        with torch.no_grad():
+            logits = self._model_call(ids[:, -TRIED:].to(self.device))
+        return bool(logits[:, -1].isnan().any())
 
     def add_up(self, number: int) -> int:
         """The sum of a number over all processes, which must call this at the same time."""

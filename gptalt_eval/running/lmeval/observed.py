@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ class ObservedLM:
             ) from error
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
-        if self.answers is not None and self.keeps:
+        if self.answers is not None and self.keeps and not is_nan(answer):
             self.answers.keep(request_type, arguments, answer, self.find_lost(request_type, arguments))
 
     def find_lost(self, request_type: str, arguments: Any) -> int:
@@ -163,14 +164,29 @@ class ObservedLM:
             answers.update(zip(open_positions, new, strict=True))
             for position in open_positions:
                 self.keep(request_type, requests[position].args, answers[position])
+        if count := sum(map(is_nan, answers.values())):
+            raise self.describe_nan(f"for {count:,} of {len(requests):,} requests")
         return [answers[position] for position in range(len(requests))]
+
+    def describe_nan(self, where: str) -> GptaltError:
+        """What to do about a model that computes no numbers."""
+        dtype = str(getattr(getattr(self.lm, "model", None), "dtype", "")).removeprefix("torch.")
+        hint = "Its weights may be damaged: download them again."
+        if dtype == "float16":
+            hint = "float16 is too narrow for some models: --model_args dtype=bfloat16, or dtype=float32"
+        named = f" (weights in {dtype})" if dtype else ""
+        return GptaltError(f"What the model computes {where} is not a number (NaN){named}.", hint)
 
     def compute(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         """The model's own answers.
 
         Raises:
-            GptaltError: a request that cannot be scored; says which row it is of.
+            GptaltError: a request that cannot be scored; says which row it is of. Or what the model computes
+                is not numbers.
         """
+        finds_nan = getattr(self.lm, "finds_nan", None) if request_type == "generate_until" else None
+        if finds_nan and finds_nan(requests[0].args[0]):
+            raise self.describe_nan("after the first prompt")
         try:
             return list(getattr(self.lm, request_type)(requests))
         except Exception as error:
@@ -179,6 +195,12 @@ class ObservedLM:
                     f"{reason}.", "Change the row or the prompt, or leave it out: --samples."
                 ) from error
             raise
+
+
+def is_nan(answer: Any) -> bool:
+    """Whether a log-likelihood is not a number: the largest of several would be any of them."""
+    number = answer[0] if isinstance(answer, (tuple, list)) and answer else answer
+    return isinstance(number, float) and math.isnan(number)
 
 
 def is_choice(request: Any) -> bool:
