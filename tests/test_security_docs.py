@@ -88,3 +88,14 @@ def test_flags_in_the_table_are_those_of_the_program():
     flags = set(re.findall(r"`(--\w+)", PAGE))
     assert len(flags) > 5
     assert {flag for flag in flags if f'"{flag}"' not in source} == set()
+
+
+def test_the_variables_that_the_page_names_are_read():
+    """By us, or by the libraries that fetch for us."""
+    from huggingface_hub import constants
+
+    named = set(re.findall(r"`\$?((?:HF|GPTALT|XDG)_[A-Z_]+)", PAGE))
+    sources = [Path(constants.__file__), *(ROOT / "gptalt_eval").rglob("*.py")]
+    source = "".join(file.read_text(encoding="utf-8") for file in sources)
+    assert {"HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "HF_MODULES_CACHE", "HF_DATASETS_CACHE"} <= named
+    assert {name for name in named if name not in source} == set()

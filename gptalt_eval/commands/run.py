@@ -12,6 +12,7 @@ from gptalt_eval.contract.record import RUN_FILE, Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.storage import check_ordinary
 
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -112,6 +113,8 @@ def run_report(arguments: argparse.Namespace, plugins: Installed) -> int:
     records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
     target = arguments.output or records[0].folder / "report.html"
     try:
+        if target.exists():
+            check_ordinary(target)  # nobody reads it from a pipe: it is replaced
         print(write_report(records, target, plugins))
     except OSError as error:
         raise GptaltError(

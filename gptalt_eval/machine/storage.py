@@ -99,6 +99,18 @@ def refuse_endless(found: os.stat_result, path: str) -> None:
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", path)
 
 
+def refuse_device(path: Path) -> None:
+    """Check that no device is at a path, which a file would replace.
+
+    Raises:
+        OSError: there is one.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
+
+
 def walk_files(folder: Path, ignored: Collection[str] = ()) -> Iterator[Path]:
     """All files below a folder, however deep; links to folders are not followed. Others' folders are skipped.
 
@@ -143,8 +155,7 @@ def write_atomically(path: Path, text: str) -> None:
         OSError: the disk is full, access is denied, or it is a device; what is there is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):  # a device would be replaced by a file
-        check_ordinary(path)
+    refuse_device(path)
     remove_leftovers(path.parent, f"{path.name}.", OLD)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}"
     # unlike tempfile's, this file has the mode that the umask leaves

@@ -115,15 +115,25 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str) -> Answers | None:
     if lm.world_size > 1:
         return None  # the processes could find different answers, but must make the same calls
     if not files.run.resumed:
-        files.answers.unlink(missing_ok=True)
+        files.drop_answers()
     return Answers(files.answers)
 
 
 def check_same_model(files: RunFiles, facts: ModelFacts) -> None:
-    """Check that a resumed run has the same model as when it was started."""
+    """Check that a resumed run has the same model as when it was started.
+
+    Raises:
+        GptaltError: it has another one, or its folder does not say which one its finished tasks are of.
+    """
     before = files.run.model
-    if before.fingerprint in (None, facts.fingerprint):
+    if before.fingerprint == facts.fingerprint:
         return
+    if before.fingerprint is None and not files.run.done:
+        files.drop_answers()  # we write none before the fingerprint
+        return
+    if before.fingerprint is None:
+        text = f"{files.folder} does not say which model its finished tasks were computed with."
+        raise GptaltError(text, "Start a new run: results of different models cannot be combined.")
     changed = sorted(part for part in before.parts if before.parts[part] != facts.parts.get(part))
     text = f"The model '{files.plan.spec.model}' has changed since {files.folder} was started"
     raise GptaltError(

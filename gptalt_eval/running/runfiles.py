@@ -103,6 +103,10 @@ class RunFiles:
         """Where the model's answers are until the run is complete."""
         return self.folder / f"{self.run.stem}answers.jsonl"
 
+    def drop_answers(self) -> None:
+        """Delete answers of which it is not known which model gave them."""
+        self.answers.unlink(missing_ok=True)
+
     def update(self, **changes: Any) -> None:
         self.run = replace(self.run, **changes)
 

@@ -163,3 +163,12 @@ def test_what_belongs_to_another_user_is_found(cache, monkeypatch):
     if file.stat().st_uid == 0:
         os.chown(file, 4712, -1)
         assert storage.find_shared(file) == file
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="there is no null device here")  # noqa: PTH110
+@pytest.mark.parametrize("name", ["/dev/null", "link"])
+def test_a_device_is_not_replaced_by_a_file(tmp_path, name):
+    (tmp_path / "link").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="it is a device, not a file"):
+        storage.write_atomically(tmp_path / name, "x")
+    assert Path("/dev/null").is_char_device() and (tmp_path / "link").is_symlink()

@@ -279,17 +279,17 @@ def test_a_kill_costs_the_line_that_was_being_written(tmp_path_factory, cut, bro
     path = tmp_path_factory.mktemp("answers") / "answers.jsonl"
     answers = Answers(path)
     for number in range(4):
-        answers.keep("loglikelihood", ("a", str(number)), (float(number), True))
+        answers.keep("loglikelihood", ("a", str(number)), (-float(number), True))
     answers.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:cut] + broken)
     found = Answers(path)
     known = [found.recall("loglikelihood", ("a", str(number))) for number in range(4)]
     complete = whole[:cut].count(b"\n")
-    assert known[:complete] == [(float(number), True) for number in range(complete)]
-    found.keep("loglikelihood", ("b", ""), (7.0, False))
+    assert known[:complete] == [(-float(number), True) for number in range(complete)]
+    found.keep("loglikelihood", ("b", ""), (-7.0, False))
     found.close()
-    assert Answers(path).recall("loglikelihood", ("b", "")) == (7.0, False)
+    assert Answers(path).recall("loglikelihood", ("b", "")) == (-7.0, False)
 
 
 def test_tokens_that_were_cut_are_remembered_with_the_answer(tmp_path):

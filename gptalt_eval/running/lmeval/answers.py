@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.handed import open_plain
+from gptalt_eval.machine.bounds import read_lines
 from gptalt_eval.running.lmeval import seams
+
+ROUNDING = 1e-3  # by which a log-likelihood of a certain answer may be above 0
 
 
 class Answers:
@@ -16,10 +20,11 @@ class Answers:
 
     Args:
         path: the file, one JSON array ``[key, answer]`` per line; a third element says how many tokens of the
-            prompt were cut, if any. Damaged lines are skipped.
+            prompt were cut, if any. Damaged lines are skipped, and so are several answers to one request that
+            differ: we write one.
 
     Raises:
-        GptaltError: it is a link.
+        GptaltError: it is a link, or has a line that is longer than any answer.
         OSError: it cannot be read or written.
     """
 
@@ -31,17 +36,28 @@ class Answers:
         self.file = open_plain(path, "a+")
         self.file.reconfigure(errors="replace", line_buffering=True)  # type: ignore[attr-defined]
         self.file.seek(0)
-        line = ""
-        for line in self.file:
+        try:
+            last = self._read(read_lines(self.file))
+        except ValueError as error:
+            self.file.close()
+            hint = "Delete it: its answers are computed again."
+            raise GptaltError(f"{path} is damaged: {error}.", hint) from None
+        if last and not last.endswith("\n"):
+            self.file.write("\n")
+
+    def _read(self, lines: Iterator[str]) -> str:
+        """Read the file; returns its last line."""
+        line, contradicted = "", set[str]()
+        for line in lines:
             try:
-                key, answer, *lost = json.loads(line)
-                if lost:
-                    self.lost[key] = int(lost[0])
-                self.known[key] = tuple(answer) if isinstance(answer, list) else answer
+                key, answer, lost = read_line(line)
             except (ValueError, TypeError, OverflowError, RecursionError):
                 continue
-        if line and not line.endswith("\n"):
-            self.file.write("\n")
+            if self.known.setdefault(key, answer) != answer or self.lost.setdefault(key, lost) != lost:
+                contradicted.add(key)
+        for key in contradicted:
+            del self.known[key], self.lost[key]
+        return line
 
     def recall(self, request_type: str, arguments: Any) -> Any:
         """The answer to a request, or None; other people's files may have anything in its place."""
@@ -54,7 +70,7 @@ class Answers:
 
     def recall_lost(self, request_type: str, arguments: Any) -> int:
         """How many tokens of a request's prompt were cut when it was answered."""
-        return self.lost.get(make_key(request_type, arguments) or "", 0) if self.lost else 0
+        return self.lost.get(make_key(request_type, arguments) or "", 0)
 
     def keep(self, request_type: str, arguments: Any, answer: Any, lost: int = 0) -> None:
         key = make_key(request_type, arguments)
@@ -73,6 +89,22 @@ class Answers:
         self.path.unlink(missing_ok=True)
 
 
+def read_line(line: str) -> tuple[str, Any, int]:
+    """The key of a request, its answer, and how many tokens of its prompt were cut.
+
+    Raises:
+        ValueError, TypeError, OverflowError, RecursionError: the line is damaged.
+    """
+    content = json.loads(line)
+    if not isinstance(content, list):
+        raise ValueError(line)
+    key, answer, *rest = content
+    lost = rest[0] if rest else 0
+    if not isinstance(key, str) or len(rest) > 1 or type(lost) is not int or lost < 0:
+        raise ValueError(line)
+    return key, tuple(answer) if isinstance(answer, list) else answer, lost
+
+
 def make_key(request_type: str, arguments: Any) -> str | None:
     """The key of a request; None: the answer is drawn at random, so it is not reused, or it has an image."""
     if request_type == "generate_until" and is_drawn(arguments[1]):
@@ -84,12 +116,18 @@ def make_key(request_type: str, arguments: Any) -> str | None:
 
 
 def is_answer(request_type: str, answer: object) -> bool:
-    """Whether a value can be an answer: a log-likelihood with a verdict, a log-likelihood, or a text."""
+    """Whether a value can be an answer: a log-likelihood with a verdict, a log-likelihood, or a text.
+
+    No log-likelihood is above 0, but for rounding, or not a number; one that is said to be is computed again.
+    """
     if request_type == "generate_until":
         return isinstance(answer, str)
     parts = answer if isinstance(answer, tuple) else (answer,)
-    is_whole = len(parts) == 2 if request_type == "loglikelihood" else bool(parts)
-    return is_whole and all(isinstance(part, (int, float)) for part in parts)
+    if len(parts) not in ((2,) if request_type == "loglikelihood" else (1, 2)):
+        return False
+    value, verdicts = parts[0], parts[1:]
+    is_value = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_value and value <= ROUNDING and all(each in (0, 1) for each in verdicts)
 
 
 def is_drawn(settings: Mapping[str, Any]) -> bool:

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from hub_server import COMMIT, Repo
+from hub_server import COMMIT, Hub, Repo
 from model_folders import write_model, write_safetensors
 
 from gptalt_eval.contract.errors import GptaltError
@@ -199,3 +200,30 @@ def test_a_commit_that_is_none_is_refused(model, hub, shown):
 def test_a_folder_on_this_computer_is_left_alone(hub, shown, tmp_path):
     folder = str(write_model(tmp_path / "m"))
     assert obtain(shown, pretrained=folder, tokenizer=folder).args == {} and hub.asked == []
+
+
+@pytest.mark.parametrize("given", [{}, {"token": "hf_given_as_an_argument"}])
+def test_the_token_goes_to_the_hub_or_its_mirror(model, hub, shown, monkeypatch, given):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    obtain(shown, **given)
+    sent = {headers.get("authorization") for _, _, headers in hub.asked}
+    assert hub.asked and sent == {f"Bearer {given.get('token', 'hf_of_the_environment')}"}
+
+
+def test_the_token_is_not_sent_if_the_user_forbids_it(model, hub, shown, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    obtain(shown)
+    assert hub.asked and {headers.get("authorization") for _, _, headers in hub.asked} == {None}
+
+
+def test_the_token_is_not_sent_on_to_where_the_hub_sends_us(model, hub, shown, monkeypatch):
+    """Large files are often on another host."""
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    with closing(Hub()) as other:
+        other.repos["org/tiny"] = model
+        path = f"/org/tiny/resolve/{COMMIT}/{FIRST}"
+        hub.answers[("GET", FIRST)] = [(302, {"Location": other.url + path})]
+        obtain(shown)
+        asked = [headers.get("authorization") for method, path, headers in other.asked]
+    assert asked and set(asked) == {None}
