@@ -32,6 +32,7 @@ from gptalt_eval.planning.loading import (
 from gptalt_eval.planning.shared import find_code_faults
 
 GGUF_MAGIC = b"GGUF"
+FLAGS = ("device", "batch_size", "max_batch_size")  # settings of lm-eval's classes that are flags here
 BESIDE = ("revision", "tokenizer", "delta", "peft")  # arguments that belong to particular weights
 
 
@@ -79,6 +80,10 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
         yield GptaltError(text, f"What is known about it: gptalt-eval show model {model.name}")
         return
     args = merge_model_args(model, spec)
+    for name in FLAGS:
+        if name in args:
+            text = f"--model_args {name}={args[name]}: this is a setting of its own."
+            yield GptaltError(text, f"Type: --{name} {args[name]}")
     is_hf = model.backend in HF_BACKENDS
     folder = find_folder(args) if is_hf and model.fetch is None else None
     settings = read_settings(folder) if folder else {}

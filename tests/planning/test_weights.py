@@ -34,6 +34,14 @@ def test_hf_without_weights_says_what_to_add():
     assert "pretrained=" in refuse()
 
 
+@pytest.mark.parametrize("name", ["device", "batch_size", "max_batch_size"])
+def test_a_flag_among_the_model_s_arguments_is_refused(tmp_path, name):
+    folder = write_model(tmp_path / "model")
+    assert refuse(model_args={"pretrained": str(folder), name: 4}) == (
+        f"--model_args {name}=4: this is a setting of its own.\nType: --{name} 4"
+    )
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     (tmp_path / "chatglm-6b").mkdir()
     assert f"Did you mean '{tmp_path / 'chatglm-6b'}'" in refuse(
@@ -51,9 +59,8 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch):
     text = refuse(model_args={"pretrained": "org/name"})
     assert "'org/name' is not on this computer, and HF_HUB_OFFLINE is set" in text
     assert "Unset HF_HUB_OFFLINE, and type the same command again." in text
-    assert "hf download org/name --local-dir FOLDER (" in text and text.endswith(
-        """ '{"pretrained": "FOLDER"}'"""
-    )
+    assert "hf download org/name --local-dir FOLDER (" in text
+    assert text.endswith(" --model_args pretrained=FOLDER")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     text = refuse(model_args={"pretrained": "org/name"})
