@@ -91,7 +91,7 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
     if not is_hf:
         return
     yield from find_dtype_faults(args)
-    yield from find_device_faults(spec.device or args.get("device"))
+    yield from find_device_faults(spec.device)
     yield from find_bits_faults(args, settings)
     if folder is not None:
         yield from check_folder(folder, args, model.loader)

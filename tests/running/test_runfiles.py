@@ -140,7 +140,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "format": 1,
         "status": "running",
         "command": f"gptalt-eval --model scripted --tasks piqa,arc_easy --num_fewshot 0,2 --prompt_style standard --limit 3 "
-        f"--gen_kwargs '{{\"a\": 1}}' --data_dir sample --output_path {tmp_path / 'out'} --seed 5,5,5,5",
+        f"--gen_kwargs a=1 --data_dir sample --output_path {tmp_path / 'out'} --seed 5,5,5,5",
         "settings": {
             "model": "scripted", "tasks": ["piqa", "arc_easy"], "num_fewshot": [0, 2], "prompt_style": ["standard"], "limit": 3,
             "gen_kwargs": {"a": 1}, "data_dir": "sample", "output_path": str(tmp_path / "out"), "seed": [5, 5, 5, 5],
