@@ -14,6 +14,11 @@ from gptalt_eval.data.readers import read_jsonl
 from gptalt_eval.machine.storage import walk_files
 
 LOCAL_BUILDERS = ("json", "csv", "parquet", "arrow", "text", "pandas", "xml", "webdataset", "imagefolder")
+#: how compressed files and archives begin
+PACKED = (
+    b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"7z\xbc\xaf",
+    b"Rar!",
+)  # fmt: skip
 Row = Mapping[str, Any]
 
 
@@ -74,6 +79,8 @@ def count_rows(config: Mapping[str, Any], split: str) -> int | None:
         return None
     try:
         paths = [path for _, _, files in found for path in files]
+        if any(map(is_packed, paths)):
+            return None
         field = dict(settings or {}).get("field")
         return sum([count_table(path, str(builder), field) for path in paths])
     except (GptaltError, OSError, ValueError):
@@ -89,23 +96,38 @@ def count_table(path: Path, builder: str, field: Any) -> int:
 
 
 def read_table(path: Path, builder: str, field: Any) -> Iterator[Row]:
-    """Rows of a JSON, JSON Lines or CSV file; none for other formats.
+    """Rows of a JSON, JSON Lines or CSV file; none for other formats, and of files that are compressed.
 
     Raises:
         GptaltError: the file is damaged.
     """
+    if is_packed(path):
+        return
     if builder == "csv":
-        with open_named(path, newline="") as stream:
-            yield from (
-                {key: read_number(value) for key, value in row.items()} for row in csv.DictReader(stream)
-            )
+        yield from read_csv(path)
     elif builder == "json":
-        with open_named(path) as stream:
+        with open_named(path, errors="replace") as stream:
             start = stream.read(4096).lstrip()[:1]
         if start == "[" or field:
             yield from read_array(path, field)
         else:
             yield from read_jsonl(path)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed or an archive, which the ``datasets`` library unpacks by itself."""
+    with open_named(path, "rb") as stream:
+        start: bytes = stream.read(512)
+    return start.startswith(PACKED) or start[257:262] == b"ustar"
+
+
+def read_csv(path: Path) -> Iterator[Row]:
+    try:
+        with open_named(path, newline="") as stream:
+            for row in csv.DictReader(stream):
+                yield {key: read_number(value) for key, value in row.items()}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise GptaltError(f"{path}: damaged, or no CSV in UTF-8 ({error}).") from error
 
 
 def read_array(path: Path, field: Any) -> Iterator[Row]:

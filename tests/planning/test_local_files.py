@@ -1,12 +1,15 @@
 """Rows of the user's own files are counted before anything runs."""
 
+import bz2
+import gzip
 import json
+import lzma
 
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.planning.local_files import count_rows, list_files
+from gptalt_eval.planning.local_files import count_rows, list_files, read_table
 from gptalt_eval.planning.resolve import resolve
 
 ROWS = [{"question": f"{number} + 1 =", "answer": str(number + 1)} for number in range(11)]
@@ -132,3 +135,24 @@ def test_the_files_that_a_task_reads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").rename(tmp_path / "json")
     assert find() == [], "a builder's name is not that of a folder"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize(("builder", "content"), [("json", b'{"a": 1}\n'), ("csv", b"a\n1\n")])
+def test_rows_of_a_compressed_file_are_counted_when_they_are_read(tmp_path, pack, builder, content):
+    """The library unpacks it then, whatever its name; before, templates are not tried on it."""
+    file = tmp_path / f"rows.{builder}"
+    file.write_bytes(pack(content))
+    config = {"dataset_path": builder, "dataset_kwargs": {"data_files": {"test": str(file)}}}
+    assert count_rows(config, "test") is None
+    assert [*read_table(file, builder, None)] == []
+    file.write_bytes(content)
+    assert count_rows(config, "test") == 1 and [*read_table(file, builder, None)] == [{"a": 1}]
+
+
+@pytest.mark.parametrize("builder", ["json", "csv"])
+def test_rows_in_another_encoding_are_a_message(tmp_path, builder):
+    file = tmp_path / "rows"
+    file.write_bytes('a\n"ü"\n'.encode("latin-1"))
+    with pytest.raises(GptaltError, match=str(file)):
+        list(read_table(file, builder, None))

@@ -24,6 +24,7 @@ from gptalt_eval.planning.expand import refuse_displaced
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.faults import explain_task
+from gptalt_eval.running.lmeval.packed import limit_unpacking
 from gptalt_eval.running.lmeval.tables import load_rows
 
 
@@ -156,8 +157,12 @@ def serve_rows(
             if Path(str(path)).exists() and path not in (*LOCAL_BUILDERS, *known.names):
                 refuse_displaced(path, path)
             if free is None:
-                return from_hub(path=path, name=name, **settings)
-            with guards.check_builders(lambda builder: guards.refuse_files(path, builder, free)):
+                with limit_unpacking():
+                    return from_hub(path=path, name=name, **settings)
+            with (
+                guards.check_builders(lambda builder: guards.refuse_files(path, builder, free)),
+                limit_unpacking(),
+            ):
                 rows = from_hub(path=path, name=name, **settings)
             guards.refuse_media(path, rows, free)
             return rows
