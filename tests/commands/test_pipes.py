@@ -217,6 +217,7 @@ OWN = {
     "data/check.py": "checksums of a package",
     "data/download.py": "open_download checks first",
     "data/prepare.py": "a folder that was made for it",
+    "running/lmeval/packed.py": "only if it is an ordinary file",
     "commands/cli.py": "the null device",
     "commands/new.py": "of the package",
     "commands/conformance/watch.py": "a folder that was made for it",
