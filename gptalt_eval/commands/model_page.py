@@ -14,7 +14,8 @@ WIDTHS: Mapping[str, int] = {"fp32": 32, "fp16": 16, "8-bit": 8, "4-bit": 4}
 def list_facts(owned: Owned[Model]) -> dict[str, str]:
     """What is known about a model; empty texts are not shown."""
     model = owned.item
-    is_run = model.card is None or model.card.modality == "text"
+    is_run = model.card is None or model.card.modality == "text" or model.loader is not None
+    where = " --model_args pretrained=FOLDER" if model.loader and "pretrained" not in model.args else ""
     facts = {
         "Model": f"{model.name}: {model.summary}",
         "Also called": ", ".join(model.aliases),
@@ -28,7 +29,7 @@ def list_facts(owned: Owned[Model]) -> dict[str, str]:
         **(list_prompt(model.template) if model.template else {}),
         "Arguments": ", ".join(f"{key}={value}" for key, value in model.args.items()),
         "Loader": model.loader.summary if model.loader else "",
-        "Try": f"gptalt-eval --model {model.name} --tasks piqa --data_dir sample" if is_run else "",
+        "Try": f"gptalt-eval --model {model.name} --tasks piqa --data_dir sample{where}" if is_run else "",
     }
     if not is_run:
         facts["Try"] = "it sees pictures, which only a later plugin can show it"

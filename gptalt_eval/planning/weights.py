@@ -98,6 +98,8 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
         yield from find_quantization_faults(settings)
     elif model.fetch is None and not args.get("pretrained"):
         text = f"--model {model.name} needs weights to load."
+        if model.loader:
+            text += f" They are published at {model.home} ({model.licence}). {model.loader.summary}."
         yield GptaltError(text, "Add --model_args pretrained=<hub id or folder>, or try --model smollm2.")
     for key in KEYS:
         yield from find_place_faults(key, args)

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from gptalt_eval import GptaltError, RequestErrors
-from gptalt_eval_plugin_models.checkpoint import Header, read_checkpoint
+from gptalt_eval_plugin_models.checkpoint import Header
 from gptalt_eval_plugin_models.family import Family
 from gptalt_eval_plugin_models.streaming import Checkpoint, Source, fill_model, stream_parts
 
@@ -61,7 +61,7 @@ class NativeLM(HFLM):
     def prepare(self, folder: Path, args: Mapping[str, Any]) -> None:
         """Remember what was asked for, before anything is read."""
         self.folder = folder / str(args.get("subfolder") or "")
-        self.published, self.headers = {}, {}
+        self.args, self.published, self.headers = args, {}, {}
 
     def make_config(self, config: Mapping[str, Any]) -> Any:
         """transformers' configuration for a published one."""
@@ -82,11 +82,11 @@ class NativeLM(HFLM):
 
     def _get_config(self, pretrained: str, *, subfolder: str = "", **settings: Any) -> None:
         folder = Path(pretrained) / subfolder
-        self.published = self.family.read_settings(folder)
+        self.published = self.family.read_whole(folder, self.args)
         if self.converted:
             super()._get_config(pretrained, subfolder=subfolder)
         else:
-            self.headers = read_checkpoint(self.family.find_files(folder))
+            self.headers = self.family.read_headers(folder, self.args)
             self._config = self.make_config(self.published)
 
     def _get_backend(

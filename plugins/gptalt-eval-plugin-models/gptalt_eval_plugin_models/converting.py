@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, Option, RequestErrors, UnknownNameError, find_model, parse_settings
 from gptalt_eval import print_plain as print
-from gptalt_eval_plugin_models.checkpoint import SIZES, read_checkpoint
+from gptalt_eval_plugin_models.checkpoint import SIZES
 from gptalt_eval_plugin_models.families import FAMILIES
 from gptalt_eval_plugin_models.family import Family
 
@@ -54,6 +54,9 @@ def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     folder = find_folder(find_model(arguments.model, plugins), args)
     model = find_model(arguments.model, plugins, folder)
     family, to = find_family(model), arguments.to
+    if not family.standard:
+        text = f"'{model.name}' cannot be converted: transformers has no such model."
+        raise GptaltError(text, f"Use it as it is: --model {model.name} --model_args pretrained={folder}")
     if to.exists():
         raise GptaltError(f"{to} exists already.", "Give a new folder.")
     faults = list(family.find_faults(folder, args))
@@ -116,7 +119,7 @@ def check_room(family: Family, folder: Path, to: Path, dtype: str) -> None:
     Raises:
         GptaltError: it has not.
     """
-    headers = read_checkpoint(family.find_files(folder)).values()
+    headers = family.read_own(folder).values()
     sizes = [math.prod(each.shape) * (SIZES.get(dtype) or SIZES[each.dtype]) for each in headers]
     needed = sum(sizes) + RESERVE
     place = next(parent for parent in [to, *to.absolute().parents] if parent.exists())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError, Loader
-from gptalt_eval_plugin_models.checkpoint import AGAIN, find_weights
+from gptalt_eval_plugin_models.checkpoint import AGAIN, Header, find_weights, read_checkpoint
 from gptalt_eval_plugin_models.layout import Layout
 
 #: the setting of a converted folder's config.json with the name of the model in the catalogue
@@ -79,6 +79,18 @@ class Family:
             return str(config[MARK])
         return self.identify(config) if self.tells else None
 
+    def read_whole(self, folder: Path, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, with those of what the arguments add."""
+        return self.read_settings(folder)
+
+    def read_own(self, folder: Path) -> dict[str, Header]:
+        """The weights in a folder, by name."""
+        return read_checkpoint(self.find_files(folder))
+
+    def read_headers(self, folder: Path, args: Mapping[str, Any]) -> dict[str, Header]:
+        """The weights in a folder, with those of what the arguments add."""
+        return self.read_own(folder)
+
     def owns_converted(self, config: Mapping[str, Any]) -> bool:
         """Whether ``gptalt-eval models convert`` wrote this config.json for a model of this family."""
         return config.get(MARK) is not None and config.get(LOADER) == self.name
@@ -87,7 +99,7 @@ class Family:
         """All problems with a folder and the arguments for it, from names and headers alone."""
         folder = folder / str(args.get("subfolder") or "")
         try:
-            config = self.read_settings(folder)
+            config = self.read_whole(folder, args)
         except GptaltError as error:
             yield error
             return
@@ -130,7 +142,7 @@ class Family:
         except (TypeError, ValueError, ArithmeticError) as error:
             yield GptaltError(f"{folder / 'config.json'} has a setting of a wrong type: {error}.", AGAIN)
             return
-        yield from layout.find_faults(folder, self.find_files)
+        yield from layout.find_faults(folder, self.read_own)
 
     def find_tokenizer_faults(self, folder: Path) -> Iterator[GptaltError]:
         if not any((folder / name).is_file() for name in self.tokenizers):

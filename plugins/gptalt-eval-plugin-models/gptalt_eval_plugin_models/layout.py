@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gptalt_eval import GptaltError
-from gptalt_eval_plugin_models.checkpoint import Header, find_weights, read_checkpoint, shorten
+from gptalt_eval_plugin_models.checkpoint import Header, shorten
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,15 @@ class Weight:
         becomes: the tensors of the loaded model that it is divided into along its first axis: their names
             and numbers of rows. Empty: it is not loaded.
         required: whether a checkpoint is incomplete without it.
+        groups: into how many equal groups of rows it is divided first; each part has rows of every group.
+        skipped: leading axes, of size 1, that the loaded tensors do not have.
     """
 
     shape: tuple[int, ...]
     becomes: tuple[tuple[str, int], ...]
     required: bool = True
+    groups: int = 1
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ class Layout:
     buffers: re.Pattern[str] = field(default=re.compile(r"$^"))
 
     def find_faults(
-        self, folder: Path, find_files: Callable[[Path], tuple[Path, ...]] = find_weights
+        self, folder: Path, read_headers: Callable[[Path], Mapping[str, Header]]
     ) -> Iterator[GptaltError]:
         """All problems with the weights in a folder, from the headers of its files."""
         try:
-            headers = read_checkpoint(find_files(folder))
+            headers = read_headers(folder)
         except GptaltError as error:
             yield error
             return

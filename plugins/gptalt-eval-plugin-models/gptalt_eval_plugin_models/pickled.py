@@ -15,6 +15,7 @@ STORAGES: Mapping[str, str] = {
     "DoubleStorage": "float64", "CharStorage": "int8", "ByteStorage": "uint8", "ShortStorage": "int16",
     "IntStorage": "int32", "LongStorage": "int64", "BoolStorage": "bool",
 }  # fmt: skip
+NESTED = ("model", "model_state_dict", "state_dict")
 SIGNATURE = (
     30  # bytes of a zip entry's local header before its name; the lengths of name and extra field end it
 )
@@ -87,6 +88,8 @@ def read_state(file: Path) -> dict[str, PickledTensor]:
     with zipfile.ZipFile(file) as archive:
         [pickled] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         state = StateUnpickler(io.BytesIO(archive.read(pickled))).load()
+    if isinstance(state, Mapping):  # training code saves the weights beside other things
+        state = next((state[name] for name in NESTED if isinstance(state.get(name), Mapping)), state)
     if not isinstance(state, Mapping):
         raise pickle.UnpicklingError("it is not a state dict")
     root = pickled.removesuffix("data.pkl")

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_models.checkpoint import AGAIN, Header
-from gptalt_eval_plugin_models.layout import Layout
+from gptalt_eval_plugin_models.layout import Layout, Weight
 
 
 class Source(Protocol):
@@ -72,9 +73,18 @@ def stream_parts(layout: Layout, source: Source) -> Iterator[tuple[str, Tensor]]
         weight = layout.weights.get(name)
         if weight is None or not weight.becomes:
             continue
-        rows = [count for _, count in weight.becomes]
-        for (target, _), part in zip(weight.becomes, tensor.split(rows), strict=True):
+        for (target, _), part in zip(weight.becomes, divide(tensor, weight), strict=True):
             yield target, part
+
+
+def divide(tensor: Tensor, weight: Weight) -> tuple[Tensor, ...]:
+    """The parts of a published tensor."""
+    rows = [count for _, count in weight.becomes]
+    if weight.groups == 1:
+        return tuple(tensor.reshape(tensor.shape[weight.skipped :]).split(rows))
+    groups = tensor.unflatten(0, (weight.groups, -1))
+    parts = groups.split([count // weight.groups for count in rows], dim=1)
+    return tuple(part.flatten(0, 1) for part in parts)
 
 
 def fill_model(
@@ -122,12 +132,34 @@ def place_weight(model: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def compute_buffers(model: Any, device: torch.device | str) -> None:
-    """Compute what is not saved with the weights, such as the frequencies of rotary positions."""
-    for module in model.modules():
-        left = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
-        for name in left:
-            setattr(module, name, torch.empty_like(getattr(module, name), device="cpu"))
+    """Compute what is not saved with the weights, such as the frequencies of rotary positions.
+
+    Raises:
+        GptaltError: the model's code does not compute one of them.
+    """
+    for weight in model.parameters():
+        weight._is_hf_initialized = True  # else it would get new random numbers
+    owners = {name: part for name, part in model.named_modules() if isinstance(part, PreTrainedModel)}
+    for name, module in model.named_modules():
+        left = [each for each, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
+        for each in left:
+            setattr(module, each, mark_empty(getattr(module, each)))
         if left:
-            model._init_weights(module)
-            for name in left:
-                setattr(module, name, getattr(module, name).to(device))
+            owner = max((other for other in owners if is_within(name, other)), key=len)
+            owners[owner]._init_weights(module)
+        for each in left:
+            made = getattr(module, each)
+            if torch.equal(made.nan_to_num(), mark_empty(made).nan_to_num()):
+                raise GptaltError(f"The buffer {name}.{each} of the model was not computed.", AGAIN)
+            setattr(module, each, made.to(device))
+
+
+def is_within(name: str, owner: str) -> bool:
+    return not owner or name == owner or name.startswith(f"{owner}.")
+
+
+def mark_empty(buffer: Tensor) -> Tensor:
+    """A tensor like a buffer, with numbers that no buffer has."""
+    kind = buffer.dtype
+    empty = float("nan") if kind.is_floating_point else kind == torch.bool or torch.iinfo(kind).min
+    return torch.full_like(buffer, empty, device="cpu")

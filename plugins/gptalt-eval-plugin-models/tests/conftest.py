@@ -89,3 +89,120 @@ def write_moss_tokenizer():
         return folder
 
     return write
+
+
+#: models that see pictures, and what the reference calls them
+PICTURED = {"minigpt4": "minigpt4", "mplug-owl": "mplug_owl", "otter": "otter"}
+CLIP = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "image_size": 28, "patch_size": 14, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
+}  # fmt: skip
+TEXT = {
+    "model_type": "llama", "vocab_size": 99, "hidden_size": 48, "intermediate_size": 64,
+    "num_hidden_layers": 4, "num_attention_heads": 4, "rms_norm_eps": 1e-6,
+}  # fmt: skip
+SETTINGS = {
+    "minigpt4": {
+        "vision_config": {
+            "hidden_size": 32, "intermediate_size": 139, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "image_size": 28, "patch_size": 14,
+        },
+        "qformer_config": {
+            "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
+            "cross_attention_frequency": 2, "vocab_size": 30,
+        },
+        "num_query_tokens": 5, "model_type": "minigpt4",
+    },
+    "otter": {
+        "model_type": "otter", "vision_config": CLIP, "text_config": TEXT, "media_token_id": 90,
+        "cross_attn_every_n_layers": 2,
+        "perceiver": {"latents": 5, "layers": 2, "heads": 2, "head_size": 16},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def write_base(write_pieces):
+    """Writes a LLaMA with random weights, which is MiniGPT-4's Vicuna."""
+
+    def write(folder, vocabulary=99, hidden=40):
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=vocabulary, hidden_size=hidden, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, initializer_range=0.3, max_position_embeddings=2048,
+        )  # fmt: skip
+        LlamaForCausalLM(config).save_pretrained(folder)
+        return write_pieces(folder)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_pictured(write_parity, write_pieces, write_base, tmp_path_factory):
+    """Writes a folder of a model that sees pictures, as published; returns it and the arguments for it."""
+
+    def write(name):
+        folder = write_pieces(write_parity(PICTURED[name], None))
+        if name in SETTINGS:
+            (folder / "config.json").write_text(json.dumps(SETTINGS[name]))
+        if name != "minigpt4":
+            return folder, {}
+        return folder, {"base": str(write_base(tmp_path_factory.mktemp("base")))}
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def load_lm():
+    """Loads a folder with the loader of a name."""
+    from gptalt_eval_plugin_models.families import FAMILIES
+
+    loaders = {family.name: family for family in FAMILIES}
+
+    def load(name, folder, **settings):
+        settings = {"dtype": "float32", "batch_size": 2, "device": "cpu", **settings}
+        return loaders[name].make_class()(str(folder), **settings)
+
+    return load
+
+
+@pytest.fixture
+def write_text_folder(tmp_path_factory, write_pieces, write_base):
+    """Like ``write_pictured``, with random weights and a vocabulary that is large enough for texts."""
+
+    def write(name):
+        import torch
+        from gptalt_eval_plugin_models.families import FAMILIES
+        from safetensors.torch import save_file
+        from sentencepiece import SentencePieceProcessor
+
+        [family] = [family for family in FAMILIES if family.name == name]
+        folder = write_pieces(tmp_path_factory.mktemp(name))
+        pieces = SentencePieceProcessor(model_file=str(folder / "tokenizer.model")).vocab_size()
+        text = {**TEXT, "vocab_size": pieces, "max_position_embeddings": 2048}
+        config = SETTINGS.get(name) or {
+            "model_type": "mplug-owl", "vision_config": CLIP, "text_config": text, "num_query_tokens": 6,
+            "visual_abstractor_config": {
+                "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+            },
+        }  # fmt: skip
+        args = {}
+        if name == "otter":
+            text["vocab_size"] += 4
+            config = {**config, "text_config": text, "media_token_id": pieces + 1}
+        if name == "minigpt4":
+            args = {"base": str(write_base(tmp_path_factory.mktemp("base"), vocabulary=pieces))}
+        (folder / "config.json").write_text(json.dumps(config))
+        torch.manual_seed(1)
+        state = {}
+        for key, weight in family.describe(family.read_whole(folder, args)).weights.items():
+            is_norm = key.endswith(".weight") and len(weight.shape) == 1
+            if weight.required:
+                state[key] = torch.ones(weight.shape) if is_norm else torch.randn(weight.shape) * 0.2
+        save_file(state, folder / "model.safetensors")
+        return folder, args
+
+    return write

@@ -1,0 +1,1 @@
+"""mPLUG-Owl: CLIP, an abstractor, LLaMA."""

@@ -1,0 +1,1 @@
+"""Otter: OpenFlamingo tuned on instructions."""

@@ -1,0 +1,1 @@
+"""What models that see pictures have in common."""
