@@ -18,7 +18,7 @@ from gptalt_eval.planning.consent.trust import find_free, is_trusted
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.planning.overlaps import drop_parts, find_overlaps
-from gptalt_eval.planning.task_data import DataFinder
+from gptalt_eval.planning.task_data import DataFinder, find_wrong_kinds
 
 
 class TaskFinder:
@@ -40,6 +40,7 @@ class TaskFinder:
         self.trusted: dict[str, str] = {}  # the files, with SHA-256, of those that the user has allowed
         self.judged: dict[str, str] = {}  # these files, whatever they do
         self.faults: list[GptaltError] = []
+        self.open: list[str] = []  # the groups whose members are being expanded
         self.matched: set[str] = set()  # names that only a pattern such as mmlu_* names
         self.lacking: dict[tuple[str, int | None], str] = {}
 
@@ -59,6 +60,8 @@ class TaskFinder:
                 for shots in self.spec.num_fewshot or read_group_shots(owned.item) or (None,):
                     known = len(self.faults)
                     tasks = self._expand(owned, {}, shots)
+                    if not tasks and known == len(self.faults) and not self.refused:
+                        self.faults.append(describe_empty(owned.item))
                     found, self.faults = self.faults[known:], self.faults[:known]
                     if found:
                         faults.setdefault(owned.item.name, {})[shots] = found
@@ -141,7 +144,13 @@ class TaskFinder:
             self.faults.append(error)
             return []
         if entry.kind == "group":
-            return self._expand_children(config, overrides, shots, owned.owner)
+            if entry.name in self.open:
+                self.faults.append(describe_circle([*self.open, entry.name], entry.file))
+                return []
+            self.open.append(entry.name)
+            tasks = self._expand_children(config, overrides, shots, owned.owner)
+            self.open.pop()
+            return tasks
         return self._plan_task(entry.name, entry.file, owned.owner, {**config, **overrides}, shots)
 
     def _expand_name(self, name: str, overrides: Mapping[str, Any], shots: int | None) -> list[PlannedTask]:
@@ -191,6 +200,10 @@ class TaskFinder:
     ) -> list[PlannedTask]:
         if self.refused:
             return []  # not even its rows are looked at
+        wrong = list(find_wrong_kinds(name, file, config))
+        if wrong:
+            self.faults += wrong
+            return []
         eval_split = config.get("test_split") or config.get("validation_split") or ""
         fewshot_split = find_pool(config).split
         try:
@@ -221,6 +234,16 @@ def refuse_displaced(name: str, hub: str) -> None:
             f"{name}: here is a folder '{hub}', which would be taken for the data of that name on the hub.",
             "Rename the folder, or change to another one and start again.",
         )
+
+
+def describe_empty(entry: TaskEntry) -> GptaltError:
+    text = f"The {entry.kind} '{entry.name}' has no tasks: its field 'task' must be a list of names."
+    return GptaltError(text, f"Look at {entry.file}." if entry.file else "")
+
+
+def describe_circle(names: Sequence[str], file: Path | None) -> GptaltError:
+    chain = " > ".join(names[names.index(names[-1]) :])
+    return GptaltError(f"The group '{names[-1]}' contains itself: {chain} ({file}).", "Remove one of them.")
 
 
 def forbids_shots(config: Mapping[str, Any]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.errors import DataError
+from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.located import SAMPLE, LocatedData
 from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.contract.spec import RunSpec
@@ -16,9 +16,11 @@ from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable, is_in_hu
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.links import check_links
 from gptalt_eval.planning.examples import ExamplePool, find_pool
+from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS, count_rows
 
 NOWHERE = "nowhere"
+TEXTS = ("dataset_path", "training_split", "validation_split", "test_split", "fewshot_split", "output_type")
 
 
 class DataFinder:
@@ -138,3 +140,23 @@ def describe_shortage(name: str, wanted: int, pool: ExamplePool, rows: int) -> t
 def effective_shots(config: Mapping[str, Any], shots: int | None) -> int:
     """The number of examples in a prompt; the request overrides a task's own 0 too, unlike in lm-eval."""
     return (config.get("num_fewshot") or 0) if shots is None else shots
+
+
+def find_wrong_kinds(name: str, file: Path | None, config: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """Fields that planning reads and that are not what they must be; lm-eval would fail on them later.
+
+    Args:
+        name: the task.
+        file: its YAML; None: it is part of a group's.
+        config: its fields.
+    """
+    fewshot = config.get("fewshot_config")
+    texts = {key: config.get(key) for key in TEXTS}
+    texts |= {"fewshot_config.split": fewshot.get("split")} if isinstance(fewshot, Mapping) else {}
+    kinds = {"num_fewshot": (int, "a whole number"), "dataset_kwargs": (Mapping, "a mapping")}
+    checked: list[tuple[str, Any, type, str]] = [(key, value, str, "text") for key, value in texts.items()]
+    checked += [(key, config.get(key), kind, said) for key, (kind, said) in kinds.items()]
+    for key, value, kind, said in checked:
+        if value is not None and not isinstance(value, (kind, Function)):
+            where = f"{name} ({file})" if file else name
+            yield GptaltError(f"{where}: {key} must be {said}, not {value!r:.60}.", "Correct it.")

@@ -22,6 +22,7 @@ from gptalt_eval.running.lmeval.built import build_tasks
 from gptalt_eval.running.lmeval.logged import describe_clusters, dump_sample
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.rehearsal import explain_errors
 from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
@@ -240,7 +241,8 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: s
     cell, files = run.plan.cells[index], run.files
     run.display.begin_task(cell.label(name), evaluation.count_items(task, name, cell.spec))
     try:
-        return evaluation.evaluate_task(run.lm, name, task, cell.spec, task_hash)
+        with explain_errors(run.plan, name):
+            return evaluation.evaluate_task(run.lm, name, task, cell.spec, task_hash)
     except Exception as error:
         is_only_one = sum(len(cell.tasks) for cell in run.plan.cells) < 2
         if is_only_one or (isinstance(error, OSError) and is_error_in(error, files.folder)):

@@ -9,6 +9,7 @@ from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.running.lmeval import evaluation
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.observed import can_stream
+from gptalt_eval.running.lmeval.rehearsal import explain_errors
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.runfiles import hash_value
 
@@ -32,7 +33,9 @@ def prepare_requests(run: LoadedRun) -> None:
         for name, task in loaded.tasks.items():
             if several or resumed or run.files.is_missing(cell.label(name)):
                 digest = hash_task(planned.get(name), task)
-                requests[cell.label(name)] = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
+                with explain_errors(run.plan, name):
+                    built = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
+                requests[cell.label(name)] = built
     refused = find_same_prompts(run, requests)
     for name, reason in refused.items():
         run.display.note(f"{name} is not evaluated: {reason}.")

@@ -165,6 +165,13 @@ def check_aggregates(scene: Scene, value: Any, steps: Steps) -> None:
                 )
         if "metric" not in entry:
             scene.report("missing-field", "This entry has no 'metric'.", *at)
+        elif not isinstance(entry["metric"], str):
+            scene.report("wrong-type", "A metric's name must be text.", *at, "metric")
+        filters = entry.get("filter_list")
+        names = filters if isinstance(filters, list) else [filters or ""]
+        if not all(isinstance(name, str) for name in names):
+            text = "'filter_list' must name filters of the members' filter_list."
+            scene.report("wrong-type", text, *at, "filter_list")
         aggregation = entry.get("aggregation", "mean")
         if isinstance(aggregation, str) and aggregation != "mean":
             text = f"A group's aggregation must be 'mean' or a !function, not '{aggregation}'."

@@ -95,6 +95,9 @@ def check_metrics(scene: Scene) -> None:
 
 def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
     name, computed_elsewhere = entry["metric"], scene.config.get("process_results") is not None
+    if not isinstance(name, (str, Function)):
+        scene.report("wrong-type", f"A metric's name must be text, not {name!r:.60}.", *steps, "metric")
+        return
     known = {*scene.vocabulary.metrics, *scene.list_registered("register_metric")}
     is_ours = isinstance(name, Function) or entry.get("hf_evaluate") is True or computed_elsewhere
     if not is_ours and name not in known:

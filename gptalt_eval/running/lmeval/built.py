@@ -10,6 +10,7 @@ from gptalt_eval.planning.backends import find_extra
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.task_data import describe_shortage
 from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval.rehearsal import rehearse_tasks
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
 
@@ -17,8 +18,8 @@ def build_tasks(plan: Plan) -> list[LoadedTasks]:
     """The tasks of each cell, built before the weights are loaded.
 
     Raises:
-        GptaltError, RequestErrors: a package that a task imports is missing, or a task has fewer rows than
-            the request needs.
+        GptaltError, RequestErrors: a package that a task imports is missing, a task has fewer rows than the
+            request needs, or lm-eval cannot build or score one of a user's YAMLs.
     """
     try:
         loaded = [load_tasks(plan, cell) for cell in plan.cells]
@@ -29,6 +30,8 @@ def build_tasks(plan: Plan) -> list[LoadedTasks]:
         raise GptaltError(f"A task needs what is not installed: {error}", hint) from error
     cells = zip(plan.cells, loaded, strict=True)
     raise_together([fault for cell, tasks in cells for fault in find_shortages(cell, tasks)])
+    for cell, each in zip(plan.cells, loaded, strict=True):
+        rehearse_tasks(plan, cell, each.tasks)
     return loaded
 
 

@@ -24,6 +24,7 @@ from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.rehearsal import rehearse_tasks
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
 Requests = list[Instance]
@@ -117,7 +118,9 @@ def build_first_requests(plan: Plan) -> tuple[str, list[str]]:
     If the options are in the prompt (WinoGrande), continuations are complete texts.
     """
     with guards.guard_tasks(plan):
-        task = next(iter(load_tasks(plan, plan.cells[0]).tasks.values()))
+        loaded = load_tasks(plan, plan.cells[0]).tasks
+        rehearse_tasks(plan, plan.cells[0], loaded)
+        task = next(iter(loaded.values()))
         instruction = plan.cells[0].spec.system_instruction
         built = seams.build_requests(task, limit=1, system_instruction=instruction)
     requests = [request.args for request in built]

@@ -69,7 +69,8 @@ def explain_task(plan: Plan, name: str, error: Exception) -> GptaltError:
     tasks = [task for cell in plan.cells for task in cell.tasks if task.name == name]
     entry = plan.entries.get(name)
     field = find_field(error)
-    file = find_file(plan, tasks[0], field, None) if tasks else entry.file if entry else None
+    value = tasks[0].config.get(field) if tasks else None
+    file = find_file(plan, tasks[0], field, value) if tasks else entry.file if entry else None
     where = f"{field} in {file}" if field and file else str(file or field or "it")
     code = find_code(plan, error)
     return GptaltError(f"{name}: lm-eval cannot use {where}: {describe(error)}{code}.", advise(file))
@@ -118,7 +119,7 @@ def find_field(error: Exception) -> str:
     return ""
 
 
-def find_file(plan: Plan, task: PlannedTask, field: str, text: str | None) -> Path | None:
+def find_file(plan: Plan, task: PlannedTask, field: str, value: object) -> Path | None:
     """The file that sets a field of a task: its YAML, one that this includes, or that of a group."""
     own = list(list_files(task.file)) if task.file else []
     groups = [entry.file for entry in plan.entries.values() if entry.kind == "group" and entry.file]
@@ -128,7 +129,7 @@ def find_file(plan: Plan, task: PlannedTask, field: str, text: str | None) -> Pa
             mappings = list(walk_mappings(parse_yaml(file)))
         except GptaltError:
             continue
-        if any(key in mapping and text in (None, mapping[key]) for mapping in mappings):
+        if any(key in mapping and value in (None, mapping[key]) for mapping in mappings):
             return file
     return task.file or (groups[0] if groups else None)
 
