@@ -187,7 +187,13 @@ def make_command(candidate: Candidate, advice: Advice, arguments: argparse.Names
             words += ["--prompt_style", first.prompt_style]
         if settings.get("limit"):
             words += ["--limit", f"{settings['limit']:g}"]
-    return " ".join(map(quote, words))
+    command = " ".join(map(quote, words))
+    if candidate.argument and candidate.model.loader:
+        named = ["pretrained", *(key for key in ("delta", "peft") if key in candidate.model.args)]
+        given = ",".join(f"{key}=DOWNLOADED" for key in named)
+        written = f"gptalt-eval models convert {candidate.model.name} --to FOLDER --model_args {given}"
+        return f"{written} && {command}"
+    return command
 
 
 def describe_excluded(found: Sequence[Candidate]) -> Iterator[str]:

@@ -93,8 +93,8 @@ class Loader:
             this loader's, or it does not tell which.
         check: finds all that is wrong with a folder's files from names and headers alone; receives the folder
             and the model's arguments.
-        convert: writes a folder that transformers loads itself; receives the original folder, the model's
-            arguments, the new folder and the name of a dtype; None: there is no such format.
+        converts: whether ``gptalt-eval models convert`` writes the named model in a format that transformers
+            loads itself; only then can its weights be quantized.
         repairs: what it does right for a config.json that transformers loads with faults, as the end of a
             sentence that begins with "this loader"; empty: nothing. Such a folder is always loaded with it.
     """
@@ -104,7 +104,7 @@ class Loader:
     make_class: Callable[[], type[Any]]
     identify: Callable[[Mapping[str, Any]], str | None]
     check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
-    convert: Callable[[Path, Mapping[str, Any], Path, str], None] | None = None
+    converts: Callable[[str], bool] = lambda name: False
     repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
 
 

@@ -60,8 +60,14 @@ class Candidate:
 
     @property
     def argument(self) -> str:
-        """The ``--model_args`` for that precision; empty: none is needed."""
-        return "" if self.bits == 16 else next(text for bits, _, text in PRECISIONS if bits == self.bits)
+        """The ``--model_args`` for that precision; empty: none is needed.
+
+        A model with a loader is converted before, into ``FOLDER``.
+        """
+        if self.bits == 16:
+            return ""
+        setting = next(text for bits, _, text in PRECISIONS if bits == self.bits)
+        return f"pretrained=FOLDER,{setting}" if self.model.loader else setting
 
 
 def read_memory(text: str) -> float:
@@ -106,11 +112,19 @@ def consider(model: Model, needs: Needs) -> Candidate:
         lacks.append("commercial use only if its publisher agrees" if asked else "no commercial use")
     if card.modality != "text":
         lacks.append("for questions with pictures")
-    fitting = [bits for bits, *_ in PRECISIONS if needs.memory is None or fits(model, bits, needs.memory)]
+    possible = list_precisions(model)
+    fitting = [bits for bits in possible if needs.memory is None or fits(model, bits, needs.memory)]
     if not fitting:
-        finest = min(bits for bits, *_ in PRECISIONS)
-        lacks.append(f"too large ({card.measure_weights(finest):.1f} GiB even in {finest}-bit)")
+        finest = min(possible)
+        width = "in 16-bit, and it cannot be quantized" if finest == 16 else f"even in {finest}-bit"
+        lacks.append(f"too large ({card.measure_weights(finest):.1f} GiB {width})")
     return Candidate(model, max(fitting, default=0), tuple(lacks))
+
+
+def list_precisions(model: Model) -> list[int]:
+    """Bits of a weight with which a model can be loaded: transformers quantizes what it loads itself."""
+    quantizes = model.loader is None or model.loader.converts(model.name)
+    return [bits for bits, *_ in PRECISIONS if bits == 16 or quantizes]
 
 
 def fits(model: Model, bits: int, memory: float) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import GIB, Card, Model
+from gptalt_eval.contract.models import GIB, Card, Loader, Model
 from gptalt_eval.planning.candidates import (
     ROOM,
     Needs,
@@ -47,6 +47,23 @@ def test_the_finest_precision_that_fits_is_taken():
     assert consider(model, Needs(memory=6.2 * GIB)).argument == "load_in_8bit=true"
     assert consider(model, Needs()).argument == ""
     assert "2.8 GiB even in 4-bit" in consider(model, Needs(memory=GIB)).lacks[0]
+
+
+def test_a_model_with_a_loader_is_quantized_only_if_it_can_be_converted():
+    def convert(name):
+        return name == "new"
+
+    loader = Loader("l", "x", lambda: None, lambda config: None, lambda *_: (), convert)
+    new, old = (replace(make_model(name), loader=loader) for name in ("new", "old"))
+    small = Needs(memory=3.2 * GIB)
+    assert (consider(new, small).bits, consider(new, small).argument) == (
+        4,
+        "pretrained=FOLDER,load_in_4bit=true",
+    )
+    assert consider(old, small).lacks == ("too large (11.2 GiB in 16-bit, and it cannot be quantized)",)
+    assert (
+        consider(old, Needs(memory=13 * GIB)).argument == consider(new, Needs(memory=13 * GIB)).argument == ""
+    )
 
 
 @given(st.integers(10**6, 10**12), st.floats(1e6, 1e13))

@@ -141,7 +141,7 @@ def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> 
         package = "" if importlib.util.find_spec("bitsandbytes") else ", after: pip install bitsandbytes"
         if model.loader is None:
             yield f"With 4 bits it fits: --model_args load_in_4bit=true ({four / GB:.1f} GB){package}"
-        elif model.loader.convert is not None:
+        elif model.loader.converts(model.name):
             yield (
                 f"With 4 bits it fits: gptalt-eval models convert {model.name} --to FOLDER, then "
                 f"--model {model.name} --model_args pretrained=FOLDER,load_in_4bit=true "

@@ -53,6 +53,7 @@ def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     args = read_args(arguments.model_args)
     folder = find_folder(find_model(arguments.model, plugins), args)
     model = find_model(arguments.model, plugins, folder)
+    check_parts(model, args)
     family, to = find_family(model), arguments.to
     if not family.standard:
         text = f"'{model.name}' cannot be converted: transformers has no such model."
@@ -71,6 +72,19 @@ def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     print(f"Written: {to}")
     print(note, end="")
     return 0
+
+
+def check_parts(model: Model, args: Mapping[str, Any]) -> None:
+    """Check that all is there of a model that is made from a base and a difference or an adapter.
+
+    Raises:
+        GptaltError: only the base is named.
+    """
+    missing = [name for name in ("delta", "peft") if model.args.get(name) and not args.get(name)]
+    if missing and not {"delta", "peft"} & args.keys():
+        [name] = missing
+        text = f"'{model.name}' is made from a base and {model.args[name]}, which is not named."
+        raise GptaltError(text, f"Add it: --model_args pretrained={args.get('pretrained')},{name}=FOLDER")
 
 
 def read_args(text: str) -> dict[str, Any]:

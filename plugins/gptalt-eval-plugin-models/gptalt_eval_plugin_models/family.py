@@ -53,7 +53,7 @@ class Family:
         find_setting_faults: settings that are not supported.
         tokenizers: names of files, one of which the tokenizer needs.
         make_class: the lm-eval model class.
-        standard: whether transformers has such models, so that their files can be converted.
+        own: names of models that transformers does not have, whose files cannot be converted.
         find_files: the files with the weights in a folder; raises GptaltError.
         read_settings: the settings of config.json for a folder; raises GptaltError.
         repairs: what this code does right where transformers, which loads such models too, does not.
@@ -67,7 +67,7 @@ class Family:
     find_setting_faults: Callable[[Mapping[str, Any]], Iterator[GptaltError]]
     tokenizers: tuple[str, ...]
     make_class: Callable[[], type[Any]]
-    standard: bool = True
+    own: tuple[str, ...] = ()
     find_files: Callable[[Path], tuple[Path, ...]] = find_weights
     read_settings: Callable[[Path], dict[str, Any]] = read_config
     repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
@@ -105,7 +105,7 @@ class Family:
             return
         if self.owns_converted(config):
             return  # transformers loads it
-        yield from self.find_argument_faults(args)
+        yield from self.find_argument_faults(args, config)
         if self.identify(config) is None:
             text = f"{folder / 'config.json'} does not describe a model that the loader '{self.name}' knows"
             yield GptaltError(
@@ -117,13 +117,19 @@ class Family:
         if args.get("tokenizer") is None:
             yield from self.find_tokenizer_faults(folder)
 
-    def find_argument_faults(self, args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    def converts(self, name: str) -> bool:
+        """Whether a model of this family can be written in transformers' own format."""
+        return name not in self.own
+
+    def find_argument_faults(
+        self, args: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> Iterator[GptaltError]:
         given = [name for name in FOREIGN if args.get(name)]
         if not given:
             return
         shown = ", ".join(f"{name}={args[name]}" for name in given)
         text = f"--model_args {shown}: only transformers' own loading supports this, which cannot read these."
-        if not self.standard:
+        if not self.converts(str(self.identify(config))):
             yield GptaltError(text, "Omit it; to need less memory: --model_args dtype=float16")
             return
         source = f"--model_args pretrained={args.get('pretrained')}"
@@ -155,13 +161,9 @@ class Family:
         def check(folder: Path, args: Mapping[str, Any]) -> Iterable[GptaltError]:
             return self.find_faults(folder, args)
 
-        def convert(folder: Path, args: Mapping[str, Any], to: Path, dtype: str) -> None:
-            from gptalt_eval_plugin_models import converting
-
-            name = str(self.identify(self.read_settings(folder)))
-            converting.convert(self, folder, args, to, dtype, name)
-
-        return Loader(self.name, self.summary, self.make_class, self.name_model, check, convert, self.repairs)
+        return Loader(
+            self.name, self.summary, self.make_class, self.name_model, check, self.converts, self.repairs
+        )
 
 
 def find_no_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

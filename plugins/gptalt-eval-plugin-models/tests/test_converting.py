@@ -207,3 +207,14 @@ def test_a_converted_folder_can_be_quantized_under_its_name(
         kind(str(new), device="cpu", load_in_4bit=True, attn_implementation="eager")
     assert given["quantization_config"].load_in_4bit is True
     assert given["attn_implementation"] == "eager"
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("vicuna-7b-v0", "delta"), ("alpaca", "delta"), ("baize", "peft")]
+)
+def test_a_base_alone_is_not_written_as_what_is_made_from_it(convert, llama, name, part):
+    folder, _ = llama
+    with pytest.raises(GptaltError) as caught:
+        convert(name, folder)
+    assert f"'{name}' is made from a base and " in caught.value.what
+    assert caught.value.hint == f"Add it: --model_args pretrained={folder},{part}=FOLDER"

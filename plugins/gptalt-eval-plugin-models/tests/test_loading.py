@@ -175,6 +175,12 @@ def test_what_only_transformers_loads_says_how(folder, setting):
     assert find(folder, **{setting: False}) == []
 
 
+def test_chatglm_6b_cannot_be_quantized(write_parity):
+    folder = write_parity("chatglm1-fp32", "ice_text.model")
+    [fault] = find(folder, pretrained=str(folder), load_in_4bit=True)
+    assert "convert" not in fault and "Omit it; to need less memory" in fault
+
+
 def test_a_setting_that_nobody_reads_is_refused(folder):
     with pytest.raises(GptaltError, match="the loader 'chatglm' has no such setting"):
         ChatGLMLM(str(folder), device="cpu", use_flash=True)

@@ -15,7 +15,7 @@ from gptalt_eval.planning.weights import check_weights
 
 BILLION = 10**9
 HF = Model("hf", "", "", "")
-LOADER = Loader("chatglm", "", lambda: object, lambda _: None, lambda *_: (), lambda *_: None)
+LOADER = Loader("chatglm", "", lambda: object, lambda _: None, lambda *_: (), lambda name: name == "chatglm")
 
 
 def make_model(name, parameters, commercial="ask", **more):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gptalt_eval_plugin_models.chatglm.layouts import V2, describe_weights, find_setting_faults, identify
+from gptalt_eval_plugin_models.chatglm.layouts import V1, V2, describe_weights, find_setting_faults, identify
 from gptalt_eval_plugin_models.family import LOADER, MARK, Family
 
 
@@ -29,4 +29,5 @@ CHATGLM = Family(
     tokenizers=("ice_text.model", "tokenizer.model"),
     make_class=make_class,
     repairs=describe_repair,
+    own=(V1,),
 )

@@ -60,8 +60,10 @@ class LlamaFamily(Family):
                 text = f"The adapter {adapter} does not fit this model: {what} ({shorten(names)})."
                 yield GptaltError(text, "Give the base that it was trained on.")
 
-    def find_argument_faults(self, args: Mapping[str, Any]) -> Iterator[GptaltError]:
-        yield from super().find_argument_faults(args)
+    def find_argument_faults(
+        self, args: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> Iterator[GptaltError]:
+        yield from super().find_argument_faults(args, config)
         delta, adapter = args.get("delta"), args.get("peft")
         if delta and adapter:
             text = "--model_args delta=... and peft=... were given; a model is made from one of them."
