@@ -53,7 +53,8 @@ class Family:
         find_setting_faults: settings that are not supported.
         tokenizers: names of files, one of which the tokenizer needs.
         make_class: the lm-eval model class.
-        own: names of models that transformers does not have, whose files cannot be converted.
+        standard: whether transformers has such models, so that their files can be converted.
+        own: names of those of them that it does not have.
         find_files: the files with the weights in a folder; raises GptaltError.
         read_settings: the settings of config.json for a folder; raises GptaltError.
         repairs: what this code does right where transformers, which loads such models too, does not.
@@ -67,6 +68,7 @@ class Family:
     find_setting_faults: Callable[[Mapping[str, Any]], Iterator[GptaltError]]
     tokenizers: tuple[str, ...]
     make_class: Callable[[], type[Any]]
+    standard: bool = True
     own: tuple[str, ...] = ()
     find_files: Callable[[Path], tuple[Path, ...]] = find_weights
     read_settings: Callable[[Path], dict[str, Any]] = read_config
@@ -119,7 +121,7 @@ class Family:
 
     def converts(self, name: str) -> bool:
         """Whether a model of this family can be written in transformers' own format."""
-        return name not in self.own
+        return self.standard and name not in self.own
 
     def find_argument_faults(
         self, args: Mapping[str, Any], config: Mapping[str, Any]
