@@ -78,8 +78,9 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     named = owned.item
     settings, args = read_settings(folder), merge_model_args(named, spec)
     found = identify(catalog, settings)
-    if found and (found.item.name == named.name or owned.owner not in (LM_EVAL, found.owner)):
-        return owned, ""  # a model of the user's own has its own template
+    is_own = owned.owner not in (LM_EVAL, found.owner) if found else False  # has a template of its own
+    if found and (found.item.name == named.name or is_own or is_kin(named, found.item, settings)):
+        return owned, ""
     place = str(args.get("pretrained"))
     is_asked = bool(spec.trust_remote_code or args.get("trust_remote_code"))  # for the code of the folder
     is_native = str(settings.get("model_type")) in list_native_types()
@@ -102,6 +103,13 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
         f"--model {named.name} cannot load {place}, which contains a model like '{other}'.",
         f"Type: --model {other} --model_args pretrained={place}",
     )
+
+
+def is_kin(named: Model, found: Model, settings: Mapping[str, Any]) -> bool:
+    """Whether a config.json can be that of either of two models, so that the named one is meant."""
+    kind = named.card.model_type if named.card else ""
+    names = {model.loader.name if model.loader else "" for model in (named, found)}
+    return bool(kind) and len(names) == 1 and kind == settings.get("model_type")
 
 
 def check_kind(model: Model, settings: Mapping[str, Any], place: str) -> None:

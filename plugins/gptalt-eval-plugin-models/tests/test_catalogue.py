@@ -11,6 +11,7 @@ from gptalt_eval.commands import cli
 from gptalt_eval.commands.show import describe_model
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.models.editions import match_model
 from gptalt_eval.planning.models.reader import find_model_yamls
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.lmeval.stops import find_ends
@@ -176,8 +177,18 @@ def test_chatglm3_s_ids_are_those_of_the_tokenizer_at_hand(reference):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_says_what_its_folder_contains(name):
-    card = MODELS[name].card
-    assert bool(card.model_type) is (card.modality == "text")
+    model = MODELS[name]
+    told_apart = model.loader is not None and model.loader.name == "chatglm"
+    assert model.card.modality == "image-text" or bool(model.card.model_type) is not told_apart
+
+
+@pytest.mark.parametrize("name", ["minigpt4", "minigpt4-13b", "vpgtrans"])
+def test_a_config_that_is_the_same_for_several_models_leaves_the_named_one(tmp_path, name):
+    """VPGTrans has another chat template than MiniGPT-4."""
+    (tmp_path / "config.json").write_text('{"model_type": "minigpt4"}')
+    spec = make_spec({"model": name, "model_args": {"pretrained": str(tmp_path)}})
+    catalog = Catalog(PLUGINS)
+    assert match_model(catalog, catalog.find_model(name), spec)[0].item.name == name
 
 
 @pytest.mark.parametrize("name", sorted(name for name in MODELS if MODELS[name].template))
