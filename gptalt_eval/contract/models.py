@@ -59,8 +59,7 @@ class Card:
         released: the date, ``2023-03-14`` or ``2023-03``.
         editions: hub ids of other editions.
         modality: ``text``, or ``image-text`` for models that see pictures.
-        model_type: what its config.json says under this name, of all models with this loader; empty: unknown,
-            or the loader tells them apart.
+        model_type: what its config.json says under this name; empty: unknown, or its loader reads more of it.
         sources: where these facts are from.
         unverified: which of them could not be checked.
     """
