@@ -34,13 +34,14 @@ def read_secret(name: str) -> bytes:
     made = secrets.token_bytes(32)
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileExistsError):
-            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(handle, "wb") as stream:
+        if not file.exists() or file.stat().st_size != len(made):
+            new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+            with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
                 stream.write(made)
-        if not (is_others(file, 0o077) or is_others(file.parent)):
-            kept = file.read_bytes()
-            return kept if len(kept) == len(made) else made
+            new.replace(file)  # a whole one or none
+        kept = file.read_bytes()
+        if len(kept) == len(made) and not (is_others(file, 0o077) or is_others(file.parent)):
+            return kept
     return made
 
 

@@ -118,12 +118,14 @@ def default_endpoint() -> str:
 
 def find_hub_cache() -> Path:
     """The folder in which the hub's client keeps what it downloads."""
-    return Path(os.environ.get("HF_HUB_CACHE", find_home() / "hub")).expanduser()
+    earlier = os.environ.get("HUGGINGFACE_HUB_CACHE", find_home() / "hub")  # its older name
+    return Path(os.environ.get("HF_HUB_CACHE", earlier)).expanduser()
 
 
 def find_home() -> Path:
     """The folder of all that Hugging Face's libraries keep."""
-    return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")).expanduser()
+    kept = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("HF_HOME", kept / "huggingface")).expanduser()
 
 
 def find_datasets_cache() -> Path:

@@ -68,7 +68,7 @@ def is_others(path: Path, bits: int = 0o022) -> bool:
     found = path.stat()
     if not hasattr(os, "getuid"):  # Windows keeps a user's folders apart itself
         return False
-    if bits & 0o070 and is_private_group(found.st_gid):
+    if found.st_mode & bits & 0o070 and is_private_group(found.st_gid):
         bits &= ~0o070
     return found.st_uid not in (0, os.getuid()) or bool(found.st_mode & bits)
 

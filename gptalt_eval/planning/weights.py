@@ -89,6 +89,8 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
     settings = read_settings(folder) if folder else {}
     yield from check_backend(model, args, settings)
     if not is_hf:
+        if args.get("trust_remote_code"):
+            yield from find_code_faults(list_sources(args))
         return
     yield from find_dtype_faults(args)
     yield from find_device_faults(spec.device)

@@ -19,7 +19,7 @@ ROW = b'{"question": "a or b?"}\n'
 TASK = """
 task: quiz
 dataset_path: json
-dataset_kwargs: {data_files: {test: PLACE}}
+dataset_kwargs: SETTINGS
 test_split: test
 output_type: multiple_choice
 doc_to_text: "{{question}}"
@@ -63,9 +63,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.EXTRACTED_DATASETS_PATH", tmp_path / "cache" / "extracted")
 
-    def call(name, content, *words):
-        (tmp_path / name).write_bytes(PACKED[name](content))
-        (tmp_path / "quiz.yaml").write_text(TASK.replace("PLACE", name))
+    def call(name, content, *words, settings=None):
+        if name:
+            (tmp_path / name).write_bytes(PACKED[name](content))
+        (tmp_path / "quiz.yaml").write_text(
+            TASK.replace("SETTINGS", settings or f"{{data_files: {{test: {name}}}}}")
+        )
         plugins = make_plugin_set(models=[make_scripted_model()])
         try:
             return cli.dispatch(
@@ -83,6 +86,36 @@ def test_a_bomb_is_refused_in_one_message(run, tmp_path, name):
     assert f"{name} unpacks to more than 100 times its size" in str(told), told
     large = [file for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size > 1 << 20]
     assert large == [], "nothing has been unpacked"
+
+
+def test_a_file_in_an_archive_is_not_fetched_out_of_a_bomb(run, tmp_path):
+    told = run(
+        "rows.zip",
+        ROW * 400_000,
+        "--trust_task_code=quiz.yaml",
+        settings="{data_files: {test: 'zip://rows.jsonl::rows.zip'}}",
+    )
+    assert "rows.zip unpacks to more than 100 times its size" in str(told)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.stat().st_size > 1 << 20]
+
+
+def test_nor_is_a_bomb_that_is_in_an_ordinary_archive(run, tmp_path):
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("rows.jsonl.gz", gzip.compress(ROW * 400_000))
+    told = run(
+        None,
+        None,
+        "--trust_task_code=quiz.yaml",
+        settings="{data_files: {test: 'zip://rows.jsonl.gz::rows.zip'}}",
+    )
+    assert "unpacks to more than 100 times its size" in str(told)
+
+
+def test_nor_is_one_that_would_be_streamed(run, tmp_path):
+    told = run(
+        "rows.jsonl.gz", ROW * 400_000, settings="{data_files: {test: rows.jsonl.gz}, streaming: true}"
+    )
+    assert "unpacks to more than 100 times its size" in str(told)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.bz2", "rows.jsonl.xz", "rows.zip"])

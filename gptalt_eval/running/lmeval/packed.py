@@ -8,7 +8,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,18 +29,29 @@ DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipf
 @contextlib.contextmanager
 def limit_unpacking() -> Iterator[None]:
     """Inside the block, what ``datasets`` has fetched or found is only unpacked if it is no bomb."""
-    fetch = datasets.DownloadManager.download
+    with contextlib.ExitStack() as stack:
+        for kind in (datasets.DownloadManager, datasets.StreamingDownloadManager):
+            stack.enter_context(mock.patch.object(kind, "download", check_fetched(kind.download)))
+        yield
+
+
+def check_fetched(fetch: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a manager that fetches files; what it is given is checked, and what it returns."""
 
     def fetch_checked(manager: Any, names: Any) -> Any:
+        check_places(names)  # of an archive, it may fetch one file
         fetched = fetch(manager, names)
-        for place in list_texts(fetched):
-            file = Path(place.rpartition("::")[2])
-            if file.is_file():
-                check_unpacked(file)
+        check_places(fetched)
         return fetched
 
-    with mock.patch.object(datasets.DownloadManager, "download", fetch_checked):
-        yield
+    return fetch_checked
+
+
+def check_places(places: Any) -> None:
+    for place in list_texts(places):
+        file = Path(place.rpartition("::")[2])
+        if file.is_file():
+            check_unpacked(file)
 
 
 def check_unpacked(file: Path) -> None:

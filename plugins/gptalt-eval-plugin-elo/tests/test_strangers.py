@@ -269,7 +269,7 @@ def test_the_file_has_no_link_in_it(tmp_path, state):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other file permissions")
-@pytest.mark.parametrize("mode", [0o644, 0o660])
+@pytest.mark.parametrize("mode", [0o644, 0o606])
 def test_a_secret_that_others_can_read_is_none(tmp_path, state, mode):
     path = make_votes(tmp_path / "votes.sqlite")
     list_tokens(path)
@@ -277,6 +277,16 @@ def test_a_secret_that_others_can_read_is_none(tmp_path, state, mode):
     assert key.stat().st_mode & 0o077 == 0
     key.chmod(mode)
     assert list_tokens(path) != list_tokens(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
+def test_a_damaged_secret_is_made_anew(tmp_path, state, content):
+    path = make_votes(tmp_path / "votes.sqlite")
+    known = list_tokens(path)
+    (key,) = tmp_path.rglob("voting.key")
+    key.write_bytes(content)
+    assert list_tokens(path) == list_tokens(path) != known
+    assert [file.name for file in key.parent.iterdir()] == ["voting.key"]
 
 
 def test_a_file_of_version_1_is_used_with_new_links(tmp_path, state):
@@ -365,3 +375,20 @@ def test_a_pipe_is_not_waited_for(scene, words):
         signal.alarm(0)
         signal.signal(signal.SIGALRM, earlier)
     assert (scene / "work" / name).is_fifo()
+
+
+def test_an_index_that_leaves_votes_out_is_noticed(tmp_path):
+    """Comparisons are chosen by how many votes they have, which an index counts."""
+    path = make_votes(tmp_path / "votes.sqlite")
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'votes_of_item'").fetchone()
+        connection.execute("UPDATE sqlite_master SET sql = sql || ' WHERE item < 0' WHERE name = 'votes_of_item'")
+    connection.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("REINDEX votes_of_item")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'votes_of_item'", (text,))
+    connection.close()
+    with pytest.raises(GptaltError, match="is damaged: .*votes_of_item"):
+        Store(path)

@@ -3,6 +3,8 @@
 import grp
 import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -84,6 +86,18 @@ def test_modules_that_others_can_change_are_not_loaded(kept, monkeypatch, tmp_pa
     (tmp_path / "mine").mkdir(mode=0o700)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "mine"))
     check_modules()
+
+
+def test_other_backends_are_held_to_it_too(kept, monkeypatch, tmp_path):
+    from gptalt_eval.contract.spec import RunSpec
+    from gptalt_eval.planning.weights import find_model_faults
+
+    monkeypatch.setattr("gptalt_eval.planning.weights.check_backend", lambda *given: iter(()))
+    (kept / "hub").chmod(0o777)
+    vllm = Model("vllm", "", "", "", backend="vllm")
+    asked = RunSpec(model="vllm", model_args={"pretrained": "org/tiny"}, trust_remote_code=True)
+    told = [str(fault) for fault in find_model_faults(vllm, asked, [])]
+    assert any("from which the code of 'org/tiny' would be loaded" in fault for fault in told)
 
 
 def test_a_metric_is_not_loaded_from_such_modules(kept, monkeypatch, tmp_path):
@@ -176,8 +190,35 @@ def test_a_group_of_the_user_alone_is_nobody_else(tmp_path, monkeypatch, name, m
     assert storage.find_shared(tmp_path / "cache", tmp_path / "cache"), "all others can write"
 
 
+VARIABLES = (
+    "HF_HOME",
+    "HF_DATASETS_CACHE",
+    "HF_MODULES_CACHE",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+)
+ASK = """
+from huggingface_hub import constants
+from datasets import config
+from gptalt_eval.machine import hub
+print(constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.HF_MODULES_CACHE, sep="|")
+print(hub.find_hub_cache(), hub.find_datasets_cache(), hub.find_modules(), sep="|")
+"""
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_we_look_where_the_libraries_look(tmp_path, variable):
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment[variable] = str(tmp_path / "elsewhere")
+    command = [sys.executable, "-c", ASK]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    theirs, ours = said.splitlines()
+    assert theirs == ours and "elsewhere" in ours
+
+
 def test_where_the_libraries_look(monkeypatch, tmp_path):
-    for name in ("HF_HOME", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "HF_HUB_CACHE"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert (

@@ -159,7 +159,7 @@ def list_entries(schema: str) -> dict[str, str]:
 
 def find_odd(run: Run, tables: Iterable[str]) -> str:
     """A value of another type than its column, or a vote on nothing; empty: there is none."""
-    if (checked := run("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+    if (checked := run("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
         return " ".join(str(checked).split())[:100]
     for table in tables:
         columns = [(row["name"], TYPES[row["type"]]) for row in run(f"PRAGMA table_info({table})")]
