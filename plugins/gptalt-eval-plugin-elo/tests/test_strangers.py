@@ -383,12 +383,14 @@ def test_an_index_that_leaves_votes_out_is_noticed(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA writable_schema = ON")
         (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'votes_of_item'").fetchone()
-        connection.execute("UPDATE sqlite_master SET sql = sql || ' WHERE item < 0' WHERE name = 'votes_of_item'")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = sql || ' WHERE item < 0' WHERE name = 'votes_of_item'"
+        )
     connection.close()
     with sqlite3.connect(path) as connection:
         connection.execute("REINDEX votes_of_item")
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'votes_of_item'", (text,))
     connection.close()
-    with pytest.raises(GptaltError, match="is damaged: .*votes_of_item"):
+    with pytest.raises(GptaltError, match=r"is damaged: .*votes_of_item"):
         Store(path)
