@@ -116,8 +116,8 @@ class Family:
             return
         yield from self.find_setting_faults(config)
         yield from self.find_weight_faults(folder, config)
-        if args.get("tokenizer") is None:
-            yield from self.find_tokenizer_faults(folder)
+        if (place := self.find_tokenizer(folder, args)) is not None:
+            yield from self.find_tokenizer_faults(place)
 
     def converts(self, name: str) -> bool:
         """Whether a model of this family can be written in transformers' own format."""
@@ -151,6 +151,12 @@ class Family:
             yield GptaltError(f"{folder / 'config.json'} has a setting of a wrong type: {error}.", AGAIN)
             return
         yield from layout.find_faults(folder, self.read_own)
+
+    def find_tokenizer(self, folder: Path, args: Mapping[str, Any]) -> Path | None:
+        """The folder with the tokenizer; None: it is not a folder on this computer."""
+        named = args.get("tokenizer")
+        place = folder if named is None else Path(str(named)).expanduser()
+        return place if place.is_dir() else None
 
     def find_tokenizer_faults(self, folder: Path) -> Iterator[GptaltError]:
         if not any((folder / name).is_file() for name in self.tokenizers):

@@ -1,19 +1,23 @@
 """Models that see pictures, asked about texts; their folders; pictures as numbers."""
 
 import json
+import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gptalt_eval_plugin_models.families import FAMILIES
+from gptalt_eval_plugin_models.minigpt4.family import PUBLISHED
 from gptalt_eval_plugin_models.pictures.backend import PictureLM
 from gptalt_eval_plugin_models.pictures.processors import crop, squeeze
 from lm_eval.api.instance import Instance
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from gptalt_eval import GptaltError
+import gptalt_eval
+from gptalt_eval import GptaltError, Model
 from gptalt_eval.scoring.backend import add_tree
 
 pytestmark = pytest.mark.torch
@@ -252,3 +256,92 @@ def test_each_model_has_the_processor_of_its_size(name, folder):
         "pixel_values"
     ]
     assert lm.model.get_image_features(values).pooler_output.shape[0] == 2
+
+
+def make_text_settings(rows=32_000, **settings):
+    sizes = {"hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32}
+    return {"vocab_size": rows, "num_attention_heads": 32, **sizes, **settings}
+
+
+VICUNA_13B = {"hidden_size": 5120, "intermediate_size": 13_824, "num_hidden_layers": 40}
+JOINED = 39 * 1408  # zeros that transformers keeps as the bias of keys
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "counted"),
+    [
+        ("minigpt4", {**PUBLISHED, "text_config": make_text_settings()}, 7_832_679_936 - JOINED),
+        ("minigpt4", {**PUBLISHED, "text_config": make_text_settings(**VICUNA_13B)}, 14_110_916_096 - JOINED),
+        ("mplug-owl", {"text_config": make_text_settings()}, 7_146_692_608),
+        ("otter", {"text_config": make_text_settings(32_004), "cross_attn_every_n_layers": 4}, 8_220_463_120),
+    ],
+)
+def test_the_published_sizes_add_up_to_the_counted_parameters(name, settings, counted):
+    weights = LOADERS[name].describe(settings).weights.values()
+    assert sum(math.prod(weight.shape) for weight in weights) == counted
+
+
+def test_a_benchmark_of_texts_runs_from_the_command_line(name, folder, make_plugins, tmp_path):
+    import gptalt_eval_plugin_medqa
+
+    model = Model("tiny", "Tiny.", "none", "nowhere", loader=LOADERS[name].make_loader())
+    found = {}
+    for scorer in ("tree", "stock"):
+        record = gptalt_eval.evaluate(
+            "tiny", "medqa_zh", plugins=make_plugins(gptalt_eval_plugin_medqa, models=[model]),
+            model_args={"pretrained": str(folder[0]), **folder[1]}, data_dir="sample", limit=4, device="cpu",
+            scorer=scorer, output_path=str(tmp_path / scorer), log_samples=True,
+        )  # fmt: skip
+        found[scorer] = [
+            [float(each[0][0]) for each in json.loads(line)["resps"]]
+            for file in sorted(
+                record.folder.rglob("samples_*.jsonl"), key=lambda file: file.name.partition("_2")[0]
+            )
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+    assert len(found["tree"]) == 12 and len({len(set(row)) for row in found["stock"]} - {1}) >= 1
+    for tree, stock in zip(found["tree"], found["stock"], strict=True):
+        assert tree == pytest.approx(stock, abs=1e-4)
+
+
+def test_a_base_that_is_a_difference_is_refused(write_text_folder, write_base, tmp_path):
+    folder = write_text_folder("minigpt4")
+    base = write_base(tmp_path / "vicuna-7b-delta-v0", vocabulary=400)
+    [fault] = find("minigpt4", folder, base=str(base))
+    assert "is a difference to LLaMA" in fault and "models convert vicuna-7b-v0" in fault
+    config = json.loads((base / "config.json").read_text())
+    plain = tmp_path / "vicuna"
+    base.rename(plain)
+    assert find("minigpt4", folder, base=str(plain)) == []
+    (plain / "config.json").write_text(json.dumps(config | {"_name_or_path": "lmsys/vicuna-7b-delta-v0"}))
+    assert "is a difference to LLaMA" in find("minigpt4", folder, base=str(plain))[0]
+
+
+def test_a_tokenizer_of_another_kind_is_refused(name, folder, tmp_path):
+    """It would be read by code that does not know it, in the middle of loading."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tokenizer.json").write_text("{}")
+    [fault] = find(name, folder, tokenizer=str(other))
+    assert f"{other}: it has no tokenizer (looked for tokenizer.model)" in fault
+
+
+def test_a_prompt_may_be_as_long_as_the_language_model_allows(name, folder):
+    place = folder[0] if name != "minigpt4" else Path(folder[1]["base"])
+    config = json.loads((place / "config.json").read_text())
+    inner = config if name == "minigpt4" else config["text_config"]
+    inner["max_position_embeddings"] = 512
+    (place / "config.json").write_text(json.dumps(config))
+    lm = make_lm(name, folder)
+    assert lm.max_length == 512 and lm.model.generation_config.eos_token_id == 2
+
+
+@pytest.mark.parametrize("kind", ["eager", "sdpa"])
+@torch.no_grad()
+def test_all_kinds_of_attention_answer_alike(name, folder, kind):
+    pixels = torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    asked, other = (make_lm(name, folder, attn_implementation=each) for each in (kind, "sdpa"))
+    ids = torch.tensor([[1, 5, 6, *asked.places, 9, 10]])
+    assert asked.model.get_decoder().config._attn_implementation == kind
+    found = asked.model(ids, pixel_values=pixels).logits
+    assert torch.allclose(found, other.model(ids, pixel_values=pixels).logits, atol=1e-4)

@@ -52,13 +52,27 @@ class BasedFamily(Family):
             yield GptaltError(text, "Add the folder of that: --model_args pretrained=FOLDER,base=FOLDER")
         elif not base.is_dir():
             yield UnknownNameError(f"There is no model folder {base}.", "Give the folder with config.json.")
+        elif is_delta(base):
+            text = f"{base} is a difference to LLaMA, not {self.base} itself."
+            hint = (
+                "Write the sum: gptalt-eval models convert vicuna-7b-v0 --to FOLDER --model_args pretrained="
+            )
+            yield GptaltError(text, f"{hint}LLAMA,delta={base}\nThen: base=FOLDER")
         else:
             faults = list(LLAMA.find_faults(base, {"tokenizer": args.get("tokenizer")}))
             yield from faults or super().find_faults(folder, args)
 
-    def find_tokenizer_faults(self, folder: Path) -> Iterator[GptaltError]:
-        """The tokenizer is the base's, which was checked with it."""
-        yield from ()
+    def find_tokenizer(self, folder: Path, args: Mapping[str, Any]) -> Path | None:
+        return super().find_tokenizer(find_base(args) or folder, args)
+
+
+def is_delta(folder: Path) -> bool:
+    """Whether a folder contains a difference, by its name or that in its config.json."""
+    try:
+        named = str(LLAMA.read_settings(folder).get("_name_or_path") or "")
+    except GptaltError:
+        named = ""  # reported with the folder's other faults
+    return any(re.search(r"\bdelta\b", name.lower().replace("_", "-")) for name in (folder.name, named))
 
 
 def find_base(args: Mapping[str, Any]) -> Path | None:
