@@ -7,12 +7,13 @@ import math
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval import GptaltError
+from gptalt_eval import GptaltError, open_named
 from gptalt_eval_plugin_models.pickled import locate_entries, read_state
 
 AGAIN = "Download it again."
@@ -30,6 +31,12 @@ SAFETENSORS: Mapping[str, str] = {
 #: where weights are looked for, in the order of transformers
 NAMES = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+)  # fmt: skip
+
+#: what reading a file raises that may contain anything in place of numbers and names
+DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError, struct.error,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -91,7 +98,7 @@ def read_index(file: Path) -> dict[str, str]:
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))["weight_map"]
         return {str(name): str(shard) for name, shard in listed.items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise GptaltError(f"{file} is damaged: it does not list weights.", AGAIN) from error
 
 
@@ -119,12 +126,15 @@ def read_headers(file: Path) -> dict[str, Header]:
     Raises:
         GptaltError: it is damaged, not the file itself, or a pickle of something else.
     """
-    with file.open("rb") as stream:
+    with open_named(file, "rb") as stream:
         if stream.read(len(POINTER)) == POINTER:
             raise GptaltError(f"{file} is a pointer of Git LFS, not the file itself.", "Type: git lfs pull")
     headers = read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
     size = file.stat().st_size
     for name, header in headers.items():
+        numbers = (header.begin, *header.shape, *header.stride)
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise GptaltError(f"{file} is damaged: the weight {name} is nowhere in it.", AGAIN)
         if header.begin + header.size > size:
             raise GptaltError(f"{file} is truncated: the weight {name} ends after it.", AGAIN)
     return dict(sorted(headers.items(), key=lambda item: item[1].begin))
@@ -143,7 +153,7 @@ def read_safetensors(file: Path) -> dict[str, Header]:
             for name, item in listed.items()
             if name != "__metadata__"
         }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise GptaltError(f"{file} is damaged: its header cannot be read.", AGAIN) from error
 
 
@@ -165,7 +175,7 @@ def read_torch(file: Path) -> dict[str, Header]:
             f"{file} is a pickle that contains more than weights: {error}.",
             "Do not load it. Look for the same weights as .safetensors.",
         ) from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, IndexError, AttributeError) as error:
+    except DAMAGED as error:
         text = f"{file} is damaged, or in the format of torch before 1.6."
         raise GptaltError(text, "Download it again, or look for the same weights as .safetensors.") from error
 

@@ -34,7 +34,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise GptaltError(text, "Download the whole model.")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GptaltError(f"{file} is damaged or not JSON ({error}).", AGAIN) from error
     if not isinstance(config, dict):
         raise GptaltError(f"{file} is damaged: it contains no settings.", AGAIN)

@@ -15,6 +15,7 @@ STORAGES: Mapping[str, str] = {
     "DoubleStorage": "float64", "CharStorage": "int8", "ByteStorage": "uint8", "ShortStorage": "int16",
     "IntStorage": "int32", "LongStorage": "int64", "BoolStorage": "bool",
 }  # fmt: skip
+LARGEST = 256 << 20  # bytes of a list of weights; those of real models have fewer than 10 MB
 NESTED = ("model", "model_state_dict", "state_dict")
 SIGNATURE = (
     30  # bytes of a zip entry's local header before its name; the lengths of name and extra field end it
@@ -83,10 +84,12 @@ def read_state(file: Path) -> dict[str, PickledTensor]:
 
     Raises:
         pickle.UnpicklingError: it contains something else than a state dict.
-        zipfile.BadZipFile, KeyError, EOFError: it is damaged, or in the format of torch before 1.6.
+        zipfile.BadZipFile, KeyError, EOFError, ValueError: it is damaged, or of torch before 1.6.
     """
     with zipfile.ZipFile(file) as archive:
         [pickled] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if archive.getinfo(pickled).file_size > LARGEST:
+            raise ValueError("its list of weights is longer than that of any model")
         state = StateUnpickler(io.BytesIO(archive.read(pickled))).load()
     if isinstance(state, Mapping):  # training code saves the weights beside other things
         state = next((state[name] for name in NESTED if isinstance(state.get(name), Mapping)), state)

@@ -87,7 +87,7 @@ def chooses_layers(adapter: Path) -> bool:
     """Whether an adapter was made for some layers only."""
     try:
         settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False  # reported when its files are checked
     return isinstance(settings, dict) and any(settings.get(name) for name in CHOICES)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AddedToken, AutoTokenizer, CodeGenConfig, CodeGenForCausalLM, GPT2Tokenizer
 
+from gptalt_eval import open_named
 from gptalt_eval_plugin_models.backend import NativeLM
 from gptalt_eval_plugin_models.moss.family import KEPT, MOSS
 
@@ -36,8 +37,10 @@ def read_tokenizer(folder: Path) -> Any:
     """
     added = folder / "added_tokens.json"
     numbered: dict[str, int] = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
-    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    pairs = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    with open_named(folder / "vocab.json") as stream:
+        vocabulary = json.load(stream)
+    with open_named(folder / "merges.txt") as stream:
+        pairs = stream.read().splitlines()
     merges = [tuple(line.split(" ")) for line in pairs if line and not line.startswith("#version")]
     names = [END_OF_TEXT, *sorted(numbered, key=numbered.__getitem__)]
     tokenizer = GPT2Tokenizer(
