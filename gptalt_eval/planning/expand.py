@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class TaskFinder:
         self.judged: dict[str, str] = {}  # these files, whatever they do
         self.faults: list[GptaltError] = []
         self.open: list[str] = []  # the groups whose members are being expanded
+        self.setters: dict[str, str] = {}  # the fields that those from outside set for their members
+        self.changes: dict[str, str] = {}  # what they change in a task, by its name
         self.matched: set[str] = set()  # names that only a pattern such as mmlu_* names
         self.lacking: dict[tuple[str, int | None], str] = {}
 
@@ -151,7 +154,30 @@ class TaskFinder:
             tasks = self._expand_children(config, overrides, shots, owned.owner)
             self.open.pop()
             return tasks
+        self._note_changes(entry.name, config, overrides, shots)
         return self._plan_task(entry.name, entry.file, owned.owner, {**config, **overrides}, shots)
+
+    def _note_changes(
+        self, name: str, config: Mapping[str, Any], overrides: Mapping[str, Any], shots: int | None
+    ) -> None:
+        """Note what a group changes, so that its results are not taken for those of the task itself."""
+        changed = [key for key, value in overrides.items() if value != config.get(key)]
+        kept = [
+            key for key in changed if key in self.setters and not (key == "num_fewshot" and shots is not None)
+        ]
+        if kept:
+            self.changes[name] = (
+                f"{name} is not as in its own YAML: {self.setters[kept[0]]} sets {', '.join(kept)}."
+            )
+
+    @contextlib.contextmanager
+    def _set_by(self, keys: Iterable[str], owner: Owner) -> Iterator[None]:
+        """Inside the block, a group sets these fields for its members."""
+        before = self.setters
+        if not self.is_installed(owner):
+            self.setters = before | dict.fromkeys(keys, f"the group '{self.open[-1]}' ({owner})")
+        yield
+        self.setters = before
 
     def _expand_name(self, name: str, overrides: Mapping[str, Any], shots: int | None) -> list[PlannedTask]:
         try:
@@ -166,14 +192,16 @@ class TaskFinder:
         self, group: Mapping[str, Any], overrides: Mapping[str, Any], shots: int | None, owner: Owner
     ) -> list[PlannedTask]:
         structural = ("group", "group_alias", "task", "aggregate_metric_list", "metadata", "tag")
-        inherited = {**{key: value for key, value in group.items() if key not in structural}, **overrides}
+        own = {key: value for key, value in group.items() if key not in structural}
+        inherited = {**own, **overrides}
         tasks: list[PlannedTask] = []
         children = group.get("task")
-        for child in children if isinstance(children, list) else [children]:
-            if isinstance(child, str):
-                tasks += self._expand_name(child, inherited, shots)
-            elif isinstance(child, dict):
-                tasks += self._expand_inline(child, inherited, shots, owner)
+        with self._set_by(own, owner):
+            for child in children if isinstance(children, list) else [children]:
+                if isinstance(child, str):
+                    tasks += self._expand_name(child, inherited, shots)
+                elif isinstance(child, dict):
+                    tasks += self._expand_inline(child, inherited, shots, owner)
         return tasks
 
     def _expand_inline(
@@ -187,7 +215,8 @@ class TaskFinder:
             if key not in ("group", "task", "task_alias", "group_alias")
         }
         if isinstance(name, str) and self._is_known(name):
-            return self._expand_name(name, {**inherited, **own}, shots)
+            with self._set_by(own, owner):
+                return self._expand_name(name, {**inherited, **own}, shots)
         if "group" in child:
             return self._expand_children(child, inherited, shots, owner)
         return self._plan_task(str(name), None, owner, {**inherited, **child}, shots)

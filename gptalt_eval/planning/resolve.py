@@ -124,7 +124,7 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     }
     args = merge_model_args(model.item, spec)
     said = [*filter(None, (matched, *explain_system(model.item, cells)))]
-    said += explain_overrides(catalog, model, cells)
+    said += [*explain_overrides(catalog, model, cells), *finder.changes.values()]
     if check is not None:
         said += explain_shared(list_fetched(model.item, args), tasks.values())
     return Plan(

@@ -29,6 +29,8 @@ from gptalt_eval.results.rows import (
 from gptalt_eval.results.sampling import Design, estimate_mean
 from gptalt_eval.results.stats import estimate_interval, mean_interval, normal_interval, wilson_interval
 
+LONGEST_ALIAS = 60
+
 
 @dataclass(frozen=True)
 class Score:
@@ -36,7 +38,7 @@ class Score:
 
     Attributes:
         task: its name.
-        alias: its display name.
+        alias: its name, with what its YAML wants it to be called.
         depth: how many groups it is nested in.
         shots: examples in the prompt; None if the members of a group differ.
         metric: the metric's name.
@@ -102,7 +104,7 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
         items = len(rows) or count_items(results, name)
         yield Score(
             task=name,
-            alias=str(values.get("alias", name)),
+            alias=show_name(name, str(values.get("alias") or name)),
             depth=depth,
             shots=find_shots(results, name),
             metric=metric,
@@ -117,6 +119,15 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
             clusters=clusters if 0 < clusters < items else None,
             cluster=next(iter(columns)) if len(columns) == 1 else "cluster",
         )
+
+
+def show_name(name: str, alias: str) -> str:
+    """A task's name and its alias, unless that is part of the name.
+
+    Anybody's YAML can have the alias ``arc_easy``: alone, it would stand for a task that was not run.
+    """
+    shown = alias.lstrip(" -")
+    return name if shown in name else f"{name} ({shown[:LONGEST_ALIAS]})"
 
 
 def count_items(results: Results, name: str) -> int:

@@ -360,3 +360,57 @@ def test_a_setting_in_a_file_trusts_no_code_that_came_later(way, stranger, call,
         saved.write_text(json.dumps(content))
     told = call(*words)
     assert f"runs the Python of the task {file}" in told and not stranger.mark.exists(), told
+
+
+@pytest.mark.parametrize("kind", ["task_alias", "group_alias"])
+def test_an_alias_hides_no_name(kind, stranger, call):
+    """In the table, the report and a comparison; a record of somebody's run has aliases as well."""
+    stranger.write(Attack("task_alias: arc_easy") if kind == "task_alias" else GROUP_ALIAS)
+    out = stranger.folder.parent / "out"
+    told = call(*spell("run" if kind == "task_alias" else "group", Attack(""), stranger))
+    name = "quiz" if kind == "task_alias" else "quizzes"
+    assert f"{name} (arc_easy)" in " ".join(told.split()), told
+    call("report", out / "scripted")
+    assert f">{name} (arc_easy)<" in (out / "scripted" / "report.html").read_text()
+    assert ">arc_easy<" not in (out / "scripted" / "report.html").read_text()
+
+
+GROUP_ALIAS = Attack("group_alias: arc_easy\naggregate_metric_list: [{metric: exact_match}]", in_group=True)
+OVERRIDES = {
+    "num_fewshot": "num_fewshot: 1", "doc_to_text": "doc_to_text: question", "metric_list": "metric_list: [{metric: acc_norm}]",
+    "description": "description: Cheat.", "fewshot_config": "fewshot_config: {sampler: first_n}", "gen_prefix": "gen_prefix: A",
+    "dataset_path": "dataset_path: json\ndataset_kwargs: {data_files: rows.jsonl}\nprocess_docs: null\ntest_split: test\n"
+    "training_split: null\nvalidation_split: null\ndoc_to_text: question\ndoc_to_target: 0\ndoc_to_choice: [a, b]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["the group", "the member", "an inner group"])
+@pytest.mark.parametrize("key", OVERRIDES)
+def test_what_a_group_changes_in_a_task_is_said(key, place, stranger, call):
+    """At the plan, in run.json, and beside the result."""
+    stranger.write(Attack(""))
+    lines = stranger.fill(OVERRIDES[key]).split("\n")
+    member = "{task: arc_easy, " + ", ".join(lines) + "}"
+    text = {
+        "the group": "\n".join(["task: [arc_easy]", *lines]),
+        "the member": f"task: [{member}]",
+        "an inner group": f"task: [{{group: inner, task: [{member}]}}]",
+    }[place]
+    (stranger.folder / "g.yaml").write_text(f"group: g\n{text}\n")
+    out = stranger.folder.parent / "out"
+    run = ("run", "--model=scripted", "--output_path", out, "--include_path", stranger.folder, "--tasks=g")
+    told = " ".join(call(*run, "--data_dir=sample", "--limit=1").split())
+    [folder] = find_runs(out)
+    record = load_record(folder)
+    [note] = [note for note in record.run.notes if note.startswith("arc_easy is not as in its own YAML")]
+    assert key in note and "the group 'g'" in note and str(stranger.folder) in note
+    assert told.count("arc_easy is not as in its own YAML") == 2, told
+    call("report", folder)
+    assert "arc_easy is not as in its own YAML" in (folder / "report.html").read_text()
+
+
+def test_groups_of_lm_eval_change_nothing_that_is_said(stranger, call):
+    out = stranger.folder.parent / "out"
+    call("run", "--model=scripted", "--output_path", out, "--tasks=mmlu", "--data_dir=sample", "--limit=1")
+    [folder] = find_runs(out)
+    assert not [note for note in load_record(folder).run.notes if "own YAML" in note]
