@@ -95,8 +95,9 @@ class Loader:
             and the model's arguments.
         converts: whether ``gptalt-eval models convert`` writes the named model in a format that transformers
             loads itself; only then can its weights be quantized.
-        repairs: what it does right for a config.json that transformers loads with faults, as the end of a
-            sentence that begins with "this loader"; empty: nothing. Such a folder is always loaded with it.
+        repairs: what it does right for a folder (with its config.json) that transformers loads with faults, as
+            the end of a sentence that begins with "this loader"; empty: nothing. Such a folder is loaded with
+            it, whatever it is called.
     """
 
     name: str
@@ -105,7 +106,7 @@ class Loader:
     identify: Callable[[Mapping[str, Any]], str | None]
     check: Callable[[Path, Mapping[str, Any]], Iterable[GptaltError]]
     converts: Callable[[str], bool] = lambda name: False
-    repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    repairs: Callable[[Path, Mapping[str, Any]], str] = lambda folder, config: ""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def identify(config):
     return {"glm1": "chatglm", "glm2": "chatglm2", None: None}[config.get("layout")]  # raises for others
 
 
-def describe_repair(config):
+def describe_repair(folder, config):
     return "keeps rows apart" if config["model_type"] in ("rwkv", "llama-wrong") else ""
 
 

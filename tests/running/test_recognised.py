@@ -18,7 +18,7 @@ def identify(config):
     return config.get("layout")
 
 
-def describe_repair(config):
+def describe_repair(folder, config):
     return "keeps rows apart" if config.get("model_type") == "rwkv" else ""
 
 

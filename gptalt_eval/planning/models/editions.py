@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -87,7 +87,7 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     if found is None or (named.name in HF_BACKENDS and is_native):
         check_kind(named, settings, place)
         has_code = is_asked and settings.get("auto_map")
-        return (owned, "") if has_code else add_repair(catalog, owned, settings, place)
+        return (owned, "") if has_code else add_repair(catalog, owned, folder, place)
     other = found.item.name
     if owned.owner != LM_EVAL:
         text = (
@@ -127,9 +127,14 @@ def check_kind(model: Model, settings: Mapping[str, Any], place: str) -> None:
         raise GptaltError(text, f"To run it with its own chat template, if it has one: --model {place}")
 
 
-def add_repair(catalog: Catalog, owned: Owned[Model], settings: Mapping[str, Any], place: str) -> Matched:
+def add_repair(catalog: Catalog, owned: Owned[Model], folder: Path, place: str) -> Matched:
     """A model with the loader that repairs what transformers does wrong with its folder, and what to say."""
-    for loader, repair in ask_loaders(catalog, "repairs", settings) if owned.item.loader is None else ():
+    settings = read_settings(folder)
+
+    def ask(loader: Loader) -> object:
+        return loader.repairs(folder, settings) if settings else ""
+
+    for loader, repair in ask_loaders(catalog, ask) if owned.item.loader is None else ():
         text = f"{place} is loaded by the loader '{loader.name}', which {repair}."
         return Owned(replace(owned.item, loader=loader), owned.owner), text
     return owned, ""
@@ -146,15 +151,19 @@ def find_published(catalog: Catalog, hub: str) -> Owned[Model] | None:
 
 def identify(catalog: Catalog, settings: Mapping[str, Any]) -> Owned[Model] | None:
     """The named model that a config.json describes; None: it does not tell."""
-    names = (name for _, name in ask_loaders(catalog, "identify", settings))
+
+    def ask(loader: Loader) -> object:
+        return loader.identify(settings) if settings else None
+
+    names = (name for _, name in ask_loaders(catalog, ask))
     return next((catalog.models[name] for name in names if name in catalog.models), None)
 
 
-def ask_loaders(catalog: Catalog, question: str, settings: Mapping[str, Any]) -> Iterator[tuple[Loader, str]]:
-    """The loaders that have an answer about a config.json, which can contain anything, and their answers."""
-    for owned in catalog.loaders.values() if settings else ():
+def ask_loaders(catalog: Catalog, ask: Callable[[Loader], object]) -> Iterator[tuple[Loader, str]]:
+    """The loaders that have an answer about a folder, which can contain anything, and their answers."""
+    for owned in catalog.loaders.values():
         try:
-            answer = getattr(owned.item, question)(settings)
+            answer = ask(owned.item)
         except Exception as error:
             text = (
                 f"the loader '{owned.item.name}' cannot read a config.json: {type(error).__name__}: {error}"

@@ -51,7 +51,9 @@ SPECIAL = {
 
 def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     args = read_args(arguments.model_args)
-    folder = find_folder(find_model(arguments.model, plugins), args)
+    named = find_model(arguments.model, plugins)
+    folder = find_folder(named, args)
+    find_family(named)
     model = find_model(arguments.model, plugins, folder)
     check_parts(model, args)
     family, to = find_family(model), arguments.to

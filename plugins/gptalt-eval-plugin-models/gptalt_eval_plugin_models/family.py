@@ -72,7 +72,7 @@ class Family:
     own: tuple[str, ...] = ()
     find_files: Callable[[Path], tuple[Path, ...]] = find_weights
     read_settings: Callable[[Path], dict[str, Any]] = read_config
-    repairs: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    repairs: Callable[[Path, Mapping[str, Any]], str] = lambda folder, config: ""
     tells: bool = True
 
     def name_model(self, config: Mapping[str, Any]) -> str | None:

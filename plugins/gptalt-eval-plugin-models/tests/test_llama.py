@@ -319,3 +319,26 @@ def test_add_bos_token_doubles_none_and_loses_none_of_the_template_s(base, add):
     assert lm.tok_encode("<s>USER: hi").count(1) == 1
     assert lm.tok_batch_encode(["<s>USER: hi"])[0][0].tolist().count(1) == 1
     assert lm.tok_encode("USER: hi").count(1) == int(add)
+
+
+@pytest.mark.parametrize("name", ["folder", "hf"])
+def test_a_folder_with_a_tokenizer_of_2023_gets_its_ids_by_whatever_name(base, make_plugins, name):
+    import gptalt_eval_plugin_models
+
+    from gptalt_eval.contract.spec import make_spec
+    from gptalt_eval.planning.resolve import resolve
+
+    def plan():
+        named = (
+            {"model": str(base)}
+            if name == "folder"
+            else {"model": "hf", "model_args": {"pretrained": str(base)}}
+        )
+        return resolve(make_spec({**named, "tasks": "piqa", "data_dir": "sample"}), plugins)
+
+    plugins = make_plugins(gptalt_eval_plugin_models)
+    found = plan()
+    assert (found.model.item.loader.name, found.model.item.template) == ("llama", None)
+    assert f"{base} is loaded by the loader 'llama', which gives the token ids of 2023." in found.notes
+    (base / "tokenizer.json").write_text("{}")  # transformers reads this one, as everybody does
+    assert plan().model.item.loader is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gptalt_eval_plugin_models.chatglm.layouts import V1, V2, describe_weights, find_setting_faults, identify
@@ -15,7 +16,7 @@ def make_class() -> type[Any]:
     return ChatGLMLM
 
 
-def describe_repair(config: Mapping[str, Any]) -> str:
+def describe_repair(folder: Path, config: Mapping[str, Any]) -> str:
     is_converted = (config.get(MARK), config.get(LOADER)) == (V2, "chatglm")
     return "computes angles of positions in fp16, as the model was trained" if is_converted else ""
 

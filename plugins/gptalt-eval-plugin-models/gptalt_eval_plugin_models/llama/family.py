@@ -101,6 +101,12 @@ def identify(config: Mapping[str, Any]) -> str | None:
     return "llama" if config.get("model_type") == "llama" else None
 
 
+def describe_repair(folder: Path, config: Mapping[str, Any]) -> str:
+    """A tokenizer of 2023 without tokenizer.json: transformers 5 gives it other ids, or cannot read it."""
+    is_old = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
+    return "gives the token ids of 2023" if is_old and identify(config) else ""
+
+
 def describe(config: Mapping[str, Any]) -> Layout:
     """The weights, which are called as in transformers.
 
@@ -152,6 +158,7 @@ LLAMA = LlamaFamily(
     find_setting_faults=find_no_faults,
     tokenizers=TOKENIZERS,
     make_class=make_class,
+    repairs=describe_repair,
     tells=False,
 )
 ALPACA = LlamaFamily(

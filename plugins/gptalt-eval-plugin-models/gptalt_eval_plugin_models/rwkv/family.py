@@ -32,7 +32,7 @@ def identify(config: Mapping[str, Any]) -> str | None:
     return "rwkv" if config.get("model_type") == "rwkv" else None
 
 
-def describe_repair(config: Mapping[str, Any]) -> str:
+def describe_repair(folder: Path, config: Mapping[str, Any]) -> str:
     is_there = identify(config) is not None
     return "keeps the rows of a batch apart, which transformers' own code mixes" if is_there else ""
 
