@@ -95,9 +95,9 @@ class Loader:
             and the model's arguments.
         converts: whether ``gptalt-eval models convert`` writes the named model in a format that transformers
             loads itself; only then can its weights be quantized.
-        repairs: what it does right for a folder (with its config.json) that transformers loads with faults, as
-            the end of a sentence that begins with "this loader"; empty: nothing. Such a folder is loaded with
-            it, whatever it is called.
+        repairs: what it does right for a folder (with its config.json) that transformers loads with faults,
+            as the end of a sentence that begins with "this loader"; empty: nothing. Such a folder is loaded
+            with it, whatever it is called.
     """
 
     name: str
