@@ -25,6 +25,7 @@ LOADERS = {family.name: family for family in FAMILIES}
 NAMES = ("minigpt4", "mplug-owl", "otter")
 PAIRS = [("Question: how many apples are left? ", "twelve"), ("Question: how", " many"), ("hi", " there")]
 PAIRS += [("Look at <image> and </Img> <ImageHere> and answer:", " <image>"), ("", "hello there")]
+PAIRS += [("User: a \n\n GPT:<answer> b \n<|endofchunk|>\nUser: c</s>\n d\n\ne GPT:<answer>", " b\nc")]
 
 
 @pytest.fixture(params=NAMES)
@@ -112,9 +113,10 @@ def test_a_conversation_without_pictures_has_no_place_for_one(folder, name):
 
     lm = make_lm(name, folder)
     lm.tokenizer.chat_template = (CATALOGUE / f"{name}.jinja").read_text(encoding="utf-8")
-    turns = [{"role": "user", "content": "What is <image>?"}]
-    shown = lm.apply_chat_template([{"role": "system", "content": "S"}, *turns])
-    assert shown.count("<image>") == 1 and "What is <image>?" in shown and "ImageHere" not in shown
+    for typed in ("What is <image>?", "What is \ue000 and <image>?"):
+        turns = [{"role": "system", "content": "S"}, {"role": "user", "content": typed}]
+        shown = lm.apply_chat_template(turns)
+        assert shown.count("<image>") == 1 and typed in shown and "ImageHere" not in shown
 
 
 def test_pictures_stand_between_texts(name, folder):
@@ -127,6 +129,18 @@ def test_pictures_stand_between_texts(name, folder):
     if name == "otter":
         assert lm.tok_encode("<answer> hi<|endofchunk|>", add_special_tokens=False)[0] == lm.places[0] + 1
         assert lm.tok_encode("<|endofchunk|>", add_special_tokens=False) == [lm.places[0] - 1]
+
+
+def test_otter_drops_blanks_beside_its_tokens_as_in_2023(write_text_folder):
+    lm = make_lm("otter", write_text_folder("otter"))
+    encode = lambda text: lm.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
+    answer, end = lm.places[0] + 1, lm.places[0] - 1
+    expected = [*encode("GPT:"), answer, *encode("hi"), end, *encode("User: x")]
+    assert encode("GPT: <answer> hi \n<|endofchunk|>User: x") == expected
+    assert lm.encode_pictures(["GPT: ", " hi \n", "\nx "]) == [
+        1, *encode("GPT:"), *lm.places, *encode("hi"), *lm.places, *encode("x "),
+    ]  # fmt: skip
+    assert lm._encode_pair("User: x GPT:<answer>", " hi")[1] == encode("hi")
 
 
 def find(name, folder, **args):
@@ -202,6 +216,9 @@ def test_minigpt4_is_read_from_its_publishers_files(write_text_folder, tmp_path)
     for key in ("bias", "weight"):
         found = getattr(lm.model.language_projection, key)
         assert torch.equal(found, state[f"llama_proj.{key}"])
+    shutil.copy(folder / "prerained_minigpt4_7b.pth", folder / "pretrained_stage1.pth")
+    [fault] = find("minigpt4", (folder, args))
+    assert "Both " in fault and "pretrained_stage1.pth contain the weight llama_proj" in fault
     value = lm.model.vision_model.encoder.layers[2].self_attn.qkv.bias
     blocks = [state[f"visual_encoder.blocks.2.attn.{letter}_bias"] for letter in "qv"]
     assert torch.equal(value, torch.cat([blocks[0], torch.zeros(32), blocks[1]]))

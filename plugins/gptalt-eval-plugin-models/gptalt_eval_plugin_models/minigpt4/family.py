@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError
-from gptalt_eval_plugin_models.checkpoint import NAMES, Header, find_weights, read_headers
+from gptalt_eval_plugin_models.checkpoint import NAMES, Header, find_weights, read_checkpoint
 from gptalt_eval_plugin_models.family import find_no_faults, read_config
 from gptalt_eval_plugin_models.layout import Layout, Weight
 from gptalt_eval_plugin_models.pictures.family import (
@@ -85,25 +85,34 @@ def find_files(folder: Path) -> tuple[Path, ...]:
     """
     if any((folder / name).is_file() for name in NAMES):
         return find_weights(folder)
-    found = sorted(
-        (*folder.glob("*.pth"), *folder.glob("*.pt")),
-        key=lambda file: (not file.name.startswith("eva"), not file.name.startswith("blip2"), file.name),
-    )
+    found = tuple(file for kind in sort_files(folder) for file in kind)
     if not found:
         text = f"{folder} contains no weights (looked for *.pth and {', '.join(NAMES)})."
         files = "eva_vit_g.pth, blip2_pretrained_flant5xxl.pth and the model's own .pth"
         raise GptaltError(text, f"Put these into one folder: {files}.")
-    return tuple(found)
+    return found
+
+
+def sort_files(folder: Path) -> list[list[Path]]:
+    """The files of EVA-CLIP, those of BLIP-2, and the model's own, which replace weights of the former."""
+    files = sorted((*folder.glob("*.pth"), *folder.glob("*.pt")))
+    tower = [file for file in files if file.name.startswith("eva")]
+    former = [file for file in files if file.name.startswith("blip2")]
+    return [tower, former, [file for file in files if file not in (*tower, *former)]]
 
 
 @dataclass(frozen=True)
 class MiniGPT4Family(BasedFamily):
-    """MiniGPT-4: several files, of which a later one replaces weights of an earlier one."""
+    """MiniGPT-4: the files of what it was made from, and its own."""
 
     def read_own(self, folder: Path) -> dict[str, Header]:
+        """Raises: GptaltError: two files of the same kind contain the same weight."""
+        files = self.find_files(folder)
+        if files[0].suffix not in (".pth", ".pt"):
+            return super().read_own(folder)
         headers: dict[str, Header] = {}
-        for file in self.find_files(folder):
-            found = read_headers(file)
+        for kind in sort_files(folder):
+            found = read_checkpoint(kind)
             is_tower = "cls_token" in found  # EVA-CLIP alone
             headers |= {f"{TOWER}{name}" if is_tower else name: each for name, each in found.items()}
         return headers

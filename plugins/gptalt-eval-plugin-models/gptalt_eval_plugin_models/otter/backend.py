@@ -36,14 +36,23 @@ class OtterLM(PictureLM):
         return OtterForConditionalGeneration(config)
 
     def make_tokenizer(self, folder: Path) -> Any:
-        """LLaMA's, with Otter's tokens; that of a picture is not among them: no text contains one."""
+        """LLaMA's, with Otter's tokens; that of a picture is not among them: no text contains one.
+
+        The code of 2023 dropped blanks and line breaks beside tokens that were added as these were.
+        """
         place = self.config.media_token_id
-        added = {place + far: AddedToken(name, special=True) for far, name in ADDED.items()}
+        beside = {"lstrip": True, "rstrip": True, "normalized": False, "special": True}
+        added = {place + far: AddedToken(name, **beside) for far, name in ADDED.items()}
         return LlamaPieceTokenizer(str(folder / "tokenizer.model"), added_tokens_decoder=added)
 
     def _create_model(self, *args: Any, **settings: Any) -> None:
         super()._create_model(*args, **settings)
         self.model.generation_config.suppress_tokens = self.places  # an answer contains no picture
+
+    def trim(self, text: str, before: bool, after: bool) -> str:
+        """Without blanks beside a picture, which is one of these tokens."""
+        text = text.lstrip() if before else text
+        return text.rstrip() if after else text
 
     def make_processor(self) -> Any:
         return crop(self.config.vision_config.image_size)

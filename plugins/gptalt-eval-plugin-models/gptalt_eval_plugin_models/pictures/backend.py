@@ -10,7 +10,7 @@ from gptalt_eval_plugin_models.backend import NativeLM
 from gptalt_eval_plugin_models.llama.tokenizer import LlamaPieceTokenizer
 
 IMAGE = "<image>"  # a picture in a message
-TYPED = "\ue000"  # stands for the same, typed by someone
+PRIVATE = range(0xE000, 0xF8FF)  # letters that mean nothing: one stands for the same, typed by someone
 
 
 class PictureLM(NativeLM):
@@ -40,11 +40,16 @@ class PictureLM(NativeLM):
         """The ids that stand for a picture in a row."""
         raise NotImplementedError
 
+    def trim(self, text: str, before: bool, after: bool) -> str:
+        """A text as it is read with a picture before it, or after it."""
+        return text
+
     def encode_pictures(self, texts: Sequence[str]) -> list[int]:
         """The ids of texts with a picture between each two; only the first has a beginning."""
         ids: list[int] = []
         for number, text in enumerate(texts):
             ids += self.places if number else []
+            text = self.trim(text, number > 0, number < len(texts) - 1)
             first = not number and not text.startswith(self.tokenizer.bos_token)
             ids += self.tokenizer.encode(text, add_special_tokens=first)
         return ids
@@ -53,6 +58,8 @@ class PictureLM(NativeLM):
         self, chat_history: Sequence[Mapping[str, str]], *given: Any, **named: Any
     ) -> str:
         """A conversation without pictures: what a template writes for one is left out."""
-        typed = [{**turn, "content": turn["content"].replace(IMAGE, TYPED)} for turn in chat_history]
-        text: str = super().apply_chat_template(typed, *given, **named)
-        return text.replace(IMAGE, "").replace(TYPED, IMAGE)
+        contents = "".join(turn["content"] for turn in chat_history)
+        typed = next(letter for letter in map(chr, PRIVATE) if letter not in contents)
+        turns = [{**turn, "content": turn["content"].replace(IMAGE, typed)} for turn in chat_history]
+        text: str = super().apply_chat_template(turns, *given, **named)
+        return text.replace(IMAGE, "").replace(typed, IMAGE)
