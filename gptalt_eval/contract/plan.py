@@ -13,6 +13,7 @@ from gptalt_eval.contract.models import Model, Template
 from gptalt_eval.contract.run import RunPlugin
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
+from gptalt_eval.machine.storage import follow_links
 
 #: the arguments that name a model, in lm-eval's order
 NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")
@@ -161,7 +162,7 @@ def title_model(model: Model, args: Mapping[str, Any]) -> str:
         return named
     path = Path(named).expanduser()
     parts = [part for part in path.parts if part not in ("..", path.anchor)]
-    return "/".join(parts[-2:]).lstrip(".") or path.resolve().name or named
+    return "/".join(parts[-2:]).lstrip(".") or follow_links(path).name or named
 
 
 def label(name: str, shots: int | None, style: PromptStyle | None) -> str:

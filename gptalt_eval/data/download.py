@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.bounds import RATIO, Unpacked, limit_unpacked, open_file
-from gptalt_eval.machine.storage import check_ordinary, walk_files
+from gptalt_eval.machine.storage import check_ordinary, follow_links, walk_files
 
 Opener = Callable[[], IO[bytes]]
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -103,7 +103,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
             yield [
                 item
                 for file in files
-                for item in list_forms(str(file), file.resolve().parts, open_inside(file, source), budget)
+                for item in list_forms(str(file), follow_links(file).parts, open_inside(file, source), budget)
             ]
         elif source.name.endswith(".zip"):
             with zipfile.ZipFile(source) as archive:
@@ -112,7 +112,7 @@ def open_download(source: Path) -> Iterator[list[Item]]:
             with tarfile.open(source) as tar:
                 yield list_tar(tar, budget)
         else:
-            yield list_forms(str(source), source.resolve().parts, open_alone(source), budget)
+            yield list_forms(str(source), follow_links(source).parts, open_alone(source), budget)
     except (
         zipfile.BadZipFile,
         tarfile.TarError,
@@ -185,8 +185,8 @@ def open_inside(file: Path, folder: Path) -> Opener:
     """As :func:`open_alone`, for a file of a folder that may not be elsewhere."""
 
     def open_checked() -> IO[bytes]:
-        if not file.resolve().is_relative_to(folder.resolve()):
-            text = f"{file} is a link to {file.resolve()}, which is not in {folder}. Nothing was copied."
+        if not follow_links(file).is_relative_to(follow_links(folder)):
+            text = f"{file} is a link to {follow_links(file)}, which is not in {folder}. Nothing was copied."
             raise GptaltError(text, "If you know where it leads and it is yours, replace it by a copy.")
         return open_file(file, "rb")
 

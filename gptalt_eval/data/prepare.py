@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.download import Item, open_download
-from gptalt_eval.machine.storage import hash_file, temporary_folder
+from gptalt_eval.machine.storage import follow_links, hash_file, temporary_folder
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ def check_inside(path: Path, folder: Path) -> None:
     Raises:
         GptaltError: it is.
     """
-    if not path.resolve().is_relative_to(folder.resolve()):
-        text = (
-            f"{path} would be written to {path.resolve()}, because a link leads there. Nothing was changed."
-        )
+    target = follow_links(path)
+    if not target.is_relative_to(follow_links(folder)):
+        text = f"{path} would be written to {target}, because a link leads there. Nothing was changed."
         raise GptaltError(text, "Give the folder itself as --data_dir, or replace the link by a folder.")

@@ -111,6 +111,14 @@ def refuse_device(path: Path) -> None:
             raise OSError(errno.EINVAL, "it is a device, not a file", str(path))
 
 
+def follow_links(path: Path) -> Path:
+    """The absolute path of what a path leads to; of a link that leads to itself, the path as it is.
+
+    ``Path.resolve`` fails there.
+    """
+    return Path(os.path.realpath(path))
+
+
 def walk_files(folder: Path, ignored: Collection[str] = ()) -> Iterator[Path]:
     """All files below a folder, however deep; links to folders are not followed. Others' folders are skipped.
 

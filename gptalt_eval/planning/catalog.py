@@ -14,6 +14,7 @@ from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.plan import Kind, TaskEntry
 from gptalt_eval.contract.types import Dataset, Installed, Owned, Owner, PromptStyle
 from gptalt_eval.data.datasets_yaml import FILE, read_datasets
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning import index as taskindex
 from gptalt_eval.planning.models.gather import list_own_models, list_plugin_models
 from gptalt_eval.planning.names import Claims, describe_unknown
@@ -233,7 +234,7 @@ class Catalog:
         if not isinstance(name, str):
             raise GptaltError(f"{file} does not name a task.", "Add a line such as 'task: my_task'.")
         kind: Kind = "group" if "group" in keys and "class" not in keys else "task"
-        return Owned(TaskEntry(name, kind, file.resolve()), Owner(str(file)))
+        return Owned(TaskEntry(name, kind, follow_links(file)), Owner(str(file)))
 
 
 def list_children(config: Mapping[str, Any]) -> list[TaskEntry]:

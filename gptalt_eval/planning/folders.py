@@ -190,7 +190,7 @@ def measure_safetensors(file: Path) -> int | None:
         try:
             header = json.loads(stream.read(length))
             ends = [int(item["data_offsets"][1]) for name, item in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             return None
     return 8 + int(length) + max(ends, default=0)
 

@@ -23,7 +23,7 @@ import yaml
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Kind, TaskEntry
 from gptalt_eval.machine.bounds import read_yaml
-from gptalt_eval.machine.storage import cache_dir, make_cache, walk_files, write_atomically
+from gptalt_eval.machine.storage import cache_dir, follow_links, make_cache, walk_files, write_atomically
 from gptalt_eval.planning.places import check_cached
 
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
@@ -184,7 +184,7 @@ def load_task_yaml(file: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         GptaltError: the file or an include is missing, not valid YAML, not a mapping, or includes itself.
     """
-    file = file.resolve()
+    file = follow_links(file)
     if file in seen:
         chain = " -> ".join(path.name for path in (*seen, file))
         raise GptaltError(f"{file.name} includes itself: {chain}.", "Remove one of these includes.")

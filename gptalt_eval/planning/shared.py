@@ -19,7 +19,7 @@ from gptalt_eval.machine.hub import (
     find_snapshot,
     find_storage,
 )
-from gptalt_eval.machine.storage import find_shared
+from gptalt_eval.machine.storage import find_shared, follow_links
 from gptalt_eval.planning.hub.modelscope import find_copy
 from gptalt_eval.planning.hub.sources import Source
 
@@ -86,7 +86,7 @@ def find_shared_files(source: Source, pattern: str) -> Path | None:
     if root is None:
         return None
     # what the client keeps is behind links
-    both = (each for place in places for each in (place, place.resolve()))
+    both = (each for place in places for each in (place, follow_links(place)))
     return next(filter(None, (find_shared(each, root) for each in both)), None)
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.consent.code import find_module
 from gptalt_eval.planning.index import Function, find_lm_eval_tasks
 
@@ -45,7 +46,7 @@ def is_running(function: Function) -> bool:
     name = function.name.rpartition(".")[2]
     if not any(name in names for names in RUNNING.values()):
         return False
-    file, folder = find_module(function).resolve(), find_lm_eval_tasks().resolve()
+    file, folder = follow_links(find_module(function)), follow_links(find_lm_eval_tasks())
     return any(name in names and file == folder / module for module, names in RUNNING.items())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.deeds import Deeds
 from gptalt_eval.validation.findings import Findings, Place
@@ -27,6 +28,6 @@ def note_replaced(scene: Scene, catalog: Catalog) -> None:
     name = scene.config.get("group") or scene.config.get("task")
     entry = catalog.lm_eval_tasks.get(name) if isinstance(name, str) else None
     file: Path = scene.definition.main.file
-    if entry is not None and (entry.file is None or entry.file.resolve() != file.resolve()):
+    if entry is not None and (entry.file is None or follow_links(entry.file) != follow_links(file)):
         text = f"It overrides {name}: lm-eval has a task of that name."
         scene.findings.add("replaces-task", text, scene.definition.place_name())

@@ -9,6 +9,7 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.plan import TaskEntry
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.catalog import Catalog, list_children
 from gptalt_eval.planning.index import load_task_yaml, read_task_folder
 from gptalt_eval.validation.scene import Scene
@@ -109,7 +110,7 @@ def check_members(
 def check_subgroup(
     scene: Scene, neighbourhood: Neighbourhood, member: Mapping[str, Any], at: Steps, overrides: set[str]
 ) -> None:
-    name, folder = member["group"], scene.definition.main.file.resolve().parent
+    name, folder = member["group"], follow_links(scene.definition.main.file).parent
     entry = neighbourhood.find(name, folder) if isinstance(name, str) else None
     if entry is not None:
         check_member(scene, neighbourhood, name, (*at, "group"), overrides)
@@ -125,7 +126,7 @@ def check_subgroup(
 def check_member(
     scene: Scene, neighbourhood: Neighbourhood, name: str, at: Steps, overrides: set[str]
 ) -> None:
-    folder = scene.definition.main.file.resolve().parent
+    folder = follow_links(scene.definition.main.file).parent
     entry = neighbourhood.find(name, folder)
     own = str(scene.config.get("group"))
     if name == own:

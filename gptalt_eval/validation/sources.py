@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gptalt_eval.machine.bounds import open_file
+from gptalt_eval.machine.storage import follow_links
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Sources:
         return self.read(beside) if beside.is_file() else self._find_installed(name)
 
     def read(self, file: Path) -> Module:
-        file = file.resolve()
+        file = follow_links(file)
         if file not in self._modules:
             self._modules[file] = read_module(file)
         return self._modules[file]

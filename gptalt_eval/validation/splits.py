@@ -11,7 +11,7 @@ from typing import Any
 
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.machine.bounds import LARGEST_YAML, read_file
-from gptalt_eval.machine.storage import walk_files
+from gptalt_eval.machine.storage import follow_links, walk_files
 from gptalt_eval.planning.examples import ExamplePool, find_pool
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.validation.rows import MAX_ROWS, Rows, check_split_names, find_eval_split, find_fewshot_split
@@ -143,7 +143,7 @@ def note_absent_data(scene: Scene, rows: Rows | None) -> None:
 def is_included(file: Path) -> bool:
     """Whether some file in or below the same folder includes this one, which has no name."""
     pattern = re.compile(rb"include:[^\n]*(?:\n[ \t]*-[^\n]*)*\b" + re.escape(file.name).encode())
-    yamls = (other for other in walk_files(file.resolve().parent) if other.suffix in (".yaml", ".yml"))
+    yamls = (other for other in walk_files(follow_links(file).parent) if other.suffix in (".yaml", ".yml"))
     for other in islice(yamls, 3_000):
         try:
             if pattern.search(read_file(other, LARGEST_YAML)):

@@ -12,6 +12,7 @@ import yaml
 
 from gptalt_eval.contract.errors import did_you_mean
 from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml, read_file
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.index import Function
 from gptalt_eval.validation.findings import Findings, Place
 
@@ -98,7 +99,7 @@ class YamlReader:
         return self._merge(file, findings, set())
 
     def _merge(self, file: Path, findings: Findings, seen: set[Path]) -> Definition | None:
-        seen.add(file.resolve())
+        seen.add(follow_links(file))
         document = self._read_document(file, findings)
         if document is None:
             return None
@@ -126,14 +127,14 @@ class YamlReader:
             hint = did_you_mean(file.name, beside)
             findings.add("missing-include", f"There is no file {file.name} to include. {hint}", place)
             return None
-        if file.resolve() in seen:
+        if follow_links(file) in seen:
             text = f"{file.name} is included twice; lm-eval treats that as a cycle."
             findings.add("include-cycle", text, place)
             return None
         return self._merge(file, findings, seen)
 
     def _read_document(self, file: Path, findings: Findings) -> Document | None:
-        key = file.resolve()
+        key = follow_links(file)
         if key not in self._documents:
             own = Findings()
             self._documents[key] = (read_document(file, own), own)
@@ -146,7 +147,7 @@ class YamlReader:
 def shorten(file: Path) -> Path:
     """``a/../b`` as ``b``, so that a file has only one name, unless a link makes the two differ."""
     short = Path(os.path.normpath(file))
-    return short if short.resolve() == file.resolve() else file
+    return short if follow_links(short) == follow_links(file) else file
 
 
 def read_document(file: Path, findings: Findings) -> Document | None:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from gptalt_eval.contract.handed import open_named
-from gptalt_eval.machine.storage import walk_files
+from gptalt_eval.machine.storage import follow_links, walk_files
 from gptalt_eval.planning.index import Function
 
 MOST_FILES = 10_000  # of a package; more are not a task's
@@ -20,7 +20,7 @@ MOST_FILES = 10_000  # of a package; more are not a task's
 def find_module(function: Function) -> Path:
     """Where lm-eval finds a function's module: beside its YAML, links followed, else where Python looks."""
     name = function.name.rpartition(".")[0]
-    beside = (function.file.parent / f"{name.replace('.', '/')}.py").resolve()
+    beside = follow_links(function.file.parent / f"{name.replace('.', '/')}.py")
     return beside if beside.is_file() else find_importable(name) or beside
 
 
@@ -42,7 +42,7 @@ def list_sources(file: Path) -> list[Path]:
     found: dict[Path, None] = {}
     waiting = [file]
     while waiting:
-        path = waiting.pop().resolve()
+        path = follow_links(waiting.pop())
         if path not in found and path.is_file():
             found[path] = None
             if path.suffix == ".py":
@@ -66,7 +66,7 @@ def find_beside(folder: Path, name: str) -> Iterator[Path]:
 
 def is_installed(folder: Path) -> bool:
     """Whether a folder has the packages that were installed: their code is the user's, not a task's."""
-    return str(folder) in {str(Path(path).resolve()) for path in sysconfig.get_paths().values()}
+    return str(folder) in {str(follow_links(Path(path))) for path in sysconfig.get_paths().values()}
 
 
 def list_imports(source: str) -> list[str]:

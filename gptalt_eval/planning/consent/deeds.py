@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.machine.storage import hash_file, hash_text, walk_files
+from gptalt_eval.machine.storage import follow_links, hash_file, hash_text, walk_files
 from gptalt_eval.planning.consent.asks import RUNS, SENDS
 from gptalt_eval.planning.consent.code import find_module, list_sources
 from gptalt_eval.planning.consent.reads import find_reads, list_bases, walk_mappings
@@ -90,7 +90,7 @@ class Free:
     rows: tuple[Path, ...] = ()
 
     def has_yaml(self, file: Path) -> bool:
-        return any(file.resolve().is_relative_to(folder.resolve()) for folder in self.installed)
+        return any(follow_links(file).is_relative_to(follow_links(folder)) for folder in self.installed)
 
 
 def read_deeds(file: Path, free: Free) -> Deeds:
@@ -99,12 +99,12 @@ def read_deeds(file: Path, free: Free) -> Deeds:
     Raises:
         GptaltError: one of the files cannot be read.
     """
-    file = file.resolve()
+    file = follow_links(file)
     merged = load_task_yaml(file)
     documents = dict(read_documents(file, free))
     mappings = [mapping for config, _ in documents.values() for mapping in walk_mappings(config)]
     bases = list_bases([*mappings, *walk_mappings(merged)])
-    rows = [folder.resolve() for folder in (file.parent, *free.rows)]
+    rows = [follow_links(folder) for folder in (file.parent, *free.rows)]
     is_scored = merged.get("process_results") is not None and not any(
         "process_results" in mapping and mapping["process_results"] is None for mapping in mappings
     )
@@ -132,7 +132,7 @@ def read_documents(file: Path, free: Free) -> Iterator[tuple[Path, Document]]:
     config, functions = read_document(file)
     yield file, (config, functions)
     for include in as_list(config.get("include")):
-        yield from read_documents((file.parent / include).resolve(), free)
+        yield from read_documents(follow_links(file.parent / include), free)
 
 
 def describe_function(function: Function, line: int) -> Deed:
@@ -182,7 +182,7 @@ def find_settings(mapping: Mapping[Any, Any]) -> Iterator[Found]:
         place = Path(path).expanduser()
         script = place if place.suffix == ".py" else place / f"{place.name}.py"
         if script.is_file():
-            yield f"runs Python: {script.resolve()}", list_sources(script)
+            yield f"runs Python: {follow_links(script)}", list_sources(script)
     metadata: Any = mapping.get("metadata")
     named = [metadata.get(key) for key in ("tokenizer", "pretrained")] if isinstance(metadata, dict) else []
     for name in filter(None, named):

@@ -13,7 +13,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.locate import find_beside, find_files
 from gptalt_eval.machine import consents
-from gptalt_eval.machine.storage import hash_text
+from gptalt_eval.machine.storage import follow_links, hash_text
 from gptalt_eval.planning.consent.trust import FLAG
 
 
@@ -35,7 +35,7 @@ def check_links(
     files = [file for split in found for file in find_files(folder, split, config)]
     files += [other for split in found for file in files for other in find_beside(file, split)]
     links = dict(find_links(folder, files))
-    if folder.resolve() in [Path(each).expanduser().resolve() for each in trusted]:
+    if follow_links(folder) in [follow_links(Path(each).expanduser()) for each in trusted]:
         for link, target in links.items():
             consents.allow(name_consent(link), hash_text(str(target)))
         return
@@ -58,12 +58,14 @@ def name_consent(link: Path) -> str:
 
 def find_links(folder: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """The links on the way from a folder to files, as far as they lead out of it, and where they lead."""
-    root = folder.resolve()
-    is_inside = cache(lambda place: place.resolve().is_relative_to(root))  # some folders have 20,000 files
+    root = follow_links(folder)
+    is_inside = cache(
+        lambda place: follow_links(place).is_relative_to(root)
+    )  # some folders have 20,000 files
     for file in files:
         if is_inside(file.parent) and not (file.is_symlink() and not is_inside(file)):
             continue
         below = [place for place in (file, *file.parents) if place != folder and place.is_relative_to(folder)]
-        linked = (place for place in reversed(below) if not place.resolve().is_relative_to(root))
+        linked = (place for place in reversed(below) if not follow_links(place).is_relative_to(root))
         link = next(linked, file)
-        yield link, link.resolve()
+        yield link, follow_links(link)

@@ -14,7 +14,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.machine import consents
-from gptalt_eval.machine.storage import hash_file, hash_text
+from gptalt_eval.machine.storage import follow_links, hash_file, hash_text
 from gptalt_eval.planning.consent.asks import SETTINGS, is_inside, list_asks, walk
 from gptalt_eval.planning.consent.deeds import Free, find_deeds
 
@@ -70,7 +70,7 @@ def remember(file: Path, asks: list[str], spec: RunSpec) -> None:
 
 
 def name_subject(file: Path) -> str:
-    return f"settings in {file.resolve()}"
+    return f"settings in {follow_links(file)}"
 
 
 def hash_asks(asks: list[str], spec: RunSpec) -> str:
@@ -92,6 +92,6 @@ def hash_code(spec: RunSpec) -> Iterator[str]:
 
 def list_places(file: Path) -> list[Path]:
     """Where a file's settings may have things written: below its folder, and below the working folder."""
-    beside, working = file.parent.resolve(), Path.cwd().resolve()
-    first = file.resolve() if beside == Path(beside.anchor) else beside
+    beside, working = follow_links(file.parent), follow_links(Path.cwd())
+    first = follow_links(file) if beside == Path(beside.anchor) else beside
     return [first, working] if working != Path(working.anchor) else [first]

@@ -19,6 +19,7 @@ import yaml
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.bounds import LARGEST_YAML, check_yaml, read_file
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.index import Loader
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 
@@ -108,11 +109,12 @@ def describe_place(path: Path, base: Path, free: Sequence[Path]) -> Iterator[str
     place = base / fixed
     if is_free(place, free):
         if place.is_dir():
-            yield from (f"reads {link.resolve()}" for link in find_links_out(place, free))
+            yield from (f"reads {follow_links(link)}" for link in find_links_out(place, free))
         return
     # Path.glob refuses patterns such as **.json, which `datasets` accepts
     if next(glob.iglob(str(base / path), recursive=True), None):  # noqa: PTH207
-        yield f"reads {place.resolve() / path.relative_to(fixed) if path != fixed else place.resolve()}"
+        found = follow_links(place)
+        yield f"reads {found / path.relative_to(fixed) if path != fixed else found}"
 
 
 def cut_pattern(path: Path) -> Path:
@@ -144,14 +146,14 @@ def read_card(folder: Path) -> Iterator[Any]:
 
 def is_free(path: Path, free: Sequence[Path]) -> bool:
     """Whether a path, links followed, is below a free folder and neither hidden nor below a hidden folder."""
-    real = path.resolve()
+    real = follow_links(path)
     inner = [real.relative_to(folder) for folder in free if real.is_relative_to(folder)]
     return any(not any(part.startswith(".") for part in rest.parts) for rest in inner)
 
 
 def find_links_out(folder: Path, free: Sequence[Path]) -> Iterator[Path]:
     """The links below a folder that lead out of what is free."""
-    waiting, seen = [folder], {folder.resolve()}
+    waiting, seen = [folder], {follow_links(folder)}
     while waiting:
         try:
             entries = sorted(os.scandir(waiting.pop()), key=lambda entry: entry.name)
@@ -161,8 +163,8 @@ def find_links_out(folder: Path, free: Sequence[Path]) -> Iterator[Path]:
             path = Path(entry.path)
             if entry.is_symlink() and not is_free(path, free):
                 yield path
-            elif entry.is_dir() and not entry.name.startswith(".") and path.resolve() not in seen:
-                seen.add(path.resolve())
+            elif path.is_dir() and not entry.name.startswith(".") and follow_links(path) not in seen:
+                seen.add(follow_links(path))
                 waiting.append(path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine import consents
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.deeds import Deeds, Free, describe_deeds
 from gptalt_eval.planning.index import find_lm_eval_tasks
@@ -35,7 +36,7 @@ def is_trusted(deeds: Deeds, given: Sequence[str]) -> bool:
     if not deeds.found:
         return True
     digest = deeds.digest()
-    if deeds.file in [Path(file).expanduser().resolve() for file in given]:
+    if deeds.file in [follow_links(Path(file).expanduser()) for file in given]:
         consents.allow(name_consent(deeds), digest)
         return True
     return consents.is_allowed(name_consent(deeds), digest)

@@ -11,6 +11,7 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.models import Card, Loader, Model, Template
 from gptalt_eval.machine.bounds import read_file
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.models.fields import Facts, FieldError
 
 LARGEST_TEMPLATE = 1 << 20  # bytes
@@ -84,7 +85,7 @@ def make_args(name: str, known: Mapping[str, Any], file: Path) -> dict[str, Any]
 
 def find_path(place: str, file: Path) -> str:
     """A hub id as it is; a path that begins with a dot is relative to the YAML."""
-    return str((file.parent / place).resolve()) if place.startswith(("./", "../")) else place
+    return str(follow_links(file.parent / place)) if place.startswith(("./", "../")) else place
 
 
 def make_template(known: Mapping[str, Any], file: Path) -> Template | None:

@@ -19,7 +19,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from gptalt_eval.contract.errors import DataError, GptaltError
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.machine.storage import follow_links, hash_file
 from gptalt_eval.planning.consent.reads import is_free
 from gptalt_eval.planning.shared import check_modules
 from gptalt_eval.running.lmeval import seams
@@ -74,7 +74,7 @@ def refuse_scripts(loading: ModuleType, trusted: Mapping[str, str]) -> contextli
     make, find = loading.LocalEvaluationModuleFactory, loading.evaluation_module_factory
 
     def make_trusted(path: str, *args: Any, **settings: Any) -> Any:
-        if str(Path(path).resolve()) not in trusted:
+        if str(follow_links(Path(path))) not in trusted:
             raise GptaltError(
                 f"{Path(path).absolute()} would be run as a metric, and no task's YAML asks for it.",
                 "Rename its folder, or change to another folder and start again.",
@@ -140,7 +140,7 @@ def refuse_files(path: str, builder: Any, free: Sequence[Path]) -> None:
         DataError: it does.
     """
     named = getattr(getattr(builder, "config", None), "data_files", None) or {}
-    places = [folder.resolve() for folder in free]
+    places = [follow_links(folder) for folder in free]
     files = [str(file) for some in named.values() for file in some]
     refused = [file for file in files if not is_allowed(file, places) and not (free and "://" in file)]
     if refused:
@@ -168,7 +168,7 @@ def refuse_media(path: str, rows: Any, free: Sequence[Path]) -> None:
         DataError: one is.
     """
     kept = (datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE)
-    places = [Path(folder).resolve() for folder in (*free, *kept)]
+    places = [follow_links(Path(folder)) for folder in (*free, *kept)]
     for part in rows.values() if isinstance(rows, Mapping) else [rows]:
         table = getattr(getattr(part, "data", None), "table", None)
         for column in table.columns if table is not None else ():
