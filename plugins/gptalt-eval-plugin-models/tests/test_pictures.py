@@ -261,21 +261,49 @@ def test_a_picture_s_place_that_the_model_itself_wrote_is_text(cached):
     assert model(torch.tensor([[90], [5]]), past_key_values=cache).logits.isfinite().all()
 
 
+@pytest.fixture(scope="module")
+def flamingo(models):
+    """OpenFlamingo's first release, which MultiModal-GPT was made from, with Otter's weights."""
+    config = copy.deepcopy(models["otter"].model.config)
+    config.attend_previous = False
+    model = type(models["otter"].model)(config)
+    model.load_state_dict(models["otter"].model.state_dict())
+    return model.eval()
+
+
 @torch.no_grad()
-def test_multimodal_gpt_sees_the_next_picture(models):
-    """OpenFlamingo's first release: a text sees what comes next; after the last picture, nothing."""
-    model = models["otter"].model
-    model.config.attend_previous = False
-    try:
-        ids = torch.tensor([[1, 5, 90, 6, 7, 90, 8, 9]])
-        seen = torch.tensor([[0, 0, 0, 1, 1, 1, -1, -1]])
-        features = model.get_image_features(PICTURES[:2]).pooler_output[None]
-        expected = model(ids, image_features=features, seen=seen).logits
-        assert differ(model(ids, pixel_values=PICTURES[:2]).logits, expected) < FP32
-        out = model(ids[:, :7], pixel_values=PICTURES[:2], use_cache=True)
-        last = model(ids[:, 7:], past_key_values=out.past_key_values).logits
-        assert differ(last, expected[:, 7:]) < FP32
-        with pytest.raises(ValueError, match="in the first call"):
-            model(ids[:, 5:6], pixel_values=PICTURES[:1], past_key_values=out.past_key_values)
-    finally:
-        model.config.attend_previous = True
+def test_multimodal_gpt_sees_the_next_picture(flamingo):
+    """After the last picture, a text sees nothing, cached or not."""
+    ids = torch.tensor([[1, 5, 90, 6, 7, 90, 8, 9]])
+    seen = torch.tensor([[0, 0, 0, 1, 1, 1, -1, -1]])
+    features = flamingo.get_image_features(PICTURES[:2]).pooler_output[None]
+    expected = flamingo(ids, image_features=features, seen=seen).logits
+    assert differ(flamingo(ids, pixel_values=PICTURES[:2]).logits, expected) < FP32
+    out = flamingo(ids[:, :7], pixel_values=PICTURES[:2], use_cache=True)
+    last = flamingo(ids[:, 7:], past_key_values=out.past_key_values).logits
+    assert differ(last, expected[:, 7:]) < FP32
+    with pytest.raises(ValueError, match="in the first call"):
+        flamingo(ids[:, 5:6], pixel_values=PICTURES[:1], past_key_values=out.past_key_values)
+
+
+@torch.no_grad()
+def test_multimodal_gpt_reads_texts_alone_as_a_llama(flamingo):
+    """Its own code skips all layers for pictures then; beside rows with pictures and with a cache, too."""
+    plain = copy.deepcopy(flamingo.lang_encoder)
+    for layer in plain.model.layers:
+        layer.gated_cross_attn_layer = None
+    texts = torch.tensor([[1, 5, 6, 7, 8, 9], [1, 90, 6, 7, 8, 9]])
+    expected = plain(texts[:1]).logits
+    assert differ(flamingo(texts[:1]).logits, expected) < FP32
+    both = flamingo(texts, pixel_values=PICTURES[:1]).logits
+    assert differ(both[:1], expected) < FP32
+    assert differ(both[1:], plain(texts[1:]).logits) > 1e-3
+    out = flamingo(texts[:, :4], pixel_values=PICTURES[:1], use_cache=True)
+    for place in (4, 5):
+        out = flamingo(texts[:, place : place + 1], past_key_values=out.past_key_values)
+        assert differ(out.logits, both[:, place : place + 1]) < FP32
+    cache = None
+    for place in range(6):
+        out = flamingo(texts[:1, place : place + 1], past_key_values=cache, use_cache=True)
+        assert differ(out.logits, expected[:, place : place + 1]) < FP32
+        cache = out.past_key_values

@@ -10,7 +10,8 @@ from transformers import AddedToken, CLIPVisionConfig, LlamaConfig
 
 from gptalt_eval_plugin_models.llama.tokenizer import LlamaPieceTokenizer
 from gptalt_eval_plugin_models.otter.family import OTTER, VOCABULARY, read_sizes
-from gptalt_eval_plugin_models.otter.model import OtterConfig, OtterForConditionalGeneration
+from gptalt_eval_plugin_models.otter.layers import OtterConfig
+from gptalt_eval_plugin_models.otter.model import OtterForConditionalGeneration
 from gptalt_eval_plugin_models.pictures.backend import PictureLM
 from gptalt_eval_plugin_models.pictures.family import CLIP_LARGE
 from gptalt_eval_plugin_models.pictures.processors import crop

@@ -8,13 +8,20 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+NONE, ALONE = -1, -2  # in place of the index of a picture: no picture is seen; the row has no picture
+
 
 class PictureCache(DynamicCache):
     """Keys and values, and the last picture of each row.
 
     Attributes:
-        picture: [batch, vectors, size] the last picture, and [batch] whether there is one; None: no row has.
+        picture: [batch, vectors, size] what the tokens to come see, and [batch] whether the row has a
+            picture; None: no row has.
+        missing: what the tokens of a row without a picture see.
+        end: tokens up to the last picture.
     """
+
+    missing = NONE
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
@@ -23,11 +30,12 @@ class PictureCache(DynamicCache):
 
     def keep(self, pictures: Tensor | None, seen: Tensor | None) -> None:
         """Keep what the last tokens of each row see: the arguments are those that ``find_seen`` returned."""
-        if pictures is None or seen is None:
+        if seen is None:
             return
         last = seen[:, -1]
         rows = torch.arange(len(last), device=last.device)
-        self.picture = pictures[rows, last.clamp(min=0)], last >= 0
+        pictures = last.new_zeros(len(last), 1, 0, 1) if pictures is None else pictures
+        self.picture = pictures[rows, last.clamp(min=0)], last != self.missing
         if not torch.equal(last, seen[:, 0]):
             self.end = self.get_seq_length() + int((seen != last[:, None]).nonzero()[:, 1].max()) + 1
 
@@ -73,8 +81,8 @@ def find_seen(
         previous: whether a token sees the last picture up to it; else the first one from it on.
 
     Returns:
-        [batch, pictures, vectors, size], padded; and [batch, length] the index of the one that is seen, -1:
-        none. (None, None): there are no pictures.
+        [batch, pictures, vectors, size], padded; and [batch, length] the index of the one that is seen, or
+        ``NONE``. (None, None): there are no pictures.
     """
     if features is None:
         if kept is None:
@@ -90,8 +98,18 @@ def find_seen(
     if previous:
         none = numbers < first
         if kept is None:
-            return rows, numbers.masked_fill(none, -1)
+            return rows, numbers.masked_fill(none, NONE)
         rows[:, 0] = kept[0]
         return rows, torch.where(none, (kept[1].long() - 1)[:, None], numbers)
     following = numbers + (~places).long()
-    return rows, following.masked_fill(following >= (counts + first)[:, None], -1)
+    return rows, following.masked_fill(following >= (counts + first)[:, None], NONE)
+
+
+def mark_alone(
+    places: Tensor, found: tuple[Tensor | None, Tensor | None], kept: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor | None, Tensor]:
+    """What ``find_seen`` found, with ``ALONE`` for the tokens of rows without pictures."""
+    pictures, seen = found
+    has = places.any(-1) if kept is None else places.any(-1) | kept[1]
+    seen = torch.full_like(places, NONE, dtype=torch.long) if seen is None else seen
+    return pictures, seen.masked_fill(~has[:, None], ALONE)
