@@ -394,3 +394,32 @@ def test_an_index_that_leaves_votes_out_is_noticed(tmp_path):
     connection.close()
     with pytest.raises(GptaltError, match=r"is damaged: .*votes_of_item"):
         Store(path)
+
+
+LONG = {
+    "empty lines": '[{"a":x' + "\n" * 100_000 + "y",
+    "blanks": '[{"a":x,' + " " * 500_000 + "y",
+    "commas": '[{"a":x' + "," * 200_000 + "y",
+    "mixed": '[{"a":x' + "\n \t,\r" * 50_000 + "y",
+    "brackets": "[" + "{" * 100_000,
+    "a text without end": '[{"a": "' + "b" * 2_000_000,
+    "quotes": "[" + '"' * 100_000,
+    "backslashes": '["' + "\\" * 500_001,
+    "digits": "[" + "1" * 500_000,
+    "one line": "[" * 1_000_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("name", [*LONG])
+@pytest.mark.parametrize("ending", ["json", "jsonl", "csv"])
+def test_no_file_takes_longer_than_it_is_large(scene, capsys, name, ending):
+    (scene / "work" / f"votes.{ending}").write_text(LONG[name])
+    run_timed(scene, "votes", "import", f"votes.{ending}", "--format=gptalt")
+    capsys.readouterr()
+
+
+def test_records_after_a_damaged_one_are_found(scene):
+    rows = ",\n\n  ".join(map(json.dumps, VOTES))
+    (scene / "work" / "votes.json").write_text(f'[{{"a":x}},\n \n\t{rows}]')
+    assert call("votes", "import", "votes.json") == 0
+    assert (scene / "work" / "votes" / "votes.jsonl").read_text().count("\n") == len(VOTES)
