@@ -56,6 +56,7 @@ class BatchedRwkvForCausalLM(RwkvForCausalLM):
         for layer, block in enumerate(self.rwkv.blocks):
             block.attention = BatchedAttention(config, layer)
             block.feed_forward = BatchedFeedForward(config, layer)
+        self.post_init()  # of the new parts, which a checkpoint may fill
 
     def prepare_inputs_for_generation(
         self, input_ids: Any, state: Any = None, attention_mask: Any = None, **settings: Any
