@@ -1,6 +1,7 @@
 """A small prefix-LM with ChatGLM-6B's geometry: context, ``[gMASK]``, ``<sop>``, answer; two positions a token."""
 
 import torch
+from lm_eval.models.huggingface import HFLM
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
@@ -46,9 +47,9 @@ class Layer(nn.Module):
 def rotate(states, angles):
     """Half of each head by the first position, half by the second."""
     turned = []
-    for half, angle in zip(states.chunk(2, -1), angles, strict=True):
+    for half, (cosine, sine) in zip(states.chunk(2, -1), angles, strict=True):
         one, other = half.chunk(2, -1)
-        turned.append(half * angle.cos() + torch.cat([-other, one], -1) * angle.sin())
+        turned.append(half * cosine + torch.cat([-other, one], -1) * sine)
     return torch.cat(turned, -1)
 
 
@@ -111,6 +112,7 @@ class PrefixForCausalLM(PreTrainedModel, GenerationMixin):
         quarter = self.config.hidden_size // self.config.num_attention_heads // 4
         speed = 100.0 ** -(torch.arange(quarter, device=hidden.device) / quarter)
         angles = [(places[:, None, :, None] * speed).repeat(1, 1, 1, 2) for places in position_ids.unbind(1)]
+        angles = [(angle.cos().to(hidden.dtype), angle.sin().to(hidden.dtype)) for angle in angles]
         for layer in self.layers:
             hidden = layer(hidden, angles, attention_mask, past_key_values)
         logits = self.lm_head(self.norm(hidden)[:, -logits_to_keep:])
@@ -124,3 +126,9 @@ def make_model():
         if weight.ndim > 1:
             nn.init.normal_(weight, std=0.3)
     return model
+
+
+class Encoding(HFLM):
+    def _encode_pair(self, context, continuation):
+        ids = self.tok_encode(context, add_special_tokens=False)
+        return [*ids, GMASK, SOP], self.tok_encode(continuation, add_special_tokens=False)

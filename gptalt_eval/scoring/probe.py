@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from gptalt_eval.scoring.apart import answer_apart
 from gptalt_eval.scoring.branches import BranchEngine
 from gptalt_eval.scoring.contexts import ContextEngine
 from gptalt_eval.scoring.engine import Engine, find_context_end, is_out_of_memory, unwrap
+from gptalt_eval.scoring.exact import make_exact
 from gptalt_eval.scoring.lengths import STRICT, find_window
 from gptalt_eval.scoring.packed import PackedEngine, Way
 from gptalt_eval.scoring.residual import can_widen
@@ -67,7 +68,11 @@ def choose_engine(alone: Alone) -> Choice:
     except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         return Choice(None, f"the probe failed ({describe(error)})")
     reasons: dict[str, str] = {}  # why not, by method
-    for way, make in list_ways(alone):
+    exact = Exact(alone, length)
+    for number, (way, make) in enumerate(list_ways(alone)):
+        if fault := exact.find_fault(number, way):
+            reasons[way] = fault
+            continue
         for wide in (True, False) if can_widen(model, alone.autocast) else (False,):
             allowed = alone.tolerance
             try:
@@ -77,7 +82,7 @@ def choose_engine(alone: Alone) -> Choice:
                     allowed *= STRICT.get(model.dtype, 1.0)
                     trials = trials if len(trials) > 1 else [*trials, *ask_uneven(alone, length)]
                 difference = try_out(engine, trials, allowed)
-                reason = f"answers differ by {difference:.2%} of their standard deviation"
+                reason = describe_difference(difference)
             except Exception as error:
                 difference, reason = float("inf"), describe(error)
             if difference <= allowed:
@@ -85,6 +90,56 @@ def choose_engine(alone: Alone) -> Choice:
                 return Choice(make(*find_budget(model, make)), join_reasons(reasons))
         reasons[way] = reason
     return Choice(None, join_reasons(reasons))
+
+
+class Exact:
+    """Tries out in float32 how a model in half precision continues after a state.
+
+    In rows as short as those of the trials, a state that is a little wrong is off by less than rounding.
+
+    Args:
+        alone: the model.
+        length: tokens of a row.
+    """
+
+    def __init__(self, alone: Alone, length: int) -> None:
+        self.alone = alone
+        self.length = length
+
+    @cached_property
+    def made(self) -> Alone | None:
+        return make_exact(self.alone)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        assert self.made is not None
+        rows = make_rows(self.made.model, [self.length] * ROWS)
+        return [self.made.ask(rows), *ask_uneven(self.made, self.length)]
+
+    def find_fault(self, number: int, way: str) -> str:
+        """What is wrong with a method; empty: nothing, or that cannot be found out so.
+
+        Args:
+            number: which of ``list_ways``.
+            way: its name.
+        """
+        if way not in (StateEngine.way, ContextEngine.way) or self.made is None:
+            return ""
+        try:
+            trials = self.trials
+        except Exception:  # the model's own code can raise anything
+            return ""
+        make = list(list_ways(self.made))[number][1]
+        allowed = self.made.tolerance * STRICT[torch.float32]
+        try:
+            difference = try_out(make(CHUNK, 64), trials, allowed)
+        except Exception as error:
+            return describe(error)
+        return "" if difference <= allowed else f"in float32, {describe_difference(difference)}"
+
+
+def describe_difference(difference: float) -> str:
+    return f"answers differ by {difference:.2%} of their standard deviation"
 
 
 def join_reasons(reasons: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.torch
 SCRIPT = """
 import json, sys
 import torch.distributed as dist
-import tiny
+import prefix_lm, tiny
 from accelerate import PartialState
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -21,7 +21,7 @@ from gptalt_eval.scoring.backend import add_tree
 
 PartialState(cpu=True)
 rank, world = dist.get_rank(), dist.get_world_size()
-lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer())
+lm = add_tree(KIND)(pretrained=MODEL, tokenizer=tiny.make_tokenizer())
 lm._rank, lm._world_size = rank, world
 contexts = [f"{first} The quick brown fox number {n}" for first in tiny.SENTENCES for n in range(6)]
 pairs = [(context, end) for context in contexts for end in (" jumps", " over the dog", " five")]
@@ -59,16 +59,24 @@ def run_twice(text, tmp_path):
     return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def test_two_processes_answer_as_one_does(tmp_path):
+@pytest.mark.parametrize("name", ["llama", "rwkv", "prefix-LM"])
+def test_two_processes_answer_as_one_does(tmp_path, name):
+    import prefix_lm
     import tiny
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     from gptalt_eval.scoring.backend import add_tree
 
-    told = run_twice(SCRIPT, tmp_path)
+    kind, model = ("HFLM", f"tiny.make_model({name!r})")
+    if name == "prefix-LM":
+        kind, model = "prefix_lm.Encoding", "prefix_lm.make_model()"
+    told = run_twice(SCRIPT.replace("KIND", kind).replace("MODEL", model), tmp_path)
 
-    lm = add_tree(HFLM)(pretrained=tiny.make_model("llama"), tokenizer=tiny.make_tokenizer())
+    lm = add_tree(prefix_lm.Encoding if name == "prefix-LM" else HFLM)(
+        pretrained=prefix_lm.make_model() if name == "prefix-LM" else tiny.make_model(name),
+        tokenizer=tiny.make_tokenizer(),
+    )
     contexts = [f"{first} The quick brown fox number {n}" for first in tiny.SENTENCES for n in range(6)]
     pairs = [(context, end) for context in contexts for end in (" jumps", " over the dog", " five")]
     alone = lm.loglikelihood(

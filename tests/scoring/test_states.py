@@ -288,12 +288,6 @@ def test_contexts_that_begin_alike_have_nothing_in_common():
     assert [len(node.tokens) for node in without.root.children.values()] == [3, 3]
 
 
-class Encoding(HFLM):
-    def _encode_pair(self, context, continuation):
-        ids = self.tok_encode(context, add_special_tokens=False)
-        return [*ids, prefix_lm.GMASK, prefix_lm.SOP], self.tok_encode(continuation, add_special_tokens=False)
-
-
 def ask(*pairs):
     return [Instance("loglikelihood", {}, pair, number, doc_id=number) for number, pair in enumerate(pairs)]
 
@@ -307,7 +301,10 @@ def test_a_prefix_lm_through_the_backend_equals_stock_one_at_a_time():
         )
     )
     given = {"pretrained": prefix_lm.make_model(), "tokenizer": tiny.make_tokenizer(), "max_length": 60}
-    ours, stock = add_tree(Encoding)(**given, batch_size=4), Encoding(**given, batch_size=1)
+    ours, stock = (
+        add_tree(prefix_lm.Encoding)(**given, batch_size=4),
+        prefix_lm.Encoding(**given, batch_size=1),
+    )
     assert ours.choice.engine.way == "contexts"
     theirs = stock.loglikelihood(asked, disable_tqdm=True)
     assert np.allclose([a for a, _ in ours.loglikelihood(asked)], [a for a, _ in theirs], atol=1e-4)
