@@ -117,7 +117,7 @@ class Exact:
         return [self.made.ask(rows), *ask_uneven(self.made, self.length)]
 
     def find_fault(self, number: int, way: str) -> str:
-        """What is wrong with a method; empty: nothing, or that cannot be found out so.
+        """What is wrong with a method; empty: nothing, or that cannot be tried so.
 
         Args:
             number: which of ``list_ways``.

@@ -150,6 +150,8 @@ class StateEngine(Engine):
             return True
         if self.habit.single:
             return follows or length >= longest - longest // SLACK
+        if longest > self.few > 0:  # each row has whole chunks: what is beyond the shortest would be added
+            return length == before
         if self.habit.lone:
             return length > 1 and before - length != 1
         return True

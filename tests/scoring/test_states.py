@@ -1,6 +1,7 @@
 """Models that carry a state, or whose context sees itself both ways, against the same models asked alone."""
 
 import contextlib
+import copy
 import weakref
 
 import numpy as np
@@ -123,6 +124,26 @@ def test_the_models_own_door_sees_little_more_than_the_distinct_tokens():
     assert_right(found, make_alone(model), queries)
     assert len(build_tree(queries)) == engine.computed <= sum(passed) < 1.25 * engine.computed
     assert sum(passed) < sum(len(query.inputs) for query in queries) / 5
+
+
+def test_a_model_of_whole_chunks_steps_through_options_only():
+    """Found here: questions of different lengths were one batch, and stepped to each one's end."""
+    torch.manual_seed(0)
+    config = copy.deepcopy(tiny.make_model("mamba2").config)
+    config.chunk_size = 64
+    model = tf.Mamba2ForCausalLM(config).eval()
+    generator, queries = np.random.default_rng(0), []
+    for size in (20, 21, 24, 24, 29):
+        question = generator.integers(5, 150, size).tolist()
+        for first in (7, 8):
+            queries.append(Query([*question, first, 9], [first, 9, 6]))
+    engine = StateEngine(model, 1024, 1024)
+    assert engine.few == 8
+    with counting(model) as passed:
+        found = answer(engine, queries)
+    assert_right(found, make_alone(model), queries)
+    assert sum(passed) == engine.computed == len(build_tree(queries))
+    assert sum(size for size in passed if size < 20) == 2 * len(queries), "the two tokens of each option"
 
 
 @pytest.mark.parametrize("name", ["bloom", "mpt"])
