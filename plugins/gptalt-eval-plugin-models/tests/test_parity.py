@@ -104,3 +104,41 @@ def test_mpt_needs_no_loader(reference, tmp_path):
     assert differ(model(ids).logits, expected["full"]) < FP32
     assert differ(model(ids, attention_mask=mask).logits, expected["pad"], mask) < FP32
     assert differ(answer_in_steps(model, ids, 10), expected["full"][:, 10:]) < FP32
+
+
+@torch.no_grad()
+def test_minigpt4(write_pictured, load_lm, reference):
+    """Its pictures; its text is a LLaMA's."""
+    folder, args = write_pictured("minigpt4")
+    expected, model = read_expected(reference, "minigpt4"), load_lm("minigpt4", folder, **args).model
+    found = model.get_image_features(expected["px"]).pooler_output
+    assert found.shape == expected["out"].shape and differ(found, expected["out"]) < FP32
+
+
+@torch.no_grad()
+def test_mplug_owl(write_pictured, load_lm, reference):
+    lm = load_lm("mplug-owl", write_pictured("mplug-owl")[0])
+    expected = read_expected(reference, "mplug_owl")
+    assert differ(lm.model.get_image_features(expected["px"]).pooler_output, expected["feats"]) < FP32
+    ids = expected["ids"].masked_fill(expected["ids"] < 0, lm.places[0])
+    assert differ(lm.model(ids, pixel_values=expected["px"]).logits, expected["logits"]) < FP32
+
+
+@torch.no_grad()
+def test_otter(write_pictured, load_lm, reference):
+    """Whole and without the last tokens; cached, its own code forgets the pictures, and ours does not."""
+    model = load_lm("otter", write_pictured("otter")[0]).model
+    expected = read_expected(reference, "otter")
+    ids, pixels = expected["ids"], expected["px"].flatten(0, 2)
+    assert differ(model.get_image_features(pixels).pooler_output, expected["vx"][0]) < FP32
+    assert differ(model(ids, pixel_values=pixels).logits, expected["full"]) < FP32
+    before = model(expected["ids0"], pixel_values=pixels[:1]).logits  # texts before the picture see none
+    assert differ(before, expected["pre"]) < FP32
+    mask = torch.tensor([[0] * 3 + [1] * ids.shape[1]])
+    padded = torch.nn.functional.pad(ids, (3, 0), value=90)
+    assert (
+        differ(model(padded, attention_mask=mask, pixel_values=pixels).logits[:, 3:], expected["full"]) < FP32
+    )
+    cached = answer_in_steps(model, ids, 10, pixel_values=pixels)
+    assert differ(cached, expected["full"][:, 10:]) < FP32
+    assert differ(cached, expected["cached"]) > 100 * FP32
