@@ -64,3 +64,21 @@ def test_parts_that_a_model_does_not_use_are_no_fault():
     names = ["model.layers.0.mlp.weight", "model.norm.weight"]
     unused = ["visual.blocks.0.weight", "v_head.weight", "model.layers.1.mlp.weight", "model.norm.bias"]
     assert find_alike(unused, names) == ["model.layers.1.mlp.weight"]
+
+
+@pytest.mark.parametrize("more", [0, 50])
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path, evaluate, more):
+    folder = tiny.save_model("llama", tmp_path / "model")
+    file = folder / "tokenizer.json"
+    written = json.loads(file.read_text())
+    vocabulary = written["model"]["vocab"]
+    size = max(vocabulary.values()) + 1
+    vocabulary |= {f"more{number}": size + number for number in range(more and tiny.VOCABULARY)}
+    file.write_text(json.dumps(written))
+    if not more:
+        assert evaluate(folder).run.status == "complete"
+        return
+    with pytest.raises(
+        GptaltError, match=rf"tokens, and the model knows {tiny.VOCABULARY}: they do not belong"
+    ):
+        evaluate(folder)

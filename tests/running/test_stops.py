@@ -47,3 +47,11 @@ def test_a_model_without_a_tokenizer_has_strings_only():
         "sky"
     )
     assert find_ends(Template("x"), None, True).explain("sky") == ""
+
+
+def test_lm_eval_s_own_dummy_is_asked_for_no_tokenizer(make_plugins, tmp_path):
+    """It would fetch one as soon as it is asked."""
+    import gptalt_eval
+
+    given = {"data_dir": "sample", "limit": 1, "output_path": str(tmp_path), "plugins": make_plugins()}
+    assert gptalt_eval.evaluate("dummy", "piqa", **given).run.status == "complete"

@@ -14,7 +14,7 @@ from lm_eval.api.model import LM
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.running.lmeval.fingerprint import describe_parts, hash_parts
+from gptalt_eval.running.lmeval.fingerprint import describe_parts, find_tokenizer, hash_parts
 
 
 def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str]) -> LM:
@@ -49,6 +49,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
     backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
     check_fit(lm)
+    check_vocabulary(lm)
     check_adapter(lm, args.get("peft"))
     templates = [cell.spec.apply_chat_template for cell in plan.cells if cell.spec.apply_chat_template]
     if True in templates or not templates:  # else one of the tokenizer's own is named
@@ -92,6 +93,25 @@ def check_fit(lm: LM) -> None:
                 raise GptaltError(
                     text, "Check that config.json belongs to these weights; download them again."
                 )
+
+
+def check_vocabulary(lm: LM) -> None:
+    """Check that a tokenizer is that of its model; tokens that were added to it need not have a row.
+
+    Raises:
+        GptaltError: it has more tokens than the model has rows for them.
+    """
+    model: Any = getattr(lm, "model", None)
+    size = getattr(find_tokenizer(lm), "vocab_size", None)
+    is_split = bool(getattr(model, "tp_size", None))  # over several devices, each with a part of the rows
+    if not isinstance(size, int) or not hasattr(model, "get_input_embeddings") or is_split:
+        return
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if isinstance(rows, int) and size > rows:
+        text = (
+            f"The tokenizer has {size:,} tokens, and the model knows {rows:,}: they do not belong together."
+        )
+        raise GptaltError(text, "Check --model_args tokenizer=..., or download the whole model again.")
 
 
 def check_adapter(lm: LM, folder: Any) -> None:
