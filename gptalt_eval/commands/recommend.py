@@ -26,7 +26,6 @@ from gptalt_eval.planning.places import RUNS, list_included
 from gptalt_eval.results.evidence import Place, Ranking, divide_runs, find_remark, rank_runs
 
 SHOWN = 12  # names of models excluded for one reason
-ALIKE = 0.2  # a model whose number of parameters differs by more than this is another model
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def explain_mismatch(record: Record, name: str, suitable: Mapping[str, Candidate
     if name not in suitable:
         return "not one of the models that fit"
     card, parameters = suitable[name].model.card, record.run.model.parameters
-    if card and parameters and abs(parameters / card.parameters - 1) > ALIKE:
+    if card and parameters and not card.has_size(parameters):
         return f"its weights have {parameters:,} parameters, and {name} has {card.parameters:,}"
     return ""
 

@@ -24,6 +24,7 @@ PLACES: Mapping[SystemPlace, str] = MappingProxyType(
 )
 Commercial = Literal["yes", "no", "ask"]
 GIB = 2**30
+ALIKE = 0.2  # a model whose number of parameters differs by more than this part is another model
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Card:
     model_type: str = ""
     sources: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
+
+    def has_size(self, count: int | None) -> bool:
+        """Whether weights can be this model's by their number; True where one of the numbers is unknown."""
+        return not count or not self.parameters or abs(count / self.parameters - 1) <= ALIKE
 
     def measure_weights(self, bits: int) -> float:
         """The size of the weights in GiB at a number of bits each."""

@@ -15,8 +15,6 @@ from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval.stops import Ends
 from gptalt_eval.running.runfiles import RunFiles
 
-DIFFERENT = 0.1  # part by which numbers of parameters of one model's editions may differ
-
 
 def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
     """The plan with the model that a downloaded folder contains, or with the loader that it needs.
@@ -42,9 +40,7 @@ def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
     """What to say about a model that is much larger or smaller than the named one; empty: it is not."""
     card = plan.model.item.card
     quantized = getattr(lm.config, "quantization_config", None) if hasattr(lm, "config") else None  # packed
-    if not card or not card.parameters or not count or quantized or "pretrained" not in plan.spec.model_args:
-        return ""
-    if abs(count / card.parameters - 1) < DIFFERENT:
+    if not card or not count or quantized or "pretrained" not in plan.spec.model_args or card.has_size(count):
         return ""
     text = f"The weights have {count:,} parameters, and the published '{plan.model.item.name}'"
     return f"{text} has {card.parameters:,}: these are not its scores."
