@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def write_distribution(
         (folder / path).write_text(text, encoding="utf-8")
     record = "".join(f"{path},{describe(text)}\n" for path, text in written.items())
     (folder / info / "RECORD").write_text(f"{record}{info}/RECORD,,\n", encoding="utf-8")
+    importlib.invalidate_caches()  # a folder listed within the same tick of the clock would hide the new files
     return folder / info
 
 
