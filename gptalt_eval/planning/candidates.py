@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.models import GIB, Model
+from gptalt_eval.planning.memory import fits, read_size
 
-UNITS = {"gb": 10**9, "gib": GIB, "g": GIB, "mb": 10**6, "mib": 2**20, "m": 2**20, "tb": 10**12, "tib": 2**40}
 #: bits of a weight, what the precision is called, and the --model_args that load it
 PRECISIONS = (
     (16, "float16", "dtype=float16"),
     (8, "8-bit", "load_in_8bit=true"),
     (4, "4-bit", "load_in_4bit=true"),
 )
-#: activations and keys need memory too: a tenth of the weights is what a run takes at the least
-ROOM = 1.1
 
 
 @dataclass(frozen=True)
@@ -76,11 +73,10 @@ def read_memory(text: str) -> float:
     Raises:
         GptaltError: it is not an amount of memory.
     """
-    matched = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", text)
-    unit = UNITS.get(matched[2].lower()) if matched else None
-    if matched is None or unit is None or not float(matched[1]):
+    size = read_size(text)
+    if not size:
         raise GptaltError(f"--memory {text}: that is not an amount of memory.", "Write it like this: 16GB")
-    return float(matched[1]) * unit
+    return size
 
 
 def check_language(language: str, models: Iterable[Model]) -> None:
@@ -113,7 +109,7 @@ def consider(model: Model, needs: Needs) -> Candidate:
     if card.modality != "text":
         lacks.append("for questions with pictures")
     possible = list_precisions(model)
-    fitting = [bits for bits in possible if needs.memory is None or fits(model, bits, needs.memory)]
+    fitting = [bits for bits in possible if needs.memory is None or is_held(model, bits, needs.memory)]
     if not fitting:
         finest = min(possible)
         width = "in 16-bit, and it cannot be quantized" if finest == 16 else f"even in {finest}-bit"
@@ -127,7 +123,7 @@ def list_precisions(model: Model) -> list[int]:
     return [bits for bits, *_ in PRECISIONS if bits == 16 or quantizes]
 
 
-def fits(model: Model, bits: int, memory: float) -> bool:
+def is_held(model: Model, bits: int, memory: float) -> bool:
     """Whether a model's weights and some room for activations fit into a number of bytes."""
     assert model.card is not None
-    return model.card.measure_weights(bits) * GIB * ROOM <= memory
+    return fits(model.card.measure_weights(bits) * GIB, memory)

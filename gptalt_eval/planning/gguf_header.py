@@ -1,16 +1,22 @@
-"""The header of a GGUF file, by the GGUF specification (ggml project): whether its counts fit into the file.
+"""Whether a GGUF file is whole, by the GGUF specification (ggml project).
 
-The package ``gguf`` believes them: it would read an array of 2^34 entries from a file of a few bytes.
+The package ``gguf`` believes a header's counts: it would read an array of 2^34 entries from a file of a few
+bytes. So they are compared with the file's size first.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError
+from gptalt_eval.contract.handed import open_named
 from gptalt_eval.machine.bounds import open_file
 
+MAGIC = b"GGUF"
+AGAIN = "Download it again."
 SIZES = (1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8)  # bytes of a value, by its type
 TEXT, ARRAY = 8, 9
 DEEPEST = 4  # arrays in arrays
@@ -85,3 +91,40 @@ def check_header(path: Path) -> None:
     """
     with open_file(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         Header(content).check()
+
+
+def find_gguf_faults(path: Path) -> Iterator[GptaltError]:
+    """What ``check_gguf`` raises."""
+    try:
+        check_gguf(path)
+    except GptaltError as error:
+        yield error
+
+
+def check_gguf(path: Path) -> None:
+    """Check that a file exists, is a GGUF file, and is as long as its own table of tensors says.
+
+    The package ``gguf`` reads it by the GGUF specification (ggml project).
+
+    Raises:
+        GptaltError: it is missing, something else, or truncated.
+    """
+    if not path.is_file():
+        close = [other.name for other in path.parent.glob("*.gguf")]
+        hint = f"Available: {', '.join(close)}" if close else ""
+        raise UnknownNameError(f"There is no file {path}.", hint)
+    with open_named(path, "rb") as stream:
+        head = stream.read(8)
+    if len(head) < 8 or head[:4] != MAGIC or not 1 <= struct.unpack("<I", head[4:])[0] <= 3:
+        raise GptaltError(f"{path} is not a GGUF file.", AGAIN)
+    from gguf import GGUFReader
+
+    try:
+        check_header(path)
+        tensors = GGUFReader(path).tensors
+        end = max((tensor.data_offset + tensor.n_bytes for tensor in tensors), default=0)
+    except Exception as error:  # a damaged file can raise anything, since the reader trusts its input
+        raise GptaltError(f"{path} is damaged or truncated ({type(error).__name__}).", AGAIN) from error
+    if end > path.stat().st_size:
+        text = f"{path} is truncated: {path.stat().st_size:,} bytes, {end:,} expected."
+        raise GptaltError(text, AGAIN)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_together
-from gptalt_eval.contract.handed import open_named
 from gptalt_eval.contract.models import Loader, Model
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.bounds import read_file
@@ -20,7 +18,7 @@ from gptalt_eval.planning.folders import (
     find_folder_faults,
     read_config,
 )
-from gptalt_eval.planning.gguf_header import check_header
+from gptalt_eval.planning.gguf_header import find_gguf_faults
 from gptalt_eval.planning.hub.faults import find_source_faults
 from gptalt_eval.planning.hub.sources import KEYS, is_local, list_sources
 from gptalt_eval.planning.loading import (
@@ -31,7 +29,6 @@ from gptalt_eval.planning.loading import (
 )
 from gptalt_eval.planning.shared import find_code_faults
 
-GGUF_MAGIC = b"GGUF"
 FLAGS = ("device", "batch_size", "max_batch_size")  # settings of lm-eval's classes that are flags here
 BESIDE = ("revision", "tokenizer", "delta", "peft")  # arguments that belong to particular weights
 
@@ -183,41 +180,7 @@ def check_folder(
     if not args.get("gguf_file"):
         yield from find_folder_faults(folder, args)
         return
-    try:
-        check_gguf(folder / str(args["gguf_file"]))
-    except GptaltError as error:
-        yield error
-
-
-def check_gguf(path: Path) -> None:
-    """Check that a file exists, is a GGUF file, and is as long as its own table of tensors says.
-
-    The package ``gguf`` reads it by the GGUF specification (ggml project).
-
-    Raises:
-        GptaltError: it is missing, something else, or truncated.
-    """
-    if not path.is_file():
-        close = [other.name for other in path.parent.glob("*.gguf")]
-        hint = f"Available: {', '.join(close)}" if close else ""
-        raise UnknownNameError(f"There is no file {path}.", hint)
-    with open_named(path, "rb") as stream:
-        head = stream.read(8)
-    if len(head) < 8 or head[:4] != GGUF_MAGIC or not 1 <= struct.unpack("<I", head[4:])[0] <= 3:
-        raise GptaltError(f"{path} is not a GGUF file.", "Download it again.")
-    from gguf import GGUFReader
-
-    try:
-        check_header(path)
-        tensors = GGUFReader(path).tensors
-        end = max((tensor.data_offset + tensor.n_bytes for tensor in tensors), default=0)
-    except Exception as error:  # a damaged file can raise anything, since the reader trusts its input
-        raise GptaltError(
-            f"{path} is damaged or truncated ({type(error).__name__}).", "Download it again."
-        ) from error
-    if end > path.stat().st_size:
-        text = f"{path} is truncated: {path.stat().st_size:,} bytes, {end:,} expected."
-        raise GptaltError(text, "Download it again.")
+    yield from find_gguf_faults(folder / str(args["gguf_file"]))
 
 
 def check_chat_template(model: Model, spec: RunSpec) -> None:

@@ -22,9 +22,8 @@ from gptalt_eval.machine.bounds import check_yaml, limit_time
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.folders import measure_safetensors
-from gptalt_eval.planning.gguf_header import check_header
+from gptalt_eval.planning.gguf_header import check_gguf, check_header
 from gptalt_eval.planning.index import find_lm_eval_tasks, load_task_yaml, read_task_folder
-from gptalt_eval.planning.weights import check_gguf
 from gptalt_eval.results.page import LONGEST, cut_text
 from gptalt_eval.results.samples import view_item
 from gptalt_eval.validation.validator import validate_files

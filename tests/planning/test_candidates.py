@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import GIB, Card, Loader, Model
 from gptalt_eval.planning.candidates import (
-    ROOM,
     Needs,
     check_language,
     consider,
     find_candidates,
-    fits,
+    is_held,
     read_memory,
 )
+from gptalt_eval.planning.memory import ROOM
 
 
 def make_model(name="m", parameters=6_000_000_000, commercial="yes", languages=("zh", "en"), **card):
@@ -73,7 +73,7 @@ def test_a_model_that_is_taken_fits_and_a_finer_one_would_not(parameters, memory
         assert parameters * found.bits / 8 * ROOM <= memory * (1 + 1e-9)
     for bits in (16, 8, 4):
         if bits > found.bits:
-            assert not fits(found.model, bits, memory)
+            assert not is_held(found.model, bits, memory)
 
 
 def test_every_reason_is_named():

@@ -8,9 +8,9 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import title_model
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning.gguf_header import check_gguf
 from gptalt_eval.planning.weights import (
     check_chat_template,
-    check_gguf,
     check_weights,
     has_chat_template,
     merge_model_args,

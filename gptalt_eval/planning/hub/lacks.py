@@ -15,7 +15,7 @@ from gptalt_eval.planning.folders import (
     find_weight_faults,
     read_config,
 )
-from gptalt_eval.planning.gguf_header import check_header
+from gptalt_eval.planning.gguf_header import find_gguf_faults
 from gptalt_eval.planning.hub.sources import Source
 
 
@@ -48,16 +48,6 @@ def find_delta_faults(folder: Path) -> Iterator[GptaltError]:
         yield from find_weight_faults(folder, read_config(folder / "config.json"), {})
     except GptaltError as error:
         yield error
-
-
-def find_gguf_faults(file: Path) -> Iterator[GptaltError]:
-    if not file.is_file():
-        yield GptaltError(f"There is no file {file}.")
-        return
-    try:
-        check_header(file)
-    except Exception as error:  # a damaged file can raise anything
-        yield GptaltError(f"{file} is damaged or truncated ({type(error).__name__}).")
 
 
 def find_code_faults(folder: Path) -> Iterator[GptaltError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,13 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.machine.environment import measure_gpus, measure_memory
 from gptalt_eval.machine.hub import find_hub_cache
+from gptalt_eval.planning.memory import fits, read_size
 
 GB = 1e9
 BITS: Mapping[str, int] = {
     "float64": 64, "double": 64, "float32": 32, "float": 32, "float16": 16, "half": 16, "bfloat16": 16,
 }  # fmt: skip
 LIMITS = ("max_memory_per_gpu", "max_cpu_memory")  # of lm-eval's model class: what the user says there is
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-         "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,20 @@ class Need:
 
 @dataclass(frozen=True)
 class Room:
-    """The memory in which a model is loaded: ``bytes`` of ``what``; ``all`` counts further GPUs too."""
+    """The memory in which a model is loaded: ``bytes`` of ``what``; ``all`` counts further GPUs too.
+
+    ``is_named``: the user says so, of the weights alone.
+    """
 
     what: str
-    bytes: int
-    all: int = 0
+    bytes: float
+    all: float = 0
     has_gpu: bool = False
+    is_named: bool = False
+
+    def holds(self, weights: float) -> bool:
+        """Whether it holds a number of bytes of weights, and what is needed beside them."""
+        return weights <= self.bytes if self.is_named else fits(weights, self.bytes)
 
 
 def choose_bits(args: Mapping[str, Any]) -> int | None:
@@ -90,9 +97,9 @@ def find_disk_faults(needs: Sequence[Need], cache: Path) -> Iterator[GptaltError
 
 def measure_room(args: Mapping[str, Any], device: str | None) -> Room | None:
     """The memory for a model, by measuring or as the user says; None: unknown, or placed piece by piece."""
-    given = [size for key in LIMITS if (size := read_size(args.get(key))) is not None]
+    given = [size for key in LIMITS if (size := read_limit(args.get(key))) is not None]
     if given:
-        return Room("the memory that --model_args names", sum(given), sum(given))
+        return Room("the memory that --model_args names", sum(given), sum(given), is_named=True)
     if args.get("parallelize"):  # accelerate distributes the weights, and moves the rest elsewhere
         return None
     gpus = measure_gpus() if device is None or device.startswith("cuda") else []
@@ -104,10 +111,10 @@ def measure_room(args: Mapping[str, Any], device: str | None) -> Room | None:
     return Room("this computer", found, found) if found is not None else None
 
 
-def read_size(value: Any) -> int | None:
+def read_limit(value: Any) -> float | None:
     """Bytes, of a number or of text such as ``40GiB``; None: it is neither."""
-    matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)?", str(value), re.IGNORECASE)
-    return int(float(matched[1]) * UNITS[(matched[2] or "").upper()]) if matched else None
+    text = str(value)
+    return float(text) if text.isdecimal() else read_size(text)
 
 
 def find_memory_faults(
@@ -116,16 +123,18 @@ def find_memory_faults(
     """Weights that the memory does not hold, with what would fit."""
     room = measure_room(args, device)
     needed = need.measure(args)
-    if room is None or needed <= room.bytes:
+    if room is None or room.holds(needed):
         return
     dtype = args.get("dtype") or args.get("torch_dtype")
     named = f" in {dtype}" if dtype and dtype != "auto" and not need.is_quantized else ""
     count = f" from {need.parameters / 1e9:.1f} billion parameters" if need.parameters else ""
     limit = LIMITS[0] if room.has_gpu else LIMITS[1]
     ways = [*list_ways(need, model, args, room), *list_smaller(model, others, room, args)]
-    ways.append(f"If it fits all the same, say how much there is: --model_args {limit}={needed / GB:.0f}GB")
+    enough = math.ceil(needed / GB)
+    ways.append(f"If it fits all the same, say how much there is: --model_args {limit}={enough}GB")
+    more = "" if room.is_named else " and a tenth more to compute with"
     yield GptaltError(
-        f"'{need.name}' needs about {needed / GB:.1f} GB of memory{named} (an estimate{count}), and "
+        f"'{need.name}' needs about {needed / GB:.1f} GB of memory{named} (an estimate{count}){more}, and "
         f"{room.what} has {room.bytes / GB:.1f} GB.",
         "\n".join(ways),
     )
@@ -134,10 +143,10 @@ def find_memory_faults(
 def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> Iterator[str]:
     """What to type so that this model fits."""
     half = {**args, "dtype": "bfloat16", "load_in_4bit": None, "load_in_8bit": None}
-    if need.measure(half) <= room.bytes:
+    if room.holds(need.measure(half)):
         yield f"With 16 bits a weight it fits: --model_args dtype=bfloat16 ({need.measure(half) / GB:.1f} GB)"
     four = need.measure({"load_in_4bit": True})
-    if room.has_gpu and not need.is_quantized and four <= room.bytes and not args.get("load_in_4bit"):
+    if room.has_gpu and not need.is_quantized and room.holds(four) and not args.get("load_in_4bit"):
         package = "" if importlib.util.find_spec("bitsandbytes") else ", after: pip install bitsandbytes"
         if model.loader is None:
             yield f"With 4 bits it fits: --model_args load_in_4bit=true ({four / GB:.1f} GB){package}"
@@ -147,7 +156,7 @@ def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> 
                 f"--model {model.name} --model_args pretrained=FOLDER,load_in_4bit=true "
                 f"({four / GB:.1f} GB){package}"
             )
-    if room.has_gpu and room.all > room.bytes and need.measure(args) <= room.all:
+    if room.has_gpu and room.all > room.bytes and fits(need.measure(args), room.all):
         yield f"On all GPUs it fits: --model_args parallelize=true ({room.all / GB:.1f} GB)"
 
 
@@ -158,7 +167,7 @@ def list_smaller(model: Model, others: Iterable[Model], room: Room, args: Mappin
         other
         for other in others
         if other.card is not None
-        and other.card.parameters * bits / 8 <= room.bytes
+        and room.holds(other.card.parameters * bits / 8)
         and (not model.languages or set(model.languages) & set(other.languages))
     ]
     best = max(fitting, key=lambda other: (is_related(other, model), count_parameters(other)), default=None)

@@ -10,6 +10,7 @@ from gptalt_eval.contract.errors import GptaltError, RequestErrors
 from gptalt_eval.contract.models import Card, Loader, Model
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.machine.hub import find_storage
+from gptalt_eval.planning.candidates import Needs, consider, read_memory
 from gptalt_eval.planning.hub import needs
 from gptalt_eval.planning.weights import check_weights
 
@@ -198,6 +199,8 @@ def test_the_cpu_although_there_is_a_gpu(large, memory):
         {"max_cpu_memory": "140GB"},
         {"max_memory_per_gpu": "131GiB"},
         {"max_cpu_memory": 10**12},
+        {"max_cpu_memory": "131 gib"},
+        {"max_memory_per_gpu": "131G"},
     ],
 )
 def test_who_knows_better_says_so(large, memory, args):
@@ -211,10 +214,38 @@ def test_what_is_said_to_be_there_is_taken_at_its_word(large, memory):
     assert "the memory that --model_args names has 42.9 GB" in text
 
 
+def test_the_amount_that_is_to_be_typed_is_enough(large, memory):
+    large.info["safetensors"] = {"parameters": {"F16": 70_200_000_000}, "total": 70_200_000_000}
+    large.sizes["model.safetensors"] = 140_400_000_000
+    memory(64 * BILLION)
+    assert "needs about 140.4 GB" in refuse() and "max_cpu_memory=141GB" in refuse()
+    given = {"pretrained": "org/tiny", "max_cpu_memory": "141GB"}
+    check_weights(HF, make_spec({"model": "hf", "tasks": "piqa", "model_args": given}))
+
+
+@pytest.mark.parametrize("gigabytes", [12, 13, 13.5, 13.7, 14])
+def test_what_is_recommended_is_not_refused(large, memory, gigabytes):
+    """One rule says what fits: 6.2 billion weights of 16 bits, and a tenth more, are 13.6 GB."""
+    del large.files["model.safetensors"]
+    large.sizes["pytorch_model.bin"] = int(12.4 * BILLION)
+    large.info = {}
+    memory(int(gigabytes * BILLION))
+    fits = consider(CHATGLM, Needs(memory=read_memory(f"{gigabytes}GB"))).bits == 16
+    assert fits == (gigabytes > 13.6)
+    if fits:
+        check_weights(CHATGLM, make_spec({"model": "chatglm", "tasks": "piqa"}))
+    else:
+        assert (
+            "needs about 12.4 GB of memory (an estimate from 6.2 billion parameters) and a tenth"
+            in refuse(CHATGLM)
+        )
+
+
 def test_a_smaller_model_of_the_catalogue(large, memory):
     memory(3 * BILLION)
     text = refuse(CHATGLM, CATALOGUE)
     assert "A smaller one: --model chatglm-small (2.0 GB)" in text, "of the same family"
+    memory(3.4 * BILLION)
     assert "--model moss (3.0 GB)" in refuse(
         CHATGLM, [each for each in CATALOGUE if each.name != "chatglm-small"]
     )
