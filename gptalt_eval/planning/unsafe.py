@@ -1,4 +1,9 @@
-"""Tasks that run what a model writes."""
+"""Tasks that run what a model writes.
+
+Examined, and not among them: math_verify 0.9 (its ``parse_expr`` gets digits and operators only; a grammar
+reads everything else), sympy's ``parse_latex`` (a grammar), and services that judge answers. unitxt evaluates
+the Python in its recipes: those of others are asked for (``consent/deeds.py``).
+"""
 
 from __future__ import annotations
 

@@ -113,6 +113,14 @@ ATTACKS = {
     "remote code": Attack("dataset_kwargs: {data_files: rows.jsonl, trust_remote_code: true}", ("dataset_kwargs",), runs=False),
     "remote code in a reader": Attack("fewshot_config: {samples: [{trust_remote_code: 1}]}", runs=False),
     "a tokenizer of its own": Attack("metadata: {tokenizer: stranger/evil}", runs=False),
+    "a tokenizer in the rows' settings": Attack(
+        "dataset_kwargs: {data_files: rows.jsonl, tokenizer: stranger/evil}", ("dataset_kwargs",), runs=False
+    ),
+    "a recipe of unitxt": Attack("recipe: card=cards.evil", runs=False),
+    "a recipe in the rows' settings": Attack(
+        "dataset_kwargs: {data_files: rows.jsonl, card: evil.json}", ("dataset_kwargs",), runs=False
+    ),
+    "a group's recipe": Attack("task: [{task: 20_newsgroups, recipe: card=cards.evil}]", ("task",), in_group=True, runs=False),
     "what a model writes": Attack("unsafe_code: false", runs=False),
     "a group's aggregation": Attack(f"aggregate_metric_list: [{{metric: exact_match, aggregation: {F}}}]", in_group=True),
     "a group's field": Attack(f"description: {F}", in_group=True),

@@ -48,6 +48,11 @@ ASKS = [
     ("gen_kwargs", {"custom_generate": "evil/repo"}, "runs code: evil/repo"),
     ("gen_kwargs", {"custom_generate": {"repo": "evil"}}, "runs code: evil"),
     ("gen_kwargs", {"trust_remote_code": True}, "gen_kwargs trust_remote_code"),
+    ("gen_kwargs", {"deep": {"custom_generate": "evil/repo"}}, "runs code: evil/repo (gen_kwargs deep.custom_generate"),
+    ("gen_kwargs", {"deep": [{"er": {"trust_remote_code": "yes"}}]}, "gen_kwargs deep.er.trust_remote_code"),
+    ("gen_kwargs", {"deep": {"logits_processor": ["evil.module"]}}, "runs code: evil.module (gen_kwargs deep.logits_processor"),
+    ("trust_task_code", "evil.yaml", "runs the Python of the task evil.yaml"),
+    ("trust_task_code", ["a.yaml", "evil.yaml"], "runs the Python of the task evil.yaml"),
     ("metadata", {"trust_remote_code": True}, "metadata trust_remote_code"),
     ("metadata", {"url": HOST}, f"sends prompts to {HOST}"),
     ("wandb_args", {"project": "p", "entity": "evil"}, "sends results and samples to others (wandb_args"),
@@ -354,11 +359,17 @@ def test_a_file_makes_no_folder_free(scene, setting, capsys):
     assert not (scene / "marker").exists() and not (scene / "work" / "runs").exists()
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
 @pytest.mark.parametrize("setting", ["custom_generate", "pretrained"])
-def test_consent_is_for_the_code_as_it_was(scene, setting):
+def test_consent_is_for_the_code_as_it_was(scene, setting, is_linked):
     folder = scene / "theirs" / "code"
-    folder.mkdir(parents=True)
-    (folder / "generate.py").write_text("1")
+    inner = folder / "custom_generate" if setting == "custom_generate" else folder
+    real = scene / "theirs" / "elsewhere" if is_linked else inner
+    real.mkdir(parents=True)
+    if is_linked:
+        inner.parent.mkdir(exist_ok=True)
+        inner.symlink_to(real)
+    (inner / "generate.py").write_text("1")
     given = (
         {"gen_kwargs": {setting: str(folder)}}
         if setting == "custom_generate"
@@ -367,6 +378,64 @@ def test_consent_is_for_the_code_as_it_was(scene, setting):
     words = write_file(scene, "run", {**SETTINGS, "trust_remote_code": True, **given})
     call(scene / "marker", *words, "--trust")
     call(scene / "marker", *words)
-    (folder / "generate.py").write_text("2")
+    (inner / "generate.py").write_text("2")
     with pytest.raises(GptaltError, match="asks for more"):
         call(scene / "marker", *words)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_pushed_to_the_hub_unasked(scene, way, monkeypatch):
+    pushed = []
+
+    class Hub(Silent):
+        def __init__(self, spec, note):
+            pushed.append(spec)
+
+    monkeypatch.setattr("gptalt_eval.running.lmeval.loggers.Hub", Hub)
+    pushes = {"push_results_to_hub": True, "hub_results_org": "evil"}
+    words = write_file(scene, way, {**SETTINGS, "hf_hub_log_args": pushes})
+    with pytest.raises(GptaltError, match=r"sends results and samples to others \(hf_hub_log_args .*evil"):
+        call(scene / "marker", *words)
+    assert not pushed and not (scene / "marker").exists()
+    call(scene / "marker", *words, "--trust")
+    assert [dict(spec.hf_hub_log_args) for spec in pushed] == [pushes]
+
+
+class Silent:
+    """A service that takes everything."""
+
+    flag = "hf_hub_log_args"
+    needs_samples = False
+
+    def log(self, *_):
+        pass
+
+    def finish(self):
+        pass
+
+
+def test_a_resumed_run_with_code_that_generates_asks_when_the_code_has_changed(scene, monkeypatch):
+    """One's own run, whose flags were typed; what was trusted is the code as it was then."""
+    code, stops = scene / "mine" / "generation", {"left": 1}
+    (code / "custom_generate").mkdir(parents=True)
+    (code / "custom_generate" / "generate.py").write_text("1")
+
+    def answer(prompt):
+        stops["left"] -= 1
+        if not stops["left"]:
+            raise KeyboardInterrupt
+        return "5"
+
+    plugins = make_plugin_set(models=[make_scripted_model(generate=answer)])
+    settings = json.dumps({"until": ["."], "custom_generate": str(code)})
+    words = ["--model=scripted", "--tasks=gsm8k", "--data_dir=sample", "--limit=2", f"--output_path={scene / 'mine'}",
+             f"--gen_kwargs={settings}", "--trust_remote_code"]  # fmt: skip
+    with pytest.raises(GptaltError, match="runs Python code"):
+        cli.dispatch(words[:-1], plugins)
+    with pytest.raises(GptaltError, match="Stopped"):
+        cli.dispatch(words, plugins)
+    (code / "custom_generate" / "generate.py").write_text("2")
+    with pytest.raises(GptaltError, match=r"runs code: .*generation \(gen_kwargs custom_generate"):
+        cli.dispatch(["resume", str(scene / "mine" / "scripted")], plugins)
+    (code / "custom_generate" / "generate.py").write_text("1")
+    assert cli.dispatch(["resume", str(scene / "mine" / "scripted")], plugins) == 0

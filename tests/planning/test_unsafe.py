@@ -94,3 +94,63 @@ def test_a_run_of_them_needs_the_flag():
     assert "math: the code that the model writes would be run" in str(fault)
     assert "--confirm_run_unsafe_code" in str(fault)
     assert not [*find_unsafe(make_spec({"confirm_run_unsafe_code": True}), {"math": task})]
+
+
+#: packages that could evaluate a text, start a program or fetch something -> the modules of lm-eval's tasks that
+#: import them, and what was decided: "flag" (unsafe.py or unsafe_code), "asked" (consent/deeds.py), or why neither
+DECIDED = {
+    "math_verify": {"minerva_math/utils.py": "a grammar", "leaderboard/math/utils.py": "a grammar"},
+    "unitxt": {"unitxt/task.py": "asked"},
+    "subprocess": {
+        "cruxeval/utils.py": "flag", "longproc/metrics.py": "flag", "noreval/ask_gec/errant.py": "a program of its own",
+    },
+    "requests": {
+        "ruler/qa_utils.py": "addresses in its source", "bbh/_generate_configs.py": "a program of its own",
+        "eus_exams/configs.py": "a program of its own", "belebele/_generate_configs.py": "a program of its own",
+        "realtoxicityprompts/metric.py": "the service that judges, with the user's key",
+    },
+    "openai": {"pisa/utils.py": "the service that judges, with the user's key"},
+    "nltk": {
+        "ifeval/instructions_util.py": "its own data", "leaderboard/ifeval/instructions_util.py": "its own data",
+        "ruler/prepare_niah.py": "its own data", "nerel-bench/utils.py": "its own data",
+    },
+    "multiprocessing": {"cruxeval/utils.py": "flag"},
+    "pickle": {}, "dill": {}, "runpy": {},
+    "socket": {}, "httpx": {"ruler/essays.py": "addresses in its source"}, "anthropic": {}, "litellm": {}, "marshal": {}, "shelve": {}, "ctypes": {}, "code": {},
+}  # fmt: skip
+
+
+def test_what_could_run_or_fetch_was_examined():
+    """A release of lm-eval in which another task imports one of these must be looked at."""
+    folder, found = index.find_lm_eval_tasks(), {}
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in names:
+                package = name.partition(".")[0]
+                if package in DECIDED:
+                    found.setdefault(package, set()).add(file.relative_to(folder).as_posix())
+    assert found == {package: set(files) for package, files in DECIDED.items() if files}
+
+
+def test_what_math_verify_evaluates_has_no_names():
+    """Its ``parse_expr``, which is Python's ``eval``, gets what this pattern finds in an answer."""
+    parser = pytest.importorskip("math_verify.parser")
+    for regex, _ in parser.lazy_expr_regex(parser.ExprExtractionConfig()):
+        for text in (
+            "__import__('os').system('id')",
+            "1+__import__('os')",
+            "answer is 1 + exit()",
+            "2*(a.b)",
+        ):
+            for match in regex.finditer(text):
+                assert not set(match.groupdict().get("expr") or "") - set("0123456789. +-*×/^()÷\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["minerva_math_algebra", "leaderboard_math_algebra_hard", "putnam_axiom_original"]
+)
+def test_a_grammar_needs_no_flag(name):
+    entry = index.read_lm_eval_tasks().get(name)
+    assert entry is not None and not runs_answers(index.load_task_yaml(entry.file))

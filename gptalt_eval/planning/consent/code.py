@@ -14,6 +14,7 @@ from gptalt_eval.contract.handed import open_named
 from gptalt_eval.machine.storage import follow_links, walk_files
 from gptalt_eval.planning.index import Function
 
+MOST_LOOKED_AT = 100_000  # files below a folder with code
 MOST_FILES = 10_000  # of a package; more are not a task's
 
 
@@ -67,6 +68,15 @@ def find_beside(folder: Path, name: str) -> Iterator[Path]:
 def is_installed(folder: Path) -> bool:
     """Whether a folder has the packages that were installed: their code is the user's, not a task's."""
     return str(folder) in {str(follow_links(Path(path))) for path in sysconfig.get_paths().values()}
+
+
+def list_code(folder: Path) -> list[Path]:
+    """The Python files that transformers could run of a model's folder, also behind links.
+
+    It takes what generates from ``custom_generate/generate.py``.
+    """
+    inner = [file for file in islice(walk_files(folder), MOST_LOOKED_AT) if file.suffix == ".py"]
+    return sorted({*inner, *folder.glob("*.py"), *(folder / "custom_generate").glob("*.py")})
 
 
 def list_imports(source: str) -> list[str]:

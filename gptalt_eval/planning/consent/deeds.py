@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.machine.storage import follow_links, hash_file, hash_text, walk_files
+from gptalt_eval.machine.storage import follow_links, hash_file, hash_text
 from gptalt_eval.planning.consent.asks import RUNS, SENDS
-from gptalt_eval.planning.consent.code import find_module, list_sources
+from gptalt_eval.planning.consent.code import find_module, list_code, list_sources
 from gptalt_eval.planning.consent.reads import find_reads, list_bases, walk_mappings
 from gptalt_eval.planning.index import Function, as_list, load_task_yaml, read_document
 
@@ -25,6 +25,8 @@ METRICS = frozenset(
      "bypass", "byte_perplexity", "chrf", "chrf++", "exact_match", "f1", "likelihood", "mcc", "perplexity",
      "ter", "word_perplexity")
 )  # fmt: skip
+#: the parts of a recipe of unitxt that ``dataset_kwargs`` can set
+RECIPES = ("recipe", "card", "template", "metrics", "postprocessors", "augmentor", "serializer")
 PICKLED = ("pandas",)  # datasets before 5.0 unpickles its files
 
 
@@ -166,7 +168,7 @@ def find_settings(mapping: Mapping[Any, Any]) -> Iterator[Found]:
     generate = mapping.get("custom_generate")
     if generate:
         folder = Path(str(generate)).expanduser()
-        code = sorted(file for file in walk_files(folder) if file.suffix == ".py")
+        code = list_code(folder) if folder.is_dir() else []
         yield f"runs Python: custom_generate {generate}", code
     for key, value in walk_settings(mapping.get("generation_kwargs")):
         if SENDS.search(key) and value:
@@ -183,15 +185,29 @@ def find_settings(mapping: Mapping[Any, Any]) -> Iterator[Found]:
         script = place if place.suffix == ".py" else place / f"{place.name}.py"
         if script.is_file():
             yield f"runs Python: {follow_links(script)}", list_sources(script)
-    metadata: Any = mapping.get("metadata")
-    named = [metadata.get(key) for key in ("tokenizer", "pretrained")] if isinstance(metadata, dict) else []
-    for name in filter(None, named):
-        yield f"runs Python: code that comes with the tokenizer {name} (metadata)", ()
+    for field in ("metadata", "dataset_kwargs"):  # lm-eval gives both to the functions that make rows
+        settings: Any = mapping.get(field)
+        named = (
+            [settings.get(key) for key in ("tokenizer", "pretrained")] if isinstance(settings, dict) else []
+        )
+        for name in filter(None, named):
+            yield f"runs Python: code that comes with the tokenizer {name} ({field})", ()
+    yield from find_recipes(mapping)
     if mapping.get("unsafe_code") is False:
         yield "runs what a model writes, without asking (unsafe_code: false)", ()
     prompt = mapping.get("use_prompt")
     if isinstance(prompt, str) and prompt.partition(":")[0] != "qa-basic":
         yield f"reads {prompt.rpartition(':')[0] or prompt} (use_prompt)", ()
+
+
+def find_recipes(mapping: Mapping[Any, Any]) -> Iterator[Found]:
+    """What lm-eval's class for unitxt, which any YAML can include, makes and evaluates as Python."""
+    kwargs = mapping.get("dataset_kwargs")
+    given = [("recipe", mapping.get("recipe"))]
+    given += [(key, kwargs.get(key)) for key in RECIPES] if isinstance(kwargs, Mapping) else []
+    for key, value in given:
+        if value:
+            yield f"runs Python: what unitxt makes of {key} {value!r:.80}", ()
 
 
 def walk_settings(value: Any) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from gptalt_eval.contract.spec import RunSpec, dump_spec, make_spec
 from gptalt_eval.machine import consents
 from gptalt_eval.machine.storage import follow_links, hash_file, hash_text
 from gptalt_eval.planning.consent.asks import SETTINGS, is_inside, list_asks, walk
+from gptalt_eval.planning.consent.code import list_code
 from gptalt_eval.planning.consent.deeds import Free, find_deeds
 
 
@@ -87,7 +88,7 @@ def hash_code(spec: RunSpec) -> Iterator[str]:
     for name in [*spec.model.split(","), *(value for value in named if isinstance(value, str))]:
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             folder = Path(name).expanduser()
-            yield from (hash_file(file) for file in sorted(folder.glob("*.py")) if folder.is_dir())
+            yield from map(hash_file, list_code(folder) if folder.is_dir() else ())
 
 
 def list_places(file: Path) -> list[Path]:
