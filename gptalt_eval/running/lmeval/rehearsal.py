@@ -13,6 +13,7 @@ import numpy as np
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.machine.bounds import limit_time
+from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.unsafe import list_functions
 from gptalt_eval.running.lmeval import observed, seams
 from gptalt_eval.running.lmeval.faults import explain_task
@@ -25,7 +26,7 @@ ANSWERS = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "gener
 def is_foreign(plan: Plan, name: str) -> bool:
     """Whether a task's YAML, or that of its group, is neither lm-eval's nor an installed plugin's."""
     tasks = [task for cell in plan.cells for task in cell.tasks if task.name == name]
-    return any(task.file is None or str(task.file.resolve()) in plan.judged for task in tasks) and bool(
+    return any(task.file is None or str(follow_links(task.file)) in plan.judged for task in tasks) and bool(
         plan.judged
     )
 
