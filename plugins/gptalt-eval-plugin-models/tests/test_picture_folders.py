@@ -7,8 +7,11 @@ import shutil
 import pytest
 import torch
 from gptalt_eval_plugin_models.families import FAMILIES
+from gptalt_eval_plugin_models.layout import Weight
 from gptalt_eval_plugin_models.minigpt4.family import PUBLISHED
+from gptalt_eval_plugin_models.streaming import compute_buffers, divide
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from gptalt_eval import GptaltError
 
@@ -171,3 +174,23 @@ def test_a_tokenizer_of_another_kind_is_refused(name, folder, tmp_path):
     (other / "tokenizer.json").write_text("{}")
     [fault] = find(name, folder, tokenizer=str(other))
     assert f"{other}: it has no tokenizer (looked for tokenizer.model)" in fault
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.long, torch.bool])
+def test_a_buffer_that_no_code_computes_is_said(kind):
+    """It would be whatever was in the memory."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2))
+    compute_buffers(model, "cpu")
+    model.model.layers[0].register_buffer("places", torch.empty(3, dtype=kind, device="meta"))
+    with pytest.raises(GptaltError, match=r"model.layers.0.places .* was not computed"):
+        compute_buffers(model, "cpu")
+
+
+def test_rows_of_heads_are_taken_apart():
+    """Two heads, of each a row of the query, the key and the value."""
+    rows = torch.arange(6.0)[:, None]
+    weight = Weight((6, 1), (("q", 2), ("k", 2), ("v", 2)), groups=2)
+    assert [part.flatten().tolist() for part in divide(rows, weight)] == [[0, 3], [1, 4], [2, 5]]
+    [flat] = divide(rows[None, None], Weight((1, 1, 6, 1), (("x", 6),), skipped=2))
+    assert torch.equal(flat, rows)
