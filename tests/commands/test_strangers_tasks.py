@@ -3,16 +3,22 @@
 Each payload leaves a marker where it runs. It is tried in each way in which lm-eval can come upon a YAML.
 """
 
+import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from lm_eval.config.group import AggMetricConfig, GroupConfig
+from lm_eval.config.task import FewshotConfig, TaskConfig
 
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.machine.storage import hash_file
+from gptalt_eval.planning import index
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 ROWS = [{"question": f"{number} + 1 =", "answer": "a"} for number in range(3)]
@@ -422,3 +428,132 @@ def test_groups_of_lm_eval_change_nothing_that_is_said(stranger, call):
     call("run", "--model=scripted", "--output_path", out, "--tasks=mmlu", "--data_dir=sample", "--limit=1")
     [folder] = find_runs(out)
     assert not [note for note in load_record(folder).run.notes if "own YAML" in note]
+
+
+FIELDS_OF = {
+    "task": (TaskConfig, "{fields}"),
+    "fewshot_config": (FewshotConfig, "fewshot_config: {{{fields}}}"),
+    "group": (GroupConfig, "{fields}"),
+    "aggregate_metric_list": (AggMetricConfig, "aggregate_metric_list: [{{{fields}}}]"),
+}
+#: what lm-eval reads of a task's YAML besides the fields of its class
+MORE = ("class", "task_list", "recipe", "no_such_field")
+NAMES = ("task", "group", "include")  # a function there names nothing
+#: of lm-eval's 14,000 names, which each call would read anew
+FEW = {name: entry for name, entry in index.read_lm_eval_tasks().items() if name.startswith("arc_")}
+
+
+def write_fields(place):
+    """All fields of a class, each with a function of its own, and these functions' names."""
+    kind, form = FIELDS_OF[place]
+    names = [each.name for each in dataclasses.fields(kind)] + ([*MORE] if place == "task" else [])
+    named = [name for name in names if name not in NAMES or place not in ("task", "group")]
+    lines = [f"{name}: !function evil.f_{name}" for name in named]
+    return form.format(fields=("\n" if place in ("task", "group") else ", ").join(lines)), named
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of a harmless quiz, as the stranger hands it over, and an experiment file."""
+    folder = tmp_path_factory.mktemp("finished")
+    stranger = Stranger(folder)
+    stranger.write(Attack(""))
+    words = [
+        "run",
+        "--model=scripted",
+        f"--output_path={stranger.folder}",
+        f"--include_path={stranger.folder}",
+    ]
+    cli.dispatch([*words, "--tasks=quizzes"], make_plugin_set(models=[make_scripted_model()]))
+    saved = stranger.folder / "scripted" / "run.json"
+    content = json.loads(saved.read_text())
+    content |= {"done": [], "missing": ["quiz"], "results": [], "status": "interrupted"}
+    content["cells"][0]["results"] = None
+    saved.write_text(json.dumps(content))
+    settings = {
+        "model": "scripted",
+        "tasks": "quizzes",
+        "include_path": str(stranger.folder),
+        "output_path": str(folder / "out"),
+    }
+    (stranger.folder / "experiment.yaml").write_text(json.dumps(settings))
+    return stranger
+
+
+@pytest.mark.parametrize("is_included", [False, True])
+@pytest.mark.parametrize("place", FIELDS_OF)
+def test_every_field_is_asked_for_in_every_way(place, is_included, finished, call, tmp_path, monkeypatch):
+    """What lm-eval 0.4.13 reads, also in a file that the YAML includes: none is missing in what is asked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(index, "read_lm_eval_tasks", FEW.copy)
+    text, names = write_fields(place)
+    theirs, in_group = finished.folder, place in ("group", "aggregate_metric_list")
+    drop = (*names, "fewshot_config", "aggregate_metric_list")
+    files = {"base.yaml": text + "\n"} if is_included else {}
+    finished.write(Attack("include: base.yaml" if is_included else text, drop, in_group, files))
+    file = theirs / ("quizzes.yaml" if in_group else "quiz.yaml")
+    ways = {
+        "run": (
+            "run",
+            "--model=scripted",
+            f"--output_path={tmp_path}",
+            f"--include_path={theirs}",
+            "--tasks=quizzes",
+        ),
+        "file": ("run", "--model=scripted", f"--output_path={tmp_path}", "--tasks", file),
+        "show": ("show", "task", file),
+        "validate": ("validate", file),
+        "resume": ("resume", theirs / "scripted", "--trust"),
+        "rerun": ("rerun", theirs / "scripted", "--trust"),
+        "experiment": ("run", theirs / "experiment.yaml", "--trust"),
+        "--config": ("run", "--config", theirs / "experiment.yaml", "--trust"),
+    }
+    for way, words in ways.items():
+        told = call(*words)
+        missing = [name for name in names if not re.search(rf"runs Python: evil\.f_{name}\b", told)]
+        assert not missing, f"{way}: {told}"
+        assert not finished.mark.exists() and "Results:" not in told, way
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_a_name_that_is_a_function_names_nothing(key, stranger, call):
+    stranger.write(Attack(f"{key}: {F}", (key,)))
+    for way in WAYS[:4]:
+        told = call(*spell(way, Attack(""), stranger))
+        assert not stranger.mark.exists() and "Results:" not in told, told
+
+
+def test_a_plugins_task_is_asked_for_only_where_others_change_it(tmp_path, monkeypatch, capsys):
+    """Its own Python is installed, like the plugin; that of a stranger's group around it is not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "installed").mkdir()
+    plugin, stranger = Stranger(tmp_path / "installed"), Stranger(tmp_path)
+    plugin.write(Attack(f"process_docs: {F}", in_group=False))
+    (plugin.folder / "quizzes.yaml").unlink()
+    stranger.write(ATTACKS["a group's field"])
+    (stranger.folder / "quiz.yaml").unlink()
+    plugins = make_plugin_set(TaskPlugin(plugin.folder), models=[make_scripted_model()])
+    run = [
+        "run",
+        "--model=scripted",
+        f"--output_path={tmp_path / 'out'}",
+        f"--include_path={stranger.folder}",
+    ]
+    with pytest.raises(GptaltError, match=r"runs Python: evil\.f .*theirs"):
+        cli.dispatch([*run, "--tasks=quizzes"], plugins)
+    with pytest.raises(GptaltError, match=r"runs Python: evil\.f .*theirs"):
+        cli.dispatch(["show", "task", str(stranger.folder / "quizzes.yaml")], plugins)
+    assert not stranger.mark.exists() and not plugin.mark.exists()
+    assert cli.dispatch(["show", "task", "quiz"], plugins) == 0 and plugin.mark.exists()
+    assert not stranger.mark.exists()
+
+
+class TaskPlugin:
+    """An installed plugin with a folder of tasks."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @hookimpl
+    def register_task_dirs(self):
+        return [self.folder]
