@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
+from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import label
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCut
@@ -295,6 +296,23 @@ def test_other_prompts_are_refused_only_where_something_is_finished(tmp_path):
         go_on(first, replace(second, prompt_style="another"))
     with pytest.raises(GptaltError, match="has changed since it was started: "):
         go_on(first, replace(second, num_fewshot=7))
+
+
+@pytest.mark.parametrize(("stop", "is_refused"), [(("###",), False), (("</s>",), True), ((), True)])
+def test_other_stops_are_refused_where_something_is_finished(tmp_path, stop, is_refused):
+    """They are in no prompt, and end answers elsewhere."""
+    plan, started = start_two(tmp_path, apply_chat_template=True)
+    item = replace(plan.model.item, template=Template("{{ messages }}", stop=("###",)))
+    plan = replace(plan, model=replace(plan.model, item=item))
+    record = load_record(started.folder)
+    record = replace(record, run=replace(record.run, model=replace(record.run.model, stop=stop)))
+    if not is_refused:
+        assert runfiles.RunFiles(plan, True, record).run.model.stop == stop
+        return
+    with pytest.raises(GptaltError, match="has changed since it was started: what ends an answer"):
+        runfiles.RunFiles(plan, True, record)
+    unfinished = replace(record, run=replace(record.run, done=(), missing=("piqa", "arc_easy")))
+    assert runfiles.RunFiles(plan, True, unfinished).run.missing
 
 
 def test_other_prompts_at_a_shot_count_are_named_by_it(tmp_path):
