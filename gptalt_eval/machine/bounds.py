@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import threading
+import zlib
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -106,7 +107,10 @@ class Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, block: Any) -> int:
-        count = self.stream.readinto(block)
+        try:
+            count = self.stream.readinto(block)
+        except zlib.error as error:  # which is none of the errors of files
+            raise OSError(str(error)) from error
         self.left -= count
         if self.left < 0:
             raise OSError(f"it unpacks to more than {RATIO} times its size")

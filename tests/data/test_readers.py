@@ -409,6 +409,14 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path, monkeypat
     assert "it unpacks to more than" in refuse(lambda: list(read_rows(file)))[0], "one line without an end"
 
 
+@pytest.mark.parametrize("place", range(10, 900, 60))
+def test_a_gzipped_file_that_is_damaged_is_a_message(tmp_path, place):
+    packed = bytearray(gzip.compress("".join(f'{{"a": {n * n}}}\n' for n in range(999)).encode()))
+    packed[place : place + 8] = b"\xff" * 8
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    assert "truncated or damaged" in refuse(lambda: list(read_rows(tmp_path / "a.jsonl.gz")))[0]
+
+
 def test_a_gzipped_file_is_closed(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(bounds, "open_file", lambda *given: opened.append(path.open("rb")) or opened[-1])
