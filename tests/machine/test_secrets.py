@@ -80,7 +80,8 @@ def test_headers_and_addresses():
     "text",
     [f"token={KEY}", f"failed with api_key={KEY}, sorry", f"{{'api_key': '{KEY}'}}", f'{{"token": "{KEY}"}}',
      f"Authorization: Bearer {KEY}", f"'Authorization': 'Bearer {KEY}'", f"https://ann:{KEY}@host/x", f"password: {KEY}",
-     f"HTTPS_PROXY=http://u:{KEY}@proxy", f"OPENAI_API_KEY={KEY}"],
+     f"HTTPS_PROXY=http://u:{KEY}@proxy", f"OPENAI_API_KEY={KEY}",
+     f"HF_TOKEN=...{KEY}"],
 )  # fmt: skip
 def test_messages(text):
     assert KEY not in hide_text(text) and "***" in hide_text(text)
@@ -96,7 +97,8 @@ def test_what_looks_like_a_key(secret):
 @pytest.mark.parametrize(
     "text",
     ["the token: '}' was unexpected", "5 tokens: a, b", "tokens=3", "the eos_token=</s> is", "sk-learn and hf_home",
-     "an author@host.org", "http://host:80/a@b", "password required", "Did you mean 'tokenizer'?"],
+     "an author@host.org", "http://host:80/a@b", "password required", "Did you mean 'tokenizer'?",
+     "Type: export HF_TOKEN=..., with a valid token", "export OPENAI_API_KEY=...", "export HF_TOKEN=... (of that account)"],
 )  # fmt: skip
 def test_messages_without_secrets_stay(text):
     assert hide_text(text) == text

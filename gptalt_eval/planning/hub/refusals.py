@@ -6,8 +6,8 @@ import contextlib
 import errno
 from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError, UnknownNameError
-from gptalt_eval.machine.hub import explain_unreachable, read_endpoint
+from gptalt_eval.contract.errors import GptaltError, UnknownNameError, nearest
+from gptalt_eval.machine.hub import explain_unreachable, list_cached_models, read_endpoint
 from gptalt_eval.machine.secrets import hide_text
 from gptalt_eval.planning.hub.sources import Source
 
@@ -49,9 +49,11 @@ def explain_refusal(error: Exception, source: Source) -> GptaltError:
         return UnknownNameError(text, f"Its branches and tags: {source.page}/tree/main")
     if isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)):
         owner = "" if "/" in source.id else "Give OWNER/NAME, as on its page. "
+        near = nearest(source.id, list_cached_models(), 1)
+        meant = f"Did you mean '{near[0]}', which is here? " if near else ""
         return UnknownNameError(
             f"{what} is not on the hub ({read_endpoint().hostname}), or it is private.",
-            f"{owner}Check its name, or type, if it is yours: export HF_TOKEN=...",
+            f"{meant}{owner}Check its name, or type, if it is yours: export HF_TOKEN=...",
         )
     status = read_status(error)
     if status == 401:
