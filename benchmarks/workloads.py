@@ -10,6 +10,7 @@ import csv
 import json
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def make_openbookqa(data: Path, count: int = 300) -> list[Question]:
     ]
 
 
+def make_medqa(data: Path, count: int = 100, shots: int = 0) -> list[Question]:
+    """Each option's text after a case; the examples before it are the same for all."""
+    head = ""
+    for row in list(read_lines(data / "medqa/US/dev.jsonl"))[:shots]:
+        head += f"Question: {row['question']}\nAnswer: {row['answer']}\n\n"
+    rows = list(read_lines(data / "medqa/US/test.jsonl"))[:count]
+    return [
+        [(f"{head}Question: {row['question']}\nAnswer:", f" {option}") for option in row["options"].values()]
+        for row in rows
+    ]
+
+
 WORKLOADS = {
     "RACE-high, 40 passages": make_race,
     "MMLU 5-shot, 5 x 100": make_mmlu,
@@ -127,6 +140,8 @@ def make_gsm8k(data: Path, count: int = 64, shots: int = 5) -> list[tuple[str, d
 STOP = {"until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "max_gen_toks": 256}
 GENERATION = {"GSM8K 5-shot, 64": make_gsm8k}
 
+MEDQA = {"MedQA 0-shot, 100": make_medqa, "MedQA 5-shot, 100": partial(make_medqa, shots=5)}  # of survey.py
+
 # of each workload: prefixes, words in one, questions to a prefix, words in one, options, words in one
 SHAPES = {
     "RACE-high, 40 passages": (40, 280, 3, 12, 4, 6),
@@ -138,12 +153,14 @@ SHAPES = {
     "WinoGrande, 300": (300, 12, 2, 1, 1, 7),
     "OpenBookQA, 300": (300, 0, 1, 11, 4, 3),
     "GSM8K 5-shot, 64": (1, 500, 64, 45, 1, 0),
+    "MedQA 0-shot, 100": (100, 0, 1, 115, 5, 3),
+    "MedQA 5-shot, 100": (1, 600, 100, 115, 5, 3),
 }
 
 
 def make_questions(name: str, data: Path) -> list[Any]:
     """A workload's questions, or prompts to generate from; where the folder of release files is, of these."""
-    makers: dict[str, Any] = {**WORKLOADS, **GENERATION}
+    makers: dict[str, Any] = {**WORKLOADS, **GENERATION, **MEDQA}
     return makers[name](data) if data.is_dir() else make_synthetic(name)
 
 
@@ -167,7 +184,7 @@ def make_synthetic(name: str) -> list[Any]:
         if name in GENERATION:
             made += [(context, dict(STOP)) for context in contexts]
             continue
-        ends = [letter if option_words == 1 else "" for letter in LETTERS[:options]]
+        ends = [LETTERS[place] if option_words == 1 else "" for place in range(options)]
         asked = [[(context, f" {end or say(option_words)}") for end in ends] for context in contexts]
         made += asked if options > 1 else [[request for question in asked for request in question]]
     return made

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def beside_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("workloads", "scoring", "exactness", "gpu", "architectures"):
+    for name in ("workloads", "scoring", "exactness", "gpu", "architectures", "survey"):
         sys.modules.pop(name, None)
 
 
@@ -106,6 +106,49 @@ def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch):
     assert result["stock_tokens"] > result["unique"]
     assert result["way"] == "pieces"
     assert result["ratio"] > 0
+
+
+@pytest.mark.torch
+def test_the_benchmark_of_the_survey_counts_what_can_be_shared(monkeypatch, tmp_path, capsys):
+    import scoring
+    import survey
+
+    monkeypatch.setattr(scoring, "TURNS", 1)
+    small = [
+        "--layers",
+        "2",
+        "--width",
+        "64",
+        "--count",
+        "2",
+        "--repeats",
+        "1",
+        "--data",
+        str(tmp_path / "none"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["survey", *small])
+    survey.main()
+    rows = [
+        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"workload"')
+    ]
+    assert [row["way"] for row in rows] == ["states", "states", "contexts", "contexts"]
+    for row in rows:
+        assert row["requests"] == 10 and row["unique"] <= row["computed"] < 1.25 * row["unique"]
+        assert row["computed"] < row["stock_tokens"] / 2
+        assert row["error"] < 1e-4 and row["stock_error"] < 1e-4
+    zero, few = rows[:2]
+    assert few["limit"] > zero["limit"], "examples are shared"
+
+
+def test_real_and_random_cases_of_medqa_share_alike(shared_data):
+    import workloads
+
+    for name, make in workloads.MEDQA.items():
+        real, random = make(shared_data), workloads.make_synthetic(name)
+        words = [sum(len(context.split()) for context, _ in question) for question in (*real, *random)]
+        assert len(real) == len(random) == 100
+        assert 0.5 < sum(words[:100]) / sum(words[100:]) < 2, name
+        assert {len(question) for question in real} == {len(question) for question in random} == {5}
 
 
 @pytest.mark.torch
