@@ -24,7 +24,7 @@ HEADERS = re.compile(r"(?:.*_)?headers?", re.IGNORECASE)
 LOGIN = re.compile(r"(?<=://)[^/\s@'\"<>]+(?=@)")  # user:password@host
 NAMED = re.compile(
     rf"""(\b(?:[\w-]*[_-])?(?:{KINDS}|(?<![\w-])token(?==|["']\s*[:=]))["']?\s*[=:]\s*["']?)"""
-    r"""(?!\.\.\.(?:[\s,;)]|$))(?:(?:bearer|basic|token)\s+)?[^\s"',;&}\])]+""",  # "..." stands for one in hints
+    r"""(?!\.\.\.(?:[\s,;)]|$))(?:(?:bearer|basic|token)\s+)?[^\s"',;&}\])]+""",  # hints have "..."
     re.IGNORECASE,
 )
 SHAPED = re.compile(
