@@ -73,7 +73,10 @@ def explain_task(plan: Plan, name: str, error: Exception) -> GptaltError:
     file = find_file(plan, tasks[0], field, value) if tasks else entry.file if entry else None
     where = f"{field} in {file}" if field and file else str(file or field or "it")
     code = find_code(plan, error)
-    return GptaltError(f"{name}: lm-eval cannot use {where}: {describe(error)}{code}.", advise(file))
+    hint = advise(file)
+    if "trust_remote_code" in str(error):
+        hint = "Read that code. If you trust it, add --trust_remote_code."
+    return GptaltError(f"{name}: lm-eval cannot use {where}: {describe(error)}{code}.", hint)
 
 
 def describe(error: Exception) -> str:

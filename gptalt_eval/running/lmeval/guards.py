@@ -25,7 +25,8 @@ from gptalt_eval.planning.shared import check_modules
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.faults import explain_template
 
-EVALUATE = "evaluate.loading"
+EVALUATE = "evaluate.loading"  # where evaluate finds metrics
+TOKENIZERS = "transformers.models.auto.tokenization_auto"
 MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by itself, or by where it is
 
 
@@ -33,7 +34,9 @@ MEDIA = ("bytes", "path")  # how a picture, a sound or a document is kept: by it
 def guard_tasks(plan: Plan) -> Iterator[None]:
     """Inside the block, tasks can do what was planned and allowed."""
     explain = functools.partial(explain_template, plan)
-    with seams.sandbox_templates(explain), refuse_metrics(plan.trusted):
+    asked = plan.spec.trust_remote_code or plan.model_args.get("trust_remote_code")
+    has_consent = bool(asked or plan.trusted)  # the code of tokenizers that a YAML names was listed too
+    with seams.sandbox_templates(explain), refuse_metrics(plan.trusted), refuse_code(has_consent):
         yield
 
 
@@ -57,15 +60,41 @@ def refuse_metrics(trusted: Mapping[str, str]) -> Iterator[None]:
 
     It prefers a folder of the working folder to a metric of the same name on the hub.
     """
+    with watch(EVALUATE, lambda loading: refuse_scripts(loading, trusted)):
+        yield
+
+
+@contextlib.contextmanager
+def refuse_code(has_consent: bool) -> Iterator[None]:
+    """Inside the block, no tokenizer's own code is run unless the user said --trust_remote_code.
+
+    Some of lm-eval's tasks (ruler, babilong) load the model's tokenizer themselves, with its code.
+    """
+
+    def load_plainly(module: ModuleType) -> contextlib.AbstractContextManager[Any]:
+        load = module.AutoTokenizer.from_pretrained
+
+        def load_without_code(*args: Any, **settings: Any) -> Any:
+            return load(*args, **{**settings, "trust_remote_code": False})
+
+        return mock.patch.object(module.AutoTokenizer, "from_pretrained", load_without_code)
+
+    with contextlib.nullcontext() if has_consent else watch(TOKENIZERS, load_plainly):
+        yield
+
+
+@contextlib.contextmanager
+def watch(name: str, guard: Callable[[ModuleType], contextlib.AbstractContextManager[Any]]) -> Iterator[None]:
+    """Inside the block, a module is guarded: now, or as soon as it is imported."""
     with contextlib.ExitStack() as stack:
 
-        def guard(loading: ModuleType) -> None:
-            stack.enter_context(refuse_scripts(loading, trusted))
+        def enter(module: ModuleType) -> None:
+            stack.enter_context(guard(module))
 
-        if EVALUATE in sys.modules:
-            guard(sys.modules[EVALUATE])
+        if name in sys.modules:
+            enter(sys.modules[name])
         else:
-            stack.enter_context(mock.patch.object(sys, "meta_path", [Watcher(guard), *sys.meta_path]))
+            stack.enter_context(mock.patch.object(sys, "meta_path", [Watcher(name, enter), *sys.meta_path]))
         yield
 
 
@@ -91,16 +120,17 @@ def refuse_scripts(loading: ModuleType, trusted: Mapping[str, str]) -> contextli
 
 
 class Watcher(MetaPathFinder):
-    """Calls a function with the module in which ``evaluate`` finds metrics as soon as it is imported.
+    """Calls a function with a module as soon as it is imported.
 
-    Importing it beforehand would load torch for tasks that need neither.
+    Importing ``evaluate`` or transformers beforehand would load torch for tasks that need neither.
     """
 
-    def __init__(self, guard: Callable[[ModuleType], None]) -> None:
+    def __init__(self, name: str, guard: Callable[[ModuleType], None]) -> None:
+        self.name = name
         self.guard = guard
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path) if name == EVALUATE else None
+        spec = PathFinder.find_spec(name, path) if name == self.name else None
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
