@@ -15,6 +15,7 @@ import pickle
 import py_compile
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import datasets
 import jinja2
@@ -40,7 +41,8 @@ SPEAK_LM_EVAL = [
     PACKAGE / "testing.py",
 ]
 SEAMS = PACKAGE / "running" / "lmeval" / "seams.py"
-GUARDS = PACKAGE / "running" / "lmeval" / "guards.py"  # which patches datasets and evaluate, and not lm-eval
+#: they patch datasets and evaluate, and not lm-eval
+GUARDS = {PACKAGE / "running" / "lmeval" / name for name in ("guards.py", "packed.py")}
 STOCK = PACKAGE / "scoring" / "stock.py"
 # subclasses of lm-eval's backend: they override what they must
 BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py")]
@@ -201,6 +203,12 @@ def explain(template, error):
 
 
 @holds("lm_eval.utils.env", is_next=False)
+@holds(
+    "lm_eval.config.templates",
+    "lm_eval.config.templates._jinja_env",
+    "lm_eval.config.templates._compile_tpl",
+    is_next=True,
+)
 def test_a_template_is_compiled_once(quiz, monkeypatch):
     """Prompts are built in seconds: three quarters of a long grid's overhead was the compiling of templates."""
     compile_it, compiled = jinja2.Environment.compile, []
@@ -222,10 +230,16 @@ def test_a_template_is_compiled_once(quiz, monkeypatch):
         assert render() == 1
         with seams.sandbox_templates(explain):
             assert render() == 0
-    assert render() == (0 if seams.IS_NEXT else 4), "afterwards lm-eval is as it was"
+    assert render() == (1 if seams.IS_NEXT else 4), "afterwards lm-eval is as it was"
 
 
 @holds("lm_eval.utils.env", is_next=False)
+@holds(
+    "lm_eval.config.templates",
+    "lm_eval.config.templates._jinja_env",
+    "lm_eval.config.templates._compile_tpl",
+    is_next=True,
+)
 @pytest.mark.parametrize("text", ATTACKS)
 def test_a_template_sees_its_row_and_nothing_of_this_process(quiz, text, tmp_path):
     """A stranger's task is looked at and run without consent: its templates must not do anything else."""
@@ -242,6 +256,7 @@ def test_a_template_sees_its_row_and_nothing_of_this_process(quiz, text, tmp_pat
 
 
 @holds("lm_eval.api.task.ConfigurableTask")
+@holds("lm_eval.api.task.ConfigurableTask.from_config", is_next=True)
 def test_a_task_that_cannot_be_built_is_named(tmp_path):
     """A stranger's task with a wrong field ends in one message, which names the task, before weights are loaded."""
     file = tmp_path / "quiz.yaml"
@@ -297,7 +312,18 @@ def test_pickled_requests_are_not_read(quiz, tmp_path):
 
 def test_requests_that_json_would_change_are_not_kept():
     def make(doc, *arguments):
-        return [[Instance("loglikelihood", doc, arguments, 0, ("quiz", 0, 1))]]
+        return [
+            [
+                Instance(
+                    request_type="loglikelihood",
+                    doc=doc,
+                    arguments=arguments,
+                    idx=0,
+                    task_name="quiz",
+                    doc_id=0,
+                )
+            ]
+        ]
 
     for groups in (make({"a": 1, "b": "中"}, "a", "b"), make({}, "a", {"until": ["x"], "do_sample": False})):
         assert seams.JsonRequests.loads(seams.JsonRequests.dumps(groups)) == groups
@@ -627,6 +653,29 @@ def test_log_likelihoods_go_through_one_method_of_the_backend(make_lm):
 
 
 @pytest.mark.torch
+@holds(f"{HFLM}._create_model")
+def test_weights_are_loaded_by_one_method_with_one_class(tmp_path):
+    """Settings of 4 bits become those of transformers, and what did not fit is noted, by overriding it."""
+    import tiny
+    from lm_eval.models.huggingface import HFLM
+
+    called = []
+
+    class Listening(HFLM):
+        def _create_model(self, pretrained, **settings):
+            called.append((pretrained, settings["load_in_4bit"]))
+            loads = self.AUTO_MODEL_CLASS
+            self.AUTO_MODEL_CLASS = mock.Mock(from_pretrained=mock.Mock(side_effect=loads.from_pretrained))
+            del settings["load_in_4bit"]
+            super()._create_model(pretrained, **settings)
+            self.AUTO_MODEL_CLASS.from_pretrained.assert_called_once()
+
+    folder = str(tiny.save_model("llama", tmp_path))
+    listening = Listening(folder, device="cpu", load_in_4bit=False)
+    assert called == [(folder, False)] and listening.model.config.model_type == "llama"
+
+
+@pytest.mark.torch
 @holds(f"{HFLM}._model_call", f"{HFLM}._select_cont_toks", f"{HFLM}._model_generate")
 def test_backends_that_score_or_generate_in_a_way_of_their_own_are_known(make_lm):
     """A backend that overrides these, which lm-eval's loops call, keeps them: ours steps back."""
@@ -791,7 +840,7 @@ def test_each_name_exists(name):
     while not is_module(module):
         module = module.rpartition(".")[0]
     found = importlib.import_module(module)
-    for part in name[len(module) :].strip(".").split("."):
+    for part in filter(None, name[len(module) :].split(".")):
         owner, found = found, getattr(found, part, None)
         if found is None:  # an attribute that instances have
             assert part in {*inspect.signature(owner).parameters, *getattr(owner, "__annotations__", ())}, (
@@ -823,7 +872,7 @@ def test_no_other_module_uses_such_a_name(file):
 )
 def test_no_other_module_patches_anything(file):
     patches = set(find_patches(parse(file)))
-    assert patches == ({("unittest", "mock")} if file in (SEAMS, GUARDS) else set())
+    assert patches == ({("unittest", "mock")} if file in {SEAMS, *GUARDS} else set())
 
 
 def test_the_librarys_builder_for_pickles_stays_disabled(tmp_path):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
-BUILT = ("request_type", "doc", "arguments", "idx", "metadata")  # of a request that has no answer yet
+ANSWERS = {"resps", "filtered_resps"}  # they come later
+BUILT = [field.name for field in fields(Instance) if field.name not in ANSWERS]
+
+TUPLES = ("arguments", "metadata")  # in 0.5, the latter is a dict
 
 
 class JsonRequests:
@@ -35,5 +39,7 @@ def list_built(request: Instance) -> dict[str, Any]:
 
 def make_built(values: Mapping[str, Any]) -> Instance:
     """A request from JSON, which has lists for tuples."""
-    tuples = {name: tuple(values[name]) for name in ("arguments", "metadata")}
+    tuples = {
+        name: tuple(part) for name in ("arguments", "metadata") if isinstance(part := values[name], list)
+    }
     return Instance(**{**values, **tuples})

@@ -34,6 +34,7 @@ from gptalt_eval.validation.sandbox import Sandbox
 
 IS_NEXT = Version(importlib.metadata.version("lm_eval")) >= Version("0.5.0.dev0")
 if IS_NEXT:
+    from lm_eval.config import templates
     from lm_eval.evaluator_utils import _aggregate_groups as aggregate_groups
     from lm_eval.evaluator_utils import _EvalAcc as EvalAcc
     from lm_eval.evaluator_utils import _get_sample_size as get_sample_size
@@ -72,38 +73,44 @@ def sandbox_templates(explain: Explain) -> Iterator[None]:
     experiment on the medical tasks, this took 105 of the 140 seconds outside the model. A template that fails
     raises ``explain(its text, what it raised)``.
     """
-    if isinstance(utils.env, Sandbox):  # an outer block has done it
+    environment = templates._jinja_env() if IS_NEXT else utils.env
+    if isinstance(environment, Sandbox):  # an outer block has done it
         yield
         return
-    sandbox: Any = Sandbox(utils.env)
+    sandbox: Any = Sandbox(environment)
     sandbox.from_string = functools.cache(sandbox.from_string)
 
-    def apply(template: str, doc: Mapping[str, Any]) -> str:
+    def apply(template: str, doc: Mapping[str, Any], *_: Any) -> str:
         try:
             return str(sandbox.from_string(template).render(**doc))
         except Exception as error:
             raise explain(template, error) from error
 
-    with mock.patch.object(utils, "env", sandbox), mock.patch.object(utils, "apply_template", apply):
+    module, names = (
+        (templates, {"_jinja_env": lambda: sandbox, "_compile_tpl": sandbox.from_string})
+        if IS_NEXT
+        else (utils, {"env": sandbox})
+    )
+    with mock.patch.multiple(module, apply_template=apply, **names):
         yield
 
 
 @contextlib.contextmanager
 def explain_builds(explain: Explain) -> Iterator[None]:
     """Inside the block, a task that lm-eval cannot build raises ``explain(its name, lm-eval's error)``."""
-    build = ConfigurableTask.__init__
+    build = ConfigurableTask.from_config if IS_NEXT else ConfigurableTask.__init__
 
     @functools.wraps(build)
-    def build_explained(self: Any, *args: Any, **settings: Any) -> None:
+    def build_explained(*args: Any, **settings: Any) -> Any:
         try:
-            build(self, *args, **settings)
+            return build(*args, **settings)
         except (GptaltError, ImportError):
             raise
         except Exception as error:
-            config = settings.get("config") or {}
+            config = settings.get("config") or next((each for each in args if isinstance(each, dict)), {})
             raise explain(str(config.get("task")), error) from error
 
-    with mock.patch.object(ConfigurableTask, "__init__", build_explained):
+    with mock.patch.object(ConfigurableTask, "from_config" if IS_NEXT else "__init__", build_explained):
         yield
 
 
@@ -146,7 +153,7 @@ def make_manager(entries: Mapping[str, TaskEntry], metadata: Mapping[str, Any]) 
     manager = TaskManager(include_defaults=False, metadata=dict(metadata))
     kinds = {"task": Kind.TASK, "group": Kind.GROUP, "tag": Kind.TAG}
     for name, entry in entries.items():
-        manager.task_index[name] = Entry(entry.name, kinds[entry.kind], entry.file, tags=set(entry.members))
+        manager._index[name] = Entry(entry.name, kinds[entry.kind], entry.file, tags=set(entry.members))
     return manager
 
 
