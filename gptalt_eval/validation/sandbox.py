@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any
@@ -25,7 +26,6 @@ from gptalt_eval.validation.effort import (
     refuse_fields,
 )
 
-SECONDS = 2.0  # of the processor, for one regular expression
 #: values whose methods compute and do nothing else; a picture's ``save`` would write a file
 PLAIN = (
     str, bytes, int, float, complex, bool, list, tuple, dict, set, frozenset, type(None), datetime.date,
@@ -222,11 +222,14 @@ class Sandbox(SandboxedEnvironment):
             self.effort.take(1 + (len(text) >> 2))
             return text
 
+        began = time.process_time()
         try:
-            with limit_time(SECONDS):
+            with limit_time(max(self.effort.seconds, 0.001)):
                 return re.sub(pattern, expand if isinstance(repl, str) else repl, string, count=count)
         except TimeoutError as error:
             raise EffortError(f"its regular expression {pattern!r:.80} does not end") from error
+        finally:
+            self.effort.seconds -= time.process_time() - began
 
 
 Sandbox.template_class = BoundedTemplate

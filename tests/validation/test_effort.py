@@ -73,6 +73,7 @@ ENDLESS = {
     "bytes": "{{ (5).to_bytes(9999999999, 'big') }}",
     "words": "{{ lipsum(n=99999999) }}",
     "a pattern": "{{ ('a' * 40) | regex_replace('(a+)+$b', '') }}",
+    "many slow patterns": "{% for a in range(999) %}{{ ('a' * 22) | regex_replace('(a+)+$b', '') }}{% endfor %}",
     "a pattern's text": "{% set s = 'x' * 50000 %}{{ s | regex_replace('', s) }}",
     "a pattern's group": "{{ ('x' * 50000) | regex_replace('(?=(.*))', '\\\\1') }}",
     "a comparison again and again": "{% set s = 'x' * 99999 %}{% set t = 'x' * 99999 %}{% for a in range(99999) %}{% if s == t %}{% endif %}{% endfor %}",
@@ -116,7 +117,7 @@ def test_a_template_without_end_is_refused(kind, sandbox):
     began = time.process_time()
     with pytest.raises(EffortError):
         sandbox.from_string(ENDLESS[kind]).render(q=["a"])
-    assert time.process_time() - began < (3 if kind == "a pattern" else 2)
+    assert time.process_time() - began < (3 if "pattern" in kind else 2)
 
 
 @pytest.mark.parametrize("text", KEPT)
