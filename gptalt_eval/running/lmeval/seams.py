@@ -69,9 +69,8 @@ def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
 def sandbox_templates(explain: Explain) -> Iterator[None]:
     """Inside the block, templates of tasks see the row and nothing of this process, and are compiled once.
 
-    lm-eval itself lets them call anything, run without end, and compiles them again for every row: in an
-    experiment on the medical tasks, this took 105 of the 140 seconds outside the model. A template that fails
-    raises ``explain(its text, what it raised)``.
+    lm-eval itself lets them call anything, run without end, and compiles them again for every row. A template
+    that fails raises ``explain(its text, what it raised)``.
     """
     environment = templates._jinja_env() if IS_NEXT else utils.env
     if isinstance(environment, Sandbox):  # an outer block has done it
@@ -240,11 +239,7 @@ def report_answers(lm: LM, report: Callable[[str, Any, Any], None]) -> None:
 
 
 def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
-    """The key of a request in lm-eval's own cache of answers.
-
-    Raises:
-        TypeError: it contains something that cannot be hashed, such as audio.
-    """
+    """The key of a request in lm-eval's own cache of answers; TypeError: audio, say, has none."""
     return str(hash_args(request_type, arguments))
 
 
