@@ -111,7 +111,8 @@ def test_a_quantized_folder_without_its_package(complain, folder, method):
         (("--device", "gpu"), "Did you mean 'cuda'"),
         (("--device", "cuda:99"), "--device cuda:99"),
         (("--device", "xpu"), "torch finds no such device"),
-        (("--model_args", "device=cdua"), "Did you mean 'cuda'"),
+        (("--device", "cdua"), "Did you mean 'cuda'"),
+        (("--model_args", "device=cuda"), "Type: --device cuda"),
     ],
 )
 def test_how_a_model_is_loaded(complain, folder, words, expected):

@@ -102,7 +102,9 @@ KEPT = {
 @pytest.fixture
 def sandbox():
     """The sandbox with lm-eval's filters, in little memory: what is made before it is counted fails as well."""
-    from lm_eval.utils import env
+    from gptalt_eval.running.lmeval.seams import find_environment
+
+    env = find_environment()
 
     limits = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else None

@@ -50,7 +50,9 @@ def render(template, row):
 
 
 def test_every_template_of_lm_eval_renders_as_there(templates):
-    from lm_eval.utils import env
+    from gptalt_eval.running.lmeval.seams import find_environment
+
+    env = find_environment()
 
     sandbox, rendered = Sandbox(env), 0
     assert len(templates) > 1800
@@ -65,7 +67,9 @@ def test_every_template_of_lm_eval_renders_as_there(templates):
 
 
 def test_settings_and_filters_are_lm_evals():
-    from lm_eval.utils import env
+    from gptalt_eval.running.lmeval.seams import find_environment
+
+    env = find_environment()
 
     sandbox = Sandbox(env)
     assert {name: inspect.unwrap(filter_) for name, filter_ in sandbox.filters.items()} == {

@@ -65,6 +65,11 @@ def replace_load_dataset(load: Callable[..., Any]) -> Iterator[None]:
         yield
 
 
+def find_environment() -> Any:
+    """The Jinja environment of lm-eval's templates."""
+    return templates._jinja_env() if IS_NEXT else utils.env
+
+
 @contextlib.contextmanager
 def sandbox_templates(explain: Explain) -> Iterator[None]:
     """Inside the block, templates of tasks see the row and nothing of this process, and are compiled once.
@@ -72,7 +77,7 @@ def sandbox_templates(explain: Explain) -> Iterator[None]:
     lm-eval itself lets them call anything, run without end, and compiles them again for every row. A template
     that fails raises ``explain(its text, what it raised)``.
     """
-    environment = templates._jinja_env() if IS_NEXT else utils.env
+    environment = find_environment()
     if isinstance(environment, Sandbox):  # an outer block has done it
         yield
         return
@@ -85,11 +90,8 @@ def sandbox_templates(explain: Explain) -> Iterator[None]:
         except Exception as error:
             raise explain(template, error) from error
 
-    module, names = (
-        (templates, {"_jinja_env": lambda: sandbox, "_compile_tpl": sandbox.from_string})
-        if IS_NEXT
-        else (utils, {"env": sandbox})
-    )
+    made = {"_jinja_env": lambda: sandbox, "_compile_tpl": sandbox.from_string}
+    module, names = (templates, made) if IS_NEXT else (utils, {"env": sandbox})
     with mock.patch.multiple(module, apply_template=apply, **names):
         yield
 
@@ -115,10 +117,7 @@ def explain_builds(explain: Explain) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_requests_in(folder: Path | None) -> Iterator[None]:
-    """Inside the block, this folder is lm-eval's cache of requests, if it is told to cache them.
-
-    They are kept as JSON: lm-eval's pickles would run whatever somebody put there.
-    """
+    """Inside the block, lm-eval's cache of requests is here, as JSON: its pickles would run what others put there."""
     from lm_eval.caching import cache
 
     if folder is None:

@@ -144,7 +144,10 @@ TEXTS = ["@A", "ABCDEFG", "QRS", "XYZ@A"]
 
 
 def generate(lm):
-    asked = [Instance("generate_until", {}, (" ".join(text), {"max_gen_toks": 5}), 0) for text in TEXTS]
+    asked = [
+        Instance("generate_until", {}, (" ".join(text), {"max_gen_toks": 5}), number, doc_id=number)
+        for number, text in enumerate(TEXTS)
+    ]
     return lm.generate_until(asked)
 
 
