@@ -117,7 +117,7 @@ def explain_builds(explain: Explain) -> Iterator[None]:
 
 @contextlib.contextmanager
 def keep_requests_in(folder: Path | None) -> Iterator[None]:
-    """Inside the block, lm-eval's cache of requests is here, as JSON: its pickles would run what others put there."""
+    """Inside the block, lm-eval's cache of requests is here, as JSON: pickles would run what others wrote."""
     from lm_eval.caching import cache
 
     if folder is None:
