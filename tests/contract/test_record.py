@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import find_runs, load_record, read_lines, read_run
+from gptalt_eval.contract.record import find_runs, is_run_file, load_record, read_lines, read_run
 from gptalt_eval.contract.run import (
     Checkout,
     Run,
@@ -225,6 +225,7 @@ def test_runs_of_plain_lm_eval_are_found_too(tmp_path):
         ("run.json", b'{"notes": 3}', "notes is 3, expected a list"),
         ("results_t.json", b"", "Expecting value"),
         ("results_t.json", b"3", "not a JSON object"),
+        ("results_t.json", b'{"n-shot": {"piqa": -1}}', "n-shot.piqa is -1, expected a count"),
     ],
 )
 def test_what_is_said_of_a_damaged_file(tmp_path, name, content, reason):
@@ -304,3 +305,44 @@ def test_both_parts_of_a_run_of_two_versions_are_said():
     assert run.explain_versions() == [
         "A part of this run was computed with torch 1, and what follows with torch 2."
     ]
+
+
+@pytest.mark.parametrize("plugin", [RunPlugin("medqa", "gptalt-eval-plugin-medqa", "1.0"), RunPlugin("mine")])
+def test_a_part_that_was_computed_with_another_plugin_is_said(plugin):
+    assert Run(earlier_plugins=(plugin,)).explain_versions() == [
+        f"A part of this run was computed with {plugin}."
+    ]
+    assert plugin.sha256 == ""
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (Run(results=("results_a.json", "../b")), "results[1] is '../b', expected a name without folders"),
+        (Run(stem="a/b"), "stem is 'a/b', expected a name without folders"),
+        (Run(started="2026/01"), "started is '2026/01', expected a name without folders"),
+        (
+            Run(cells=(RunCell(results="a.json"), RunCell(results="/b"))),
+            "cells[1].results is '/b', expected a name without folders",
+        ),
+    ],
+)
+def test_names_of_files_lead_to_no_other_folder(run, said):
+    with pytest.raises(ValueError) as raised:
+        run.check()
+    assert str(raised.value) == said
+
+
+def test_the_time_at_which_a_run_started_names_files_without_its_colons():
+    Run(started="2026-01-01T10:20:30", stem="a", results=("results_a.json",)).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_run"),
+    [
+        ("run.json", True), ("results_1.json", True), ("results_.json", True), ("results.json", False),
+        ("results_1.jsonl", False), ("other_results_1.json", False), ("settings.json", False), ("run.json~", False),
+    ],
+)  # fmt: skip
+def test_files_by_which_a_run_is_known(name, is_run):
+    assert is_run_file(name) is is_run

@@ -80,7 +80,7 @@ GROUPS = {
     ),
     "record": Group(
         tuple(f"{CORE}/contract/{name}.py" for name in ("record", "run", "typed", "handed", "shapes")),
-        ("tests/contract/test_record.py", "tests/contract/test_typed.py", "tests/contract/test_handed.py"),
+        tuple(f"tests/contract/test_{name}.py" for name in ("record", "typed", "handed", "shapes")),
     ),
     "runfiles": Group(
         (f"{CORE}/running/runfiles.py", f"{CORE}/running/continuing.py"),

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from gptalt_eval.running.lmeval.answers import Answers
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine import bounds
+from gptalt_eval.running.lmeval.answers import Answers, is_answer, read_line
 from gptalt_eval.running.lmeval.observed import ObservedLM
 
 
@@ -337,3 +339,66 @@ def test_a_rolling_answer_is_a_number_or_a_pair(tmp_path):
     again = Answers(tmp_path / "answers.jsonl")
     assert again.recall("loglikelihood_rolling", ("p",)) == -3.5
     assert again.recall("loglikelihood_rolling", ("q",)) == (-3.5, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ('["key", [-1.5, true]]', ("key", (-1.5, True), 0)),
+        ('["key", "a text"]', ("key", "a text", 0)),
+        ('["key", -2.5, 7]', ("key", -2.5, 7)),
+        ('["key", -2.5, 0]', ("key", -2.5, 0)),
+        ('["key", -2.5, 7, 8]', None),
+        ('["key", -2.5, -1]', None),
+        ('["key", -2.5, "7"]', None),
+        ('["key", -2.5, true]', None),
+        ('["key"]', None),
+        ('[3, "a text"]', None),
+        ('{"key": -2.5, "answer": 1}', None),
+        ('"ab"', None),
+        ("[", None),
+    ],
+)
+def test_a_line_of_answers(line, read):
+    if read:
+        assert read_line(line) == read
+        return
+    with pytest.raises(ValueError):
+        read_line(line)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "is_one"),
+    [
+        ("loglikelihood", (-1.5, True), True),
+        ("loglikelihood", (0, 1), True),
+        ("loglikelihood", (0.001, False), True),
+        ("loglikelihood", (0.0011, False), False),
+        ("loglikelihood", (0.5, False), False),
+        ("loglikelihood", (float("nan"), False), False),
+        ("loglikelihood", (True, False), False),
+        ("loglikelihood", (-1.5, 2), False),
+        ("loglikelihood", (-1.5,), False),
+        ("loglikelihood", -1.5, False),
+        ("loglikelihood", "-1.5", False),
+        ("loglikelihood_rolling", (-1.5,), True),
+        ("loglikelihood_rolling", -1.5, True),
+        ("loglikelihood_rolling", (-1.5, True), True),
+        ("loglikelihood_rolling", (-1.5, True, True), False),
+        ("loglikelihood_rolling", 0.5, False),
+        ("generate_until", "", True),
+        ("generate_until", (-1.5, True), False),
+    ],
+)
+def test_what_can_be_an_answer(kind, answer, is_one):
+    assert is_answer(kind, answer) is is_one
+
+
+def test_a_line_longer_than_any_answer_is_named_and_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "LONGEST_LINE", 100)
+    file = tmp_path / "answers.jsonl"
+    file.write_text("x" * 102)
+    with pytest.raises(GptaltError) as raised:
+        Answers(file)
+    assert raised.value.what.startswith(f"{file} is damaged: ") and raised.value.what.endswith(".")
+    assert raised.value.hint == "Delete it: its answers are computed again."
