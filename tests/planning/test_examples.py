@@ -18,9 +18,10 @@ SPLITS = {
 @pytest.fixture(autouse=True)
 def compiled_once(monkeypatch):
     """lm-eval compiles its templates anew for every row."""
-    from lm_eval import utils
+    from gptalt_eval.running.lmeval.seams import find_environment
 
-    monkeypatch.setattr(utils.env, "from_string", functools.cache(utils.env.from_string))
+    environment = find_environment()
+    monkeypatch.setattr(environment, "from_string", functools.cache(environment.from_string))
 
 
 @functools.cache
