@@ -117,7 +117,10 @@ def run(name: str, arguments: Any) -> list[dict[str, Any]]:
             continue
         questions = make_questions(workload, arguments.data)[: arguments.count]
         requests = [request for question in questions for request in question]
-        row = compare(f"{name}, {workload}", requests, ours, stock, reference, arguments.repeats)
+        shots, _, _ = workload.rpartition(",")
+        row = compare(
+            f"{name}, {shots}, {len(questions)}", requests, ours, stock, reference, arguments.repeats
+        )
         if hasattr(model, "context_end_id"):
             row["unique"] = count_distinct([stock._encode_pair(*request) for request in requests])
             row["limit"] = row["stock_tokens"] / row["unique"]
