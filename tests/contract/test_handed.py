@@ -8,6 +8,7 @@ import pytest
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.handed import (
+    LINKED,
     check_folders,
     check_plain,
     is_bare,
@@ -165,3 +166,29 @@ def test_ordinary_files_are_opened_behind_links_too(tmp_path):
         assert stream.read() == "Ã©"
     with open_named(tmp_path / "file", "rb") as stream:
         assert stream.read() == "é".encode()
+
+
+def test_what_is_said_of_a_folder_that_is_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GptaltError) as raised:
+        check_folders(tmp_path, "link")
+    assert (
+        raised.value.what == f"{tmp_path / 'link'} is a link, which could lead anywhere; it is not followed."
+    )
+    assert raised.value.hint == LINKED
+
+
+def test_what_is_said_of_a_named_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(GptaltError) as raised:
+        open_named(tmp_path / "nowhere")
+    assert raised.value.what == f"{tmp_path / 'nowhere'} cannot be read: No such file or directory."
+    assert raised.value.hint == "Give the path of an ordinary file."
+
+
+def test_of_a_damaged_file_nothing_is_advised_unless_the_caller_does(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    for given in ((), ("Delete it.",)):
+        with pytest.raises(GptaltError) as raised:
+            read_json(tmp_path / "a.json", *given)
+        assert raised.value.hint == "".join(given)

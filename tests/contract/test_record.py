@@ -305,6 +305,14 @@ def test_both_parts_of_a_run_of_two_versions_are_said():
     assert run.explain_versions() == [
         "A part of this run was computed with torch 1, and what follows with torch 2."
     ]
+    run = Run(
+        versions={"torch": "2", "peft": "3", "rich": "1"},
+        earlier_versions=({"torch": "1", "rich": "1", "lm_eval": "4"},),
+    )
+    assert run.explain_versions() == [
+        "A part of this run was computed with torch 1, lm_eval 4, peft (none), "
+        "and what follows with torch 2, peft 3, lm_eval (none)."
+    ]
 
 
 @pytest.mark.parametrize("plugin", [RunPlugin("medqa", "gptalt-eval-plugin-medqa", "1.0"), RunPlugin("mine")])
