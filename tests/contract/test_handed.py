@@ -63,6 +63,33 @@ def test_only_ordinary_files_are_opened(tmp_path, kind, mode):
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "what", "hint"),
+    [
+        ("link", "is a link, which could lead anywhere; it is not followed.", LINKED),
+        ("hard link", "is a hard link: the same file has another name elsewhere.", LINKED),
+        ("pipe", "is not an ordinary file.", "Remove it, or use another folder."),
+        ("folder", "is not an ordinary file.", "Remove it, or use another folder."),
+    ],
+)
+def test_what_is_said_of_an_odd_file(tmp_path, kind, what, hint):
+    path = make_odd(tmp_path, kind)
+    with pytest.raises(GptaltError) as raised:
+        check_plain(path)
+    assert (raised.value.what, raised.value.hint) == (f"{path} {what}", hint)
+
+
+def test_a_pipe_that_appears_after_the_check_is_not_waited_for(tmp_path, monkeypatch):
+    path = make_odd(tmp_path, "pipe")
+    monkeypatch.setattr("gptalt_eval.contract.handed.check_plain", lambda path: None)
+    with pytest.raises(GptaltError, match="is not an ordinary file"):
+        open_plain(path)
+
+
+def test_a_name_with_half_a_character_is_none():
+    assert not is_bare("a\ud800")
+
+
 def test_a_link_that_appears_after_the_check_is_not_followed(tmp_path, monkeypatch):
     path = make_odd(tmp_path, "link")
     monkeypatch.setattr("gptalt_eval.contract.handed.check_plain", lambda path: None)

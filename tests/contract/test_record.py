@@ -172,6 +172,11 @@ def test_a_results_file_that_is_listed_and_gone_is_left_out(tmp_path):
     folder = make_run(tmp_path / "a", results=["results_gone.json", "results_t.json"])
     record = load_record(folder)
     assert record.files == (folder / "results_t.json",) and len(record.results) == 1
+    assert record.notes == (
+        "n",
+        "results_gone.json is missing, so its scores are not shown. To compute them again: "
+        f"gptalt-eval resume {folder}",
+    )
     assert [line["doc_id"] for line in record.read_samples(0, "piqa")] == [0, 1]
     (folder / "results_t.json").unlink()
     assert load_record(folder).files == load_record(folder).results == ()
