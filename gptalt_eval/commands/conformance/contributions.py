@@ -111,7 +111,7 @@ def check_licences(subject: Subject) -> Check:
             if not stated:
                 text = f"the {noun} '{thing.name}' does not state its {field}."
                 faults.append(Fault(text, f'Write in its {type(thing).__name__}: {field}="{example}"'))
-            elif stated == UNSTATED:
+            elif noun == "model" and stated == UNSTATED:  # of a dataset it is a fact: its release states none
                 faults.append(
                     Fault(
                         f"the {noun} '{thing.name}' does not state its {field}.",
