@@ -161,7 +161,7 @@ def read_number(digits: str) -> int:
 def check_depth(value: object) -> None:
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in list_parts(outer)]
+        level = [part for outer in level for part in list_parts(outer) if isinstance(part, (dict, list))]
         if not level:
             return
     raise ValueError(f"nested deeper than {DEEPEST} levels")

@@ -1,5 +1,6 @@
 """Files of a folder that somebody handed over: names, links, JSON."""
 
+import json
 import os
 import socket
 from contextlib import closing
@@ -219,3 +220,14 @@ def test_of_a_damaged_file_nothing_is_advised_unless_the_caller_does(tmp_path):
         with pytest.raises(GptaltError) as raised:
             read_json(tmp_path / "a.json", *given)
         assert raised.value.hint == "".join(given)
+
+
+@pytest.mark.parametrize("inner", ["", "1", '"["'])
+@pytest.mark.parametrize("beside", ["", ",[]"])
+def test_a_hundred_levels_are_read_and_one_more_is_not(inner, beside):
+    def nest(levels):
+        return "[" * levels + inner + "]" * (levels - 1) + beside + "]"
+
+    assert parse_json(nest(100)) == json.loads(nest(100))
+    with pytest.raises(ValueError, match="nested deeper than 100 levels"):
+        parse_json(nest(101))

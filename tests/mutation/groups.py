@@ -45,7 +45,11 @@ GROUPS = {
     ),
     "replies": Group((f"{CORE}/contract/replies.py",), ("tests/contract/test_replies.py",)),
     "tree": Group((f"{CORE}/scoring/tree.py",), ("tests/scoring/test_tree.py",)),
-    "answers": Group((f"{CORE}/running/lmeval/answers.py",), ("tests/running/test_observed.py",), LM_EVAL),
+    "answers": Group(
+        (f"{CORE}/running/lmeval/answers.py",),
+        ("tests/running/test_observed.py", "tests/running/test_tampered_answers.py"),
+        LM_EVAL,
+    ),
     "cuts": Group(
         (f"{CORE}/scoring/chunks.py", f"{CORE}/scoring/cuts.py"),
         ("tests/scoring/test_chunks.py", "tests/scoring/test_pieces.py"),

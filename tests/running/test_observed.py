@@ -402,3 +402,16 @@ def test_a_line_longer_than_any_answer_is_named_and_not_read(tmp_path, monkeypat
         Answers(file)
     assert raised.value.what.startswith(f"{file} is damaged: ") and raised.value.what.endswith(".")
     assert raised.value.hint == "Delete it: its answers are computed again."
+
+
+def test_no_line_answers_what_is_drawn_anew_or_has_a_picture(tmp_path):
+    """Such requests have no key; somebody else's file may have an empty one."""
+    file = tmp_path / "answers.jsonl"
+    file.write_text('["", "forged", 3]\n[null, "forged", 3]\n')
+    answers = Answers(file)
+    for kind, arguments in (
+        ("generate_until", ("prompt", {"do_sample": True, "temperature": 1.0})),
+        ("loglikelihood", ("prompt", " end", {"visual": [object()]})),
+    ):
+        assert answers.recall(kind, arguments) is None and answers.recall_lost(kind, arguments) == 0
+    answers.close()

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -436,3 +436,11 @@ def test_a_failure_is_one_line_in_run_json_and_whole_in_the_log(tmp_path):
     log = (tmp_path / "errors.log").read_text()
     assert log.startswith("piqa (2-shot)\nTraceback") and "ValueError: some reason" in log
     assert log.count("Traceback") == 2 and "\nagain\n" in log
+
+
+def test_values_that_json_lacks_count_with_what_they_are():
+    """YAML has dates and sets: a task in which one changes is another task."""
+    days = [date(2023, 3, 14), date(2023, 3, 15), datetime(2023, 3, 14, 1)]
+    assert len({hash_value({"day": day}) for day in days}) == 3
+    assert hash_value({"day": days[0]}) == hash_value({"day": "2023-03-14"})
+    assert hash_value({"day": {1}}) != hash_value({"day": {2}})

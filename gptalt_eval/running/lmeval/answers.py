@@ -61,7 +61,9 @@ class Answers:
 
     def recall(self, request_type: str, arguments: Any) -> Any:
         """The answer to a request, or None; other people's files may have anything in its place."""
-        key = make_key(request_type, arguments) or ""
+        key = make_key(request_type, arguments)
+        if key is None:
+            return None
         answer = self.known.get(key)
         if answer is not None and not is_answer(request_type, answer):
             del self.known[key]
@@ -70,7 +72,8 @@ class Answers:
 
     def recall_lost(self, request_type: str, arguments: Any) -> int:
         """How many tokens of a request's prompt were cut when it was answered."""
-        return self.lost.get(make_key(request_type, arguments) or "", 0)
+        key = make_key(request_type, arguments)
+        return 0 if key is None else self.lost.get(key, 0)
 
     def keep(self, request_type: str, arguments: Any, answer: Any, lost: int = 0) -> None:
         key = make_key(request_type, arguments)
