@@ -191,6 +191,15 @@ def use_database(scene):
     assert time.process_time() - began < SECONDS
 
 
+def change_votes(path, statement):
+    """A file of votes that somebody has changed with SQL."""
+    make_votes(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+    return path
+
+
 @pytest.mark.parametrize("statement", [
     "CREATE TRIGGER t AFTER INSERT ON votes BEGIN UPDATE votes SET winner = 'a'; END",
     "CREATE VIEW v AS SELECT 1",
@@ -200,10 +209,7 @@ def use_database(scene):
     "ALTER TABLE votes RENAME TO old",
 ])  # fmt: skip
 def test_a_database_may_have_nothing_else_in_it(tmp_path, statement):
-    path = make_votes(tmp_path / "votes.sqlite")
-    with sqlite3.connect(path) as connection:
-        connection.execute(statement)
-    connection.close()
+    path = change_votes(tmp_path / "votes.sqlite", statement)
     with pytest.raises(GptaltError, match="has other tables than a file of votes"):
         Store(path)
 
@@ -214,10 +220,7 @@ def test_a_database_may_have_nothing_else_in_it(tmp_path, statement):
     "UPDATE votes SET annotator = 99",
 ])  # fmt: skip
 def test_a_vote_on_nothing_is_not_left_out_in_silence(tmp_path, statement):
-    path = make_votes(tmp_path / "votes.sqlite")
-    with sqlite3.connect(path) as connection:
-        connection.execute(statement)
-    connection.close()
+    path = change_votes(tmp_path / "votes.sqlite", statement)
     with pytest.raises(GptaltError, match="is damaged: a vote belongs to no comparison"):
         Store(path)
 
