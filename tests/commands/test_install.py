@@ -199,7 +199,7 @@ def test_options_of_pip_are_not_ours(option, complain):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "No plugin was given.\nType: gptalt-eval install elo|example|medqa|models|nlpec, or ./FOLDER"),
+        ([], "No plugin was given.\nType: gptalt-eval install elo|example|medqa|models|nlpec|scienceqa, or ./FOLDER"),
         (
             ["mdeqa"],
             "There is no known plugin 'mdeqa'.\nDid you mean 'medqa'? "
