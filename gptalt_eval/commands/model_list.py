@@ -6,16 +6,19 @@ import argparse
 import re
 from dataclasses import asdict
 
-from gptalt_eval.commands.model_page import WIDTHS
+from gptalt_eval.commands.model_page import WIDTHS, say_sight
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.models import MULTIMODAL, Model
 from gptalt_eval.contract.types import Owned
 from gptalt_eval.planning.candidates import check_language
 from gptalt_eval.planning.catalog import LM_EVAL, Catalog
 from gptalt_eval.planning.models.fields import UNITS
 
 SIZE = re.compile(r"\s*(<=|>=|<|>|)\s*(\d+(?:\.(\d+))?)\s*([MBT])\s*", re.IGNORECASE)
-ANY = Model("hf", "any transformers model: --model_args pretrained=<hub id or folder>", "", "")
+ANY = tuple(
+    Model(name, f"any {kind} model of transformers: --model_args pretrained=<hub id or folder>", "", "", name)
+    for name, kind in (("hf", "text"), (MULTIMODAL, "image-text"))
+)
 
 
 def choose_models(catalog: Catalog, arguments: argparse.Namespace) -> list[Owned[Model]]:
@@ -24,7 +27,7 @@ def choose_models(catalog: Catalog, arguments: argparse.Namespace) -> list[Owned
     Raises:
         GptaltError: no model has the language, or the size cannot be read.
     """
-    listed = [owned for _, owned in sorted(catalog.models.items())] + [Owned(ANY, LM_EVAL)]
+    listed = [owned for _, owned in sorted(catalog.models.items())] + [Owned(model, LM_EVAL) for model in ANY]
     check_language(arguments.language, [owned.item for owned in listed])
     lowest, highest = read_size(arguments.size) if arguments.size else (0.0, float("inf"))
     found = []
@@ -70,7 +73,7 @@ def make_row(owned: Owned[Model]) -> dict[str, str]:
         "commercial": model.card.commercial if model.card else "",
         "licence": model.licence,
         "from": str(owned.owner),
-        "what": model.summary,
+        "what": ", ".join(filter(None, (model.summary, say_sight(model).partition(",")[0]))),
     }
 
 
@@ -91,7 +94,8 @@ def make_facts(owned: Owned[Model]) -> dict[str, object]:
         "base": card.base if card else "",
         "tuning": card.tuning if card else "",
         "released": card.released if card else "",
-        "modality": card.modality if card else "text",
+        "modality": "image-text" if model.sees_pictures else "text",
+        "pictures": (card.pictures if card else "several") if model.sees_pictures else "",
         "editions": list(card.editions) if card else [],
         "sources": list(card.sources) if card else [],
         "unverified": list(card.unverified) if card else [],

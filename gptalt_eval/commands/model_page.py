@@ -14,13 +14,13 @@ WIDTHS: Mapping[str, int] = {"fp32": 32, "fp16": 16, "8-bit": 8, "4-bit": 4}
 def list_facts(owned: Owned[Model]) -> dict[str, str]:
     """What is known about a model; empty texts are not shown."""
     model = owned.item
-    is_run = model.card is None or model.card.modality == "text" or model.loader is not None
     where = " --model_args pretrained=FOLDER" if model.loader and "pretrained" not in model.args else ""
     facts = {
         "Model": f"{model.name}: {model.summary}",
         "Also called": ", ".join(model.aliases),
         "From": str(owned.owner),
         "Parameters": model.parameters,
+        "Pictures": say_sight(model),
         "Languages": ", ".join(model.languages),
         "Licence": model.licence,
         "Published": model.home,
@@ -29,11 +29,19 @@ def list_facts(owned: Owned[Model]) -> dict[str, str]:
         **(list_prompt(model.template) if model.template else {}),
         "Arguments": ", ".join(f"{key}={value}" for key, value in model.args.items()),
         "Loader": model.loader.summary if model.loader else "",
-        "Try": f"gptalt-eval --model {model.name} --tasks piqa --data_dir sample{where}" if is_run else "",
+        "Try": f"gptalt-eval --model {model.name} --tasks piqa --data_dir sample{where}",
     }
-    if not is_run:
-        facts["Try"] = "it sees pictures, which only a later plugin can show it"
+    if not model.is_loadable:
+        facts["Try"] = "it cannot be run: nothing here loads its files"
     return facts
+
+
+def say_sight(model: Model) -> str:
+    """How many pictures a prompt for a model may have; empty: it sees none."""
+    if not model.sees_pictures:
+        return ""
+    is_one = model.card is not None and model.card.pictures == "one"
+    return "sees one picture a prompt" if is_one else "sees pictures, several in a prompt"
 
 
 def list_card(card: Card) -> dict[str, str]:

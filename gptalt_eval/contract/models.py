@@ -23,6 +23,8 @@ PLACES: Mapping[SystemPlace, str] = MappingProxyType(
     }
 )
 Commercial = Literal["yes", "no", "ask"]
+Pictures = Literal["several", "one"]  # how many a prompt may have
+MULTIMODAL = "hf-multimodal"  # lm-eval's model class for image-text models
 GIB = 2**30
 ALIKE = 0.2  # a model whose number of parameters differs by more than this part is another model
 
@@ -60,6 +62,7 @@ class Card:
         released: the date, ``2023-03-14`` or ``2023-03``.
         editions: hub ids of other editions.
         modality: ``text``, or ``image-text`` for models that see pictures.
+        pictures: how many a prompt of an image-text model may have: as many as it was made for.
         model_type: what its config.json says under this name; empty: unknown, or its loader reads more of it.
         sources: where these facts are from.
         unverified: which of them could not be checked.
@@ -72,6 +75,7 @@ class Card:
     released: str = ""
     editions: tuple[str, ...] = ()
     modality: Literal["text", "image-text"] = "text"
+    pictures: Pictures = "several"
     model_type: str = ""
     sources: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
@@ -157,3 +161,15 @@ class Model:
     template: Template | None = None
     loader: Loader | None = None
     card: Card | None = None
+
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether it is an image-text model, by its card or by what loads it."""
+        is_listed = self.card is not None and self.card.modality == "image-text"
+        return is_listed or self.backend == MULTIMODAL
+
+    @property
+    def is_loadable(self) -> bool:
+        """Whether anything loads it; of an image-text model, transformers' class for texts does not."""
+        is_known = self.loader is not None or self.create is not None
+        return is_known or not self.sees_pictures or self.backend == MULTIMODAL

@@ -106,7 +106,7 @@ def consider(model: Model, needs: Needs) -> Candidate:
     if needs.commercial and card.commercial != "yes":
         asked = card.commercial == "ask"
         lacks.append("commercial use only if its publisher agrees" if asked else "no commercial use")
-    if card.modality != "text":
+    if model.sees_pictures:
         lacks.append("for questions with pictures")
     possible = list_precisions(model)
     fitting = [bits for bits in possible if needs.memory is None or is_held(model, bits, needs.memory)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_together
-from gptalt_eval.contract.models import Loader, Model
+from gptalt_eval.contract.models import Loader, Model, Pictures
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.bounds import read_file
 from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
@@ -72,8 +72,8 @@ def check_weights(model: Model, spec: RunSpec, others: Iterable[Model] = ()) -> 
 
 
 def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> Iterator[GptaltError]:
-    if shows_pictures(model):
-        text = f"'{model.name}' answers questions about pictures, which only a later plugin can ask."
+    if not model.is_loadable:
+        text = f"'{model.name}' sees pictures, and nothing here loads its files."
         yield GptaltError(text, f"What is known about it: gptalt-eval show model {model.name}")
         return
     args = merge_model_args(model, spec)
@@ -164,10 +164,16 @@ def check_built(model: Model, spec: RunSpec) -> None:
             raise GptaltError(text, "Omit it; settings for the plugin go into --model_args.")
 
 
-def shows_pictures(model: Model) -> bool:
-    """Whether a model needs pictures, and nothing is installed that loads it."""
-    is_listed = model.card is not None and model.card.modality == "image-text"
-    return is_listed and model.loader is None and model.create is None
+def count_pictures(model: Model, spec: RunSpec) -> Pictures | Literal[""]:
+    """How many pictures a prompt for this model may have; empty: it sees none.
+
+    ``max_images=`` of lm-eval's model class counts where it allows fewer than the model was made for.
+    """
+    limit = str(merge_model_args(model, spec).get("max_images", ""))
+    if not model.sees_pictures or limit == "0":
+        return ""
+    made_for = model.card.pictures if model.card else "several"
+    return "one" if limit == "1" else made_for
 
 
 def check_folder(

@@ -27,7 +27,7 @@ def list_names(capsys, *words):
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ((), {"sky", "sea", "pond", "bare", "hf"}), (("--language", "zh"), {"sky", "pond"}),
+        ((), {"sky", "sea", "pond", "bare", "hf", "hf-multimodal"}), (("--language", "zh"), {"sky", "pond"}),
         (("--commercial",), {"sky"}), (("--size", "<10B"), {"sky"}), (("--size", ">10B"), {"sea"}),
         (("--size", "7B"), {"sky"}), (("--size", "6.7b"), {"sky"}), (("--size", "6.6B"), set()),
         (("--language", "en", "--size", ">=6.7B"), {"sky", "sea"}), (("sea",), {"sea"}),

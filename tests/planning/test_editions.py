@@ -10,9 +10,9 @@ from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.machine.hub import find_storage
 from gptalt_eval.planning.catalog import Catalog
-from gptalt_eval.planning.models.editions import list_native_types
+from gptalt_eval.planning.models.editions import list_native_types, match_model
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.planning.weights import check_weights, has_chat_template, merge_model_args
+from gptalt_eval.planning.weights import check_weights, count_pictures, has_chat_template, merge_model_args
 from gptalt_eval.testing import make_plugin_set
 
 FIRST, SECOND = (Template(f"{{{{ messages }}}}{name}", "first_user") for name in ("1", "2"))
@@ -54,6 +54,13 @@ class Glm:
             make_named("vicuna", Template("{{ messages }}", "nowhere"), loader=None),
             make_named("neo", FIRST, loader=None, card=Card("no", 1, model_type="gpt_neox")),
             make_named("llava", FIRST, loader=None, card=Card("no", 1, modality="image-text")),
+            make_named(
+                "idefics3",
+                None,
+                loader=None,
+                backend="hf-multimodal",
+                card=Card("no", 1, modality="image-text", pictures="one", model_type="idefics3"),
+            ),
             make_named(
                 "lora",
                 FIRST,
@@ -244,8 +251,51 @@ def test_a_loader_says_what_is_wrong_with_a_folder(tmp_path):
 
 def test_a_model_that_sees_pictures_is_listed_and_not_run():
     text = refuse("llava")
-    assert text.startswith("'llava' answers questions about pictures")
+    assert text.startswith("'llava' sees pictures, and nothing here loads its files.")
     assert "gptalt-eval show model llava" in text and "problems" not in text
+
+
+@pytest.mark.parametrize("kind", ["folder", "hub id"])
+def test_a_model_that_sees_pictures_gets_the_class_for_such(tmp_path, kind):
+    place = str(write_model(tmp_path / "mine", config={"model_type": "idefics3"}))
+    if kind == "hub id":
+        place = "org/idefics3"
+    catalog = Catalog(make_plugin_set(Glm()))
+    found, note = match_model(catalog, catalog.find_model(place), make_spec({"model": place}))
+    assert found.item.backend == "hf-multimodal" and found.item.name == place
+    assert note.startswith(f"{place} ") and "loaded as" in note
+
+
+@pytest.mark.parametrize("name", ["hf", "hf-auto", "huggingface"])
+def test_a_class_for_texts_is_refused_for_a_model_that_sees_pictures(tmp_path, name):
+    folder = write_model(tmp_path / "mine", config={"model_type": "idefics3"})
+    text = refuse(name, folder)
+    assert f"--model {name} cannot load {folder}, which contains a model that sees pictures." in text
+    assert f"Type: --model hf-multimodal --model_args pretrained={folder}" in text
+    catalog = Catalog(make_plugin_set(Glm()))
+    spec = make_spec({"model": "hf-multimodal", "model_args": {"pretrained": str(folder)}})
+    named = catalog.find_model("hf-multimodal")
+    assert match_model(catalog, named, spec) == (named, "")
+
+
+def test_a_named_model_of_pictures_takes_only_its_kind(tmp_path):
+    text = refuse("idefics3", write_model(tmp_path / "mine", config={"model_type": "gpt_neox"}))
+    assert "contains a model of the type 'gpt_neox', and 'idefics3' is of the type 'idefics3'" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("hf-multimodal", {}, "several"), ("hf-multimodal", {"max_images": 1}, "one"),
+        ("hf-multimodal", {"max_images": "1"}, "one"), ("hf-multimodal", {"max_images": 3}, "several"),
+        ("hf-multimodal", {"max_images": 0}, ""), ("idefics3", {}, "one"), ("idefics3", {"max_images": 9}, "one"),
+        ("idefics3", {"max_images": 0}, ""), ("llava", {}, "several"), ("vicuna", {}, ""), ("hf", {}, ""),
+        ("neo", {}, ""), ("neo", {"max_images": 1}, ""), ("dummy", {}, ""), ("org/any", {}, ""),
+    ],
+)  # fmt: skip
+def test_how_many_pictures_a_prompt_may_have(name, given, expected):
+    model = Catalog(make_plugin_set(Glm())).find_model(name).item
+    assert count_pictures(model, make_spec({"model": name, "model_args": given})) == expected
 
 
 def test_weights_of_the_user_s_own_are_whole(tmp_path):

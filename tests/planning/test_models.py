@@ -122,6 +122,21 @@ def test_yes_and_no_in_every_spelling(tmp_path, written, swap, expected):
             "template: ther.jinja",
             "3:15 there is no file ther.jinja beside family.yaml. Did you mean 'there.jinja'?",
         ),
+        (
+            "pictures: one",
+            "3:15 'pictures: one' is for models that see pictures. Add 'modality: image-text', or remove it.",
+        ),
+        ("backend: hf-multimodal", "3:14 'backend: hf-multimodal' is for models that see pictures."),
+        (
+            "{hub: a/b, modality: text, backend: hf-multimodal}",
+            "'backend: hf-multimodal' is for models that see pictures.",
+        ),
+        (
+            "{hub: a/b, modality: image-text, loader: glm, backend: hf-multimodal}",
+            "'backend: hf-multimodal' and the loader 'glm' would both load it. Remove one of them.",
+        ),
+        ("backend: vllm", "3:14 'backend' in 'm' must be one of hf, hf-multimodal."),
+        ("pictures: 2", "3:15 'pictures' in 'm' must be one of several, one."),
         ("loader: glmm", "3:13 there is no loader 'glmm'. Did you mean 'glm'?"),
     ],
 )

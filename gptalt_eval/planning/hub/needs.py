@@ -161,12 +161,14 @@ def list_ways(need: Need, model: Model, args: Mapping[str, Any], room: Room) -> 
 
 
 def list_smaller(model: Model, others: Iterable[Model], room: Room, args: Mapping[str, Any]) -> Iterator[str]:
-    """The largest model of the catalogue that fits and speaks one of the model's languages."""
+    """The largest model of the catalogue that fits, of its kind, and speaks one of its languages."""
     bits = choose_bits(args) or 16
     fitting = [
         other
         for other in others
         if other.card is not None
+        and other.is_loadable
+        and other.sees_pictures == model.sees_pictures
         and room.holds(other.card.parameters * bits / 8)
         and (not model.languages or set(model.languages) & set(other.languages))
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.models import Loader, Model
+from gptalt_eval.contract.models import MULTIMODAL, Loader, Model
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned
 from gptalt_eval.machine.hub import find_snapshot
@@ -77,6 +77,8 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
     """
     named = owned.item
     settings, args = read_settings(folder), merge_model_args(named, spec)
+    if owned.owner == LM_EVAL and is_multimodal(catalog, settings):
+        return see_pictures(owned, str(args.get("pretrained")))
     found = identify(catalog, settings)
     is_own = owned.owner not in (LM_EVAL, found.owner) if found else False  # has a template of its own
     if found and (found.item.name == named.name or is_own or is_kin(named, found.item, settings)):
@@ -103,6 +105,33 @@ def match_folder(catalog: Catalog, owned: Owned[Model], spec: RunSpec, folder: P
         f"--model {named.name} cannot load {place}, which contains a model like '{other}'.",
         f"Type: --model {other} --model_args pretrained={place}",
     )
+
+
+def is_multimodal(catalog: Catalog, settings: Mapping[str, Any]) -> bool:
+    """Whether a config.json has the type of an image-text model that transformers loads, by the catalogue."""
+    kind = settings.get("model_type")
+    return bool(kind) and any(
+        owned.item.backend == MULTIMODAL and owned.item.card and owned.item.card.model_type == kind
+        for owned in catalog.models.values()
+    )
+
+
+def see_pictures(owned: Owned[Model], place: str) -> Matched:
+    """A folder's image-text model with the model class for such, and what to say.
+
+    Raises:
+        GptaltError: a class for texts was named, which cannot load it.
+    """
+    named = owned.item
+    if named.backend == MULTIMODAL:
+        return owned, ""
+    if named.name in HF_BACKENDS:
+        raise GptaltError(
+            f"--model {named.name} cannot load {place}, which contains a model that sees pictures.",
+            f"Type: --model {MULTIMODAL} --model_args pretrained={place}",
+        )
+    own = replace(named, backend=MULTIMODAL)
+    return Owned(own, owned.owner), f"{place} sees pictures: it is loaded as --model {MULTIMODAL}."
 
 
 def is_kin(named: Model, found: Model, settings: Mapping[str, Any]) -> bool:
@@ -141,10 +170,11 @@ def add_repair(catalog: Catalog, owned: Owned[Model], folder: Path, place: str) 
 
 
 def find_published(catalog: Catalog, hub: str) -> Owned[Model] | None:
-    """The named model that is published under a hub id, if it needs its own loader."""
+    """The named model that is published under a hub id, if a text model's class cannot load it."""
     for owned in catalog.models.values() if "/" in hub else ():
         args = owned.item.args
-        if owned.item.loader and args.get("pretrained") == hub and not args.keys() & {"delta", "peft"}:
+        is_special = owned.item.loader or owned.item.backend == MULTIMODAL
+        if is_special and args.get("pretrained") == hub and not args.keys() & {"delta", "peft"}:
             return owned
     return None
 

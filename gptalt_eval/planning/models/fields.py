@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean
+from gptalt_eval.contract.models import MULTIMODAL
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -132,6 +133,8 @@ KINDS: Mapping[str, Callable[[Written], Any]] = {
     "home": read_text,
     "editions": read_texts,
     "modality": choose_from("text", "image-text"),
+    "pictures": choose_from("several", "one"),
+    "backend": choose_from("hf", MULTIMODAL),
     "model_type": read_text,
     "sources": read_texts,
     "unverified": read_texts,

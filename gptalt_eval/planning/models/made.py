@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.handed import is_bare
-from gptalt_eval.contract.models import Card, Loader, Model, Template
+from gptalt_eval.contract.models import MULTIMODAL, Card, Loader, Model, Template
 from gptalt_eval.machine.bounds import read_file
 from gptalt_eval.machine.storage import follow_links
 from gptalt_eval.planning.models.fields import Facts, FieldError
@@ -36,11 +36,13 @@ def make_model(name: str, facts: Mapping[str, Facts], file: Path, loaders: Mappi
     patch = known.get("delta") or known.get("adapter")
     home = known.get("home") or patch or known.get("hub") or UNSTATED
     count = known.get("parameters", 0)
+    check_sight(known)
     return Model(
         name=name,
         summary=known.get("summary") or home,
         licence=known.get("licence", UNSTATED),
         home=home,
+        backend=known.get("backend", "hf"),
         args=make_args(name, known, file),
         chat_template=True if "template" in known else None,
         languages=known.get("languages", ()),
@@ -57,11 +59,25 @@ def make_model(name: str, facts: Mapping[str, Facts], file: Path, loaders: Mappi
             released=known.get("released", ""),
             editions=known.get("editions", ()),
             modality=known.get("modality", "text"),
+            pictures=known.get("pictures", "several"),
             model_type=known.get("model_type", ""),
             sources=known.get("sources", ()),
             unverified=known.get("unverified", ()),
         ),
     )
+
+
+def check_sight(known: Mapping[str, Any]) -> None:
+    """Check that what is said about pictures is said of an image-text model, and of one loader."""
+    is_multimodal = known.get("backend") == MULTIMODAL
+    if known.get("modality") != "image-text":
+        for key in ("pictures", *(["backend"] if is_multimodal else [])):
+            if key in known:
+                text = f"'{key}: {known[key]}' is for models that see pictures"
+                raise FieldError(text, "Add 'modality: image-text', or remove it.", key)
+    if is_multimodal and "loader" in known:
+        text = f"'backend: {MULTIMODAL}' and the loader '{known['loader']}' would both load it"
+        raise FieldError(text, "Remove one of them.", "backend")
 
 
 def make_args(name: str, known: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The catalogue: every model of the survey, and what its chat template renders."""
 
 import json
+import re
 from pathlib import Path
 
 import gptalt_eval_plugin_models
@@ -8,12 +9,14 @@ import pytest
 
 from gptalt_eval import GptaltError
 from gptalt_eval.commands import cli
+from gptalt_eval.commands.model_list import make_row
 from gptalt_eval.commands.show import describe_model
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.editions import match_model
 from gptalt_eval.planning.models.reader import find_model_yamls
 from gptalt_eval.planning.resolve import resolve
+from gptalt_eval.planning.weights import count_pictures
 from gptalt_eval.running.lmeval.stops import find_ends
 from gptalt_eval.testing import make_plugin_set
 from gptalt_eval.validation.chats import check_template, render
@@ -70,6 +73,19 @@ ASKED = [
 ]
 
 
+#: image-text models that transformers loads, and how many pictures a prompt of theirs may have
+NATIVE = {
+    "llava": "several", "llava-13b": "several", "llava-next": "several", "llava-next-vicuna": "several",
+    "blip2": "one", "blip2-2.7b": "one", "instructblip": "one", "idefics": "several", "idefics2": "several",
+    "idefics3": "several", "smolvlm": "several", "smolvlm-500m": "several", "smolvlm-256m": "several",
+    "smolvlm2": "several", "qwen2-vl": "several", "qwen2-vl-2b": "several", "qwen2.5-vl": "several",
+    "qwen2.5-vl-3b": "several",
+}  # fmt: skip
+COMPOSED = {
+    "minigpt4": "one", "minigpt4-13b": "one", "vpgtrans": "one", "mplug-owl": "several", "otter": "several",
+}  # fmt: skip
+
+
 def make_messages(turns):
     return [{"role": role, "content": text} for role, text in turns]
 
@@ -83,7 +99,8 @@ def test_every_model_of_the_survey_is_there_and_nothing_is_wrong():
 def test_its_facts_are_stated(name):
     model = MODELS[name]
     assert model.licence != "not stated" and model.home and model.languages and model.card.sources
-    assert model.card.parameters > 10**9 and model.card.released.startswith("202") and model.card.tuning
+    assert model.card.parameters > (10**8 if model.sees_pictures else 10**9)
+    assert model.card.released.startswith("202") and model.card.tuning
     assert model.loader is None or model.loader.summary != "not installed"
     assert model.card.modality == "image-text" or "pretrained" in model.args or name == "openassistant-llama"
 
@@ -213,9 +230,56 @@ def test_show_model_says_all(name):
     assert ("Two turns" in page and "And of Italy?" in page) is shows
 
 
+def test_ls_models_says_which_models_see_pictures(capsys):
+    assert cli.dispatch(["ls", "models", "--json"], PLUGINS) == 0
+    listed = {row["name"]: (row["modality"], row["pictures"]) for row in json.loads(capsys.readouterr().out)}
+    assert {listed[name] for name in NATIVE.keys() | COMPOSED.keys()} == {
+        ("image-text", "several"), ("image-text", "one"),
+    }  # fmt: skip
+    assert listed["vicuna-7b"] == ("text", "") and listed["hf-multimodal"] == ("image-text", "several")
+    rows = {name: make_row(owned)["what"] for name, owned in Catalog(PLUGINS).models.items()}
+    assert rows["llava"] == "LLaVA 1.5 7B, sees pictures"
+    assert rows["blip2"] == "BLIP-2 with OPT 6.7B, sees one picture a prompt"
+    assert "picture" not in rows["vicuna-7b"]
+
+
 def test_ls_models_lists_all_with_their_facts(capsys):
     assert cli.dispatch(["ls", "models", "--json"], PLUGINS) == 0
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert len(listed) >= 34 and MODELS.keys() <= listed.keys()
     assert listed["chatglm"]["loader"] == "chatglm" and listed["chatglm"]["hub"] == "THUDM/chatglm-6b"
-    assert all(listed[name]["memory"]["fp16"] > 1 for name in MODELS)
+    assert all(listed[name]["memory"]["fp16"] > (0.4 if MODELS[name].sees_pictures else 1) for name in MODELS)
+
+
+@pytest.mark.parametrize(("name", "pictures"), [*NATIVE.items(), *COMPOSED.items()])
+def test_it_is_known_how_many_pictures_a_prompt_may_have(name, pictures):
+    model = MODELS[name]
+    assert model.is_loadable and (model.backend == "hf-multimodal") is (name in NATIVE)
+    assert count_pictures(model, make_spec({"model": name})) == pictures
+    said = "sees one picture a prompt" if pictures == "one" else "sees pictures, several in a prompt"
+    page = describe_model(Catalog(PLUGINS), name)
+    assert re.search(rf"^Pictures: +{said}$", page, re.M)
+
+
+def test_no_other_model_sees_pictures_and_runs():
+    known = {name for name, model in MODELS.items() if model.sees_pictures and model.is_loadable}
+    assert known - {"otter-mpt", "multimodal-gpt"} == NATIVE.keys() | COMPOSED.keys()
+    assert not MODELS["llava-v0"].is_loadable and not MODELS["vicuna-7b"].sees_pictures
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", NATIVE)
+def test_transformers_has_a_class_for_its_type(name):
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    kind = MODELS[name].card.model_type
+    assert kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (not kind and name.startswith("smolvlm"))
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_its_hub_id_is_loaded_like_it(name):
+    catalog = Catalog(PLUGINS)
+    hub = MODELS[name].args["pretrained"]
+    found, note = match_model(catalog, catalog.find_model(hub), make_spec({"model": hub}))
+    assert note == f"{hub} is loaded as '{name}'."
+    assert (found.item.backend, found.item.card) == ("hf-multimodal", MODELS[name].card)

@@ -320,3 +320,19 @@ def test_two_messages_are_one_error(hub, monkeypatch):
     with pytest.raises(RequestErrors) as caught:
         check_weights(HF, spec)
     assert len(caught.value.errors) == 2
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_smaller_one_is_of_the_same_kind_and_can_be_loaded(sees):
+    def make(name, parameters, modality, backend="hf"):
+        card = Card("yes", parameters, modality=modality)
+        return Model(name, name, "MIT", "x", backend=backend, card=card)
+
+    others = [
+        make("texts", 10**9, "text"),
+        make("pictures", 2 * 10**9, "image-text", "hf-multimodal"),
+        make("unloadable", 3 * 10**9, "image-text"),
+    ]
+    large = make("large", 10**12, *(("image-text", "hf-multimodal") if sees else ("text",)))
+    [found] = needs.list_smaller(large, others, needs.Room("the GPU", 2**34), {})
+    assert found.startswith(f"A smaller one: --model {'pictures' if sees else 'texts'} ")
