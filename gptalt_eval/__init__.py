@@ -27,6 +27,7 @@ from gptalt_eval.contract.handed import check_folders, check_plain, open_named
 from gptalt_eval.contract.hooks import Hook, Problem
 from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
 from gptalt_eval.contract.models import Card, Loader, Model, Template
+from gptalt_eval.contract.pictures import Picture, make_picture
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.replies import find_choice, find_text
@@ -70,6 +71,7 @@ __all__ = [
     "Option",
     "Owner",
     "Part",
+    "Picture",
     "Plan",
     "PlannedTask",
     "PluginError",
@@ -91,6 +93,7 @@ __all__ = [
     "from_rows",
     "hookimpl",
     "make_console",
+    "make_picture",
     "make_svg",
     "open_named",
     "page_style",

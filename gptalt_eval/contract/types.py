@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -92,6 +92,10 @@ class Split:
         parts: those of ``files`` that contain only part of the split by design.
         beside: other files that the reader opens, relative to the folder of each file; ``{stem}`` is the
             file's name without its suffix. They are hashed and checked as part of the split.
+        read: reads this split, if its files have several; None: the dataset's reader does. A function of a
+            module, by whose name its rows are kept apart from those of the others.
+        is_listed: whether a file of it lists the rows, and the reader refuses a split that lacks one: fewer
+            rows than the official ones are then a part of the release, not a damaged file.
     """
 
     name: str
@@ -99,6 +103,8 @@ class Split:
     rows: int | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    read: RowReader | None = None
+    is_listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,11 @@ class Dataset:
 
     def split(self, name: str) -> Split | None:
         return next((split for split in self.splits if split.name == name), None)
+
+    def reading(self, name: str) -> Dataset:
+        """This dataset, whose reader is that of a split."""
+        split = self.split(name)
+        return replace(self, read=split.read) if split is not None and split.read else self
 
 
 @dataclass(frozen=True)

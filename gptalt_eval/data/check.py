@@ -89,7 +89,8 @@ def judge(
     altered = [path for path, found in hashes.items() if listed.get(path, found) != found]
     known: Known = "altered" if altered else "known" if hashes.keys() <= listed.keys() else "unknown"
     likely = guess_file(altered, hashes, listed)
-    is_collection = "*" in pattern  # RACE: one file per passage, and any number of them may be present
+    # RACE: one file per passage, and any number of them may be present
+    is_collection = "*" in pattern or split.is_listed
     if expected is not None and rows != expected and not (is_collection and rows < expected):
         text = f"{title}: {rows:,} rows, {expected:,} expected ({place})."
         return Verdict("short" if rows < expected else "altered", known, expected, text, likely)
@@ -99,7 +100,7 @@ def judge(
         text = f"{title}: {first} is altered ({rows:,} rows, {digests})."
         return Verdict("altered", known, expected, text, likely)
     if split.rows and (part or (is_collection and expected is not None and rows < expected)):
-        what = part.title if part else "only some of the files"
+        what = part.title if part else "only some of the files" if "*" in pattern else "only some of the rows"
         text = f"{title}: {what}, {rows:,} of {split.rows:,} rows ({place})."
         return Verdict("partial", known, expected, text, part=what)
     return Verdict("complete" if expected is not None or known == "known" else "unchecked", known, expected)

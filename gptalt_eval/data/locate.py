@@ -74,6 +74,7 @@ def locate_split(dataset: Dataset, config: str | None, split: Split, folder: Pat
     Raises:
         DataError: a file cannot be read to the end.
     """
+    dataset = dataset.reading(split.name)
     pattern, files = match_files(folder, split, config)
     if not files:
         return None
@@ -165,5 +166,6 @@ def show_big_progress(
 def read_located(data: LocatedData, split: str) -> Iterator[dict[str, Any]]:
     """The rows of one located split, in the hub version's schema; a big file gets a progress bar."""
     located = data.splits[split]
-    rows = iterate_split(data.dataset, data.config, located.files, data.is_sample)
+    dataset = data.dataset.reading(split) if data.dataset else None
+    rows = iterate_split(dataset, data.config, located.files, data.is_sample)
     return show_big_progress(rows, located.files, f"Converting {split}", located.rows)

@@ -41,8 +41,10 @@ class DataFinder:
         hub, name = config.get("dataset_path"), config.get("dataset_name")
         if self.catalog.data_dir == NOWHERE:
             return LocatedData(str(hub), name, "code")
-        if config.get("custom_dataset") or config.get("class") or not isinstance(hub, str):
+        if config.get("custom_dataset") or not isinstance(hub, str):
             return LocatedData(str(hub or ""), name, "code")
+        if config.get("class") and self.catalog.find_dataset(hub, name) is None:
+            return LocatedData(hub, name, "code")  # the class may read other data
         if hub in LOCAL_BUILDERS or Path(hub).exists():
             return LocatedData(hub, name, "files")
         owned = self.catalog.find_dataset(hub, name)

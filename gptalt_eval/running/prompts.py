@@ -9,6 +9,7 @@ from gptalt_eval.contract.plan import PlannedTask
 from gptalt_eval.running.lmeval import evaluation
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.observed import can_stream
+from gptalt_eval.running.lmeval.pictures import find_gallery
 from gptalt_eval.running.lmeval.rehearsal import explain_errors
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.runfiles import hash_value
@@ -21,6 +22,7 @@ def prepare_requests(run: LoadedRun) -> None:
     compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
     only once.
     """
+    fit_examples(run)
     refuse_long_answers(run)
     refuse_dropped(run)
     several = len({cell.style for cell in run.plan.cells}) > 1
@@ -44,6 +46,15 @@ def prepare_requests(run: LoadedRun) -> None:
         kept = {name: built for name, built in requests.items() if name not in refused}
         expect_loglikelihoods(run, kept, resumed)
         refuse_unscorable(run, kept)
+
+
+def fit_examples(run: LoadedRun) -> None:
+    """Make prompts with pictures leave out whole examples if they are too long: half a picture is none."""
+    lm = run.lm.lm
+    for loaded in run.tasks:
+        for gallery in filter(None, map(find_gallery, loaded.tasks.values())):
+            if hasattr(lm, "has_room"):
+                gallery.fits, gallery.dropped = lm.has_room, lm.note_dropped
 
 
 def refuse_long_answers(run: LoadedRun) -> None:

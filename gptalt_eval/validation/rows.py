@@ -110,7 +110,7 @@ def read_release(scene: Scene, dataset: Dataset, folder: Path) -> Rows | None:
         check_links(folder, dataset, name, [split or ""])
         found = dataset.split(split) if split else None
         files = data.find_files(folder, found, name) if found else ()
-        return dataset.read(files, name) if files else ()
+        return dataset.reading(split or "").read(files, name) if files else ()
 
     return make_rows(scene, f"{dataset.title}{f' {name}' if name else ''} in {folder}", read, True)
 

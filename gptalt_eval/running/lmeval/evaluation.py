@@ -24,6 +24,7 @@ from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
+from gptalt_eval.running.lmeval.pictures import Shown, find_gallery
 from gptalt_eval.running.lmeval.rehearsal import rehearse_tasks
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
@@ -64,7 +65,8 @@ def evaluate_task(
             confirm_run_unsafe_code=spec.confirm_run_unsafe_code,
         )
     if result is not None:
-        result["samples"] = {name: [seams.flatten_sample(sample) for sample in result["samples"][name]]}
+        samples = map(seams.flatten_sample, result["samples"][name])
+        result["samples"] = {name: [hash_pictures(sample) for sample in samples]}
     return result
 
 
@@ -143,8 +145,8 @@ def find_request_cache(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task
     data, YAML and functions (and so a prompt style's instruction), seeds, generation settings, the rows of
     ``--samples``, and the text of the chat template.
     """
-    if spec.cache_requests not in ("true", "refresh"):
-        return None
+    if spec.cache_requests not in ("true", "refresh") or find_gallery(task):
+        return None  # how many examples with pictures fit depends on the model
     rows = spec.samples.get(name) if spec.samples else None
     template = lm.chat_template(spec.apply_chat_template) if spec.apply_chat_template else None
     around = [spec.apply_chat_template, template, getattr(lm.lm, "chat_template_args", None)]
@@ -213,6 +215,14 @@ def describe_run(plan: Plan, cell: Cell, lm: LM, facts: ModelFacts, started: flo
     }
     seams.add_tokenizer(described, lm)
     return described
+
+
+def hash_pictures(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A sample whose ``prompt_hash`` is over its pictures too; lm-eval's is over the text."""
+    shown = sample["arguments"][0][2:] if sample["arguments"] else ()
+    if not shown or not isinstance(shown[0], Shown):
+        return sample
+    return {**sample, "prompt_hash": hash_text(sample["prompt_hash"] + "".join(shown[0]["visual"]))}
 
 
 def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:

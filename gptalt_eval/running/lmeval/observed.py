@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
+from gptalt_eval.running.lmeval.pictures import open_pictures
 
 REQUEST_TYPES = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
@@ -67,8 +69,7 @@ class ObservedLM:
     def find_lost(self, request_type: str, arguments: Any) -> int:
         """How many tokens of a request's prompt did not fit into the model's context."""
         lost: Mapping[Any, int] = getattr(self.lm, "lost", {})
-        key = arguments[0] if request_type == "generate_until" else tuple(arguments[:2])
-        return lost.get(key, 0) if lost else 0
+        return lost.get(name_request(request_type, arguments), 0) if lost else 0
 
     def count_lost(self, requests: Sequence[Any]) -> int:
         """How many answered requests lost the beginning of their prompt; the same on all processes."""
@@ -85,10 +86,12 @@ class ObservedLM:
         """Why the first of the requests that cannot be scored cannot be, with its row; empty: all can be."""
         unscorable: Mapping[Any, str] = getattr(self.lm, "unscorable", {})
         for request in requests if unscorable else ():
-            reason = unscorable.get(tuple(request.args[:2])) if is_choice(request) else None
-            if reason:
+            reason = unscorable.get(name_request(request.request_type, request.args))
+            if reason and is_choice(request):
                 option = f"option {request.idx + 1} ({reprlib.repr(request.args[1])})"
                 return f"row {request.doc_id}, {option}: {reason}"
+            if reason:
+                return f"row {request.doc_id}: {reason}"
         return ""
 
     def receive(self, request_type: str, arguments: Any, answer: Any) -> None:
@@ -188,13 +191,33 @@ class ObservedLM:
         if finds_nan and finds_nan(requests[0].args[0]):
             raise self.describe_nan("after the first prompt")
         try:
-            return list(getattr(self.lm, request_type)(requests))
+            return list(getattr(self.lm, request_type)(self.make_asked(requests)))
         except Exception as error:
             if reason := self.find_unscorable(requests):
                 raise GptaltError(
                     f"{reason}.", "Change the row or the prompt, or leave it out: --samples."
                 ) from error
             raise
+
+    def make_asked(self, requests: Sequence[Any]) -> Sequence[Any]:
+        """The requests as the model takes them: lm-eval's own classes want opened pictures."""
+        if getattr(self.lm, "opens_pictures", False) or all(len(request.args) < 3 for request in requests):
+            return requests
+        return [copy_with(request, open_pictures(request.args)) for request in requests]
+
+
+def copy_with(request: Any, arguments: tuple[Any, ...]) -> Any:
+    copied = copy.copy(request)
+    copied.arguments = arguments
+    return copied
+
+
+def name_request(request_type: str, arguments: Any) -> Any:
+    """What a model calls a request in its notes: a prompt, or a prompt and its continuation; and pictures."""
+    parts = tuple(arguments)
+    if request_type != "generate_until":
+        return parts
+    return parts[0] if len(parts) < 3 else (parts[0], *parts[2:])
 
 
 def is_nan(answer: Any) -> bool:

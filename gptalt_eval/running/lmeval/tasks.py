@@ -25,6 +25,7 @@ from gptalt_eval.planning.local_files import LOCAL_BUILDERS
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.faults import explain_task
 from gptalt_eval.running.lmeval.packed import limit_unpacking
+from gptalt_eval.running.lmeval.pictures import show_pictures
 from gptalt_eval.running.lmeval.tables import load_rows
 
 
@@ -221,7 +222,10 @@ def make_dataset(data: LocatedData) -> Any:
         made.setdefault(
             split.name, datasets.Dataset.from_dict({key: [] for key in features}, features=features)
         )
-    return datasets.DatasetDict(made)
+    served = datasets.DatasetDict(made)
+    files = [file for split in data.splits.values() for file in split.files]
+    served.folder = files[0].parent  # in which a task of a plugin finds the pictures that its rows name
+    return served
 
 
 def prepare_task(task: Any, cell: Cell) -> None:
@@ -244,6 +248,7 @@ def prepare_task(task: Any, cell: Cell) -> None:
     task.set_fewshot_seed(seed=spec.seed[3])
     if task.get_config("num_fewshot") and (task.get_config("metadata") or {}).get("fewshot") == "unseen":
         drop_scored(task)
+    show_pictures(task)
 
 
 def drop_scored(task: Any) -> None:

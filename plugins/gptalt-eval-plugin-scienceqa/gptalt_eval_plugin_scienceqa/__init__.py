@@ -2,4 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from gptalt_eval import Dataset, Split, hookimpl
+from gptalt_eval_plugin_scienceqa.releases import read_test, read_train, read_validation
+
 gptalt_eval_api = 1  # the version of gptalt-eval's hook API
+HERE = Path(__file__).parent
+READERS = {"train": (read_train, 12726), "validation": (read_validation, 4241), "test": (read_test, 4241)}
+
+
+@hookimpl
+def register_task_dirs() -> list[Path]:
+    return [HERE / "tasks"]
+
+
+@hookimpl
+def register_datasets() -> list[Dataset]:
+    # pictures of the examples are not hashed with the rows: those that are shown are in each prompt's hash
+    beside = ("pid_splits.json", "captions.json")
+    splits = tuple(
+        Split(
+            name,
+            ("scienceqa/problems.json",),
+            rows,
+            beside=(*beside, "images/test/*/image.png") if name == "test" else beside,
+            read=read,
+            is_listed=True,
+        )
+        for name, (read, rows) in READERS.items()
+    )
+    return [
+        Dataset(
+            "scienceqa",
+            "ScienceQA",
+            "derek-thomas/ScienceQA",
+            splits,
+            read_test,
+            "CC BY-NC-SA 4.0",
+            "scienceqa.github.io",
+            sample=HERE / "sample",
+        )
+    ]
