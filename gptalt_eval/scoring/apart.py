@@ -55,7 +55,7 @@ def answer_apart(
     asked = Queries([*queries[:half], filler, *queries[half:]])
     tree = lay_out(asked)
     begin, end = np.flatnonzero(tree.tokens == FILLER)[[0, -1]] + (0, 1)
-    cache, tally = ApartCache(), Tally(asked.count_targets())
+    cache, tally, view = ApartCache(), Tally(asked.count_targets()), engine.view(tree)
     kept = np.zeros(0, dtype=np.int64)
     answers: dict[int, float] = {}
     for start, stop in ((0, begin * 5 // 8), (begin * 5 // 8, begin), (end, len(tree))):
@@ -64,7 +64,7 @@ def answer_apart(
             kept = np.concatenate([kept, np.arange(begin, begin + places)])
         chunk = make_chunk(tree, int(start), int(stop), kept)
         with torch.no_grad(), engine.attending():
-            figures = engine.compute(tree, chunk, cache)
+            figures = engine.compute(view, chunk, cache)
         kept = find_kept(tree, chunk)
         cache.commit(kept)
         answers |= {answer.query: answer.logprob for answer in tally.add(*figures)}

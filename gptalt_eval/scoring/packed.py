@@ -15,8 +15,10 @@ from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_kept, find_needed, find_scored
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.flex import FlexAttention, compile_flex
+from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.pieces import PieceAttention
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, lay_out, share
+from gptalt_eval.scoring.views import PictureView, View
 
 Way = Literal["pieces", "flex", "mask"]
 States = tuple[torch.Tensor, torch.Tensor]  # keys and values
@@ -93,13 +95,24 @@ class PackedEngine(Engine):
         model: a causal transformers model, in evaluation mode.
         way: how the tree's pattern is passed to its attention.
         budget: maximum number of tokens in a chunk.
+        pictures: those of the queries; the model is the one that reads their features.
         settings: see ``Engine``.
     """
 
-    def __init__(self, model: Any, way: Way, budget: int, *settings: Any, **named: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        way: Way,
+        budget: int,
+        *settings: Any,
+        pictures: Pictures | None = None,
+        **named: Any,
+    ) -> None:
         super().__init__(model, budget, *settings, **named)
         self.way = way
-        self.base = unwrap(model)
+        self.pictures = pictures
+        # a vision tower keeps its own attention
+        self.base = unwrap(model).get_decoder() if pictures else unwrap(model)
         self.compiled = compile_flex(self.device) if way == "flex" else None
 
     def score(
@@ -111,6 +124,7 @@ class PackedEngine(Engine):
         """Answer queries; yields each chunk's answers as soon as it is computed."""
         shared = share(queries)
         tree = lay_out(shared)
+        view = self.view(tree)
         tally = Tally(shared.count_targets())
         read = np.unique(tree.positions)
         cache = TreeCache()
@@ -124,14 +138,17 @@ class PackedEngine(Engine):
             chunk = waiting[0]
             began = time.perf_counter()
             try:
+                with torch.no_grad(), self.autocast():
+                    view.prepare(chunk)
                 with torch.no_grad(), self.attending():
-                    figures = self.compute(tree, chunk, cache)
+                    figures = self.compute(view, chunk, cache)
             except Exception as error:  # the model's own code can raise anything
                 self.recover(error, len(chunk), parts=len(chunk))
                 waiting = self.plan(tree, read, open_places, chunk.start, chunk.kept)
                 total = done + sum(map(len, waiting))
                 continue
             cache.commit(find_kept(tree, chunk))
+            view.finish(chunk)
             if self.device.type == "cpu":
                 return_memory()
             waiting = waiting[1:]
@@ -174,8 +191,12 @@ class PackedEngine(Engine):
             return contextlib.nullcontext()
         return attention.use_attention(self.base, attention.NAME)
 
-    def compute(self, tree: PrefixTree, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
+    def view(self, tree: PrefixTree) -> View:
+        return PictureView(tree, self.pictures) if self.pictures else View(tree)
+
+    def compute(self, view: View, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
         """For a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
+        tree = view.tree
         cache.begin(chunk)
         positions, rows, targets, owners = find_scored(tree, chunk)
         keep = torch.from_numpy(positions if len(positions) else np.zeros(1, np.int64)).to(self.device)
@@ -184,10 +205,10 @@ class PackedEngine(Engine):
         if self.way == "mask":
             mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
         patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
-        with self.calling(), patterned:
+        positions_of = torch.from_numpy(view.positions[..., chunk.start : chunk.end]).to(self.device)
+        with self.calling(), patterned, view.embedded(chunk) as ids:
             output = self.model(
-                input_ids=self.place(tree.tokens[chunk.start : chunk.end]),
-                position_ids=self.place(tree.depth[chunk.start : chunk.end]),
+                input_ids=ids.to(self.device), position_ids=positions_of,
                 attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
             )  # fmt: skip
         return owners, *self.head.read(output.logits, rows, targets, self.rows)
@@ -198,6 +219,3 @@ class PackedEngine(Engine):
         if self.way == "flex":
             return FlexAttention(tree, chunk, self.budget, self.device, self.compiled)
         return None
-
-    def place(self, values: Ints) -> torch.Tensor:
-        return torch.from_numpy(values)[None].to(self.device)

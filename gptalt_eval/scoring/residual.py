@@ -38,8 +38,10 @@ def widen(model: Any) -> Iterator[None]:
 
 
 def find_layers(model: Any) -> torch.nn.ModuleList | None:
+    """The layers of the decoder; a vision tower beside it may have as many."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
     count = getattr(model.config.get_text_config(), "num_hidden_layers", 0)
-    lists = (module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    lists = (module for module in (decoder or model).modules() if isinstance(module, torch.nn.ModuleList))
     return next((each for each in lists if len(each) == count > 0), None)
 
 

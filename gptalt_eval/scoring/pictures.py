@@ -1,0 +1,244 @@
+"""Pictures in prompts: as ids beyond the vocabulary, in whose places an image-text model's features are put.
+
+Equal pictures have equal ids, so that they share tokens of the prefix tree, and each is encoded once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from gptalt_eval.scoring.engine import unwrap
+from gptalt_eval.scoring.tree import Ints, PrefixTree
+
+Inputs = Mapping[str, torch.Tensor]
+TOGETHER = 8  # pictures that are encoded in one call
+LARGEST = 2**31  # ids of a tree are 32-bit integers
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a model's processor makes of one picture.
+
+    Attributes:
+        key: SHA-256 of all that its features depend on.
+        layout: the tokens that it stands for in a prompt; -1: one of its features.
+        grid: height and width of its features, for models whose positions have these; None: counted.
+        load: makes the keyword arguments of ``get_image_features``, for this picture alone; they are large.
+    """
+
+    key: bytes
+    layout: tuple[int, ...]
+    grid: tuple[int, int] | None
+    load: Callable[[], Inputs] = field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        features = np.flatnonzero(np.array(self.layout) < 0)
+        if not len(features):
+            raise ValueError("a picture without a place in the prompt")
+        if self.grid is None:
+            return
+        height, width = self.grid
+        if len(features) != height * width or features[-1] - features[0] != len(features) - 1:
+            raise ValueError(f"{len(features)} features are not one run of {height} x {width}")
+
+
+def make_picture(
+    inputs: Inputs,
+    layout: Sequence[int],
+    grid: tuple[int, int] | None = None,
+    load: Callable[[], Inputs] | None = None,
+) -> Picture:
+    """A picture from its inputs; ``load`` makes them again, so that they are not kept."""
+    digest = hashlib.sha256(repr((tuple(layout), grid)).encode())
+    for name, value in sorted(inputs.items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return Picture(digest.digest(), tuple(layout), grid, load or (lambda: inputs))
+
+
+class Pictures:
+    """The distinct pictures of a run. Their features are made when they are needed, and dropped after that.
+
+    Args:
+        model: the image-text model.
+        vocabulary: ids from here on are features; by default, those that its input embeddings do not have.
+
+    Attributes:
+        causal: the model that reads features among tokens.
+        encoded: pictures that went through the model.
+    """
+
+    def __init__(self, model: Any, vocabulary: int | None = None) -> None:
+        self.model = unwrap(model)
+        self.causal = find_causal(model)
+        self.vocabulary = vocabulary or int(self.causal.get_input_embeddings().num_embeddings)
+        self.has_grid = any(hasattr(each, "get_rope_index") for each in (self.model, self.model.base_model))
+        self.known: dict[bytes, int] = {}
+        self.numbered: list[Picture] = []
+        self.first = [0]  # by number: the row of its first feature; at the end, the number of rows
+        self.features: dict[int, torch.Tensor] = {}  # by number: [features, hidden size]
+        # by number: what is added to the output of each of the first layers (DeepStack)
+        self.deep: dict[int, Sequence[torch.Tensor]] = {}
+        self.encoded = 0
+
+    def expand(self, items: Sequence[int | Picture]) -> list[int]:
+        """The ids of a prompt of tokens and pictures.
+
+        Raises:
+            ValueError: there are too many pictures, or one lacks the grid that the model's positions need.
+        """
+        ids: list[int] = []
+        for item in items:
+            ids.extend(self.list_ids(item) if isinstance(item, Picture) else [item])
+        return ids
+
+    def list_ids(self, picture: Picture) -> list[int]:
+        layout = np.array(picture.layout)
+        number = self.known.get(picture.key)
+        if number is None:
+            if self.has_grid and picture.grid is None:
+                raise ValueError("a picture without a grid, for a model whose positions depend on it")
+            rows = self.first[-1] + int((layout < 0).sum())
+            if self.vocabulary + rows >= LARGEST:
+                raise ValueError(f"more than {len(self.numbered):,} different pictures")
+            number = self.known[picture.key] = len(self.numbered)
+            self.numbered.append(picture)
+            self.first.append(rows)
+        rows_of = self.vocabulary + self.first[number] + np.cumsum(layout < 0) - 1
+        ids: list[int] = np.where(layout < 0, rows_of, layout).tolist()
+        return ids
+
+    def find(self, ids: Any) -> tuple[Ints, Ints]:
+        """For each id, the number of its picture (-1: none) and its place in it."""
+        rows = np.asarray(ids, dtype=np.int64) - self.vocabulary
+        first = np.asarray(self.first)
+        number = np.searchsorted(first, rows, side="right") - 1
+        return np.where(rows < 0, -1, number), np.where(rows < 0, 0, rows - first[np.maximum(number, 0)])
+
+    def list_numbers(self, ids: Any) -> list[int]:
+        """The numbers of the pictures among ids, each once."""
+        number, _ = self.find(ids)
+        numbers: list[int] = np.unique(number[number >= 0]).tolist()
+        return numbers
+
+    def list_shown(self, ids: Any) -> list[Picture]:
+        """The pictures of a prompt, each as often as it is shown, in order."""
+        number, place = self.find(ids)
+        return [self.numbered[each] for each in number[(number >= 0) & (place == 0)]]
+
+    def encode(self, numbers: Collection[int]) -> None:
+        """Make the features that are missing: of pictures with inputs of equal shapes together.
+
+        Raises:
+            ValueError: the model makes more or fewer features than the processor has places for.
+        """
+        alike: dict[object, list[tuple[int, Inputs]]] = {}
+        for number in numbers:
+            if number not in self.features:
+                inputs = self.numbered[number].load()
+                shapes = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
+                alike.setdefault(shapes, []).append((number, inputs))
+        for group in alike.values():
+            for begin in range(0, len(group), TOGETHER):
+                self.encode_alike(group[begin : begin + TOGETHER])
+
+    def encode_alike(self, group: Sequence[tuple[int, Inputs]]) -> None:
+        joined = {name: torch.cat([inputs[name] for _, inputs in group]) for name in group[0][1]}
+        with torch.no_grad():
+            made = self.model.get_image_features(**fit(joined, self.model), return_dict=True)
+        found = list(getattr(made, "pooler_output", made))  # one entry a picture
+        deep = list(zip(*(getattr(made, "deepstack_features", None) or ()), strict=True))
+        for place, (number, _) in enumerate(group):
+            expected = self.first[number + 1] - self.first[number]
+            if len(found) != len(group) or len(found[place]) != expected:
+                raise ValueError(f"a picture has {expected} places, and other features of the model")
+            self.features[number] = found[place]
+            if deep:
+                self.deep[number] = deep[place]
+            self.encoded += 1
+
+    def drop(self, numbers: Collection[int]) -> None:
+        for number in list(numbers):
+            self.features.pop(number, None)
+            self.deep.pop(number, None)
+
+    @contextlib.contextmanager
+    def embedded(self, ids: Ints) -> Iterator[torch.Tensor]:
+        """While this lasts, the causal model reads encoded pictures; yields what it is given as input_ids.
+
+        Args:
+            ids: [B, T] of tokens and pictures.
+        """
+        number, place = self.find(ids)
+        runs = [(each, *torch.from_numpy(np.stack(np.nonzero(number == each)))) for each in np.unique(number)]
+        runs = [(each, row, at, torch.from_numpy(place)[row, at]) for each, row, at in runs if each >= 0]
+
+        def put(_: Any, __: Any, output: Any) -> Any:
+            if output.shape[:2] == ids.shape:
+                for each, row, at, rows in runs:
+                    output[row, at] = self.features[each][rows].to(output.device, output.dtype)
+            return output
+
+        def add(layer: int, _: Any, __: Any, output: Any) -> Any:
+            for each, row, at, rows in runs:
+                output[row, at] += self.deep[each][layer][rows].to(output.device, output.dtype)
+            return output
+
+        handles = [self.causal.get_input_embeddings().register_forward_hook(put)] if runs else []
+        for layer in range(max((len(self.deep.get(each, ())) for each, *_ in runs), default=0)):
+            module = self.causal.get_decoder().layers[layer]
+            handles.append(module.register_forward_hook(partial(add, layer)))
+        try:
+            yield torch.from_numpy(np.where(number < 0, ids, 0))
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def place(self, tree: PrefixTree) -> Ints | None:
+        """Position ids [3, N] of a tree: time, height, width; None: tokens are counted.
+
+        A picture of h x w features takes max(h, w) positions instead of h * w: what is below its last feature
+        is moved by the difference, which two additions for each such feature say.
+        """
+        if not self.has_grid:
+            return None
+        number, place = self.find(tree.tokens)
+        moved = np.zeros(len(tree) + 1, np.int64)
+        positions: Ints = np.repeat(tree.depth[None], 3, 0)
+        for each in np.unique(number[number >= 0]):
+            grid = self.numbered[each].grid
+            assert grid is not None
+            height, width = grid
+            own = np.flatnonzero(number == each)
+            inside = place[own]
+            positions[:, own] += np.stack([0 * inside, inside // width, inside % width]) - inside
+            last = own[inside == height * width - 1]
+            np.add.at(moved, last + 1, max(grid) - height * width)
+            np.add.at(moved, tree.subtree_end[last], height * width - max(grid))
+        positions += moved.cumsum()[:-1]
+        return positions
+
+
+def find_causal(model: Any) -> Any:
+    """The part of an image-text model that answers texts without pictures: mostly the model itself."""
+    inner = getattr(unwrap(model), "language_model", None)
+    own = inner is not None and isinstance(inner.get_output_embeddings(), torch.nn.Module)
+    return inner if own else model
+
+
+def fit(inputs: Inputs, model: Any) -> dict[str, torch.Tensor]:
+    """Inputs on the device of a model's patch embedding and in its type."""
+    patches = next((weight for weight in model.parameters() if weight.ndim >= 4), None)
+    device = next(model.parameters()).device if patches is None else patches.device
+    dtype = None if patches is None or not patches.is_floating_point() else patches.dtype
+    return {
+        name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()
+    }
