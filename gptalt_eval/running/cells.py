@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.rehearsal import explain_errors
 from gptalt_eval.running.lmeval.stops import add_stops
+from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
 from gptalt_eval.running.recognised import explain_size, note_ends, recognise
@@ -43,6 +45,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             display.say("Reading the tasks")
             loaded = build_tasks(plan)
         with evaluation.quiet(None):
+            note_tasks(loaded, display, files)
             plan, lm, facts = load_model(plan, plugins, display, files)
             note_ends(add_stops(plan, loaded, fingerprint.find_tokenizer(lm)), display, files)
         with evaluation.quiet(shown), contextlib.ExitStack() as opened:
@@ -57,10 +60,20 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             display.say("Preparing the prompts")
             run = LoadedRun(plan, plugins, display, files, observed, facts, loaded)
             prepare_requests(run)
+            note_tasks(loaded, display, files)
             for index in range(len(plan.cells)):
                 evaluate_cell(run, index)
     if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
+
+
+def note_tasks(loaded: Sequence[LoadedTasks], display: Display, files: RunFiles) -> None:
+    """Say, once, what the classes of tasks noted about their rows and examples."""
+    notes = [note for each in loaded for task in each.tasks.values() for note in getattr(task, "notes", ())]
+    for note in dict.fromkeys(notes):
+        if note not in files.run.notes:
+            display.note(note)
+            files.update(notes=(*files.run.notes, note))
 
 
 def load_model(

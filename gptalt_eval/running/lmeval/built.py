@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from gptalt_eval.contract.errors import GptaltError, raise_together
 from gptalt_eval.contract.plan import Cell, Plan
-from gptalt_eval.planning.backends import find_extra
+from gptalt_eval.planning.backends import HF_BACKENDS, find_extra
 from gptalt_eval.planning.examples import find_pool
 from gptalt_eval.planning.task_data import describe_shortage
+from gptalt_eval.planning.weights import count_pictures
 from gptalt_eval.running.lmeval import seams
+from gptalt_eval.running.lmeval.pictures import find_gallery
 from gptalt_eval.running.lmeval.rehearsal import rehearse_tasks
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
@@ -29,10 +31,23 @@ def build_tasks(plan: Plan) -> list[LoadedTasks]:
         hint = f"Type: pip install {wanted}" if wanted else "Install it, or correct its name in the YAML."
         raise GptaltError(f"A task needs what is not installed: {error}", hint) from error
     cells = zip(plan.cells, loaded, strict=True)
-    raise_together([fault for cell, tasks in cells for fault in find_shortages(cell, tasks)])
+    faults = [fault for cell, tasks in cells for fault in find_shortages(cell, tasks)]
+    raise_together([*faults, *(fault for tasks in loaded for fault in find_unseen(plan, tasks))])
     for cell, each in zip(plan.cells, loaded, strict=True):
         rehearse_tasks(plan, cell, each.tasks)
     return loaded
+
+
+def find_unseen(plan: Plan, loaded: LoadedTasks) -> Iterator[GptaltError]:
+    """Tasks that show pictures to a model that sees none."""
+    model = plan.model.item
+    if model.create or model.backend not in HF_BACKENDS or count_pictures(model, plan.spec):
+        return
+    for name, task in loaded.tasks.items():
+        if find_gallery(task):
+            text = f"{name} asks about pictures, and the model '{plan.spec.model}' sees none."
+            hint = "Models that see pictures: gptalt-eval ls models. A folder with one: --model hf-multimodal"
+            yield GptaltError(text, f"{hint} --model_args pretrained=FOLDER")
 
 
 def find_shortages(cell: Cell, loaded: LoadedTasks) -> Iterator[GptaltError]:

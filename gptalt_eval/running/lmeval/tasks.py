@@ -22,6 +22,7 @@ from gptalt_eval.machine.hub import can_reach_hub, explain_unreachable
 from gptalt_eval.machine.storage import cache_dir
 from gptalt_eval.planning.expand import refuse_displaced
 from gptalt_eval.planning.local_files import LOCAL_BUILDERS
+from gptalt_eval.planning.weights import count_pictures
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.faults import explain_task
 from gptalt_eval.running.lmeval.packed import limit_unpacking
@@ -44,7 +45,9 @@ class LoadedTasks:
 
 def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     """Build the tasks of a cell, with rows from where the plan located them."""
-    manager = seams.make_manager(plan.entries, {**plan.model_args, **plan.spec.metadata})
+    manager = seams.make_manager(
+        plan.entries, {**plan.model_args, **plan.spec.metadata, **describe_sight(plan)}
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(guards.guard_tasks(plan))
         stack.enter_context(serve_rows(gather_located(cell), find_places(plan, cell)))
@@ -56,6 +59,12 @@ def load_tasks(plan: Plan, cell: Cell) -> LoadedTasks:
     for task in tasks.values():
         prepare_task(task, cell)
     return LoadedTasks(tasks, groups)
+
+
+def describe_sight(plan: Plan) -> dict[str, str]:
+    """What tasks learn of a model that sees pictures: whether a prompt may have one or several."""
+    count = count_pictures(plan.model.item, plan.spec)
+    return {"pictures": count} if count else {}
 
 
 def load_named(manager: Any, plan: Plan, cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
