@@ -59,7 +59,7 @@ class Case:
             made = self.model.get_image_features(**inputs, return_dict=True).pooler_output
         return make_picture(inputs, [*before, *[-1] * len(torch.cat(list(made))), *after], grid)
 
-    def make_inputs(self, ids, pictures):
+    def make_inputs(self, ids, pictures, suffix=0):
         """Like those of ``PictureReader``, written out."""
         inputs = {}
         for picture in pictures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any
 
@@ -20,19 +19,19 @@ def make_exact(alone: Alone) -> Alone | None:
 
     None: the model is not in half precision, or it cannot be copied so, as quantized weights cannot.
     """
-    model = unwrap(alone.model)
-    layers = find_layers(model)
+    layers = find_layers(unwrap(alone.model))
     if layers is None or find_precision(alone.model, alone.autocast) not in HALF:
         return None
     count = count_layers(layers)
     try:
         # what is copied already is not copied again
-        first = torch.nn.ModuleList(copy.deepcopy(layer) for layer in layers[:count])
-        made = copy.deepcopy(model, {id(layers): first}).float()
+        copied: dict[int, Any] = {}  # so that the layers have the config of the copy, not one of their own
+        copied[id(layers)] = torch.nn.ModuleList(copy.deepcopy(layer, copied) for layer in layers[:count])
+        made = copy.deepcopy(alone.memory.model, copied).float()
         shorten(made.config, len(layers), count)
+        return alone.ask_instead(made.eval())
     except Exception:  # the model's own code can raise anything
         return None
-    return Alone(made.eval(), contextlib.nullcontext, torch.float32)
 
 
 def count_layers(layers: torch.nn.ModuleList) -> int:

@@ -193,8 +193,8 @@ class Pictures:
             return output
 
         handles = [self.causal.get_input_embeddings().register_forward_hook(put)] if runs else []
-        for layer in range(max((len(self.deep.get(each, ())) for each, *_ in runs), default=0)):
-            module = self.causal.get_decoder().layers[layer]
+        deep = max((len(self.deep.get(each, ())) for each, *_ in runs), default=0)
+        for layer, module in enumerate(self.causal.get_decoder().layers[:deep] if deep else ()):
             handles.append(module.register_forward_hook(partial(add, layer)))
         try:
             yield torch.from_numpy(np.where(number < 0, ids, 0))

@@ -20,6 +20,7 @@ from gptalt_eval.scoring.engine import Engine, find_context_end, is_out_of_memor
 from gptalt_eval.scoring.exact import make_exact
 from gptalt_eval.scoring.lengths import STRICT, find_window
 from gptalt_eval.scoring.packed import PackedEngine, Way
+from gptalt_eval.scoring.picture_trial import TARGETS, AlonePictures
 from gptalt_eval.scoring.residual import can_widen
 from gptalt_eval.scoring.states import HABITS, StateEngine
 from gptalt_eval.scoring.tree import Query
@@ -58,13 +59,14 @@ class Choice:
 
 
 def choose_engine(alone: Alone) -> Choice:
-    """The engine for a causal model."""
+    """The engine for a causal model; if it is ``AlonePictures``, one that answers rows with pictures too."""
     model = alone.model
     length = min(LONGEST, find_window(model.config.get_text_config()) or LONGEST)
     if length < SHARED:
         return Choice(None, "its attention window is only a few tokens long")
     try:
         trials = [alone.ask(make_rows(model, [length] * ROWS))]
+        shown = alone.ask_pictures() if isinstance(alone, AlonePictures) else None
     except Exception as error:  # remote code can raise anything; lm-eval will show it if it matters
         return Choice(None, f"the probe failed ({describe(error)})")
     reasons: dict[str, str] = {}  # why not, by method
@@ -83,6 +85,11 @@ def choose_engine(alone: Alone) -> Choice:
                     trials = trials if len(trials) > 1 else [*trials, *ask_uneven(alone, length)]
                 difference = try_out(engine, trials, allowed)
                 reason = describe_difference(difference)
+                if shown and difference <= allowed:
+                    difference = shown.measure(
+                        answer_all(engine, shown.queries), len(shown.queries) // TARGETS
+                    )
+                    reason = f"with pictures, {describe_difference(difference)}"
             except Exception as error:
                 difference, reason = float("inf"), describe(error)
             if difference <= allowed:
@@ -93,9 +100,9 @@ def choose_engine(alone: Alone) -> Choice:
 
 
 class Exact:
-    """Tries out in float32 how a model in half precision continues after a state.
+    """Tries out in float32 how a model in half precision continues after a state, and how it sees pictures.
 
-    In rows as short as those of the trials, a state that is a little wrong is off by less than rounding.
+    In rows as short as those of the trials, what is a little wrong is off by less than rounding.
 
     Args:
         alone: the model.
@@ -113,6 +120,8 @@ class Exact:
     @cached_property
     def trials(self) -> list[Trial]:
         assert self.made is not None
+        if isinstance(self.made, AlonePictures):
+            return [self.made.ask_pictures()]
         rows = make_rows(self.made.model, [self.length] * ROWS)
         return [self.made.ask(rows), *ask_uneven(self.made, self.length)]
 
@@ -123,7 +132,8 @@ class Exact:
             number: which of ``list_ways``.
             way: its name.
         """
-        if way not in (StateEngine.way, ContextEngine.way) or self.made is None:
+        continues = way in (StateEngine.way, ContextEngine.way)
+        if not (continues or self.alone.pictures) or self.made is None:
             return ""
         try:
             trials = self.trials
@@ -132,10 +142,19 @@ class Exact:
         make = list(list_ways(self.made))[number][1]
         allowed = self.made.tolerance * STRICT[torch.float32]
         try:
-            difference = try_out(make(CHUNK, 64), trials, allowed)
+            engine: Engine = make(CHUNK, 64)
+            if self.alone.pictures:
+                difference = measure_shown(engine, trials[0])
+            else:
+                difference = try_out(engine, trials, allowed)
         except Exception as error:
             return describe(error)
         return "" if difference <= allowed else f"in float32, {describe_difference(difference)}"
+
+
+def measure_shown(engine: Engine, trial: Trial) -> float:
+    """How far an engine's answers about pictures are from the right ones."""
+    return trial.measure(answer_all(engine, trial.queries), len(trial.queries) // TARGETS)
 
 
 def describe_difference(difference: float) -> str:
@@ -191,7 +210,9 @@ def list_ways(alone: Alone) -> Iterator[tuple[str, Callable[..., Any]]]:
     settings = {"autocast": alone.autocast, "softmax_dtype": alone.softmax_dtype}
     ways: list[Way] = [*own, "mask"]
     for way in ways:
-        yield way, partial(PackedEngine, model, way, **settings)
+        yield way, partial(PackedEngine, model, way, pictures=alone.pictures, **settings)
+    if alone.pictures:
+        return
     yield BranchEngine.way, partial(BranchEngine, model, **settings)
     for habit in HABITS:
         yield StateEngine.way, partial(StateEngine, model, habit=habit, **settings)

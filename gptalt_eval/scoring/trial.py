@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gptalt_eval.scoring.engine import Engine, find_context_end, unwrap
 from gptalt_eval.scoring.memory import Memory
+from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.tree import Ints, Query
 
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -53,7 +54,12 @@ class Alone:
         model: a causal transformers model, in evaluation mode; it was not called before.
         autocast: makes the context in which it is called.
         softmax_dtype: type of the log-softmax.
+
+    Attributes:
+        pictures: those of its rows; None: the rows are texts.
     """
+
+    pictures: Pictures | None = None
 
     def __init__(self, model: Any, autocast: Autocast, softmax_dtype: torch.dtype) -> None:
         self.model = model
@@ -61,6 +67,10 @@ class Alone:
         self.softmax_dtype = softmax_dtype
         self.memory = Memory(unwrap(model))
         self.can_keep = "logits_to_keep" in inspect.signature(unwrap(model).forward).parameters
+
+    def ask_instead(self, model: Any) -> Alone:
+        """The same for another model of this kind, in float32."""
+        return Alone(model, contextlib.nullcontext, torch.float32)
 
     def ask(self, rows: Sequence[Ints], together: bool = False) -> Trial:
         """Ask how likely the same few tokens are after each row's last positions.
@@ -101,10 +111,15 @@ class Alone:
 
     def answer(self, query: Query) -> float:
         """The log-probability of a query's targets."""
+        return self.answer_greedy(query)[0]
+
+    def answer_greedy(self, query: Query) -> tuple[float, bool]:
+        """The log-probability of a query's targets, and whether each is the most likely token."""
         logprobs = self.read([np.asarray(query.inputs)], len(query.targets))[0]
         places = torch.arange(len(query.targets), device=logprobs.device)
         targets = torch.tensor(list(query.targets), device=logprobs.device)
-        return float(logprobs[places, targets].double().sum())
+        likely = bool((logprobs.argmax(-1) == targets).all())
+        return float(logprobs[places, targets].double().sum()), likely
 
     def predict(self, rows: Sequence[Ints]) -> torch.Tensor:
         """The logits [rows, vocabulary] of the tokens that lm-eval generates after rows in one batch."""

@@ -1,12 +1,16 @@
 """Image-text models on the prefix tree answer as they do in one full forward, and encode each picture once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from picture_models import CASES, answer, make_requests
 
 from gptalt_eval.scoring import pictures as module
 from gptalt_eval.scoring.packed import PackedEngine
-from gptalt_eval.scoring.pictures import Picture, Pictures
+from gptalt_eval.scoring.pictures import Picture, Pictures, make_picture
+from gptalt_eval.scoring.residual import find_layers
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import answer_all
 
@@ -66,3 +70,146 @@ def test_answers_are_those_of_the_full_forward(case, way, monkeypatch):
     assert door.tokens == engine.computed == len(distinct)
     assert door.pictures == engine.pictures.encoded == len({item.key for item in list_shown(requests)})
     assert not engine.pictures.features, "features are dropped after their last chunk"
+
+
+def spoil_order(engine):
+    """The features of the first two shots exchanged."""
+    numbered = engine.pictures.numbered
+    numbered[0], numbered[1] = numbered[1], numbered[0]
+
+
+def spoil_positions(engine):
+    """Tokens counted, where a picture has height and width."""
+    engine.pictures.has_grid = False
+
+
+def spoil_layers(engine):
+    """Features at the first layer only."""
+    encode = engine.pictures.encode_alike
+    engine.pictures.encode_alike = lambda group: (encode(group), engine.pictures.deep.clear())
+
+
+def spoil_row(engine):
+    """Each picture's features in the wrong order."""
+    find = engine.pictures.find
+
+    def find_last(ids):
+        number, place = find(ids)
+        sizes = np.diff(engine.pictures.first)[np.maximum(number, 0)]
+        return number, np.where(number >= 0, sizes - 1 - place, 0)
+
+    engine.pictures.find = find_last
+
+
+SPOILED = {
+    "exchanged": ("LLaVA", spoil_order), "backwards": ("Idefics3", spoil_row),
+    "counted": ("Qwen2-VL", spoil_positions), "counted in windows": ("Qwen2.5-VL", spoil_positions),
+    "not deep": ("Qwen3-VL", spoil_layers),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", SPOILED)
+def test_what_is_spoiled_on_purpose_is_far_off(fault):
+    name, spoil = SPOILED[fault]
+    case = CASES[name]()
+    requests = make_requests(case)[:8]
+    engine, queries = ask(case, requests)
+    spoil(engine)
+    expected = [answer(case, request) for request in requests]
+    assert np.abs(np.subtract(answer_all(engine, queries), expected)).max() > 1e-2
+
+
+def test_a_text_for_which_a_picture_is_encoded_makes_it_another(monkeypatch):
+    case = CASES["InstructBLIP"]()
+    asked = [case.picture(0, instruction) for instruction in (1, 2, 1)]
+    requests = [SimpleNamespace(items=[1, 5, picture, 6, 7], targets=[8]) for picture in asked]
+    engine, queries = ask(case, requests)
+    found = answer_all(engine, queries)
+    assert engine.pictures.encoded == 2
+    assert found[0] == found[2] and abs(found[0] - found[1]) > 1e-2
+    assert np.abs(np.subtract(found, [answer(case, each) for each in requests])).max() < FP32
+
+
+@pytest.mark.parametrize("where", ["picture", "text"])
+def test_out_of_memory_recovers(where, monkeypatch):
+    case = CASES["Qwen3-VL"]()
+    requests = make_requests(case)
+    engine, queries = ask(case, requests, budget=300)
+    encode, forward = engine.pictures.encode_alike, case.model.forward
+
+    def refuse_pictures(group):
+        if len(group) > 1:
+            raise torch.OutOfMemoryError("too many pictures")
+        encode(group)
+
+    def refuse_tokens(*given, **named):
+        if named["input_ids"].shape[1] > 100:
+            raise torch.OutOfMemoryError("too many tokens")
+        return forward(*given, **named)
+
+    if where == "picture":
+        monkeypatch.setattr(engine.pictures, "encode_alike", refuse_pictures)
+    else:
+        monkeypatch.setattr(case.model, "forward", refuse_tokens)
+    found = answer_all(engine, queries)
+    monkeypatch.undo()
+    assert engine.budget < 300
+    assert np.abs(np.subtract(found, [answer(case, each) for each in requests])).max() < FP32
+    assert engine.pictures.encoded == len({picture.key for picture in list_shown(requests)})
+    assert not engine.pictures.features
+
+
+@pytest.mark.parametrize("name", ["LLaVA", "Qwen3-VL"])
+def test_half_precision_with_a_wide_residual_stream_is_closer(name):
+    case = CASES[name]()
+    requests = make_requests(case)
+    case.model.to(torch.bfloat16).float()  # the weights are rounded, and what is computed is not
+    expected = [answer(case, request) for request in requests]
+    case.model.to(torch.bfloat16)
+    off = {}
+    for wide in (False, True):
+        engine, queries = ask(case, requests, wide=wide)
+        off[wide] = np.sqrt(np.mean(np.subtract(answer_all(engine, queries), expected) ** 2))
+    assert off[True] < 0.95 * off[False] < 0.02  # the features themselves are rounded in both
+
+
+def test_layers_are_those_of_the_decoder_though_a_tower_has_as_many():
+    case = CASES["LLaVA"]()
+    assert find_layers(case.model) is case.model.get_decoder().layers
+
+
+def test_features_that_a_processor_does_not_expect_are_refused():
+    case = CASES["LLaVA"]()
+    inputs = case.picture(0).load()
+    requests = [SimpleNamespace(items=[1, make_picture(inputs, [-1] * 9), 5], targets=[6])]
+    engine, queries = ask(case, requests)
+    with pytest.raises(ValueError, match="a picture has 9 places"):
+        answer_all(engine, queries)
+
+
+def test_pictures_that_cannot_be_placed_are_refused():
+    case = CASES["Qwen2-VL"]()
+    inputs = case.picture(0).load()
+    with pytest.raises(ValueError, match="without a grid"):
+        Pictures(case.model).expand([make_picture(inputs, [-1] * 4)])
+    with pytest.raises(ValueError, match="not one run of 2 x 2"):
+        make_picture(inputs, [-1, -1, 5, -1, -1], (2, 2))
+    with pytest.raises(ValueError, match="without a place"):
+        make_picture(inputs, [5])
+
+
+def test_inputs_are_not_kept_if_they_can_be_made_again():
+    case = CASES["LLaVA"]()
+    loads = []
+
+    def load():
+        loads.append(0)
+        return case.picture(0).load()
+
+    picture = make_picture(case.picture(0).load(), case.picture(0).layout, load=load)
+    assert picture == case.picture(0)
+    engine, queries = ask(case, [SimpleNamespace(items=[1, picture, 5], targets=[6])] * 3)
+    found = answer_all(engine, queries)
+    assert len(loads) == 1 and found[0] == pytest.approx(
+        answer(case, SimpleNamespace(items=[1, picture, 5], targets=[6]))
+    )
