@@ -25,6 +25,7 @@ KEPT = ("1", "L", "LA", "RGB", "RGBA")
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's own conversion to 8 bits makes nearly all of it white
 ENDLESS = ("I", "F")  # where nobody knows which number is white
 THUMBNAIL = 384  # pixels, the longer side
+LARGEST_THUMBNAIL = 1 << 19  # bytes; one of pure noise has 0.3 MB
 PREFIX = "sha256:"
 PNG = b"\x89PNG\r\n\x1a\n"  # with which such files begin
 
@@ -188,14 +189,14 @@ def verify(content: bytes, name: str) -> None:
 
 
 @contextlib.contextmanager
-def opening(content: bytes, name: str) -> Iterator[Any]:
+def opening(content: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Any]:
     """A picture of which the header is read; what goes wrong with it inside the block is named."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            opened = Image.open(io.BytesIO(content), formats=FORMATS)
+            opened = Image.open(io.BytesIO(content), formats=formats)
             check_size(opened, name)
             yield opened
         except GptaltError:
@@ -254,3 +255,23 @@ def make_thumbnail(picture: Picture) -> bytes:
     written = io.BytesIO()
     small.save(written, "WEBP", quality=80)
     return written.getvalue()
+
+
+def measure_thumbnail(content: bytes, name: str) -> tuple[int, int]:
+    """The width and height of a thumbnail, which somebody else may have written.
+
+    Args:
+        content: the bytes of its file.
+        name: what messages call it.
+
+    Raises:
+        GptaltError: it is no WebP, an animation, damaged, or larger than ours.
+    """
+    if len(content) > LARGEST_THUMBNAIL:
+        raise GptaltError(f"{name} has more than {LARGEST_THUMBNAIL:,} bytes.")
+    with opening(content, name, ("WEBP",)) as opened:
+        width, height = opened.size
+        if max(width, height) > THUMBNAIL or getattr(opened, "n_frames", 1) > 1:
+            raise GptaltError(f"{name} is larger than {THUMBNAIL} x {THUMBNAIL} pixels, or an animation.")
+        opened.load()
+        return width, height

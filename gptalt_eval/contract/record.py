@@ -2,6 +2,7 @@
 
     <output_path>/<model>/results_<time>.json           scores, as lm-eval writes them
     <output_path>/<model>/samples_<task>_<time>.jsonl   each item's prompt, answers and metrics
+    <output_path>/<model>/pictures/<SHA-256>.webp       the pictures that the items name, made small
     <output_path>/<model>/run.json                      how the scores were produced
     <output_path>/<model>/answers.jsonl                 the model's answers, until the run is complete
 
@@ -10,19 +11,23 @@ Files are written atomically after every task, so that finished results are neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean, nearest
-from gptalt_eval.contract.handed import check_plain, is_bare, open_plain, parse_json, read_json
+from gptalt_eval.contract.handed import check_folders, check_plain, is_bare, open_plain, parse_json, read_json
+from gptalt_eval.contract.pictures import LARGEST_THUMBNAIL, PREFIX
 from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.shapes import check_results, check_sample
 from gptalt_eval.contract.typed import build
 from gptalt_eval.machine.storage import walk_files
 
 RUN_FILE = "run.json"
+PICTURES = "pictures"  # the folder for them
+PICTURE = re.compile(f"{PREFIX}([0-9a-f]{{64}})")  # what items call one
 DAMAGED = "Results of other runs are not affected."
 DAMAGED_ITEMS = "The scores and all other tasks are not affected."
 
@@ -78,6 +83,24 @@ class Record:
         file = self.find_samples(self.files[result].name, task)
         if file is not None:
             yield from read_lines(file)
+
+    def read_picture(self, name: str) -> bytes | None:
+        """The small copy of a picture that items name; None: it is not in the folder.
+
+        Its content is whatever the folder's author put there: see ``measure_thumbnail``.
+
+        Raises:
+            GptaltError: it is a link, no ordinary file, or larger than a small copy is.
+            OSError: it cannot be read.
+        """
+        named = PICTURE.fullmatch(name)
+        folder = check_folders(self.folder, PICTURES)
+        file = find_file(folder, f"{named[1]}.webp") if named else None
+        if file is None:
+            return None
+        with open_plain(file, "rb") as stream:
+            content: bytes = stream.read(LARGEST_THUMBNAIL + 1)
+        return content
 
     def find_samples(self, results: str, task: str) -> Path | None:
         """The samples of a task that belong to a results file; None: they were not saved.

@@ -154,10 +154,11 @@ def hash_folder(folder: Path, leave_out: str) -> dict[str, str]:
     return {file.name: hash_file(file) for file in sorted(folder.iterdir()) if file.name != leave_out}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers see either the old text or the new text, never a part of it.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers see either the old content or the new one, never a part of it.
 
-    Its mode follows the umask; that of an existing file only loses bits.
+    Text is written as UTF-8, without the keys that are known. The file's mode follows the umask; that of an
+    existing file only loses bits.
 
     Raises:
         OSError: the disk is full, access is denied, or it is a device; what is there is unchanged.
@@ -166,11 +167,13 @@ def write_atomically(path: Path, text: str) -> None:
     refuse_device(path)
     remove_leftovers(path.parent, f"{path.name}.", OLD)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}"
+    if isinstance(content, str):
+        content = hide_known(content).encode("utf-8", UNENCODED)
     # unlike tempfile's, this file has the mode that the umask leaves
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors=UNENCODED) as stream:
-            stream.write(hide_known(text))
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         with contextlib.suppress(OSError):  # there was none: a file that is replaced is never opened wider

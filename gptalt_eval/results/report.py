@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.groups import find_shots, find_style
+from gptalt_eval.results.items import SHOWN, ShownTask, view_task
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.page import render_page
+from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged, say_clusters
-from gptalt_eval.results.samples import ShownItem, view_item
-
-SHOWN_SAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class RunView:
         styles: by results file, its prompt style.
         prompts: by prompt style, its chat template and system message.
         notes: what must be shown with the results.
+        tasks: some items of each task, by its title.
     """
 
     record: Record
@@ -41,7 +40,7 @@ class RunView:
     notes: Sequence[str]
     headlines: Sequence[Score]
     scores: Sequence[Score]
-    samples: Sequence[tuple[str, Sequence[ShownItem]]]
+    tasks: Sequence[tuple[str, ShownTask]]
     sections: Sequence[ReportSection]
 
 
@@ -53,25 +52,26 @@ def write_report(records: Sequence[Record], target: Path, plugins: Installed) ->
 
 def render_report(records: Sequence[Record], plugins: Installed) -> str:
     logged = [read_logged(record) for record in records]
-    views = [view_run(record, each, plugins) for record, each in zip(records, logged, strict=True)]
+    album = Album()
+    views = [view_run(record, each, plugins, album) for record, each in zip(records, logged, strict=True)]
     overview = make_overview(records, logged)
     return render_page(
-        "gptalt_eval.results", "report", views=views, overview=overview, shown=SHOWN_SAMPLES,
+        "gptalt_eval.results", "report", views=views, overview=overview, shown=SHOWN, album=album,
         say_clusters=say_clusters,
     )  # fmt: skip
 
 
-def view_run(record: Record, logged: Logged, plugins: Installed) -> RunView:
+def view_run(record: Record, logged: Logged, plugins: Installed, album: Album) -> RunView:
     scores = list_scores(record, logged)
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given
     ]
     styles = [find_style(results) for results in record.results]
     prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
-    samples = view_samples(record, logged, styles)
+    tasks = view_tasks(record, logged, styles, album)
     notes = [*record.notes, *list_faults([logged]), *list_gaps(logged)]
     headlines = list_headlines(record, scores)
-    return RunView(record, styles, prompts, notes, headlines, scores, samples, sections)
+    return RunView(record, styles, prompts, notes, headlines, scores, tasks, sections)
 
 
 def describe_prompt(results: Mapping[str, Any]) -> str:
@@ -83,21 +83,17 @@ def describe_prompt(results: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def view_samples(
-    record: Record, logged: Logged, styles: Sequence[str]
-) -> list[tuple[str, Sequence[ShownItem]]]:
-    """The first items of each task, with the model's answers."""
-    views: list[tuple[str, Sequence[ShownItem]]] = []
+def view_tasks(
+    record: Record, logged: Logged, styles: Sequence[str], album: Album
+) -> list[tuple[str, ShownTask]]:
+    """Some items of each task, with the model's answers."""
+    views: list[tuple[str, ShownTask]] = []
     for result, task in logged.rows:
         judged = find_judged(record.results[result], task, [logged.first(result, task)])
-        first: list[Any] = []
-        shown: list[ShownItem] = []
-        for line in islice(record.read_samples(result, task), SHOWN_SAMPLES * 2):
-            first = first or [line.get("filter")]
-            if [line.get("filter")] == first and len(shown) < SHOWN_SAMPLES:
-                shown.append(view_item(line, judged))  # which cuts long texts: a line may have 30 MB
-        if shown:
+        shown = view_task(record, result, task, judged, album)
+        if shown.items:
             shots = find_shots(record.results[result], task)
             style = styles[result] if len(set(styles)) > 1 else ""
-            views.append((", ".join(filter(None, (task, style, f"{shots}-shot" if shots else ""))), shown))
+            title = ", ".join(filter(None, (task, style, f"{shots}-shot" if shots else "")))
+            views.append((title, shown))
     return views

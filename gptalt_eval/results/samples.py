@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from gptalt_eval.results.page import cut_text
+from gptalt_eval.results.pictures import is_visual, list_pictures
 
 MOST_OPTIONS = 200  # of an item, that are shown
 
@@ -21,20 +22,26 @@ class ShownItem:
         is_right: whether it is correct; None if no metric tells.
         prompt: the prompt as the model received it; the text itself if whole texts are scored.
         options: the continuations that were scored; empty for generation and whole texts.
+        likelihoods: their log-likelihoods, as text; empty texts where they are unknown.
         chosen: index of the option with the highest log-likelihood; -1 if there is none.
+        right: index of the correct option; -1: the target does not tell.
         gold: the target; empty for whole texts.
         answer: the generated text, or a whole text's log-likelihood; empty for multiple choice.
         metrics: its metrics.
+        pictures: what its pictures are called, in the order of the prompt.
     """
 
     number: int
     is_right: bool | None
     prompt: str
     options: tuple[str, ...]
+    likelihoods: tuple[str, ...]
     chosen: int
+    right: int
     gold: str
     answer: str
     metrics: Mapping[str, Any]
+    pictures: tuple[str, ...] = ()
 
 
 def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
@@ -44,22 +51,28 @@ def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
         line: the sample.
         judged: the metric that tells whether it is correct; empty: none does.
     """
-    requests = list_requests(line.get("arguments", ()))
+    asked = list_requests(line.get("arguments", ()))
+    requests = [[part for part in request if not is_visual(part)] for request in asked]
+    requests = [request for request in requests if request]
     answers = line.get("filtered_resps", ())
     is_text = bool(requests) and len(requests[0]) == 1  # whole texts are scored, without a continuation
     is_choice = bool(requests) and not is_text and isinstance(requests[0][-1], str)
     metrics = {name: line.get(name) for name in line.get("metrics", [])}
     options = list_options(requests) if is_choice else ()
+    are_continuations = len(options) > 1 and options[0] == str(requests[0][-1])
     answer = "" if is_choice or not answers else str(answers[0])
     return ShownItem(
         number=line["doc_id"],
         is_right=bool(line[judged]) if line.get(judged) in (0, 1) else None,
         prompt=cut_text(str(requests[0][0])) if requests else "",
         options=tuple(map(cut_text, options[:MOST_OPTIONS])),
+        likelihoods=tuple(show_likelihood(answer) for answer in answers[: len(options)]),
         chosen=find_likeliest(answers[: len(options)]),
+        right=find_right(options, line.get("target")) if are_continuations else -1,
         gold="" if is_text else cut_text(str(line.get("target", ""))),
         answer=f"log-likelihood {answer}" if is_text else cut_text(answer),
         metrics={name: value for name, value in metrics.items() if isinstance(value, (int, float))},
+        pictures=list_pictures(line.get("arguments", ())),
     )
 
 
@@ -80,6 +93,22 @@ def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
         return tuple(str(request[0]) for request in requests)
     return options
+
+
+def show_likelihood(answer: Any) -> str:
+    try:
+        return f"{float(answer[0]):.2f}"
+    except (TypeError, ValueError, LookupError):
+        return ""
+
+
+def find_right(options: Sequence[str], target: Any) -> int:
+    """The correct option: lm-eval saves its number as text, or the text itself; -1: something else."""
+    text = str(target)
+    if text.isascii() and text.isdigit():
+        return int(text) if len(text) < 4 and int(text) < len(options) else -1
+    same = [place for place, option in enumerate(options) if option.strip() == text.strip()]
+    return same[0] if len(same) == 1 else -1
 
 
 def find_likeliest(answers: Sequence[Any]) -> int:

@@ -213,6 +213,8 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if any(partial.values()):
             combined["gptalt_partial_data"] = {task: reason for task, reason in partial.items() if reason}
         lines = [dump_sample(sample) for sample in samples] if run.plan.saves_samples else []
+        if faults := files.thumbnails.save(samples) if lines else []:
+            run.display.note(f"The report cannot show {len(faults):,} of the pictures: {faults[0].what}")
         if not lines:
             clusters |= describe_clusters(result, name, samples, files.run.data.get(name))
         if clusters:

@@ -28,6 +28,7 @@ from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
 from gptalt_eval.planning.places import RUNS
 from gptalt_eval.running.continuing import continue_run
+from gptalt_eval.running.thumbnails import Thumbnails
 
 ERROR_FILE = "errors.log"
 LARGE = 64 << 20  # bytes of a file of rows that is not read only to be recognised
@@ -95,6 +96,7 @@ class RunFiles:
             self.folder = earlier.folder
             self.run = continue_run(fresh, plan, earlier)
         check_plain(self.folder / ERROR_FILE)  # before anything has been computed
+        self.thumbnails = Thumbnails(self.folder)
         if main:
             remove_leftovers(self.folder)
 

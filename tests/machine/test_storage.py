@@ -24,6 +24,12 @@ def test_written_whole_with_its_folder(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_bytes_are_written_as_they_are(tmp_path):
+    content = b"RIFF\r\n\n\xff\0" + storage.hash_text("x").encode()
+    storage.write_atomically(tmp_path / "x.webp", content)
+    assert (tmp_path / "x.webp").read_bytes() == content
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     target = tmp_path / "b.json"
     storage.write_atomically(target, "old")
