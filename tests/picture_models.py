@@ -1,12 +1,14 @@
 """Tiny image-text models with random weights, and what transformers itself makes of a whole prompt."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 import transformers
 
-from gptalt_eval.scoring.pictures import Picture, make_picture
+from gptalt_eval.scoring.picture_trial import AlonePictures
+from gptalt_eval.scoring.pictures import Picture, Pictures, find_causal, make_picture
 
 IMAGE = 98  # the id of a picture's feature, for the model itself
 VOCABULARY = 99
@@ -254,3 +256,28 @@ def answer(case, request):
     """The log-probability of a request's targets, by the model's own full forward."""
     logits = case.read([*request.items, *request.targets[:-1]])[-len(request.targets) :]
     return float(logits.double().log_softmax(-1)[range(len(request.targets)), request.targets].sum())
+
+
+def make_alone(case, pictures=None):
+    pictures = pictures or Pictures(case.model)
+    return AlonePictures(case.model, contextlib.nullcontext, torch.float32, pictures, case)
+
+
+class Door:
+    """Counts what goes into a model: tokens into its embeddings, pictures into its encoder."""
+
+    def __init__(self, case, patch):
+        self.tokens = self.pictures = 0
+        embedding = find_causal(case.model).get_input_embeddings()
+        self.handle = embedding.register_forward_pre_hook(self.count)
+        inner = case.model.base_model  # which the whole model calls, too
+        self.encode = inner.get_image_features
+        patch.setattr(inner, "get_image_features", self.look, raising=False)
+
+    def count(self, _, given):
+        self.tokens += given[0].numel()
+
+    def look(self, *given, **inputs):
+        made = self.encode(*given, **inputs)
+        self.pictures += len(made.pooler_output)
+        return made

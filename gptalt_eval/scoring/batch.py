@@ -21,6 +21,7 @@ from gptalt_eval.scoring.attention import (
 )
 from gptalt_eval.scoring.lengths import list_shorter
 from gptalt_eval.scoring.memory import Memory
+from gptalt_eval.scoring.row_views import RowView
 from gptalt_eval.scoring.tree import measure_common
 from gptalt_eval.scoring.trial import find_tolerance, make_rows
 
@@ -54,19 +55,22 @@ class Batch:
         model: a causal transformers model, in evaluation mode.
         rows: the longest prompt first.
         max_new_tokens: maximum number of tokens to generate.
+        view: what the model is given of the rows; by default, they are texts.
 
     Raises:
         Unsupported: a layer sees or caches something other than the keys and values of all tokens.
     """
 
-    def __init__(self, model: Any, rows: list[Row], max_new_tokens: int) -> None:
+    def __init__(self, model: Any, rows: list[Row], max_new_tokens: int, view: RowView | None = None) -> None:
         self.model = model
+        self.view = view or RowView(model)
         self.device = model.get_input_embeddings().weight.device
         self.active: list[Row] = []
         self.waiting = rows
         prompts = [row.prompt for row in rows]
         common = min(measure_common(np.array(min(prompts)), np.array(max(prompts))), len(prompts[-1]) - 1)
-        self.expected, past = read_prompt(model, rows[0].prompt)
+        logits, past = read_prompt(model, rows[0].prompt, self.view)
+        self.expected: torch.Tensor | None = self.view.expect(rows[0].prompt, logits)
         room = fill_lanes(len(rows[0]) - common + max_new_tokens)
         size = sum(states[0, :, 0].nbytes for pair in past for states in pair)
         self.limit = max(1, min(ROWS, len(rows), KEPT // (size * room)))
@@ -99,15 +103,19 @@ class Batch:
                 stop = min(end, begin + TOKENS)
                 tokens = [(row.prompt[begin:stop] + [0] * (stop - begin))[: stop - begin] for row in rows]
                 self.run(tokens, [begin] * len(rows))
+            self.view.keep(row.prompt for row in self.waiting)
 
     def run(self, tokens: list[list[int]], places: list[int]) -> Any:
         """Run tokens of the last rows, each row's from its place on; returns the logits after them."""
-        positions = torch.tensor(places, device=self.device)[:, None]
-        positions = positions + torch.arange(len(tokens[0]), device=self.device)
-        self.cache.expect(len(self.active) - len(tokens), positions)
-        with torch.no_grad(), use_attention(self.model, NAME), computing(self.cache):
+        slots, given = np.array(places)[:, None] + np.arange(len(tokens[0])), np.array(tokens)
+        first = len(self.active) - len(tokens)
+        self.cache.expect(first, torch.from_numpy(slots).to(self.device))
+        positions = self.view.place([row.prompt for row in self.active[first:]], slots)
+        self.view.prepare(given)
+        attending = use_attention(self.view.base, NAME)
+        with torch.no_grad(), attending, computing(self.cache), self.view.embedded(given) as ids:
             output = self.model(
-                input_ids=torch.tensor(tokens, device=self.device), position_ids=positions,
+                input_ids=ids.to(self.device), position_ids=torch.from_numpy(positions).to(self.device),
                 past_key_values=self.cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
         return output.logits[:, -1].float()
@@ -202,7 +210,8 @@ def find_fault(model: Any, length: int) -> str:
     """
     lengths = [length, *list_shorter(length)]
     rows = [row.tolist() for row in make_rows(model, lengths)]
-    expected = [read_prompt(model, row)[0] for row in rows]
+    view = RowView(model)
+    expected = [read_prompt(model, row, view)[0] for row in rows]
     batch = Batch(model, [Row([], row) for row in rows], 1)
     with Memory(model).kept_fresh():
         found = batch.predict()
@@ -214,15 +223,20 @@ def find_fault(model: Any, length: int) -> str:
     return ""
 
 
-def read_prompt(model: Any, prompt: Sequence[int]) -> tuple[torch.Tensor, list[tuple[Any, Any]]]:
+def read_prompt(
+    model: Any, prompt: Sequence[int], view: RowView
+) -> tuple[torch.Tensor, list[tuple[Any, Any]]]:
     """The logits after a prompt, and each layer's keys and values.
 
     Raises:
         Unsupported: a layer caches something other than those of all tokens.
     """
-    with torch.no_grad(), Memory(model).kept_fresh():
-        device = model.get_input_embeddings().weight.device
-        output = model(input_ids=torch.tensor([prompt], device=device), use_cache=True, logits_to_keep=1)
+    tokens, device = np.array([prompt]), model.get_input_embeddings().weight.device
+    settings: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
+    settings |= {name: value.to(device) for name, value in view.tell(prompt).items()}
+    view.prepare(tokens)
+    with torch.no_grad(), Memory(model).kept_fresh(), view.embedded(tokens) as ids:
+        output = model(input_ids=ids.to(device), **settings)
     layers = output.past_key_values.layers
     if not all(isinstance(layer, DynamicLayer) and layer.get_seq_length() == len(prompt) for layer in layers):
         raise Unsupported("its layers cache something other than keys and values")

@@ -20,6 +20,8 @@ from gptalt_eval.scoring.attention import Unsupported
 from gptalt_eval.scoring.batch import Batch, Row, find_fault
 from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.lengths import Lengths, find_window
+from gptalt_eval.scoring.picture_trial import AlonePictures
+from gptalt_eval.scoring.row_views import PictureRowView
 from gptalt_eval.scoring.trial import describe
 
 __all__ = ["TooLong", "Unsupported", "explain_unsupported", "generate_until"]
@@ -41,13 +43,14 @@ class TooLong(Unsupported):
 
 
 def generate_until(
-    lm: HFLM, requests: Sequence[tuple[str, dict[str, Any]]], answered: Callable[[int, str], None]
+    lm: HFLM, requests: Sequence[tuple[Any, ...]], answered: Callable[[int, str], None]
 ) -> None:
     """Answer requests as lm-eval does with a batch size of 1.
 
     Args:
         lm: the model.
-        requests: contexts and their generation settings.
+        requests: contexts and their generation settings; those with pictures have more arguments, and are
+            given to ``encode_prompt`` of the backend.
         answered: called with each request's index and text, as soon as it is finished.
 
     Raises:
@@ -55,15 +58,15 @@ def generate_until(
             something failed halfway; the message says why.
     """
     groups: dict[str, list[int]] = {}
-    for index, (_, gen_kwargs) in enumerate(requests):
+    for index, (_, gen_kwargs, *_) in enumerate(requests):
         groups.setdefault(repr(sorted(gen_kwargs.items())), []).append(index)
     for indices in groups.values():
         if reason := explain_unsupported(lm, requests[indices[0]][1]):
             raise Unsupported(reason)
     too_long: TooLong | None = None
     for indices in groups.values():
-        contexts = [(index, requests[index][0]) for index in indices]
-        with contextlib.closing(answer_group(lm, contexts, requests[indices[0]][1])) as answers:
+        asked = [(index, requests[index]) for index in indices]
+        with contextlib.closing(answer_group(lm, asked, requests[indices[0]][1])) as answers:
             try:
                 for index, text in answers:
                     answered(index, text)
@@ -75,9 +78,11 @@ def generate_until(
 
 def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     """Why lm-eval's own loop must answer requests with these settings; None: no reason is known yet."""
-    model = unwrap(lm.model)
+    model, alone = unwrap(lm.model), getattr(lm, "alone", None)
     if lm.backend != "causal":
         return "an encoder-decoder model"
+    if isinstance(alone, AlonePictures) and (choice := getattr(lm, "choice", None)) and not choice.engine:
+        return str(choice.reason)
     if not stock.generates_like_stock(type(lm)):
         return "the backend overrides how it generates"
     if getattr(getattr(lm.model, "active_peft_config", None), "is_prompt_learning", False):
@@ -107,7 +112,7 @@ def explain_settings(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
 
 
 def answer_group(
-    lm: HFLM, requests: Sequence[tuple[int, str]], gen_kwargs: Mapping[str, Any]
+    lm: HFLM, requests: Sequence[tuple[int, tuple[Any, ...]]], gen_kwargs: Mapping[str, Any]
 ) -> Generator[tuple[int, str], None, None]:
     """Answer requests with the same settings; yields (index, text) of each as soon as it is finished.
 
@@ -116,14 +121,17 @@ def answer_group(
         Unsupported: for a reason that appears only when the model runs, or because something failed.
     """
     try:
-        style, model = Style(lm, gen_kwargs), unwrap(lm.model)
+        style, model, view = Style(lm, gen_kwargs), unwrap(lm.model), None
+        alone = getattr(lm, "alone", None)
+        if isinstance(alone, AlonePictures):
+            model, view = unwrap(alone.model), PictureRowView(alone)
         rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
         config = model.config.get_text_config()
         lengths = Lengths(config, partial(find_fault, model), find_window(config))
         limit = lengths.reach(len(rows[0]) + style.max_new_tokens, len(rows), lm.max_length)
         fitting = [row for row in rows if limit is None or len(row) + style.max_new_tokens <= limit]
         if fitting:
-            yield from generate_rows(Batch(model, fitting, style.max_new_tokens), style)
+            yield from generate_rows(Batch(model, fitting, style.max_new_tokens, view), style)
         if len(fitting) < len(rows):
             raise TooLong(f"a row may have more than {limit} tokens, and {lengths.reason}")
     except Unsupported:
@@ -140,14 +148,18 @@ def generate_rows(batch: Batch, style: Style) -> Iterator[tuple[int, str]]:
             yield from ((index, text) for index in row.indices)
 
 
-def make_rows(lm: HFLM, requests: Sequence[tuple[int, str]], room: int) -> list[Row]:
+def make_rows(lm: HFLM, requests: Sequence[tuple[int, tuple[Any, ...]]], room: int) -> list[Row]:
     """A row for each distinct context, the longest prompt first."""
-    rows: dict[str, Row] = {}
-    for index, context in requests:
-        if context not in rows:
-            tokens, _ = lm.tok_batch_encode([context], left_truncate_len=room, truncation=lm.truncation)
-            rows[context] = Row([], tokens[0].tolist())
-        rows[context].indices.append(index)
+    rows: dict[object, Row] = {}
+    for index, (context, gen_kwargs, *shown) in requests:
+        ids = lm.encode_prompt((context, gen_kwargs, *shown), room) if shown else None
+        name = context if ids is None else tuple(ids)
+        if name not in rows:
+            if ids is None:
+                tokens, _ = lm.tok_batch_encode([context], left_truncate_len=room, truncation=lm.truncation)
+                ids = tokens[0].tolist()
+            rows[name] = Row([], ids)
+        rows[name].indices.append(index)
     if not all(row.prompt for row in rows.values()):
         raise Unsupported("a prompt has no tokens")
     return sorted(rows.values(), key=len, reverse=True)

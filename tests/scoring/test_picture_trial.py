@@ -1,23 +1,15 @@
 """Whether a model can be scored with pictures is tried out against its own full forward."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
-from picture_models import CASES, answer, make_gemma, make_requests
+from picture_models import CASES, answer, make_alone, make_gemma, make_requests
 
-from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.probe import choose_engine
 from gptalt_eval.scoring.tree import Query
 
 pytestmark = pytest.mark.torch
-
-
-def make_alone(case, pictures=None):
-    pictures = pictures or Pictures(case.model)
-    return AlonePictures(case.model, contextlib.nullcontext, torch.float32, pictures, case)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

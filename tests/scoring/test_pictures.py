@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from picture_models import CASES, answer, make_requests
+from picture_models import CASES, Door, answer, make_requests
 
-from gptalt_eval.scoring import pictures as module
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.pictures import Picture, Pictures, make_picture
 from gptalt_eval.scoring.residual import find_layers
@@ -17,25 +16,6 @@ from gptalt_eval.scoring.trial import answer_all
 pytestmark = pytest.mark.torch
 FP32 = 1e-4
 BUDGET = 70  # tokens of a chunk: many end within a picture
-
-
-class Door:
-    """Counts what goes into a model: tokens into its embeddings, pictures into its encoder."""
-
-    def __init__(self, case, patch):
-        self.tokens = self.pictures = 0
-        embedding = module.find_causal(case.model).get_input_embeddings()
-        self.handle = embedding.register_forward_pre_hook(self.count)
-        self.encode = case.model.get_image_features
-        patch.setattr(case.model, "get_image_features", self.look, raising=False)
-
-    def count(self, _, given):
-        self.tokens += given[0].numel()
-
-    def look(self, **inputs):
-        made = self.encode(**inputs)
-        self.pictures += len(made.pooler_output)
-        return made
 
 
 @pytest.fixture(scope="module", params=CASES)
