@@ -34,7 +34,7 @@ def list_demos_commands():
 
 @pytest.mark.parametrize("given", [commands(READMES[0]), list_demos_commands()], ids=["README", "make demo"])
 def test_commands_are_understood(given):
-    parser = make_parser(gather_commands(make_plugin_set()))
+    parser = make_parser(gather_commands(make_plugin_set()), make_plugin_set())
     assert len(given) > 5
     for command in given:
         words = shlex.split(command)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from gptalt_eval.commands import subcommands
-from gptalt_eval.commands.flags import add_run_flags
+from gptalt_eval.commands.flags import add_plugin_flags, add_run_flags
 from gptalt_eval.commands.parser import Parser, add_commands
 from gptalt_eval.contract.discovery import CORE_NAME, load_plugins
 from gptalt_eval.contract.errors import GptaltError, PluginError, did_you_mean
@@ -74,7 +74,7 @@ def dispatch(words: list[str], plugins: Installed) -> int:
         raise unknown_command(words[0], commands)
     if " ".join(words[:2]) in MOVED:
         raise point_to_new(" ".join(words[:2]))
-    parser = make_parser(commands)
+    parser = make_parser(commands, plugins)
     namespace, rest = parser.parse_known_args(words)
     if rest:
         namespace.subparser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -148,7 +148,7 @@ def refuse_clash(word: str, plugins: Installed) -> None:
         )
 
 
-def make_parser(commands: dict[str, Command]) -> Parser:
+def make_parser(commands: dict[str, Command], plugins: Installed) -> Parser:
     from gptalt_eval.machine.version import __version__
 
     parser = Parser(
@@ -160,4 +160,5 @@ def make_parser(commands: dict[str, Command]) -> Parser:
     parser.add_argument("--version", action="version", version=f"gptalt-eval {__version__}")
     added = add_commands(parser, commands.values())
     add_run_flags(added["run"])
+    add_plugin_flags(added["run"], plugins)
     return parser

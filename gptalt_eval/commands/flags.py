@@ -6,6 +6,9 @@ import argparse
 from typing import Any
 
 from gptalt_eval.contract.settings import REQUEST_CACHES, SCORERS, parse_settings, split_names
+from gptalt_eval.contract.types import Installed
+
+PLUGIN = "plugin_"  # before the name of a plugin's flag among the parsed ones
 
 
 class Names(argparse.Action):
@@ -27,6 +30,38 @@ class KeyValues(argparse.Action):
             except ValueError as error:
                 parser.error(f"{option_string} {value}: {error}")
         setattr(namespace, self.dest, merged)
+
+
+class Metadata(argparse.Action):
+    """A flag of a plugin: its value is an entry of the metadata that the plugin's tasks read."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        merged = dict(getattr(namespace, "metadata", None) or {})
+        merged[self.dest.removeprefix(PLUGIN)] = True if self.nargs == 0 else values
+        namespace.metadata = merged
+
+
+def add_plugin_flags(parser: argparse.ArgumentParser, plugins: Installed) -> None:
+    """The flags of plugins. What the core or another plugin has already is left out, and said."""
+    known: dict[str, str] = dict.fromkeys(parser._option_string_actions, "gptalt-eval itself")
+    groups: dict[str, Any] = {}
+    for owner, option in plugins.contribute("register_run_options"):
+        taken = next((name for name in option.names if name in known), None)
+        if taken is not None:
+            text = f"the flag '{taken}' of a run is also that of {known[taken]}."
+            plugins.blame(owner, text, "Rename it, or uninstall one of the two.")
+            continue
+        known |= dict.fromkeys(option.names, str(owner))
+        title = f"tasks of {owner}"
+        group = groups.setdefault(title, None) or parser.add_argument_group(title)
+        groups[title] = group
+        settings = dict(option.settings)
+        if settings.pop("action", None) == "store_true":
+            settings["nargs"] = 0
+        name = option.names[0].lstrip("-")
+        group.add_argument(
+            *option.names, action=Metadata, dest=f"{PLUGIN}{name}", default=argparse.SUPPRESS, **settings
+        )
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

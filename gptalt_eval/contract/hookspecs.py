@@ -15,7 +15,7 @@ import pluggy
 
 from gptalt_eval.contract.hooks import Hook
 from gptalt_eval.contract.models import Loader, Model
-from gptalt_eval.contract.types import Command, Dataset, PromptStyle, ReportSection, Sample
+from gptalt_eval.contract.types import Command, Dataset, Option, PromptStyle, ReportSection, Sample
 
 if TYPE_CHECKING:
     from gptalt_eval.contract.plan import Plan
@@ -60,6 +60,10 @@ def register_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Contribute subcommands of ``gptalt-eval``."""
 
 
+def register_run_options() -> Iterable[Option]:  # type: ignore[empty-body]
+    """Contribute flags of a run for your own tasks, which find the values in their ``metadata``."""
+
+
 def run_started(plan: Plan) -> None:
     """Observe a run before its weights load.
 
@@ -101,6 +105,7 @@ HOOKS = (
     Hook(register_datasets, Dataset),
     Hook(register_prompt_styles, PromptStyle),
     Hook(register_commands, Command),
+    Hook(register_run_options, Option),
     Hook(run_started),
     Hook(sample_scored),
     Hook(run_finished),

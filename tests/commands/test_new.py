@@ -386,7 +386,7 @@ def test_the_templates_define_no_task_of_their_own():
 
 
 def test_the_command_line():
-    parser = cli.make_parser(cli.gather_commands(make_plugin_set()))
+    parser = cli.make_parser(cli.gather_commands(make_plugin_set()), make_plugin_set())
 
     parsed = parser.parse_args(["new", "task", "sky", "--into", "x"])
 

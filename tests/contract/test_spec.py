@@ -23,7 +23,7 @@ from gptalt_eval.contract.spec import (
 
 
 def parse(*words):
-    parser = make_parser({command.name: command for command in register_commands()})
+    parser = make_parser({command.name: command for command in register_commands()}, make_plugin_set())
     return read_argv(parser.parse_args(["run", *words]))
 
 

@@ -170,7 +170,7 @@ def test_the_documented_commands_are_understood():
     from gptalt_eval.testing import make_plugin_set
 
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    parser = make_parser(gather_commands(make_plugin_set()))
+    parser = make_parser(gather_commands(make_plugin_set()), make_plugin_set())
     for line in page.splitlines():
         if line.startswith("$ gptalt-eval "):
             parser.parse_args(shlex.split(line, comments=True)[2:])
