@@ -63,6 +63,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             note_tasks(loaded, display, files)
             for index in range(len(plan.cells)):
                 evaluate_cell(run, index)
+            note_tasks(loaded, display, files)  # without a tree, prompts are made task by task
     if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
 

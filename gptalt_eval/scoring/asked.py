@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gptalt_eval.scoring.guarded import Encoded
 from gptalt_eval.scoring.tree import Queries, Query
@@ -19,7 +19,7 @@ class Asked(NamedTuple):
     """
 
     places: list[int]
-    arguments: list[tuple[str, str] | None]
+    arguments: list[tuple[Any, ...] | None]
     queries: Queries
 
     def read(self, number: int) -> Encoded:

@@ -57,11 +57,8 @@ class TreeLM(GuardedLM):
         self.explain: Callable[[str], None] = lambda _: None
         self.encoded: dict[tuple[str, bool | None], list[int]] = {}
         self.lines = LineEncoder(self.tokenizer)
-        dtype = torch.float64 if self.softmax_dtype == torch.float64 else torch.float32
-        self.alone = Alone(self.model, self.autocast, dtype)
-        self.choice = Choice(None, "an encoder-decoder model")
-        if self.backend == "causal":
-            self.choice = choose_engine(self.alone)
+        self.alone = self.make_alone(torch.float64 if self.softmax_dtype == torch.float64 else torch.float32)
+        self.choice = self.choose()
         config = self.config.get_text_config()
         # up to which length requests are right in lm-eval's batches, and in the tree
         self.padded = Lengths(config, partial(find_padding_fault, self.alone), known=0)
@@ -69,6 +66,14 @@ class TreeLM(GuardedLM):
         if self.choice.engine:
             fault = partial(find_fault, self.alone, self.choice.engine)
             self.shared = Lengths(config, fault, find_window(config))
+
+    def make_alone(self, softmax_dtype: torch.dtype) -> Alone:
+        return Alone(self.model, self.autocast, softmax_dtype)
+
+    def choose(self) -> Choice:
+        if self.backend != "causal":
+            return Choice(None, "an encoder-decoder model")
+        return choose_engine(self.alone)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self.mixed_precision_dtype
@@ -268,12 +273,16 @@ class TreeLM(GuardedLM):
         except generate.Unsupported as reason:
             self.explain(f"lm-eval's own loop generates the texts: {reason}")
             rest = [place for place in range(len(requests)) if place not in answers]
-            asked = [requests[place] for place in rest]
-            size = 1 if self.disturb_each_other(asked) else self.batch_size_per_gpu
-            with stock.using_batch_size(self, size), self.alone.memory.kept_fresh():
-                texts = super().generate_until(asked, disable_tqdm)
+            texts = self.generate_as_stock([requests[place] for place in rest], disable_tqdm)
             answers.update(zip(rest, texts, strict=True))
         return [answers[place] for place in range(len(requests))]
+
+    def generate_as_stock(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The texts of lm-eval's own loop: in batches, but what a batch would change one at a time."""
+        size = 1 if self.disturb_each_other(requests) else self.batch_size_per_gpu
+        with stock.using_batch_size(self, size), self.alone.memory.kept_fresh():
+            texts: list[str] = super().generate_until(requests, disable_tqdm)
+        return texts
 
     def disturb_each_other(self, requests: Sequence[Instance]) -> bool:
         """Whether texts that lm-eval generates in one batch can be others than those of each prompt alone."""

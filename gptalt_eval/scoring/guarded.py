@@ -12,7 +12,8 @@ from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring.fitting import Fit, Watched
 
-Encoded = tuple[tuple[str, str] | None, list[int], list[int]]  # (context, continuation), and their tokens
+Asked = tuple[Any, ...]  # context, continuation, and the pictures of some backends
+Encoded = tuple[Asked | None, list[int], list[int]]  # what is asked, and its two parts in tokens
 Scored = tuple[float, bool]
 TRIED = 32  # tokens of a prompt
 BITS = ("load_in_4bit", "load_in_8bit", "bnb_4bit_", "llm_int8_")  # settings of bitsandbytes
@@ -40,8 +41,8 @@ class GuardedLM(HFLM):  # type: ignore[misc]
     def __init__(self, *args: Any, **settings: Any) -> None:
         self.fits: list[Fit] = []
         super().__init__(*args, **settings)
-        self.lost: dict[tuple[str, str] | str, int] = {}
-        self.unscorable: dict[tuple[str, str], str] = {}
+        self.lost: dict[Asked | str, int] = {}
+        self.unscorable: dict[Asked, str] = {}
 
     def _create_model(self, pretrained: str, **settings: Any) -> None:
         loads = self.AUTO_MODEL_CLASS

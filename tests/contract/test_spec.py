@@ -20,6 +20,7 @@ from gptalt_eval.contract.spec import (
     read_argv,
     read_config,
 )
+from gptalt_eval.testing import make_plugin_set
 
 
 def parse(*words):

@@ -44,9 +44,13 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
         extra["batch_size"] = int(spec.batch_size)
     from gptalt_eval.scoring.backend import add_tree
     from gptalt_eval.scoring.guarded import add_guard
+    from gptalt_eval.scoring.picture_backend import add_pictures, sees_pictures
 
     backend = model.loader.make_class() if model.loader else get_model(model.backend)
-    backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
+    if sees_pictures(backend):
+        backend = add_pictures(backend, shares=spec.scorer == "tree")
+    else:
+        backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
     lm = make_lm(backend, args, extra)
     check_fit(lm)
     check_vocabulary(lm)

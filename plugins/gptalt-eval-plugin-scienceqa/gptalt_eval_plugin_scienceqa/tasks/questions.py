@@ -49,6 +49,9 @@ class ScienceQA(ConfigurableTask):
         super().__init__(config={**given, **fields})
         self.sampler.choose(self)
 
+    def __deepcopy__(self, memo: object) -> ScienceQA:
+        return self  # lm-eval copies the settings of a task, of which our methods are some
+
     def test_docs(self) -> Any:
         """The questions that are asked: those of the subset that have no fault."""
         if self.asked is None:
