@@ -882,3 +882,19 @@ def test_the_librarys_builder_for_pickles_stays_disabled(tmp_path):
     with pytest.raises(Exception, match=r"(?i)pickle"):
         datasets.load_dataset("pandas", data_files=str(file), cache_dir=str(tmp_path / "cache"))
     assert not marker.exists()
+
+
+@pytest.mark.torch
+@holds("lm_eval.models.hf_vlms.HFMultimodalLM")
+def test_lm_evals_class_for_pictures_scores_no_answers_about_them():
+    """Ours comes before it, and takes over what it refuses; loading and chat templates are its own."""
+    from lm_eval.models.hf_vlms import HFMultimodalLM
+    from lm_eval.models.huggingface import HFLM
+
+    assert issubclass(HFMultimodalLM, HFLM)
+    assert {"pretrained", "max_images", "interleave"} <= set(inspect.signature(HFMultimodalLM).parameters)
+    for name in ("_create_tokenizer", "apply_chat_template", "loglikelihood", "generate_until"):
+        assert name in vars(HFMultimodalLM)
+    asked = Instance("loglikelihood", {}, ("<image>?", " red", {"visual": []}), 0, doc_id=0)
+    with pytest.raises(NotImplementedError):
+        HFMultimodalLM.__new__(HFMultimodalLM).loglikelihood([asked])
