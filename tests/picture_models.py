@@ -12,6 +12,7 @@ from gptalt_eval.scoring.pictures import Picture, Pictures, find_causal, make_pi
 
 IMAGE = 98  # the id of a picture's feature, for the model itself
 VOCABULARY = 99
+LIVELY = ("gate", "alpha", "newline", "embedding")  # parts of names of vectors
 SIZES = [(16, 16), (20, 32), (32, 24)]  # height and width of LLaVA-NeXT's pictures
 GRIDS = [(4, 4), (6, 4), (4, 10), (8, 6)]  # patches of Qwen's
 
@@ -33,7 +34,7 @@ def finish(model, dtype=torch.float32):
     """Livelier weights than initialised, and none of a gate is zero."""
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
-        if parameter.ndim >= 2 or "gate" in name or "alpha" in name or "newline" in name:
+        if parameter.ndim >= 2 or any(part in name for part in ("gate", "alpha", "newline", "embedding")):
             torch.nn.init.normal_(parameter, std=0.12)
     return model.eval().to(dtype)
 

@@ -142,7 +142,7 @@ def test_out_of_memory_recovers(where, monkeypatch):
 @pytest.mark.parametrize("name", ["LLaVA", "Qwen3-VL"])
 def test_half_precision_with_a_wide_residual_stream_is_closer(name):
     case = CASES[name]()
-    requests = make_requests(case)
+    requests = [request for seed in range(4) for request in make_requests(case, seed)]
     case.model.to(torch.bfloat16).float()  # the weights are rounded, and what is computed is not
     expected = [answer(case, request) for request in requests]
     case.model.to(torch.bfloat16)
@@ -150,7 +150,7 @@ def test_half_precision_with_a_wide_residual_stream_is_closer(name):
     for wide in (False, True):
         engine, queries = ask(case, requests, wide=wide)
         off[wide] = np.sqrt(np.mean(np.subtract(answer_all(engine, queries), expected) ** 2))
-    assert off[True] < 0.95 * off[False] < 0.02  # the features themselves are rounded in both
+    assert off[True] < 0.9 * off[False] < 0.05  # the features themselves are rounded in both
 
 
 def test_layers_are_those_of_the_decoder_though_a_tower_has_as_many():
