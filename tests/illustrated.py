@@ -48,7 +48,9 @@ def make_question(number: int, with_picture: bool = True, is_right: bool = True,
     }  # fmt: skip
 
 
-def write_illustrated(folder: Path, questions: list[dict], task: str = "discs", **results: object) -> Record:
+def write_illustrated(
+    folder: Path, questions: list[dict], task: str = "discs", model: str = "seer", **results: object
+) -> Record:
     """A run of one task: its results, samples and pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     mean = sum(question["acc"] for question in questions) / max(1, len(questions))
@@ -61,7 +63,7 @@ def write_illustrated(folder: Path, questions: list[dict], task: str = "discs", 
     (folder / f"results_{STAMP}.json").write_text(json.dumps(content))
     run = {
         "status": "complete",
-        "model": {"name": "seer"},
+        "model": {"name": model},
         "results": [f"results_{STAMP}.json"],
         "started": "x",
     }

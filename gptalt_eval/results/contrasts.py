@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Arm, TaskRows, walk_arms
+from gptalt_eval.results.items import illustrate
+from gptalt_eval.results.pictures import Album, Part
 from gptalt_eval.results.rows import Key
 from gptalt_eval.results.samples import ShownItem, view_item
 
 SHOWN_ROWS = 40  # per task
+Source = tuple[int, int]  # the numbers of a run and of its results file
 
 
 @dataclass(frozen=True)
@@ -20,20 +23,23 @@ class Contrast:
 
     Attributes:
         number: of the row.
-        prompt: the prompt of the first arm that scored the row.
+        prompt: the pieces of the prompt of the first arm that scored the row; with pictures, without what all
+            prompts of that arm begin with.
         gold: the target.
         verdicts: by arm: whether its answer is correct; None if it has not scored the row.
         answers: by arm: the option that it chose or the text that it generated.
     """
 
     number: int
-    prompt: str
+    prompt: Sequence[Part]
     gold: str
     verdicts: Sequence[bool | None]
     answers: Sequence[str]
 
 
-def find_contrasts(rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm]) -> list[Contrast]:
+def find_contrasts(
+    rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm], album: Album
+) -> list[Contrast]:
     """Rows that some arms answer correctly and others do not, evenly spread over the task."""
     if rows.is_group or not rows.judged:
         return []
@@ -46,24 +52,34 @@ def find_contrasts(rows: TaskRows, records: Sequence[Record], arms: Sequence[Arm
     chosen = split[:: max(1, len(split) // SHOWN_ROWS)][:SHOWN_ROWS]
     lines = gather_lines(rows.name, records, arms, {number for _, number in chosen}) if chosen else []
     contrasts = []
+    firsts: dict[Source, list[ShownItem]] = {}
     for task, number in chosen:
-        shown = [view_item(found[number]) if number in found else None for found in lines]
-        first = next(sample for sample in shown if sample)
+        shown = [view_item(found[number][1]) if number in found else None for found in lines]
+        source, first = next(
+            (found[number][0], sample) for found, sample in zip(lines, shown, strict=True) if sample
+        )
+        firsts.setdefault(source, []).append(first)
         answers = [describe_answer(sample) if sample else "" for sample in shown]
-        contrasts.append(Contrast(number, first.prompt, first.gold, verdicts[task, number], answers))
-    return contrasts
+        contrasts.append(Contrast(number, (), first.gold, verdicts[task, number], answers))
+    prompts = {
+        item.number: parts
+        for (record, result), items in firsts.items()
+        for item, parts in illustrate(items, records[record], result, rows.name, album).items
+    }
+    return [replace(contrast, prompt=prompts[contrast.number]) for contrast in contrasts]
 
 
 def gather_lines(
     task: str, records: Sequence[Record], arms: Sequence[Arm], numbers: set[int]
-) -> list[dict[int, Mapping[str, Any]]]:
-    """By arm, the logged samples of some rows."""
-    found: list[dict[int, Mapping[str, Any]]] = [{} for _ in arms]
+) -> list[dict[int, tuple[Source, Mapping[str, Any]]]]:
+    """By arm, the logged samples of some rows, and where each is from."""
+    found: list[dict[int, tuple[Source, Mapping[str, Any]]]] = [{} for _ in arms]
     for each in walk_arms(records):
         if each.name == task and each.arm in arms:
             for line in records[each.record].read_samples(each.result, task):
                 if line["doc_id"] in numbers:
-                    found[arms.index(each.arm)].setdefault(line["doc_id"], line)
+                    source = (each.record, each.result)
+                    found[arms.index(each.arm)].setdefault(line["doc_id"], (source, line))
     return found
 
 

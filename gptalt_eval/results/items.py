@@ -39,7 +39,11 @@ def view_task(record: Record, result: int, task: str, judged: str, album: Album)
         judged: the metric that tells whether an item is correct; empty: none does.
         album: the page's pictures.
     """
-    items = choose_items(record, result, task, judged)
+    return illustrate(choose_items(record, result, task, judged), record, result, task, album)
+
+
+def illustrate(items: Sequence[ShownItem], record: Record, result: int, task: str, album: Album) -> ShownTask:
+    """Items of a task with the pieces of their prompts."""
     if not any(item.pictures for item in items):
         return ShownTask([(item, [Part(item.prompt)]) for item in items])
     start = find_shared(items, find_delimiter(record.results[result], task))

@@ -21,6 +21,7 @@ from gptalt_eval.results.arms import (
 from gptalt_eval.results.contrasts import Contrast, find_contrasts
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.results.packages import tell_differences
+from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.rows import Logged, is_usable
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
@@ -95,7 +96,7 @@ class Overview:
     left_out: Mapping[str, int]
 
 
-def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overview | None:
+def make_overview(records: Sequence[Record], logged: Sequence[Logged], album: Album) -> Overview | None:
     """The overview of some runs and their rows; None if they have only one arm."""
     scores = gather_scores(records, logged)
     arms = list(dict.fromkeys(arm for by_arm in scores.values() for arm in by_arm))
@@ -119,7 +120,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         entries=[[column.get(arm) for column in columns] for arm in arms],
         figures=draw_figures(scores),
         subjects={task: count_subjects(rows[task], arms) for task in rows if task in tasks},
-        contrasts={task: find_contrasts(rows[task], records, arms) for task in rows},
+        contrasts={task: find_contrasts(rows[task], records, arms, album) for task in rows},
         failed=failed,
         packages=tell_differences(records, name_models(records)),
         left_out={task: count for task in rows if task in tasks and (count := count_gaps(rows[task]))},

@@ -54,7 +54,7 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
     logged = [read_logged(record) for record in records]
     album = Album()
     views = [view_run(record, each, plugins, album) for record, each in zip(records, logged, strict=True)]
-    overview = make_overview(records, logged)
+    overview = make_overview(records, logged, album)
     return render_page(
         "gptalt_eval.results", "report", views=views, overview=overview, shown=SHOWN, album=album,
         say_clusters=say_clusters,

@@ -12,7 +12,6 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.groups import Results, list_tasks, walk
-from gptalt_eval.results.pictures import list_pictures
 
 SUBJECTS = ("subject", "subject_name", "meta_info", "category", "topic")  # the column's usual names
 #: metrics that are the mean of their rows unless a task's YAML says otherwise
@@ -28,7 +27,7 @@ class Row:
     """One scored row.
 
     Attributes:
-        document, prompt: hashes of them; of a prompt with its pictures.
+        document, prompt: hashes of them.
         scores: by metric, of those whose score is the mean of the rows; without what is not a finite number.
         subject: what it is about; empty: not stated.
         cluster: rows of the same task with the same one are not independent; empty: the row is on its own.
@@ -144,10 +143,7 @@ def read_row(
         if isinstance(value, (int, float)) and is_usable(value)
     }
     cluster = hash_value(document[column]) if column and is_given(document.get(column)) else ""
-    document_hash, prompt = line["doc_hash"], line["prompt_hash"]
-    if pictures := list_pictures(line.get("arguments", ())):
-        prompt = hash_value([prompt, *pictures])  # lm-eval's hash is that of the text alone
-    return Row(document_hash, prompt, scores, find_subject(document), cluster)
+    return Row(line["doc_hash"], line["prompt_hash"], scores, find_subject(document), cluster)
 
 
 def is_usable(value: float) -> bool:

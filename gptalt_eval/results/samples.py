@@ -66,7 +66,7 @@ def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
         is_right=bool(line[judged]) if line.get(judged) in (0, 1) else None,
         prompt=cut_text(str(requests[0][0])) if requests else "",
         options=tuple(map(cut_text, options[:MOST_OPTIONS])),
-        likelihoods=tuple(show_likelihood(answer) for answer in answers[: len(options)]),
+        likelihoods=tuple(show_likelihood(answers, place) for place in range(len(options))),
         chosen=find_likeliest(answers[: len(options)]),
         right=find_right(options, line.get("target")) if are_continuations else -1,
         gold="" if is_text else cut_text(str(line.get("target", ""))),
@@ -95,9 +95,10 @@ def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     return options
 
 
-def show_likelihood(answer: Any) -> str:
+def show_likelihood(answers: Sequence[Any], place: int) -> str:
+    """The log-likelihood of an option; empty: a filter took it away, or the file is cut."""
     try:
-        return f"{float(answer[0]):.2f}"
+        return f"{float(answers[place][0]):.2f}"
     except (TypeError, ValueError, LookupError):
         return ""
 

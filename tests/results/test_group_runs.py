@@ -10,6 +10,7 @@ import gptalt_eval
 from gptalt_eval.results.analyse import list_headlines, list_scores
 from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.stats import mcnemar_exact
@@ -93,7 +94,7 @@ def test_the_documented_group_over_shots(plugins, tmp_path):
     assert [(score.task, score.shots) for score in headlines] == [
         ("mmlu", 0), ("triviaqa", 0), ("mmlu", 1), ("triviaqa", 1),
     ]  # fmt: skip
-    overview = make_overview([record], [read_logged(record)])
+    overview = make_overview([record], [read_logged(record)], Album())
     assert [arm.num_fewshot for arm in overview.arms] == [0, 1]
     place = list(overview.tasks).index("mmlu")
     shown = [entries[place].score.value for entries in overview.entries]

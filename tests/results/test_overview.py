@@ -18,6 +18,7 @@ from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.results.overview import count_subjects, make_overview, rank_column
+from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, read_logged
 from gptalt_eval.running.api import run
@@ -53,7 +54,7 @@ def experiment(tmp_path_factory):
 
 
 def show(records):
-    return make_overview(records, [read_logged(record) for record in records])
+    return make_overview(records, [read_logged(record) for record in records], Album())
 
 
 def test_every_arm_and_task_has_its_place(experiment):

@@ -18,7 +18,6 @@ from gptalt_eval.results import pictures, report
 from gptalt_eval.results.items import choose_items, view_task
 from gptalt_eval.results.pictures import Album, ShownPicture, find_start, list_pictures, split_prompt
 from gptalt_eval.results.report import render_report
-from gptalt_eval.results.rows import read_task
 from gptalt_eval.results.samples import find_right, view_item
 from gptalt_eval.testing import make_plugin_set
 
@@ -138,6 +137,22 @@ def test_generated_answers_have_pictures_too(make_record):
     page = render(make_record([question]))
     assert len(list_images(page)) == 3 and '<pre class="option chosen">one disc</pre>' in page
     assert view_item(json.loads(dump_question(question))).options == ()
+
+
+def test_where_arms_disagree_the_question_is_shown_with_its_picture(tmp_path):
+    """Each model is right where the other one is wrong; its examples are not repeated."""
+    one = write_illustrated(
+        tmp_path / "one", [make_question(n, is_right=n % 2 > 0) for n in range(6)], model="one"
+    )
+    bare = [make_question(n, False, is_right=n % 2 == 0, shots=False) for n in range(6)]
+    other = write_illustrated(tmp_path / "other", bare, model="other")
+    page = render(one, other)
+    [block] = re.findall(r'<details class="contrasts">.*?</details>', page, re.S)
+    assert [alt for _, alt in list_images(block)] == [f"picture, item {n}" for n in range(6)]
+    assert read_texts(block) == [f"Question: How many discs are in picture {n}?\nAnswer:" for n in range(6)]
+    assert "The examples in front of each prompt are left out here." in block
+    [block] = re.findall(r'<details class="contrasts">.*?</details>', render(other, one), re.S)
+    assert list_images(block) == [], "the prompt is that of the first arm, which saw none"
 
 
 # ------------------------------------------------------------------ the limits of a page
@@ -341,17 +356,6 @@ def test_the_answer_to_a_gap_is_not_taken_for_a_number_of_an_option():
 )  # fmt: skip
 def test_the_pictures_of_an_item(arguments, expected):
     assert list_pictures(arguments) == expected
-
-
-def test_the_same_words_with_another_picture_are_another_prompt(make_record):
-    def read_prompts(number):
-        question = make_question(3)
-        for _, _, shown in question["arguments"]:
-            shown["visual"] = [*shown["visual"][:2], draw(number)]
-        record = make_record([question])
-        return [row.prompt for row in read_task(record, 0, "discs")["none"].values()]
-
-    assert read_prompts(3) == read_prompts(3) != read_prompts(4)
 
 
 # ------------------------------------------------------------------ in a browser

@@ -108,6 +108,16 @@ def test_items_of_older_versions_are_lists(arguments, options):
 
 
 @pytest.mark.parametrize(
+    "answers", [[], [["-1", "False"]], ["A", "B", "C"], [[], [], []], [["x"]] * 9, None, 3]
+)
+def test_options_without_their_answers_are_shown_without_log_likelihoods(answers):
+    line = {"doc_id": 3, "arguments": [["p", " a"], ["p", " b"]], "target": 0}
+    item = view_item(line | ({"filtered_resps": answers} if isinstance(answers, list) else {}))
+    assert len(item.likelihoods) == len(item.options) == 2
+    assert set(item.likelihoods) <= {"", "-1.00"}
+
+
+@pytest.mark.parametrize(
     ("answers", "likeliest"),
     [
         ([["-2", "False"], ["-1", "True"]], 1),
