@@ -23,8 +23,8 @@ class Contrast:
 
     Attributes:
         number: of the row.
-        prompt: the pieces of the prompt of the first arm that scored the row; with pictures, without what all
-            prompts of that arm begin with.
+        prompt: the pieces of the prompt of the first arm that scored the row.
+        is_cut: whether it is without the beginning, which all prompts of that arm have.
         gold: the target.
         verdicts: by arm: whether its answer is correct; None if it has not scored the row.
         answers: by arm: the option that it chose or the text that it generated.
@@ -32,6 +32,7 @@ class Contrast:
 
     number: int
     prompt: Sequence[Part]
+    is_cut: bool
     gold: str
     verdicts: Sequence[bool | None]
     answers: Sequence[str]
@@ -60,13 +61,14 @@ def find_contrasts(
         )
         firsts.setdefault(source, []).append(first)
         answers = [describe_answer(sample) if sample else "" for sample in shown]
-        contrasts.append(Contrast(number, (), first.gold, verdicts[task, number], answers))
-    prompts = {
-        item.number: parts
-        for (record, result), items in firsts.items()
-        for item, parts in illustrate(items, records[record], result, rows.name, album).items
-    }
-    return [replace(contrast, prompt=prompts[contrast.number]) for contrast in contrasts]
+        contrasts.append(Contrast(number, (), False, first.gold, verdicts[task, number], answers))
+    prompts: dict[int, tuple[Sequence[Part], bool]] = {}
+    for (record, result), items in firsts.items():
+        shown_task = illustrate(items, records[record], result, rows.name, album)
+        prompts |= {item.number: (parts, bool(shown_task.start)) for item, parts in shown_task.items}
+    return [
+        replace(each, prompt=prompts[each.number][0], is_cut=prompts[each.number][1]) for each in contrasts
+    ]
 
 
 def gather_lines(
