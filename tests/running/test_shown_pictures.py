@@ -1,6 +1,7 @@
 """Each request has the pictures of its examples and of its row, in the order of their places."""
 
 import copy
+import io
 import json
 import pickle
 import shutil
@@ -13,9 +14,9 @@ from PIL import Image
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.pictures import Picture, make_picture
 from gptalt_eval.running.lmeval import seams
-from gptalt_eval.running.lmeval.evaluation import hash_pictures
+from gptalt_eval.running.lmeval.evaluation import hash_pictures, name_row
 from gptalt_eval.running.lmeval.observed import name_request
-from gptalt_eval.running.lmeval.pictures import Shown, open_pictures, show_pictures
+from gptalt_eval.running.lmeval.pictures import Shown, name_pictures, open_pictures, show_pictures
 
 TASK = """
 task: {name}
@@ -181,6 +182,42 @@ def test_the_hash_of_a_prompt_knows_them_too(drawn):
     assert len({hash_pictures(sample)["prompt_hash"] for sample in samples}) == len(samples)
     plain = {"prompt_hash": "p", "arguments": [("?", " red")]}
     assert hash_pictures(plain) is plain
+
+
+def read_png(colour):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+RED = read_png("red")
+AS_OBJECT, AS_BYTES = str(make_picture(Image.new("RGB", (8, 8), "red"))), str(make_picture(RED))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Image.new("RGB", (8, 8), "red"), AS_OBJECT), (RED, AS_BYTES), ({"bytes": RED, "path": "x.png"}, AS_BYTES),
+        ([{"bytes": RED, "path": None}, "a"], [AS_BYTES, "a"]), ({"inner": [RED]}, {"inner": [AS_BYTES]}),
+    ],
+)  # fmt: skip
+def test_a_saved_row_has_its_pictures_by_name(value, expected):
+    row = {"id": "7", "image": value, "choices": ["a", "b"], "none": None}
+    sample = name_row({"doc": row, "doc_hash": "of an address in memory", "doc_id": 0})
+    assert sample["doc"] == row | {"image": expected} and sample["doc_id"] == 0
+    json.dumps(sample["doc"])  # as it is
+    again = name_row({"doc": copy.deepcopy(row), "doc_hash": "of another one"})
+    other = name_row({"doc": row | {"id": "8"}, "doc_hash": ""})
+    assert sample["doc_hash"] == again["doc_hash"] != other["doc_hash"]
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": "7", "image": None}, {"image": "images/7.png"}, {}, {"a": [1, {"b": [2.5]}]}, {"x": {"bytes": 3}},
+            {"image": {"bytes": None, "path": None}}],
+)  # fmt: skip
+def test_a_row_without_pictures_stays_as_it_is(row):
+    sample = {"doc": row, "doc_hash": "x"}
+    assert name_row(sample) is sample and name_pictures(row) is row
 
 
 def test_lm_evals_own_classes_get_opened_pictures(drawn):

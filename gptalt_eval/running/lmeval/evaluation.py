@@ -24,7 +24,7 @@ from gptalt_eval.machine.subprocesses import run_git
 from gptalt_eval.running.lmeval import guards, seams
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.lmeval.observed import ObservedLM
-from gptalt_eval.running.lmeval.pictures import Shown, find_gallery
+from gptalt_eval.running.lmeval.pictures import Shown, find_gallery, name_pictures
 from gptalt_eval.running.lmeval.rehearsal import rehearse_tasks
 from gptalt_eval.running.lmeval.tasks import LoadedTasks, load_tasks
 
@@ -66,7 +66,7 @@ def evaluate_task(
         )
     if result is not None:
         samples = map(seams.flatten_sample, result["samples"][name])
-        result["samples"] = {name: [hash_pictures(sample) for sample in samples]}
+        result["samples"] = {name: [hash_pictures(name_row(sample)) for sample in samples]}
     return result
 
 
@@ -223,6 +223,14 @@ def hash_pictures(sample: Mapping[str, Any]) -> Mapping[str, Any]:
     if not shown or not isinstance(shown[0], Shown):
         return sample
     return {**sample, "prompt_hash": hash_text(sample["prompt_hash"] + "".join(shown[0]["visual"]))}
+
+
+def name_row(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A sample whose row has its pictures by name, as the hash of the row has them."""
+    row = name_pictures(sample["doc"])
+    if row is sample["doc"]:
+        return sample
+    return {**sample, "doc": row, "doc_hash": hash_text(seams.dump_json(row, indent=2))}
 
 
 def hash_samples(samples: Sequence[Mapping[str, Any]]) -> str:

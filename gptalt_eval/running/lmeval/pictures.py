@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
@@ -122,6 +123,38 @@ def check_places(task: str, context: Any, pictures: Sequence[Picture]) -> None:
             f"pictures: {str(context)[-200:]!r}",
             f"Write {PLACE} in doc_to_text where each picture of doc_to_image belongs.",
         )
+
+
+def name_pictures(value: Any) -> Any:
+    """A row, or a value of it, with the name of each picture in its place; itself if it has none.
+
+    ``datasets`` gives pictures as objects, whose text has an address in memory, or as bytes, which would be
+    written into every sample.
+    """
+    if isinstance(value, bytes) or is_image(value):
+        return name_picture(value)
+    if isinstance(value, Mapping):
+        if value.keys() == {"bytes", "path"}:
+            return name_picture(value)
+        named: Any = {key: name_pictures(each) for key, each in value.items()}
+        return named if any(named[key] is not value[key] for key in value) else value
+    if isinstance(value, list):
+        named = [name_pictures(each) for each in value]
+        return named if any(new is not old for new, old in zip(named, value, strict=True)) else value
+    return value
+
+
+def name_picture(value: Any) -> Any:
+    try:
+        return str(make_picture(value))
+    except GptaltError:  # not a picture after all
+        return value
+
+
+def is_image(value: object) -> bool:
+    """Whether it is a Pillow image; Pillow need not be imported for that."""
+    image = getattr(sys.modules.get("PIL.Image"), "Image", ())
+    return isinstance(value, image)
 
 
 def open_pictures(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
