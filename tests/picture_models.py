@@ -214,6 +214,15 @@ def make_gemma(kinds=("sliding_attention", "full_attention", "sliding_attention"
     return TypedCase(transformers.Gemma3ForConditionalGeneration(config))
 
 
+def make_paligemma():
+    """The prompt is seen both ways, and an answer only backwards."""
+    config = transformers.PaliGemmaConfig(
+        text_config=text("gemma", head_dim=8), vision_config=vision("siglip_vision_model", vision_use_head=False),
+        image_token_id=IMAGE, projection_dim=32,
+    )  # fmt: skip
+    return TypedCase(transformers.PaliGemmaForConditionalGeneration(config))
+
+
 CASES = {
     "LLaVA": make_llava,
     "LLaVA-NeXT": make_llava_next,
@@ -282,3 +291,44 @@ class Door:
         made = self.encode(*given, **inputs)
         self.pictures += len(made.pooler_output)
         return made
+
+
+def make_idefics():
+    """Tokens see the nearest picture by cross-attention."""
+    config = transformers.IdeficsConfig(
+        vocab_size=VOCABULARY, additional_vocab_size=0, hidden_size=32, intermediate_size=64,
+        num_hidden_layers=4, num_attention_heads=4, cross_layer_interval=2, use_resampler=True,
+        alpha_initializer="ones", qk_layer_norms=True, max_position_embeddings=512,
+        vision_config={
+            "embed_dim": 24, "image_size": 16, "intermediate_size": 48, "patch_size": 4,
+            "num_hidden_layers": 2, "num_attention_heads": 4,
+        },
+        perceiver_config={
+            "use_resampler": True, "resampler_n_latents": 3, "resampler_depth": 1, "resampler_n_heads": 2,
+            "resampler_head_dim": 12,
+        },
+    )  # fmt: skip
+    return CrossCase(transformers.IdeficsForVisionText2Text(config))
+
+
+def make_mllama():
+    """The same, and text before a picture depends on all pictures."""
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    config = transformers.MllamaConfig(
+        text_config={
+            "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "cross_attention_layers": [1, 3],
+            "max_position_embeddings": 512, "pad_token_id": 0, "rope_parameters": rope,
+        },
+        vision_config={
+            "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_global_layers": 1,
+            "attention_heads": 4, "image_size": 16, "patch_size": 8, "vision_output_dim": 48,
+            "max_num_tiles": 2, "intermediate_layers_indices": [1], "supported_aspect_ratios": [[1, 1], [1, 2]],
+        },
+        image_token_index=IMAGE,
+    )  # fmt: skip
+    return CrossCase(transformers.MllamaForConditionalGeneration(config))
+
+
+class CrossCase(Case):
+    joined = 1

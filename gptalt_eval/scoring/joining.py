@@ -54,6 +54,9 @@ class FullInputs:
         """The keyword arguments for a prompt; see ``PictureReader.make_inputs``."""
         made = {"input_ids": torch.tensor([[self.feature_id if each < 0 else each for each in ids]])}
         features = torch.tensor([each < 0 for each in ids])
+        if "token_type_ids" in self.takes and (pictures or self.prefix):
+            after = torch.arange(len(ids)) >= len(ids) - suffix
+            made["token_type_ids"] = (after if self.prefix else features)[None].int()
         if not pictures:
             return made | self.make_blank(len(ids))
         inputs = [picture.load() for picture in pictures]
@@ -61,9 +64,6 @@ class FullInputs:
             made[name] = join([each[name] for each in inputs], self.dims.get(name, 0))
         if "mm_token_type_ids" in self.takes:
             made["mm_token_type_ids"] = features[None].int()
-        if "token_type_ids" in self.takes:
-            after = torch.arange(len(ids)) >= len(ids) - suffix
-            made["token_type_ids"] = (after if self.prefix else features)[None].int()
         seen = find_seen(features)
         if "image_attention_mask" in self.takes:
             made["image_attention_mask"] = seen[None].long()

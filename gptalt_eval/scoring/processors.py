@@ -65,7 +65,7 @@ class PictureReader:
     @cached_property
     def full(self) -> FullInputs:
         dims = find_dims(self.process, [make_noise(0), make_noise(1)])
-        prefix = not getattr(self.processor, "return_mm_token_type_ids", False)
+        prefix = getattr(self.processor, "return_mm_token_type_ids", True) is False
         return FullInputs(self.feature_id, dims, frozenset(self.takes), prefix, self.sample(0))
 
     def read(self, image: Image.Image, instruction: str = "") -> Picture:

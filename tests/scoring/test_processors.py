@@ -1,34 +1,50 @@
 """What transformers' processors make of pictures becomes what the models' own forward takes."""
 
+import contextlib
+import inspect
+from types import SimpleNamespace
+
 import numpy as np
+import picture_models as models
 import pytest
 import torch
 import transformers
-from picture_models import IMAGE, make_llava
+from picture_models import IMAGE, VOCABULARY
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
 
-from gptalt_eval.scoring.processors import PictureReader
+from gptalt_eval.scoring.joining import FullInputs
+from gptalt_eval.scoring.picture_trial import AlonePictures
+from gptalt_eval.scoring.pictures import Pictures
+from gptalt_eval.scoring.probe import choose_engine
+from gptalt_eval.scoring.processors import PLACE, PictureReader, convert, mark_places
+from gptalt_eval.scoring.tree import Query
 
 pytestmark = pytest.mark.torch
+SQUARE = {"height": 16, "width": 16}
+FAKE, END = "<fake_token_around_image>", "<end_of_utterance>"
+PARTS = [f"<row_{row}_col_{column}>" for row in (1, 2, 3, 4) for column in (1, 2, 3, 4)]
 
 
-def make_tokenizer(*special):
-    """Of words w3, w4, ...; the last tokens are the special ones."""
-    words = {f"w{number}": number for number in range(3, 99 - len(special))}
-    words |= {name: 99 - len(special) + place for place, name in enumerate(special)}
-    tokenizer = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, **words}, unk_token="w3"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+def make_tokenizer(*special, **named):
+    """Of words w3, w4, ...; the last ids are those of the special tokens."""
+    first = VOCABULARY - len(special)
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{number}": number for number in range(3, first)}}
+    words |= {name: first + place for place, name in enumerate(special)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="w3"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="w3",
+        extra_special_tokens=named,
+    )  # fmt: skip
     made.add_special_tokens({"additional_special_tokens": list(special)})
     return made
 
 
-def make_image(seed, width=20, height=16):
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
+def make_image(seed, width=20, height=16, mode="RGB"):
+    shape = (height, width, len(mode)) if len(mode) > 1 else (height, width)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode)
 
 
 class LM:
@@ -41,40 +57,275 @@ class LM:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
 
-def make_llava_lm():
-    images = transformers.CLIPImageProcessorPil(
-        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
-    )
+def make_llava():
+    images = transformers.CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=SQUARE)
+    settings = {"patch_size": 4, "vision_feature_select_strategy": "default"}
     processor = transformers.LlavaProcessor(
-        images, make_tokenizer("<image>"), patch_size=4, vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-    )  # fmt: skip
-    return LM(make_llava(), processor)
-
-
-LMS = {"LLaVA": make_llava_lm}
-
-
-@pytest.fixture(scope="module", params=LMS)
-def lm(request):
-    return LMS[request.param]()
-
-
-def test_a_prompt_is_read_as_by_the_processor(lm):
-    """Pictures and ids of two pictures in one text."""
-    reader, images = PictureReader(lm), [make_image(0), make_image(1, 40, 16)]
-    text = "w5 w6 <image> w7 w8 <image> w9"
-    prompt = reader.encode(text)
-    assert prompt.count(None) == 2
-    shown = iter([reader.read(image) for image in images])
-    found = reader.forward_inputs([next(shown) if each is None else each for each in prompt])
-    expected = lm.processor(text=[text], images=images, return_tensors="pt")
-    assert torch.equal(found["input_ids"], expected["input_ids"])
-    assert int((found["input_ids"] == IMAGE).sum()) == sum(
-        picture.layout.count(-1) for picture in map(reader.read, images)
+        images, make_tokenizer("<image>"), num_additional_image_tokens=1, **settings
     )
-    for name, value in expected.items():
-        if name not in ("input_ids", "attention_mask"):
-            assert torch.equal(found[name], value), name
+    return LM(models.make_llava(), processor)
+
+
+def make_next():
+    case = models.make_llava_next()
+    images = transformers.LlavaNextImageProcessorPil(
+        size={"shortest_edge": 16},
+        crop_size=SQUARE,
+        image_grid_pinpoints=case.model.config.image_grid_pinpoints,
+    )
+    settings = {"patch_size": 4, "vision_feature_select_strategy": "default"}
+    processor = transformers.LlavaNextProcessor(
+        images, make_tokenizer("<image>"), num_additional_image_tokens=1, **settings
+    )
+    return LM(case, processor)
+
+
+def make_idefics3(kind="Idefics3"):
+    images = getattr(transformers, f"{kind}ImageProcessorPil")(
+        size={"longest_edge": 32}, max_image_size={"longest_edge": 16}
+    )
+    tokenizer = make_tokenizer(
+        *PARTS, FAKE, END, "<global-img>", "<image>", image_token="<image>", fake_image_token=FAKE,
+        end_of_utterance_token=END, global_image_token="<global-img>",
+    )  # fmt: skip
+    settings = {"image_seq_len": 4}
+    if kind == "SmolVLM":
+        pytest.importorskip("num2words", reason="SmolVLM's processor needs num2words")
+        settings["video_processor"] = None
+    processor = getattr(transformers, f"{kind}Processor")(images, tokenizer, **settings)
+    return LM(models.make_idefics3(kind), processor)
+
+
+def make_qwen(kind="Qwen2VL"):
+    """Without torchvision, its processor cannot be made: only what it consists of."""
+    images = transformers.Qwen2VLImageProcessorPil(
+        patch_size=4, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 64, "longest_edge": 1024}
+    )
+    tokenizer = make_tokenizer("<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>")
+    return LM(models.make_qwen(kind), SimpleNamespace(image_processor=images, tokenizer=tokenizer))
+
+
+def make_gemma():
+    images = transformers.Gemma3ImageProcessorPil(size=SQUARE)
+    named = {"image_token": "<soft>", "boi_token": "<boi>", "eoi_token": "<eoi>"}
+    tokenizer = make_tokenizer("<boi>", "<eoi>", "<soft>", **named)
+    return LM(models.make_gemma(), transformers.Gemma3Processor(images, tokenizer, image_seq_length=4))
+
+
+def make_mllama():
+    images = transformers.MllamaImageProcessorPil(size=SQUARE, max_image_tiles=2)
+    tokenizer = make_tokenizer("<|python_tag|>", "<|image|>")
+    return LM(models.make_mllama(), transformers.MllamaProcessor(images, tokenizer))
+
+
+def make_idefics():
+    images = transformers.IdeficsImageProcessorPil(image_size=16)
+    return LM(models.make_idefics(), transformers.IdeficsProcessor(images, make_tokenizer(FAKE, "<image>")))
+
+
+def make_blip(kind="Blip2", *more):
+    images = transformers.BlipImageProcessorPil(size=SQUARE)
+    case = models.make_blip(kind, models.InstructCase if more else models.Case)
+    processor = getattr(transformers, f"{kind}Processor")(
+        images, make_tokenizer("<image>"), *more, num_query_tokens=5
+    )
+    return LM(case, processor)
+
+
+LMS = {
+    "LLaVA": make_llava, "LLaVA-NeXT": make_next, "Idefics3": make_idefics3,
+    "SmolVLM": lambda: make_idefics3("SmolVLM"), "Gemma 3": make_gemma, "Mllama": make_mllama,
+}  # fmt: skip
+
+
+def place(reader, text, images, instructions=("", "")):
+    """A prompt's tokens and pictures."""
+    shown = iter([reader.read(*each) for each in zip(images, instructions, strict=True)])
+    return [next(shown) if each is None else each for each in reader.encode(text)]
+
+
+def compare(lm, found, expected):
+    """Both are the same to the model."""
+    assert torch.equal(found["input_ids"], expected["input_ids"])
+    assert found.keys() >= expected.keys() - {"attention_mask", "num_crops"}
     with torch.no_grad():
-        assert torch.equal(lm.model(**found).logits, lm.model(**expected).logits)
+        one, other = (lm.model(**each, use_cache=False).logits for each in (found, expected))
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LMS)
+def test_a_prompt_is_read_as_by_the_processor(name):
+    lm = LMS[name]()
+    reader, images = PictureReader(lm), [make_image(0), make_image(1, 40, 16)]
+    text = f"<s> w5 w6 {PLACE} w7 w8 {PLACE} w9"
+    assert reader.encode(text).count(None) == 2
+    found = reader.forward_inputs(place(reader, text, images))
+    asked = text.replace(PLACE, reader.mark)
+    nested = images if name.startswith("LLaVA") else [images]
+    expected = dict(lm.processor(text=[asked], images=nested, return_tensors="pt", add_special_tokens=False))
+    expected.pop("num_crops", None)
+    compare(lm, found, expected)
+
+
+def test_a_prompt_of_idefics_is_read_as_by_its_processor():
+    """Which puts the first token in front, and takes texts and pictures in a row."""
+    lm = make_idefics()
+    reader, images = PictureReader(lm), [make_image(0), make_image(1, 40, 16)]
+    found = reader.forward_inputs(place(reader, f"<s> w5 w6 {PLACE} w7 {PLACE} w9", images))
+    expected = lm.processor(text=["w5 w6 ", images[0], " w7 ", images[1], " w9"], return_tensors="pt")
+    compare(lm, found, dict(expected))
+    plain = reader.forward_inputs([1, 5, 6])
+    compare(lm, plain, dict(lm.processor(text=["w5 w6"], return_tensors="pt")))
+
+
+@pytest.mark.parametrize("kind", ["Blip2", "InstructBlip"])
+def test_a_prompt_of_blip_is_read_as_by_its_processor(kind):
+    """Which takes one picture, at the beginning."""
+    lm = make_blip(kind, *([make_tokenizer()] if kind == "InstructBlip" else []))
+    reader, image, asked = PictureReader(lm), make_image(0, 40), "w5 w6 w7"
+    assert reader.reads_text is (kind == "InstructBlip")
+    found = reader.forward_inputs(place(reader, f"{PLACE} {asked}", [image], [asked]))
+    expected = lm.processor(text=[asked], images=[image], return_tensors="pt", add_special_tokens=False)
+    expected.pop("token_type_ids", None), expected.pop("qformer_token_type_ids", None)
+    compare(lm, found, dict(expected))
+    others = {reader.read(image, text).key for text in ("w5", "w6", "w5")}
+    assert len(others) == (2 if reader.reads_text else 1)
+
+
+def test_instructions_of_several_lengths_are_padded_together():
+    """As a processor pads them; the Q-Former does not see the padding."""
+    lm = make_blip("InstructBlip", make_tokenizer())
+    reader, images = PictureReader(lm), [make_image(0), make_image(1)]
+    items = place(reader, f"w3 {PLACE} w4 {PLACE} w5", images, ["w5", "w6 w7 w8"])
+    found = reader.forward_inputs(items)
+    assert found["qformer_attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
+    with torch.no_grad():
+        together = lm.model.get_image_features(
+            **{name: value for name, value in found.items() if name != "input_ids"}, return_dict=True
+        ).pooler_output
+        alone = [
+            lm.model.get_image_features(**item.load(), return_dict=True).pooler_output[0]
+            for item in items[1:4:2]
+        ]
+    assert torch.allclose(together, torch.stack(alone), atol=1e-5)
+
+
+#: why each is not scored with the tree
+APART = {
+    "Gemma 3": (make_gemma, "answers differ"),
+    "Mllama": (make_mllama, ""),
+    "Idefics": (make_idefics, ""),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_models_that_the_tree_cannot_share_answer_by_their_own_forward(name):
+    make, reason = APART[name]
+    lm = make()
+    reader, images = PictureReader(lm), [make_image(0), make_image(1, 40, 16)]
+    pictures = Pictures(lm.model)
+    alone = AlonePictures(lm.model, contextlib.nullcontext, torch.float32, pictures, reader)
+    choice = choose_engine(alone)
+    assert choice.engine is None and reason in choice.reason and choice.reason
+    for texts in (("w5", "w6"), ("w5 w6", "w7")):
+        prompt = f"<s> w4 {PLACE} {texts[0]} {PLACE} {texts[1]}"
+        asked = [prompt.replace(PLACE, reader.mark) + " w8 w9"]
+        if name == "Idefics":
+            inputs = dict(lm.processor(text=["w4", images[0], texts[0], images[1], f"{texts[1]} w8 w9"]))
+        else:
+            inputs = dict(
+                lm.processor(text=asked, images=[images], return_tensors="pt", add_special_tokens=False)
+            )
+            inputs.pop("num_crops", None)
+        with torch.no_grad():
+            logprobs = lm.model(**inputs, use_cache=False).logits[0].double().log_softmax(-1)
+        expected = float(logprobs[-3, 8] + logprobs[-2, 9])
+        ids = pictures.expand([*place(reader, prompt, images), 8])
+        assert alone.answer(Query(np.array(ids), [8, 9])) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_prefix_is_seen_both_ways_and_an_answer_is_not():
+    """PaliGemma, whose processor says with token types which is which."""
+    case = models.make_paligemma()
+    full = FullInputs(IMAGE, {}, frozenset(inspect.signature(case.model.forward).parameters), True, None)
+    reader = SimpleNamespace(make_inputs=full.make, sample=case.picture)
+    pictures = Pictures(case.model)
+    alone = AlonePictures(case.model, contextlib.nullcontext, torch.float32, pictures, reader)
+    picture = case.picture(0)
+    ids = pictures.expand([picture, 1, 5, 6, 7, 8])
+    for count in (1, 3):
+        types = torch.zeros(1, len(ids), dtype=torch.int)
+        types[:, len(ids) - count + 1 :] = 1
+        inputs = {"input_ids": torch.tensor([[*[IMAGE] * picture.layout.count(-1), 1, 5, 6, 7, 8]])}
+        with torch.no_grad():
+            logits = case.model(**inputs, **picture.load(), token_type_ids=types).logits[0, -count:]
+        expected = float(logits.double().log_softmax(-1)[:, 9].sum())
+        assert alone.answer(Query(np.array(ids), [9] * count)) == pytest.approx(expected, abs=1e-5)
+    assert choose_engine(alone).engine is None
+
+
+@pytest.mark.parametrize("kind", models.QWEN)
+def test_pictures_of_qwen_have_a_grid(kind):
+    lm = make_qwen(kind)
+    reader, images = PictureReader(lm), [make_image(0, 16, 16), make_image(1, 40, 24)]
+    prompt = f"<|vision_start|> {PLACE} <|vision_end|> w5 <|vision_start|> {PLACE} <|vision_end|> w6"
+    items = place(reader, prompt, images)
+    pictures = [item for item in items if not isinstance(item, int)]
+    assert [picture.grid for picture in pictures] == [(2, 2), (3, 5)]
+    found = reader.forward_inputs(items)
+    expected = lm.processor.image_processor(images, return_tensors="pt")
+    for name in ("pixel_values", "image_grid_thw"):
+        assert torch.equal(found[name], expected[name])
+    is_feature = (found["input_ids"] == IMAGE)[0].tolist()
+    assert is_feature == [False, *[True] * 4, False, False, False, *[True] * 15, False, False]
+    assert found["mm_token_type_ids"][0].tolist() == [int(each) for each in is_feature]
+    with torch.no_grad():
+        assert lm.model(**found).logits.shape == (1, len(is_feature), VOCABULARY)
+
+
+def test_what_is_transparent_is_white():
+    image = make_image(0, 4, 4, "RGBA")
+    alpha = np.asarray(image)[..., 3:] / 255
+    expected = np.asarray(image)[..., :3] * alpha + 255 * (1 - alpha)
+    assert np.abs(np.asarray(convert(image)) - expected).max() <= 1
+    assert np.asarray(convert(make_image(0, 4, 4, "L"))).shape == (4, 4, 3)
+
+
+def test_a_backend_that_reads_pictures_itself_is_asked():
+    case = models.make_llava()
+    asked = []
+
+    class Own(LM):
+        places = (IMAGE,) * 9
+
+        def __init__(self):
+            self.model = case.model
+
+        def make_processor(self):
+            return lambda images, return_tensors: {"pixel_values": torch.ones(len(images), 3, 16, 16)}
+
+        def encode_pictures(self, texts):
+            asked.append(texts)
+            return [1, 2, *self.places, 3, *self.places, *self.places]
+
+    reader = PictureReader(Own())
+    assert reader.encode(f"a {PLACE} b {PLACE}{PLACE}") == [1, 2, None, 3, None, None]
+    assert asked == [["a ", " b ", "", ""]]
+    picture = reader.read(make_image(0))
+    assert picture.layout == (-1,) * 9 and not reader.reads_text
+    found = reader.forward_inputs([1, picture, picture])
+    assert found["pixel_values"].shape == (2, 3, 16, 16) and found["input_ids"].tolist() == [
+        [1, *[IMAGE] * 18]
+    ]
+
+
+def test_an_answer_begins_where_lm_eval_says():
+    """Blanks at the end of a context belong to its answer."""
+    reader = PictureReader(make_llava())
+    before, after = reader.encode_pair(f"w5 {PLACE} w6 ", "w7 w8")
+    assert before == [5, None, 6] and after == [7, 8]
+    assert reader.split(f"w5 {PLACE} w6") == ["w5 ", " w6"]
+
+
+def test_only_whole_pictures_become_places():
+    assert mark_places([5, 9, 9, 9, 9, 9], [9, 9]) == [5, None, None, 9]

@@ -14,9 +14,10 @@ PRIVATE = range(0xE000, 0xF8FF)  # letters that mean nothing: one stands for the
 
 
 class PictureLM(NativeLM):
-    """A model that sees pictures, asked about texts; pictures are for those who call its parts.
+    """A model that sees pictures, asked about texts.
 
-    No text contains a picture: ``<image>`` in a question is read as these letters.
+    No text contains a picture: ``<image>`` in a question is read as these letters. Those who ask about
+    pictures, as the core's ``PictureReader``, use ``make_processor``, ``places`` and ``encode_pictures``.
 
     Args:
         pretrained: the folder.
