@@ -34,7 +34,11 @@ TASK: Mapping[str, Any] = MappingProxyType(
 )
 SCORES: Mapping[str, Any] = MappingProxyType({"sample_len": int | float | None})
 CLUSTERS: Mapping[str, Any] = MappingProxyType(
-    {"column": str, "means": Mapping[str, Mapping[str, int | float]]}
+    {"column": str, "means": Mapping[str, Mapping[str, bool | int | float]]}
+)
+MEAN: Mapping[str, Any] = MappingProxyType(
+    dict.fromkeys(("value", "stderr", "freedom", "clusters", "effective"), int | float)
+    | {"rows": int, "are_shares": bool}
 )
 #: the parts of a sample
 SAMPLE: Mapping[str, Any] = MappingProxyType(
@@ -107,7 +111,12 @@ def check_mean(mean: Mapping[str, float], place: str) -> None:
             raise ValueError(f"{place}.{name} is missing")
         if name not in ("value", "stderr"):
             check_finite(mean[name], f"{place}.{name}")
-    if not (isfinite(mean["value"]) and mean["clusters"] >= 1 and mean["effective"] >= 1):
+    check(mean, MEAN, f"{place}.")
+    check_finite(mean.get("rows", 0), f"{place}.rows")
+    is_sound = isfinite(mean["value"]) and mean["clusters"] >= 1 and mean["effective"] >= 1
+    rows = mean.get("rows") or mean["clusters"]  # those of earlier versions do not say
+    within = 0 <= mean["value"] <= 1 or not mean.get("are_shares")
+    if not (is_sound and within and mean["clusters"] <= rows):
         raise ValueError(f"{place} is {dict(mean)!r:.60}, expected a mean of at least one row")
 
 

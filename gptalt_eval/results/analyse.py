@@ -101,7 +101,7 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
         rows = {key: row for each in found for key, row in each.items() if metric in row.scores}
         mean = find_mean(results, name, key)
         clusters = mean.clusters if mean and not rows else len(set(label_clusters(rows)))
-        items = len(rows) or count_items(results, name)
+        items = len(rows) or (mean.rows if mean else 0) or count_items(results, name)
         yield Score(
             task=name,
             alias=show_name(name, str(values.get("alias") or name)),
@@ -156,8 +156,8 @@ def find_interval(
         return None
     items, mean = count_items(results, name), find_mean(results, name, key)
     is_one = is_share(results, name, metric, value)
-    if mean is not None and mean.clusters < items:
-        return estimate_interval(mean, is_one)
+    if mean is not None and (mean.rows or mean.clusters < items):
+        return estimate_interval(mean, mean.are_shares or is_one)
     if mean is None and any(columns):
         return None  # lm-eval's standard error takes rows for independent
     if is_one:

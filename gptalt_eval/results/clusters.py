@@ -1,4 +1,7 @@
-"""Means of clustered rows in the results file, so that their interval is known when rows are not saved."""
+"""Means of rows in the results file, so that their intervals are known when rows are not saved.
+
+Of rows in clusters, and of metrics that only some rows have: of others the score and the count say enough.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Clusters:
     """The means of one task.
 
     Attributes:
-        column: what its rows share.
+        column: what its rows share; empty: nothing.
         means: by metric and filter, as in the results file.
     """
 
@@ -32,7 +35,7 @@ def sum_up_clusters(results: Results, task: str, lines: Iterable[Mapping[str, An
         results: lm-eval's results with the task.
         task: its name.
         lines: its samples, as they would be saved.
-        column: what its rows share.
+        column: what the rows share; empty: nothing, and only metrics that some rows lack are summed up.
 
     Raises:
         GptaltError: the rows have no such column.
@@ -41,7 +44,7 @@ def sum_up_clusters(results: Results, task: str, lines: Iterable[Mapping[str, An
     for filter_name, rows in read_lines(results, task, lines, column).items():
         for metric in list_metrics(results, task):
             scored = {key: row for key, row in rows.items() if metric in row.scores}
-            if scored:
+            if scored and (column or len(scored) < len(rows)):
                 values = [row.scores[metric] for row in scored.values()]
                 means[f"{metric},{filter_name}"] = estimate_mean(values, Design(label_clusters(scored)))
     return Clusters(column, means)

@@ -51,6 +51,8 @@ class Mean:
         clusters: how many there are.
         effective: of how many independent rows of equal weight the mean would be as sure, if all clusters
             varied alike.
+        rows: how many rows there are; 0: unknown, in results files of earlier versions.
+        are_shares: whether each of them is 0 or 1.
     """
 
     value: float
@@ -58,6 +60,8 @@ class Mean:
     freedom: int
     clusters: int
     effective: float
+    rows: int = 0
+    are_shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ def estimate_mean(values: Sequence[float], design: Design = INDEPENDENT) -> Mean
     number = len(values)
     value = float(sum(stratum.sums.sum() for stratum in strata)) / number
     squares = sum(float(np.sum(stratum.weights**2)) for stratum in strata)
-    return Mean(value, sqrt(variance) / number, clusters - len(strata), clusters, number**2 / squares)
+    stderr, freedom = sqrt(variance) / number, clusters - len(strata)
+    return Mean(value, stderr, freedom, clusters, number**2 / squares, number, set(values) <= {0, 1})
 
 
 def bootstrap_mean(

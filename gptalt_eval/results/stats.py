@@ -62,16 +62,16 @@ def mean_interval(values: Sequence[float], design: Design = INDEPENDENT) -> tupl
     Returns:
         None if they cannot tell: one cluster, or equal values that are not 0 or 1.
     """
-    are_shares = set(values) <= {0, 1}
     found = estimate_mean(values, design)
-    if are_shares and found.clusters == len(values) and not design.strata:
-        return wilson_interval(round(sum(values)), len(values))
-    return estimate_interval(found, are_shares)
+    return estimate_interval(found, found.are_shares, bool(design.strata))
 
 
-def estimate_interval(found: Mean, are_shares: bool) -> tuple[float, float] | None:
-    """As :func:`mean_interval`, of rows in clusters or strata of which only the mean is known."""
+def estimate_interval(found: Mean, are_shares: bool, in_strata: bool = False) -> tuple[float, float] | None:
+    """As :func:`mean_interval`, of rows of which only the mean is known."""
     from scipy.stats import t
+
+    if are_shares and found.clusters == found.rows and not in_strata:
+        return wilson_interval(round(found.value * found.rows), found.rows)
 
     if found.freedom < 1:
         return None

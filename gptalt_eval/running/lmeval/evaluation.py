@@ -67,7 +67,20 @@ def evaluate_task(
     if result is not None:
         samples = map(seams.flatten_sample, result["samples"][name])
         result["samples"] = {name: [hash_pictures(name_row(sample)) for sample in samples]}
+        result["results"][name] = order_scores(result["results"][name], task.config.metric_list)
     return result
+
+
+def order_scores(scores: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """Scores in the order of the task's YAML, after the first; lm-eval's is that in which rows have them."""
+    places = {entry.get("metric"): place for place, entry in enumerate(metrics or ())}
+    first = next((key for key in scores if "," in key), None)
+
+    def find_place(key: str) -> int:
+        metric = key.partition(",")[0].removesuffix("_stderr")
+        return -1 if key == first or "," not in key else places.get(metric, len(places))
+
+    return {key: scores[key] for key in sorted(scores, key=find_place)}
 
 
 def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_hash: str) -> Requests:

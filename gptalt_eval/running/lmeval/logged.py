@@ -30,9 +30,9 @@ def dump_sample(sample: Mapping[str, Any]) -> str:
 def describe_clusters(
     result: Mapping[str, Any], task: str, samples: Sequence[Mapping[str, Any]], data: RunData | None
 ) -> dict[str, Any]:
-    """By task, what its intervals need if samples are not saved; empty: its rows are not clustered."""
+    """By task, what its intervals need if samples are not saved; empty: nothing besides its results."""
     column = find_column(result, task, data)
-    if not column:
+    if not column and len({frozenset(sample["metrics"]) for sample in samples}) < 2:
         return {}
     try:
         lines = (json.loads(dump_sample(sample)) for sample in samples)
