@@ -219,9 +219,12 @@ class TreeLM(GuardedLM):
         return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
     def score(self, queries: Sequence[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
-        """The answers to this process's queries, whichever process computes them."""
+        """The answers to this process's queries, whichever process computes them.
+
+        With pictures, each process computes its own: only it knows what their ids mean.
+        """
         engine = self.choice.engine
-        if self.world_size == 1:
+        if self.world_size == 1 or self.alone.pictures:
             if engine is not None and queries:
                 for batch in score_checked(engine, self.alone, queries, self.progress, known):
                     yield [(answer.query, (answer.logprob, answer.greedy)) for answer in batch]

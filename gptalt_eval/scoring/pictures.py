@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gptalt_eval.scoring.engine import unwrap
+from gptalt_eval.scoring.engine import is_out_of_memory, unwrap
 from gptalt_eval.scoring.tree import Ints, PrefixTree
 
 Inputs = Mapping[str, torch.Tensor]
@@ -31,12 +31,14 @@ class Picture:
         key: SHA-256 of all that its features depend on.
         layout: the tokens that it stands for in a prompt; -1: one of its features.
         grid: height and width of its features, for models whose positions have these; None: counted.
+        shapes: of its inputs: pictures of the same can be encoded together.
         load: makes the keyword arguments of ``get_image_features``, for this picture alone; they are large.
     """
 
     key: bytes
     layout: tuple[int, ...]
     grid: tuple[int, int] | None
+    shapes: tuple[object, ...] = field(compare=False, repr=False)
     load: Callable[[], Inputs] = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +63,8 @@ def make_picture(
     for name, value in sorted(inputs.items()):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return Picture(digest.digest(), tuple(layout), grid, load or (lambda: inputs))
+    shapes = tuple((name, *value.shape) for name, value in sorted(inputs.items()))
+    return Picture(digest.digest(), tuple(layout), grid, shapes, load or (lambda: inputs))
 
 
 class Pictures:
@@ -134,36 +137,50 @@ class Pictures:
         number, place = self.find(ids)
         return [self.numbered[each] for each in number[(number >= 0) & (place == 0)]]
 
+    def group(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Which pictures are encoded in one call: those with inputs of the same shapes, a few at a time."""
+        alike: dict[object, list[int]] = {}
+        for number in numbers:
+            alike.setdefault(self.numbered[number].shapes, []).append(number)
+        cut = range(0, max(map(len, alike.values()), default=0), TOGETHER)
+        groups = (each[begin : begin + TOGETHER] for each in alike.values() for begin in cut)
+        return [group for group in groups if group]
+
     def encode(self, numbers: Collection[int]) -> None:
-        """Make the features that are missing: of pictures with inputs of equal shapes together.
+        """Make the features of these pictures that are missing.
 
         Raises:
             ValueError: the model makes more or fewer features than the processor has places for.
         """
-        alike: dict[object, list[tuple[int, Inputs]]] = {}
-        for number in numbers:
-            if number not in self.features:
-                inputs = self.numbered[number].load()
-                shapes = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
-                alike.setdefault(shapes, []).append((number, inputs))
-        for group in alike.values():
-            for begin in range(0, len(group), TOGETHER):
-                self.encode_alike(group[begin : begin + TOGETHER])
+        for group in self.group([number for number in numbers if number not in self.features]):
+            self.encode_together(group)
 
-    def encode_alike(self, group: Sequence[tuple[int, Inputs]]) -> None:
-        joined = {name: torch.cat([inputs[name] for _, inputs in group]) for name in group[0][1]}
+    def encode_together(self, group: Sequence[int]) -> None:
+        """Like ``encode``, in one call; in smaller ones if the memory does not suffice."""
+        try:
+            self.encode_alike(group)
+            return
+        except Exception as error:  # the model's own code can raise anything
+            if len(group) == 1 or not is_out_of_memory(error):
+                raise
+        half = len(group) // 2
+        self.encode_together(group[:half])
+        self.encode_together(group[half:])
+
+    def encode_alike(self, group: Sequence[int]) -> None:
+        inputs = [self.numbered[number].load() for number in group]
+        joined = {name: torch.cat([each[name] for each in inputs]) for name in inputs[0]}
         with torch.no_grad():
             made = self.model.get_image_features(**fit(joined, self.model), return_dict=True)
         found = list(getattr(made, "pooler_output", made))  # one entry a picture
         deep = list(zip(*(getattr(made, "deepstack_features", None) or ()), strict=True))
-        for place, (number, _) in enumerate(group):
-            expected = self.first[number + 1] - self.first[number]
-            if len(found) != len(group) or len(found[place]) != expected:
-                raise ValueError(f"a picture has {expected} places, and other features of the model")
-            self.features[number] = found[place]
-            if deep:
-                self.deep[number] = deep[place]
-            self.encoded += 1
+        places = [self.first[number + 1] - self.first[number] for number in group]
+        sizes = [len(each) for each in found]
+        if sizes != places:
+            raise ValueError(f"pictures have {places} places, and the model makes {sizes} features of them")
+        self.features.update(zip(group, found, strict=True))
+        self.deep.update(zip(group, deep, strict=True) if deep else ())
+        self.encoded += len(group)
 
     def drop(self, numbers: Collection[int]) -> None:
         for number in list(numbers):

@@ -46,9 +46,16 @@ class PictureView(View):
             self.positions = positions[:, None]
         order = np.flatnonzero(numbers >= 0)
         self.last = dict(zip(numbers[order].tolist(), order.tolist(), strict=True))
+        # the groups do not depend on which chunks are computed: rounding is the same after an interruption
+        shown = list(dict.fromkeys(numbers[order].tolist()))
+        self.groups = {number: group for group in pictures.group(shown) for number in group}
 
     def prepare(self, chunk: Chunk) -> None:
-        self.pictures.encode(self.pictures.list_numbers(self.tree.tokens[chunk.start : chunk.end]))
+        features = self.pictures.features
+        for number in self.pictures.list_numbers(self.tree.tokens[chunk.start : chunk.end]):
+            if number not in features:
+                group = [each for each in self.groups[number] if each not in features]
+                self.pictures.encode_together(group)
 
     def finish(self, chunk: Chunk) -> None:
         features = self.pictures.features

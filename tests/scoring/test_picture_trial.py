@@ -34,9 +34,8 @@ def test_models_that_the_tree_gets_wrong_are_left_to_their_own_forward(fault, dt
         encode(group)
         pictures.deep.clear()
         if fault == "exchanged":
-            numbers = [number for number, _ in group]
-            found = [pictures.features[number] for number in numbers]
-            pictures.features.update(zip(numbers, found[::-1], strict=True))
+            found = [pictures.features[number] for number in group]
+            pictures.features.update(zip(group, found[::-1], strict=True))
         if fault == "refused":
             raise AttributeError("no such tower")
 

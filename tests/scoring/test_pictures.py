@@ -115,28 +115,69 @@ def test_out_of_memory_recovers(where, monkeypatch):
     case = CASES["Qwen3-VL"]()
     requests = make_requests(case)
     engine, queries = ask(case, requests, budget=300)
-    encode, forward = engine.pictures.encode_alike, case.model.forward
+    inner, refused = case.model.base_model, []
+    encode, forward = inner.get_image_features, case.model.forward
 
-    def refuse_pictures(group):
-        if len(group) > 1:
+    def refuse_pictures(pixels, grid, **named):
+        if len(grid) > 1:
+            refused.append(0)
             raise torch.OutOfMemoryError("too many pictures")
-        encode(group)
+        return encode(pixels, grid, **named)
 
     def refuse_tokens(*given, **named):
         if named["input_ids"].shape[1] > 100:
+            refused.append(0)
             raise torch.OutOfMemoryError("too many tokens")
         return forward(*given, **named)
 
     if where == "picture":
-        monkeypatch.setattr(engine.pictures, "encode_alike", refuse_pictures)
+        monkeypatch.setattr(inner, "get_image_features", refuse_pictures)
     else:
         monkeypatch.setattr(case.model, "forward", refuse_tokens)
     found = answer_all(engine, queries)
     monkeypatch.undo()
-    assert engine.budget < 300
+    assert refused and (engine.budget == 300) is (where == "picture")
     assert np.abs(np.subtract(found, [answer(case, each) for each in requests])).max() < FP32
     assert engine.pictures.encoded == len({picture.key for picture in list_shown(requests)})
     assert not engine.pictures.features
+
+
+def test_a_picture_for_which_there_is_no_memory_ends_the_run(monkeypatch):
+    case = CASES["LLaVA"]()
+    engine, queries = ask(case, make_requests(case))
+
+    def refuse(*_, **__):
+        raise torch.OutOfMemoryError("too large")
+
+    monkeypatch.setattr(case.model.base_model, "get_image_features", refuse)
+    with pytest.raises(torch.OutOfMemoryError, match="too large"):
+        answer_all(engine, queries)
+
+
+@pytest.mark.parametrize("name", ["LLaVA-NeXT", "Qwen2-VL"])
+def test_a_resumed_run_computes_in_the_same_batches(name, monkeypatch):
+    """So that it rounds in the same way: the pictures of answered questions are encoded again if need be."""
+    case = CASES[name]()
+    requests = make_requests(case)
+    batches = []
+    whole, queries = ask(case, requests)
+    inner = case.model.base_model
+    encode = inner.get_image_features
+
+    def note(*given, **named):
+        batches.append(given[0] if given else named["pixel_values"])
+        return encode(*given, **named)
+
+    monkeypatch.setattr(inner, "get_image_features", note)
+    expected = answer_all(whole, queries)
+    first, count = list(batches), len(queries)
+    for known in (range(8), range(0, count, 2), range(count - 2)):
+        batches.clear()
+        engine, queries = ask(case, requests)
+        found = [each for batch in engine.score(queries, known=set(known)) for each in batch]
+        assert {each.query for each in found} == set(range(count)) - set(known)
+        assert all(each.logprob == expected[each.query] for each in found)
+        assert all(any(torch.equal(pixels, other) for other in first) for pixels in batches)
 
 
 @pytest.mark.parametrize("name", ["LLaVA", "Qwen3-VL"])
@@ -163,7 +204,7 @@ def test_features_that_a_processor_does_not_expect_are_refused():
     inputs = case.picture(0).load()
     requests = [SimpleNamespace(items=[1, make_picture(inputs, [-1] * 9), 5], targets=[6])]
     engine, queries = ask(case, requests)
-    with pytest.raises(ValueError, match="a picture has 9 places"):
+    with pytest.raises(ValueError, match=r"9. places, and the model makes .16. features"):
         answer_all(engine, queries)
 
 

@@ -73,7 +73,7 @@ def test_answers_are_those_of_the_full_forward(lm):
     found = [alone.answer(query) for query in queries]
     assert np.abs(np.subtract(found, expected)).max() < FP32
     if lm.name == "otter":
-        assert choice.engine is None and "other features" in choice.reason
+        assert choice.engine is None and "features of them" in choice.reason
         return
     assert choice.reason == "" and choice.engine.way == "pieces"
     encoded = alone.pictures.encoded
