@@ -30,9 +30,7 @@ from gptalt_eval.scoring.probe import Choice, choose_engine
 from gptalt_eval.scoring.tree import Ints, Query, build_tree, divide
 from gptalt_eval.scoring.trial import Alone
 
-TOGETHER = (
-    1024  # requests that are encoded at once: their tokens as Python numbers take 100 times as much memory
-)
+TOGETHER = 1024  # requests that are encoded at once: as Python numbers, tokens take 100 times the memory
 
 
 def add_tree(backend: type[Any]) -> type[Any]:
@@ -219,11 +217,9 @@ class TreeLM(GuardedLM):
         return np.flatnonzero(fits).tolist(), np.flatnonzero(~fits).tolist()
 
     def score(self, queries: Sequence[Query], known: Collection[int]) -> Iterator[list[tuple[int, Scored]]]:
-        """The answers to this process's queries, whichever process computes them.
-
-        With pictures, each process computes its own: only it knows what their ids mean.
-        """
+        """The answers to this process's queries, whichever process computes them."""
         engine = self.choice.engine
+        # ids of pictures mean something only to the process that gave them
         if self.world_size == 1 or self.alone.pictures:
             if engine is not None and queries:
                 for batch in score_checked(engine, self.alone, queries, self.progress, known):
