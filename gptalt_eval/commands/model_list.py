@@ -66,6 +66,7 @@ def read_size(text: str) -> tuple[float, float]:
 
 def make_row(owned: Owned[Model]) -> dict[str, str]:
     model = owned.item
+    sight = say_sight(model).partition(",")[0]
     return {
         "name": model.name,
         "size": model.parameters,
@@ -73,7 +74,7 @@ def make_row(owned: Owned[Model]) -> dict[str, str]:
         "commercial": model.card.commercial if model.card else "",
         "licence": model.licence,
         "from": str(owned.owner),
-        "what": ", ".join(filter(None, (model.summary, say_sight(model).partition(",")[0]))),
+        "what": f"{model.summary}, {sight}" if model.card and sight else model.summary,
     }
 
 

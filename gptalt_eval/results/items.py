@@ -110,8 +110,10 @@ def find_delimiter(results: Mapping[str, Any], task: str) -> str:
 
 def find_shared(items: Sequence[ShownItem], between: str) -> int:
     """How long the beginning is that all prompts and their pictures have; it is shown once."""
+    if any(item.prompt.count(MARK) != len(item.pictures) for item in items):
+        return 0
     start = find_start([item.prompt for item in items], between)
     count = items[0].prompt[:start].count(MARK)
-    are_placed = all(item.prompt.count(MARK) == len(item.pictures) for item in items)
-    are_same = len({item.pictures[:count] for item in items}) == 1
-    return start if are_same and are_placed else 0
+    while len({item.pictures[:count] for item in items}) > 1:  # the last place is that of their own picture
+        start, count = items[0].prompt.rfind(MARK, 0, start), count - 1
+    return start

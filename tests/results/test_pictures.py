@@ -114,6 +114,24 @@ def test_examples_that_differ_are_shown_with_their_item(make_record):
         ]
 
 
+@pytest.mark.parametrize(
+    ("header", "ending"), [("USER: ", " ASSISTANT:"), ("<user>\n", "\n<assistant>\n"), ("", "\nAnswer:")]
+)
+@pytest.mark.parametrize("chat", [True, False])
+def test_in_a_chat_the_examples_are_shown_once_too(make_record, header, ending, chat):
+    """Where all questions begin alike, with a picture of their own."""
+    questions = [make_question(n) for n in (3, 4)]
+    for question in questions:
+        turns = [f"{header}<image>\nQ: which {number}?{ending}" for number in (1, 2, question["doc_id"])]
+        question["arguments"] = [(" red</s>".join(turns), *more) for _, *more in question["arguments"]]
+    template = {"chat_template_sha": "x" * 64} if chat else {}
+    task = view_task(make_record(questions, **template), 0, "discs", "acc", Album())
+    assert [bool(part.picture) for part in task.start].count(True) == 2
+    for item, parts in task.items:
+        assert [part.picture.alt for part in parts if part.picture] == [f"picture, item {item.number}"]
+        assert parts[-1].text == f"Q: which {item.number}?{ending}".strip("\n")
+
+
 def test_a_prompt_that_does_not_say_where_its_pictures_belong_has_them_in_front(make_record):
     questions = [make_question(n) for n in (3, 4)]
     for question in questions:

@@ -357,6 +357,31 @@ def test_built_requests_are_kept_where_they_are_told_to(quiz, tmp_path):
     assert before == cache.PATH
 
 
+@holds("lm_eval.evaluator.LMEVAL_HASHMM")
+def test_samples_keep_their_pictures(quiz):
+    """Rows and prompts are hashed with their pictures, and pictures are saved, from the logged samples."""
+    from lm_eval import evaluator
+
+    class Marked(dict):
+        pass
+
+    def log(lm):
+        tasks, _ = quiz("quiz_plain")
+        built = seams.build_requests(tasks["quiz_plain"])
+        seams.keep_requests(tasks["quiz_plain"])
+        for request in built:
+            request.arguments = (*request.arguments[:2], Marked(visual=[]))
+        lm.loglikelihood = lambda requests: [(-1.0, False)] * len(requests)
+        result = evaluate(lm=lm, task_dict={"tasks": tasks}, log_samples=True)
+        return {type(sample["arguments"][0][2]) for sample in result["samples"]["quiz_plain"]}
+
+    lm = make_scripted_lm()
+    lm.MULTIMODAL = True
+    with seams.keep_pictures():
+        assert log(lm) == {Marked} and not evaluator.LMEVAL_HASHMM
+    assert log(lm) == {dict} and evaluator.LMEVAL_HASHMM, "it is needed"
+
+
 @holds("tqdm.std.tqdm.__init__")
 def test_no_bar_is_drawn():
     """A terminal shows our one bar, and none of lm-eval's, of ``datasets``' or of transformers'."""

@@ -49,7 +49,7 @@ def evaluate_task(
         task_hash: a hash of the task's rows and YAML, for ``--cache_requests``.
     """
     kept = find_request_cache(lm, name, task, spec, task_hash)
-    with seams.keep_requests_in(kept):
+    with seams.keep_requests_in(kept), seams.keep_pictures():
         result: dict[str, Any] | None = evaluate(
             lm=lm,
             task_dict={"tasks": {name: task}},

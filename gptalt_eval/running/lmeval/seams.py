@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 import datasets
-from lm_eval import utils
+from lm_eval import evaluator, utils
 from lm_eval.api.model import LM, CacheHook, hash_args
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
@@ -42,13 +42,9 @@ else:
     from lm_eval.evaluator_utils import EvalAcc, aggregate_groups, get_sample_size
 
 PARTS = {  # part of a result -> the attribute in which lm-eval collects it
-    "results": "metrics",
-    "configs": "configs",
-    "versions": "versions",
-    "n-shot": "num_fewshot",
-    "higher_is_better": "higher_is_better",
-    "n-samples": "n_samples",
-}
+    "results": "metrics", "configs": "configs", "versions": "versions", "n-shot": "num_fewshot",
+    "higher_is_better": "higher_is_better", "n-samples": "n_samples",
+}  # fmt: skip
 
 Explain = Callable[[str, Exception], Exception]
 
@@ -126,6 +122,11 @@ def keep_requests_in(folder: Path | None) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)  # 0.5 creates only the last folder of a path
     with mock.patch.object(cache, "PATH", str(folder)), mock.patch.object(cache, "dill", JsonRequests):
         yield
+
+
+def keep_pictures() -> Any:
+    """Inside the block, samples of image-text models are logged with their pictures, as objects."""
+    return mock.patch.object(evaluator, "LMEVAL_HASHMM", False)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,139 @@
+"""A run of a real image-text model, tiny and with random weights: what is in its folder, and in its report."""
+
+import base64
+import json
+import re
+
+import pytest
+from PIL import Image
+
+import gptalt_eval
+from gptalt_eval.commands import cli
+from gptalt_eval.contract.pictures import make_picture, make_thumbnail
+from gptalt_eval.contract.record import load_record
+from gptalt_eval.testing import make_plugin_set
+
+pytestmark = pytest.mark.torch
+
+COLOURS = ("red", "blue", "green")
+TASK = """
+task: colours
+dataset_path: json
+dataset_kwargs: {{data_files: {{train: {root}/train.jsonl, test: {root}/test.jsonl}}}}
+output_type: multiple_choice
+test_split: test
+fewshot_split: train
+num_fewshot: 2
+fewshot_config: {{sampler: first_n}}
+doc_to_text: "{{% for each in pictures %}}<image>{{% endfor %}}Question: which colour has {{{{number}}}}?\\nAnswer:"
+doc_to_image: pictures
+doc_to_target: gold
+doc_to_choice: [red, blue, green]
+metric_list: [{{metric: acc}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A model, and rows of which every fourth one has no picture."""
+    from picture_folders import save_model
+
+    root = tmp_path_factory.mktemp("colours")
+    save_model("llava", root / "model")
+    for split, count in (("train", 3), ("test", 8)):
+        rows = []
+        for number in range(1, count + 1):
+            file = root / f"{split}-{number}.png"
+            Image.new("RGB", (60 + number, 40), COLOURS[number % 3]).save(file)
+            pictures = [str(file)] if number % 4 else []
+            rows.append({"number": number, "gold": number % 3, "pictures": pictures})
+        (root / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (root / "colours.yaml").write_text(TASK.format(root=root))
+    return root
+
+
+def evaluate(root, out, **settings):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
+        return gptalt_eval.evaluate(
+            "hf-multimodal", "colours", model_args={"pretrained": str(root / "model")}, include_path=str(root),
+            output_path=str(root / out), device="cpu", plugins=make_plugin_set(), **settings,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["text", "chat"])
+def record(request, root):
+    return evaluate(root, f"out-{request.param}", log_samples=True, apply_chat_template=request.param)
+
+
+def list_expected(root):
+    shots = [root / f"train-{number}.png" for number in (1, 2)]
+    own = [root / f"test-{number}.png" for number in range(1, 9) if number % 4]
+    return [make_picture(file) for file in shots], [make_picture(file) for file in own]
+
+
+def test_the_folder_has_each_picture_small(record, root):
+    shots, own = list_expected(root)
+    saved = {f"sha256:{file.stem}": file.read_bytes() for file in (record.folder / "pictures").iterdir()}
+    assert saved == {str(picture): make_thumbnail(picture) for picture in (*shots, *own)}
+
+
+def test_each_sample_names_the_pictures_of_its_prompt(record, root):
+    shots, own = list_expected(root)
+    left = iter(own)
+    for line in record.read_samples(0, "colours"):
+        expected = [*shots, *([next(left)] if line["doc"]["pictures"] else [])]
+        for request in line["arguments"].values():
+            assert request["arg_2"] == {"visual": [str(picture) for picture in expected]}
+            assert request["arg_0"].count("<image>") == len(expected)
+    assert next(left, None) is None
+
+
+def test_the_report_shows_them(record, root):
+    shots, own = list_expected(root)
+    page = (record.folder / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img class="picture" src="data:image/webp;base64,([\w+/=]+)" alt="([^"]*)"', page)
+    pictures = {alt: base64.b64decode(content) for content, alt in shown}
+    assert len(pictures) == len(shown) == len(shots) + len(own)
+    for number, picture in enumerate(shots, 1):
+        assert pictures[f"picture {number} of the examples"] == make_thumbnail(picture)
+    rows = {line["doc_id"]: line["doc"]["pictures"] for line in record.read_samples(0, "colours")}
+    for number, files in rows.items():
+        for file in files:
+            assert pictures[f"picture, item {number}"] == make_thumbnail(make_picture(file))
+    assert page.count("✓ right answer") == 8 and len(re.findall(r'class="aside">-\d+\.\d\d<', page)) == 24
+
+
+def test_the_folder_is_enough_for_a_report_elsewhere(record, root, tmp_path, capsys):
+    """It names no file of the computer that it is from."""
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in record.folder.rglob("*"):
+        if file.is_file() and file.name != "report.html":
+            target = moved / file.relative_to(record.folder)
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    assert cli.dispatch(["report", str(moved)], make_plugin_set()) == 0
+    page = (moved / "report.html").read_text(encoding="utf-8")
+    assert page.count('<img class="picture"') == 8 and "not in the folder" not in page
+
+
+def test_without_samples_there_are_no_pictures(root):
+    record = evaluate(root, "bare", log_samples=False, limit=2)
+    assert load_record(record.folder).results
+    assert not (record.folder / "pictures").exists()
+
+
+def test_another_picture_under_the_same_words_is_another_prompt(root, record):
+    before = [line["prompt_hash"] for line in record.read_samples(0, "colours")]
+    file = root / "train-1.png"
+    kept = file.read_bytes()
+    try:
+        Image.new("RGB", (61, 40), "white").save(file)
+        other = evaluate(
+            root, "other", log_samples=True, apply_chat_template=bool(record.results[0]["chat_template"])
+        )
+    finally:
+        file.write_bytes(kept)
+    after = [line["prompt_hash"] for line in other.read_samples(0, "colours")]
+    assert len(after) == len(before) and not set(after) & set(before)
