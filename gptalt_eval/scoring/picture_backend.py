@@ -215,6 +215,9 @@ class Parts:
             raise error from None
         return cls(processor, transformers.AutoTokenizer.from_pretrained(pretrained))
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"image_processor": self.image_processor.to_dict()}
+
     def apply_chat_template(self, turns: Any, **settings: Any) -> Any:
         return self.tokenizer.apply_chat_template(turns, tokenize=False, **settings)
 
