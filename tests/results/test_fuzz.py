@@ -9,6 +9,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from illustrated import make_question, write_illustrated
 
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
@@ -141,3 +142,36 @@ def test_damaged_files(original, tmp_path, monkeypatch, capsys, name, command, d
     assert (outside / "file").read_text() == "untouched"
     new = {file for file in tmp_path.rglob("*") if not file.is_relative_to(run)} - kept
     assert all(file.is_relative_to(tmp_path / "work") for file in new)
+
+
+@pytest.fixture(scope="module")
+def illustrated(tmp_path_factory):
+    """A run of questions with pictures, and another one to compare it with."""
+    folder = tmp_path_factory.mktemp("illustrated")
+    for name, is_right in (("seer", True), ("other", False)):
+        questions = [make_question(number, number != 2, is_right) for number in range(3)]
+        write_illustrated(folder / name, questions, model=name)
+    call(["report", folder])
+    return folder
+
+
+@settings(
+    max_examples=int(os.environ.get("GPTALT_FUZZ", "12")),
+    derandomize="GPTALT_FUZZ" not in os.environ,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_damaged_items_with_pictures(illustrated, tmp_path, monkeypatch, data):
+    runs = tmp_path / "runs"
+    shutil.rmtree(runs, ignore_errors=True)
+    shutil.copytree(illustrated, runs)
+    monkeypatch.chdir(runs)
+    target = next((runs / "seer").glob("samples_*"))
+    target.write_text(data.draw(damage(target.read_text(), True)), errors="replace")
+    began = time.process_time()
+    call(["report", *(["seer"] if data.draw(st.booleans()) else ["seer", "other"])])
+    assert time.process_time() - began < SECONDS
+    for page in runs.rglob("report.html"):
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<img") == text.count('<img class="picture" src="data:image/webp;base64,')
