@@ -18,6 +18,7 @@ FORMATS = tuple(f"{given}-{answered}" for given in GIVEN for answered in ANSWERE
 DEFAULT = "QCM-A"
 PLACE = "<image>"  # a picture, on a line of its own before its question
 BECAUSE = "BECAUSE:"
+ASKED = "Answer:"
 
 
 def write_question(row: Mapping[str, Any], format: str, context: str) -> str:
@@ -42,7 +43,7 @@ def write_question(row: Mapping[str, Any], format: str, context: str) -> str:
             reasons = []
         else:
             reasons.append(letter)
-    return tidy("\n".join([*parts, *write_reasons(row, reasons), "Answer:"]))
+    return tidy("\n".join([*parts, *write_reasons(row, reasons), ASKED]))
 
 
 def write_reasons(row: Mapping[str, Any], letters: list[str]) -> list[str]:
@@ -65,7 +66,12 @@ def write_answer(row: Mapping[str, Any], format: str) -> str:
     letters = {"AL": "E", "AE": "L"}.get(answered, answered.replace("A", ""))
     reasons = " ".join(read_reason(row, letter) for letter in letters)
     text = f"{answer} {BECAUSE} {reasons}" if answered.startswith("A") else f"{reasons} {answer}"
-    return tidy(text).removesuffix(BECAUSE).strip()
+    return tidy(f"{ASKED} {text}").removesuffix(BECAUSE).rstrip().removeprefix(f"{ASKED} ")
+
+
+def answers_first(format: str) -> bool:
+    """Whether an example gives its answer before its reasons."""
+    return format.partition("-")[2].startswith("A")
 
 
 def write_options(choices: list[str]) -> str:
@@ -74,8 +80,8 @@ def write_options(choices: list[str]) -> str:
 
 def write_context(row: Mapping[str, Any], caption: bool) -> str:
     """The hint, and the caption in place of a picture; ``N/A`` if there is neither."""
-    parts = [row["hint"], row["caption"] if caption and row["image"] is not None else ""]
-    return " ".join(part for part in parts if part).strip() or "N/A"
+    shown = row.get("caption") if caption and row["image"] is not None else ""
+    return " ".join(filter(None, (row["hint"], shown))).strip() or "N/A"
 
 
 def read_reason(row: Mapping[str, Any], letter: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -11,13 +10,21 @@ from typing import Any
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 
-from gptalt_eval import GptaltError, find_choice, make_picture
+from gptalt_eval import GptaltError, find_choice
 from gptalt_eval_plugin_scienceqa.columns import find_columns
-from gptalt_eval_plugin_scienceqa.formats import PLACE, write_answer, write_context, write_question
-from gptalt_eval_plugin_scienceqa.releases import LETTERS, find_fault
+from gptalt_eval_plugin_scienceqa.faults import Fault, count_kinds, describe_faults, find_fault
+from gptalt_eval_plugin_scienceqa.formats import (
+    BECAUSE,
+    PLACE,
+    answers_first,
+    write_answer,
+    write_context,
+    write_question,
+)
+from gptalt_eval_plugin_scienceqa.releases import LETTERS
 from gptalt_eval_plugin_scienceqa.settings import read_settings
 
-SHOWN = 3  # questions with a fault that a message names
+LONG = 512  # tokens of a reply that gives its reasons first, as in the release
 Row = Mapping[str, Any]
 
 
@@ -44,10 +51,29 @@ class ScienceQA(ConfigurableTask):
             fields["fewshot_config"] |= {"doc_to_choice": None, "doc_to_target": self.write_answer}
         if self.settings.pictures:
             fields["doc_to_image"] = self.list_pictures
-        if self.settings.shot_qids and given.get("num_fewshot") is None:
+        if self.settings.shot_qids:
             fields["num_fewshot"] = len(self.settings.shot_qids)
+        if given["output_type"] == "generate_until" and not answers_first(self.settings.prompt_format):
+            fields["generation_kwargs"] = {**given["generation_kwargs"], "max_gen_toks": LONG}
         super().__init__(config={**given, **fields})
         self.sampler.choose(self)
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **settings: Any) -> None:
+        """As lm-eval's; pictures in the rows, as on the hub, stay as they are until one is shown."""
+        super().download(dataset_kwargs, **settings)
+        for split in self.dataset:
+            self.dataset[split] = keep_pictures(self.dataset[split])
+        if self.settings.use_caption and "caption" not in self.dataset[self.config.test_split].features:
+            raise GptaltError(
+                "--use_caption: ScienceQA on the hub has no captions.",
+                "Give the folder of the release, which has captions.json: --data_dir FOLDER",
+            )
+
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        """As lm-eval's; examples that cannot be shown are found now, not when the weights are loaded."""
+        super().set_fewshot_seed(seed)
+        if self.config.num_fewshot:
+            self.sampler.rehearse(self.config.num_fewshot)
 
     def __deepcopy__(self, memo: object) -> ScienceQA:
         return self  # lm-eval copies the settings of a task, of which our methods are some
@@ -65,41 +91,44 @@ class ScienceQA(ConfigurableTask):
         Raises:
             GptaltError: questions have a fault, and the settings do not say that they are left out.
         """
-        faults: dict[int, str] = {}
+        faults = []
         kept = []
-        for place, row in enumerate(without_pictures(rows)):
+        unseen = 0
+        for place, row in enumerate(rows):
             if self.settings.subset == ("txt" if row["image"] is not None else "img"):
                 continue
-            fault = find_fault(row) or self.find_picture_fault(row)
+            fault = self.find_fault(row, place)
             if fault:
-                faults[place] = f"question {row.get('id') or place} {fault}"
+                faults.append(fault)
             else:
                 kept.append(place)
+                unseen += row["image"] is not None
         if faults:
-            self.report(list(faults.values()), len(faults) + len(kept))
+            self.report(faults, len(faults) + len(kept))
         if not kept:
             raise GptaltError(f"{self.config.task} has no questions.", "Try another subset of ScienceQA.")
+        if unseen and not self.settings.pictures:
+            text = f"{unseen:,} of the {len(kept):,} questions of ScienceQA have a picture"
+            shown = "captions are in its place" if self.settings.use_caption else "this model does not see it"
+            self.notes.append(f"{text}; {shown}.")
         return kept
 
-    def report(self, faults: Sequence[str], count: int) -> None:
-        kinds = Counter(fault.split(" ", 2)[2].split(":")[0] for fault in faults)
-        listed = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
-        named = "; ".join(faults[:SHOWN]) + ("; ..." if len(faults) > SHOWN else "")
-        text = f"ScienceQA: {len(faults):,} of {count:,} questions cannot be asked ({listed}): {named}"
-        if self.settings.bad_rows == "refuse":
-            raise GptaltError(f"{text}.", "To leave them out, and count them: --metadata bad_rows=leave_out")
-        self.notes.append(f"{text}. They are left out.")
+    def report(self, faults: Sequence[Fault], count: int) -> None:
+        """Say which questions are left out, and note it in the task's configuration.
 
-    def find_picture_fault(self, row: Row) -> str:
-        """What is wrong with the picture of a question for a model that sees pictures; empty: nothing."""
-        image = row["image"]
-        if not self.settings.pictures or not isinstance(image, str):
-            return ""
-        try:
-            make_picture(self.locate(image)).check()
-        except GptaltError as error:
-            return f"has a picture that cannot be shown: {str(error).splitlines()[0]}"
-        return ""
+        Raises:
+            GptaltError: the settings do not say that they are.
+        """
+        text = describe_faults(faults, count)
+        if self.settings.bad_rows == "refuse":
+            raise GptaltError(f"{text}.", "To leave them out, and count them: --bad_rows leave_out")
+        self.notes.append(f"{text}. They are left out.")
+        self.set_config("metadata", {"left_out": count_kinds(faults)}, update=True)
+
+    def find_fault(self, row: Row, place: int) -> Fault | None:
+        """The first fault of a question; what is wrong with a picture matters if the model is to see it."""
+        shown = self.list_pictures(row) if self.settings.pictures else []
+        return find_fault(row, place, *shown)
 
     def write_question(self, row: Row) -> str:
         shown = bool(self.list_pictures(row)) if self.settings.pictures else False
@@ -135,10 +164,18 @@ class ScienceQA(ConfigurableTask):
             right = float(likely.index(max(likely)) == row["answer"])
             extra = {}
         else:
-            choice = find_choice(results[0], dict(zip(LETTERS, row["choices"], strict=False)))
+            choice = find_choice(
+                self.cut_reasons(results[0]), dict(zip(LETTERS, row["choices"], strict=False))
+            )
             right = float(choice == LETTERS[row["answer"]])
             extra = {"no_answer": float(choice is None)}
         return {"acc": right, **{f"acc_{column}": right for column in find_columns(row)}, **extra}
+
+    def cut_reasons(self, reply: str) -> str:
+        """A reply without the reasons after its answer, which may name other options."""
+        if not answers_first(self.settings.prompt_format):
+            return reply
+        return reply.partition(BECAUSE)[0] if reply.partition(BECAUSE)[0].strip() else reply
 
 
 class ExampleSampler(ContextSampler):
@@ -159,13 +196,34 @@ class ExampleSampler(ContextSampler):
 
     def sample(self, n: int, eval_doc: Any = None, df: Any = None, **settings: Any) -> list[Row]:
         if self.task.settings.shots == "per_question" and not self.task.settings.shot_qids:
-            return self.draw(n, self.rnd)
+            return self.draw(n, self.rnd)[0]
         if n not in self.known:
-            self.known[n] = self.draw(n, Random(self.seed))
+            self.known[n] = self.draw(n, Random(self.seed))[0]
         return self.known[n]
 
-    def draw(self, count: int, random: Random) -> list[Row]:
-        """Examples in the order in which they are shown.
+    def rehearse(self, count: int) -> None:
+        """Check that examples can be shown; nothing is drawn from the generator that others will use.
+
+        Raises:
+            GptaltError: there are too few, or one that was asked for is not there.
+        """
+        found, faults = self.draw(count, Random(self.seed))
+        if faults:
+            counted = ", ".join(f"{number:,} {kind}" for kind, number in count_kinds(faults).items())
+            self.note(
+                f"ScienceQA: in place of {len(faults):,} drawn examples that cannot be shown ({counted}; "
+                f"{faults[0]}), others were drawn."
+            )
+        if self.task.settings.pictures == "one" and any(row["image"] is not None for row in found):
+            place = "have captions in place of theirs" if "caption" in found[0] else "are without theirs"
+            self.note(f"The model takes one picture in a prompt: examples of ScienceQA {place}.")
+
+    def note(self, text: str) -> None:
+        if text not in self.task.notes:
+            self.task.notes.append(text)
+
+    def draw(self, count: int, random: Random) -> tuple[list[Row], list[Fault]]:
+        """Examples in the order in which they are shown, and those that were drawn and cannot be.
 
         Raises:
             GptaltError: there are too few, or one that was asked for is not there.
@@ -176,29 +234,31 @@ class ExampleSampler(ContextSampler):
             text = f"--num_fewshot {count}: shot_qids has {len(names)} questions."
             raise GptaltError(text, f"Give {count} of them, or omit --num_fewshot.")
         drawn: list[Row] = []
-        faults = []
+        faults: list[Fault] = []
         for place in order:
             if len(drawn) == count:
                 break
-            row = self.df[place]
-            fault = find_fault(row) or self.task.find_picture_fault(row)
+            example = {**self.df[place], "is_example": True}
+            fault = self.task.find_fault(example, place)
             if fault:
-                faults.append(f"question {row.get('id') or place} {fault}")
+                faults.append(fault)
             else:
-                drawn.append({**row, "is_example": True})
-        if len(drawn) < count:
-            text = f"ScienceQA: only {len(drawn)} of {len(self.df)} examples can be shown: {faults[0]}."
-            raise GptaltError(text, "Take fewer: --num_fewshot, or put the missing pictures in their place.")
+                drawn.append(example)
         if names and faults:
             raise GptaltError(f"ScienceQA: an example cannot be shown: {faults[0]}.", "Choose another one.")
-        if faults:
-            note = f"{len(faults)} examples that were drawn cannot be shown ({faults[0]}); others were drawn."
-            if note not in self.task.notes:
-                self.task.notes.append(note)
-        return drawn
+        if len(drawn) < count:
+            text = f"ScienceQA: only {len(drawn)} of {len(self.df)} examples can be shown"
+            raise GptaltError(
+                f"{text}: {faults[0]}." if faults else f"{text}, {count} are wanted.",
+                "Take fewer: --num_fewshot, or put the missing pictures in their place.",
+            )
+        return drawn, faults
 
     def find_named(self, names: Sequence[str]) -> list[int]:
         places = {str(row.get("id")): place for place, row in enumerate(self.df)}
+        if names and "None" in places:
+            text = "shot_qids: ScienceQA on the hub has no numbers of questions."
+            raise GptaltError(text, "Give the folder of the release, which has them: --data_dir FOLDER")
         for name in names:
             if name not in places:
                 text = f"shot_qids: question {name} is not one of the {len(places):,} of train."
@@ -206,10 +266,10 @@ class ExampleSampler(ContextSampler):
         return [places[name] for name in names]
 
 
-def without_pictures(rows: Any) -> Any:
-    """Rows whose pictures are not decoded; those of the hub are in the rows themselves."""
-    if "image" in rows.features and type(rows.features["image"]).__name__ == "Image":
-        import datasets
+def keep_pictures(rows: Any) -> Any:
+    """Rows in which pictures are bytes, as in their files, where ``datasets`` would decode each of them."""
+    if type(rows.features.get("image")).__name__ != "Image":
+        return rows
+    import datasets
 
-        return rows.cast_column("image", datasets.Image(decode=False))
-    return rows
+    return rows.cast_column("image", datasets.Image(decode=False))
