@@ -137,6 +137,25 @@ class InstructCase(Case):
         return self.count({"pixel_values": pixels, "qformer_input_ids": ids, "qformer_attention_mask": mask})
 
 
+class CrossCase(Case):
+    """A picture has one place in the text, between two tokens that say so."""
+
+    joined = 1
+
+    def picture(self, seed):
+        pixels = torch.randn(1, 1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+        return make_picture({"pixel_values": pixels}, [95, -1, 95], mark=IMAGE)
+
+    def make_inputs(self, ids, pictures, suffix=0):
+        inputs = super().make_inputs(ids, pictures)
+        if not pictures:
+            inputs["pixel_values"] = torch.zeros(1, 1, 3, 16, 16)
+        places = inputs["input_ids"][0] == IMAGE
+        nearest = places.cumsum(-1)[:, None] - 1 == torch.arange(max(1, len(pictures)))
+        inputs["image_attention_mask"] = (nearest & places.any())[None].long()
+        return inputs
+
+
 class TypedCase(Case):
     def list_more(self, ids):
         return {"token_type_ids": (ids == IMAGE).int()}
@@ -223,6 +242,43 @@ def make_paligemma():
     return TypedCase(transformers.PaliGemmaForConditionalGeneration(config))
 
 
+def make_idefics():
+    """Tokens see the nearest picture by cross-attention."""
+    config = transformers.IdeficsConfig(
+        vocab_size=VOCABULARY, additional_vocab_size=0, hidden_size=32, intermediate_size=64,
+        num_hidden_layers=4, num_attention_heads=4, cross_layer_interval=2, use_resampler=True,
+        alpha_initializer="ones", qk_layer_norms=True, max_position_embeddings=512,
+        vision_config={
+            "embed_dim": 24, "image_size": 16, "intermediate_size": 48, "patch_size": 4,
+            "num_hidden_layers": 2, "num_attention_heads": 4,
+        },
+        perceiver_config={
+            "use_resampler": True, "resampler_n_latents": 3, "resampler_depth": 1, "resampler_n_heads": 2,
+            "resampler_head_dim": 12,
+        },
+    )  # fmt: skip
+    return CrossCase(transformers.IdeficsForVisionText2Text(config))
+
+
+def make_mllama():
+    """The same, and text before a picture depends on all pictures."""
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    config = transformers.MllamaConfig(
+        text_config={
+            "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "cross_attention_layers": [1, 3],
+            "max_position_embeddings": 512, "pad_token_id": 0, "rope_parameters": rope,
+        },
+        vision_config={
+            "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_global_layers": 1,
+            "attention_heads": 4, "image_size": 16, "patch_size": 8, "vision_output_dim": 48,
+            "max_num_tiles": 2, "intermediate_layers_indices": [1], "supported_aspect_ratios": [[1, 1], [1, 2]],
+        },
+        image_token_index=IMAGE,
+    )  # fmt: skip
+    return CrossCase(transformers.MllamaForConditionalGeneration(config))
+
+
 CASES = {
     "LLaVA": make_llava,
     "LLaVA-NeXT": make_llava_next,
@@ -233,6 +289,7 @@ CASES = {
     "Qwen3-VL": lambda: make_qwen("Qwen3VL"),
     "BLIP-2": make_blip,
     "InstructBLIP": lambda: make_blip("InstructBlip", InstructCase),
+    "Idefics": make_idefics,
 }
 
 
@@ -281,54 +338,16 @@ class Door:
         embedding = find_causal(case.model).get_input_embeddings()
         self.handle = embedding.register_forward_pre_hook(self.count)
         inner = case.model.base_model  # which the whole model calls, too
-        self.encode = inner.get_image_features
-        patch.setattr(inner, "get_image_features", self.look, raising=False)
+        if not hasattr(inner, "get_image_features"):
+            inner = inner.vision_model
+        name = "get_image_features" if hasattr(inner, "get_image_features") else "forward"
+        self.encode = getattr(inner, name)
+        patch.setattr(inner, name, self.look, raising=False)
 
     def count(self, _, given):
         self.tokens += given[0].numel()
 
     def look(self, *given, **inputs):
         made = self.encode(*given, **inputs)
-        self.pictures += len(made.pooler_output)
+        self.pictures += len(made.last_hidden_state if made.pooler_output is None else made.pooler_output)
         return made
-
-
-def make_idefics():
-    """Tokens see the nearest picture by cross-attention."""
-    config = transformers.IdeficsConfig(
-        vocab_size=VOCABULARY, additional_vocab_size=0, hidden_size=32, intermediate_size=64,
-        num_hidden_layers=4, num_attention_heads=4, cross_layer_interval=2, use_resampler=True,
-        alpha_initializer="ones", qk_layer_norms=True, max_position_embeddings=512,
-        vision_config={
-            "embed_dim": 24, "image_size": 16, "intermediate_size": 48, "patch_size": 4,
-            "num_hidden_layers": 2, "num_attention_heads": 4,
-        },
-        perceiver_config={
-            "use_resampler": True, "resampler_n_latents": 3, "resampler_depth": 1, "resampler_n_heads": 2,
-            "resampler_head_dim": 12,
-        },
-    )  # fmt: skip
-    return CrossCase(transformers.IdeficsForVisionText2Text(config))
-
-
-def make_mllama():
-    """The same, and text before a picture depends on all pictures."""
-    rope = {"rope_type": "default", "rope_theta": 10000.0}
-    config = transformers.MllamaConfig(
-        text_config={
-            "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "cross_attention_layers": [1, 3],
-            "max_position_embeddings": 512, "pad_token_id": 0, "rope_parameters": rope,
-        },
-        vision_config={
-            "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_global_layers": 1,
-            "attention_heads": 4, "image_size": 16, "patch_size": 8, "vision_output_dim": 48,
-            "max_num_tiles": 2, "intermediate_layers_indices": [1], "supported_aspect_ratios": [[1, 1], [1, 2]],
-        },
-        image_token_index=IMAGE,
-    )  # fmt: skip
-    return CrossCase(transformers.MllamaForConditionalGeneration(config))
-
-
-class CrossCase(Case):
-    joined = 1

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from gptalt_eval.scoring.chunks import Chunk, find_visible
@@ -76,6 +77,9 @@ def attend_tree(
     unknown = {name for name in given - HARMLESS if not name.startswith(OUTPUT)}
     if unknown:
         raise Unsupported(f"its attention takes {', '.join(sorted(unknown))}")
+    if getattr(module, "is_cross_attention", False):  # of tokens to pictures: not the tree's pattern
+        found = scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        return found.transpose(1, 2), None
     attention = current.get()
     if attention is None:
         raise Unsupported("no chunk is being computed")

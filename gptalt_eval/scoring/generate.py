@@ -81,8 +81,11 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     model, alone = unwrap(lm.model), getattr(lm, "alone", None)
     if lm.backend != "causal":
         return "an encoder-decoder model"
-    if isinstance(alone, AlonePictures) and (choice := getattr(lm, "choice", None)) and not choice.engine:
-        return str(choice.reason)
+    if isinstance(alone, AlonePictures):
+        if (choice := getattr(lm, "choice", None)) and not choice.engine:
+            return str(choice.reason)
+        if alone.pictures.crossing:
+            return "its tokens see pictures by cross-attention"
     if not stock.generates_like_stock(type(lm)):
         return "the backend overrides how it generates"
     if getattr(getattr(lm.model, "active_peft_config", None), "is_prompt_learning", False):

@@ -13,12 +13,13 @@ from transformers import Cache, DynamicLayer
 
 from gptalt_eval.scoring import attention
 from gptalt_eval.scoring.chunks import Chunk, cut_chunk, find_kept, find_needed, find_scored
+from gptalt_eval.scoring.crossing import filling
 from gptalt_eval.scoring.engine import Answer, Engine, Progress, Tally, return_memory, unwrap
 from gptalt_eval.scoring.flex import FlexAttention, compile_flex
 from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.pieces import PieceAttention
 from gptalt_eval.scoring.tree import Ints, PrefixTree, Query, lay_out, share
-from gptalt_eval.scoring.views import PictureView, View
+from gptalt_eval.scoring.views import View, make_view
 
 Way = Literal["pieces", "flex", "mask"]
 States = tuple[torch.Tensor, torch.Tensor]  # keys and values
@@ -108,7 +109,8 @@ class PackedEngine(Engine):
         pictures: Pictures | None = None,
         **named: Any,
     ) -> None:
-        super().__init__(model, budget, *settings, **named)
+        with filling(unwrap(model), pictures.crossing if pictures else None):
+            super().__init__(model, budget, *settings, **named)
         self.way = way
         self.pictures = pictures
         # a vision tower keeps its own attention
@@ -192,7 +194,7 @@ class PackedEngine(Engine):
         return attention.use_attention(self.base, attention.NAME)
 
     def view(self, tree: PrefixTree) -> View:
-        return PictureView(tree, self.pictures) if self.pictures else View(tree)
+        return make_view(tree, self.pictures)
 
     def compute(self, view: View, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
         """For a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
@@ -206,9 +208,9 @@ class PackedEngine(Engine):
             mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
         patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
         positions_of = torch.from_numpy(view.positions[..., chunk.start : chunk.end]).to(self.device)
-        with self.calling(), patterned, view.embedded(chunk) as ids:
+        with self.calling(), patterned, view.given(chunk) as given:
             output = self.model(
-                input_ids=ids.to(self.device), position_ids=positions_of,
+                **{name: value.to(self.device) for name, value in given.items()}, position_ids=positions_of,
                 attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
             )  # fmt: skip
         return owners, *self.head.read(output.logits, rows, targets, self.rows)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gptalt_eval.scoring.crossing import find_crossing
 from gptalt_eval.scoring.engine import is_out_of_memory, unwrap
 from gptalt_eval.scoring.tree import Ints, PrefixTree
 
@@ -32,6 +33,7 @@ class Picture:
         layout: the tokens that it stands for in a prompt; -1: one of its features.
         grid: height and width of its features, for models whose positions have these; None: counted.
         shapes: of its inputs: pictures of the same can be encoded together.
+        mark: the id that the model itself takes for a feature.
         load: makes the keyword arguments of ``get_image_features``, for this picture alone; they are large.
     """
 
@@ -40,6 +42,7 @@ class Picture:
     grid: tuple[int, int] | None
     shapes: tuple[object, ...] = field(compare=False, repr=False)
     load: Callable[[], Inputs] = field(compare=False, repr=False)
+    mark: int = 0
 
     def __post_init__(self) -> None:
         features = np.flatnonzero(np.array(self.layout) < 0)
@@ -57,6 +60,7 @@ def make_picture(
     layout: Sequence[int],
     grid: tuple[int, int] | None = None,
     load: Callable[[], Inputs] | None = None,
+    mark: int = 0,
 ) -> Picture:
     """A picture from its inputs; ``load`` makes them again, so that they are not kept."""
     digest = hashlib.sha256(repr((tuple(layout), grid)).encode())
@@ -64,7 +68,7 @@ def make_picture(
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     shapes = tuple((name, *value.shape) for name, value in sorted(inputs.items()))
-    return Picture(digest.digest(), tuple(layout), grid, shapes, load or (lambda: inputs))
+    return Picture(digest.digest(), tuple(layout), grid, shapes, load or (lambda: inputs), mark)
 
 
 class Pictures:
@@ -76,12 +80,14 @@ class Pictures:
 
     Attributes:
         causal: the model that reads features among tokens.
+        crossing: how it is given pictures instead, if its tokens see them by cross-attention.
         encoded: pictures that went through the model.
     """
 
     def __init__(self, model: Any, vocabulary: int | None = None) -> None:
         self.model = unwrap(model)
         self.causal = find_causal(model)
+        self.crossing = find_crossing(self.model)
         self.vocabulary = vocabulary or int(self.causal.get_input_embeddings().num_embeddings)
         self.has_grid = any(hasattr(each, "get_rope_index") for each in (self.model, self.model.base_model))
         self.known: dict[bytes, int] = {}
@@ -91,6 +97,11 @@ class Pictures:
         # by number: what is added to the output of each of the first layers (DeepStack)
         self.deep: dict[int, Sequence[torch.Tensor]] = {}
         self.encoded = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a way to give the model encoded pictures."""
+        return bool(self.crossing) or hasattr(self.model, "get_image_features")
 
     def expand(self, items: Sequence[int | Picture]) -> list[int]:
         """The ids of a prompt of tokens and pictures.
@@ -169,9 +180,13 @@ class Pictures:
 
     def encode_alike(self, group: Sequence[int]) -> None:
         inputs = [self.numbered[number].load() for number in group]
-        joined = {name: torch.cat([each[name] for each in inputs]) for name in inputs[0]}
+        joined = fit({name: torch.cat([each[name] for each in inputs]) for name in inputs[0]}, self.model)
         with torch.no_grad():
-            made = self.model.get_image_features(**fit(joined, self.model), return_dict=True)
+            if self.crossing:
+                self.features.update(zip(group, self.crossing.encode(joined), strict=True))
+                self.encoded += len(group)
+                return
+            made = self.model.get_image_features(**joined, return_dict=True)
         found = list(getattr(made, "pooler_output", made))  # one entry a picture
         deep = list(zip(*(getattr(made, "deepstack_features", None) or ()), strict=True))
         places = [self.first[number + 1] - self.first[number] for number in group]

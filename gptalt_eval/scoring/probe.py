@@ -64,6 +64,8 @@ def choose_engine(alone: Alone) -> Choice:
     length = min(LONGEST, find_window(model.config.get_text_config()) or LONGEST)
     if length < SHARED:
         return Choice(None, "its attention window is only a few tokens long")
+    if isinstance(alone, AlonePictures) and not alone.pictures.is_known:
+        return Choice(None, "its pictures are seen in a way that is not known here, and not among its tokens")
     try:
         trials = [alone.ask(make_rows(model, [length] * ROWS))]
         shown = alone.ask_pictures() if isinstance(alone, AlonePictures) else None

@@ -81,7 +81,7 @@ class PictureReader:
             asked = self.processor.qformer_tokenizer([instruction], return_tensors="pt", truncation=True)
             inputs |= {f"qformer_{name}": asked[name] for name in ("input_ids", "attention_mask")}
         grid = self.find_grid(inputs)
-        return make_picture(inputs, self.lay_out(made, grid), grid)
+        return make_picture(inputs, self.lay_out(made, grid), grid, mark=self.feature_id)
 
     def process(self, images: Sequence[Image.Image]) -> Mapping[str, Any]:
         """What the processor makes of the pictures of one prompt."""

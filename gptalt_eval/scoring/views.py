@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from gptalt_eval.scoring.chunks import Chunk
 from gptalt_eval.scoring.pictures import Pictures
-from gptalt_eval.scoring.tree import PrefixTree
+from gptalt_eval.scoring.tree import Ints, PrefixTree
 
 
 class View:
@@ -29,30 +30,43 @@ class View:
     def finish(self, chunk: Chunk) -> None:
         """Drop what no token after a chunk needs."""
 
-    def embedded(self, chunk: Chunk) -> contextlib.AbstractContextManager[torch.Tensor]:
-        """The ids [1, T] with which the model is called while this lasts."""
-        return contextlib.nullcontext(torch.from_numpy(self.tree.tokens[None, chunk.start : chunk.end]))
+    @contextlib.contextmanager
+    def given(self, chunk: Chunk) -> Iterator[dict[str, torch.Tensor]]:
+        """What the model is called with while this lasts: input_ids [1, T], and more with some pictures."""
+        yield {"input_ids": torch.from_numpy(self.tree.tokens[None, chunk.start : chunk.end])}
 
 
 class PictureView(View):
-    """A tree of text and pictures."""
+    """A tree of text and pictures, whose features the model reads among its tokens.
+
+    Attributes:
+        shown: [N] the number of the picture that each token needs; -1: none.
+    """
 
     def __init__(self, tree: PrefixTree, pictures: Pictures) -> None:
         super().__init__(tree)
         self.pictures = pictures
-        numbers, _ = pictures.find(tree.tokens)
         positions = pictures.place(tree)
         if positions is not None:
             self.positions = positions[:, None]
-        order = np.flatnonzero(numbers >= 0)
-        self.last = dict(zip(numbers[order].tolist(), order.tolist(), strict=True))
+        self.shown = self.find_shown()
+        order = np.flatnonzero(self.shown >= 0)
+        self.last = dict(zip(self.shown[order].tolist(), order.tolist(), strict=True))
         # the groups do not depend on which chunks are computed: rounding is the same after an interruption
-        shown = list(dict.fromkeys(numbers[order].tolist()))
-        self.groups = {number: group for group in pictures.group(shown) for number in group}
+        groups = pictures.group(list(dict.fromkeys(self.shown[order].tolist())))
+        self.groups = {number: group for group in groups for number in group}
+
+    def find_shown(self) -> Ints:
+        number, _ = self.pictures.find(self.tree.tokens)
+        return number
+
+    def list_shown(self, chunk: Chunk) -> list[int]:
+        numbers: list[int] = np.unique(self.shown[chunk.start : chunk.end]).tolist()
+        return [number for number in numbers if number >= 0]
 
     def prepare(self, chunk: Chunk) -> None:
         features = self.pictures.features
-        for number in self.pictures.list_numbers(self.tree.tokens[chunk.start : chunk.end]):
+        for number in self.list_shown(chunk):
             if number not in features:
                 group = [each for each in self.groups[number] if each not in features]
                 self.pictures.encode_together(group)
@@ -61,5 +75,37 @@ class PictureView(View):
         features = self.pictures.features
         self.pictures.drop([number for number in features if self.last.get(number, -1) < chunk.end])
 
-    def embedded(self, chunk: Chunk) -> contextlib.AbstractContextManager[torch.Tensor]:
-        return self.pictures.embedded(self.tree.tokens[None, chunk.start : chunk.end])
+    @contextlib.contextmanager
+    def given(self, chunk: Chunk) -> Iterator[dict[str, torch.Tensor]]:
+        with self.pictures.embedded(self.tree.tokens[None, chunk.start : chunk.end]) as ids:
+            yield {"input_ids": ids}
+
+
+class CrossView(PictureView):
+    """A tree of text and places of pictures, which tokens see by cross-attention."""
+
+    def find_shown(self) -> Ints:
+        """The nearest picture above each token, or at it."""
+        number, _ = self.pictures.find(self.tree.tokens)
+        shown = np.full(len(self.tree), -1)
+        for place in np.flatnonzero(number >= 0):  # later ones are deeper, or elsewhere
+            shown[place : self.tree.subtree_end[place]] = number[place]
+        return shown
+
+    @contextlib.contextmanager
+    def given(self, chunk: Chunk) -> Iterator[dict[str, torch.Tensor]]:
+        own = slice(chunk.start, chunk.end)
+        numbers, shown = self.list_shown(chunk), self.shown[own]
+        seen = np.where(shown < 0, -1, np.searchsorted(numbers, shown))
+        number, _ = self.pictures.find(self.tree.tokens[own])
+        marks = np.array([each.mark for each in self.pictures.numbered] or [0])[number]
+        ids = np.where(number < 0, self.tree.tokens[own], marks)
+        assert self.pictures.crossing
+        states = [self.pictures.features[number] for number in numbers]
+        yield {"input_ids": torch.from_numpy(ids)[None], **self.pictures.crossing.give(states, seen)}
+
+
+def make_view(tree: PrefixTree, pictures: Pictures | None) -> View:
+    if pictures is None:
+        return View(tree)
+    return CrossView(tree, pictures) if pictures.crossing else PictureView(tree, pictures)

@@ -34,7 +34,7 @@ def generate_alone(alone, prompt):
     return alone.generate(np.array(prompt), **settings)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"Idefics"}))  # which generates one row at a time
 def test_texts_are_those_of_each_prompt_alone(name, monkeypatch):
     case = CASES[name]()
     alone = make_alone(case)
