@@ -243,9 +243,9 @@ def make_paligemma():
 
 
 def make_idefics():
-    """Tokens see the nearest picture by cross-attention."""
+    """Tokens see the nearest picture by cross-attention; the last ids have embeddings of their own."""
     config = transformers.IdeficsConfig(
-        vocab_size=VOCABULARY, additional_vocab_size=0, hidden_size=32, intermediate_size=64,
+        vocab_size=VOCABULARY - 4, additional_vocab_size=4, hidden_size=32, intermediate_size=64,
         num_hidden_layers=4, num_attention_heads=4, cross_layer_interval=2, use_resampler=True,
         alpha_initializer="ones", qk_layer_norms=True, max_position_embeddings=512,
         vision_config={

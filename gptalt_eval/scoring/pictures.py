@@ -76,7 +76,7 @@ class Pictures:
 
     Args:
         model: the image-text model.
-        vocabulary: ids from here on are features; by default, those that its input embeddings do not have.
+        vocabulary: ids from here on are features; no tokenizer has as many tokens.
 
     Attributes:
         causal: the model that reads features among tokens.
@@ -84,11 +84,11 @@ class Pictures:
         encoded: pictures that went through the model.
     """
 
-    def __init__(self, model: Any, vocabulary: int | None = None) -> None:
+    def __init__(self, model: Any, vocabulary: int = 2**24) -> None:
         self.model = unwrap(model)
         self.causal = find_causal(model)
         self.crossing = find_crossing(self.model)
-        self.vocabulary = vocabulary or int(self.causal.get_input_embeddings().num_embeddings)
+        self.vocabulary = vocabulary
         self.has_grid = any(hasattr(each, "get_rope_index") for each in (self.model, self.model.base_model))
         self.known: dict[bytes, int] = {}
         self.numbered: list[Picture] = []
