@@ -169,7 +169,7 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
     way = choice.engine.way if choice.engine else "stock"
     files.update(scoring=RunScoring(way, choice.reason))
     if choice.engine is None:
-        display.note(f"lm-eval's own scorer computes this model's log-likelihoods: {choice.reason}.")
+        display.note(f"{lm.scorer_name} computes this model's log-likelihoods: {choice.reason}.")
     elif choice.reason:
         display.note(f"Prefixes are shared with the method '{way}': {choice.reason}.")
     shown: set[str] = set()

@@ -49,6 +49,8 @@ class TreeLM(GuardedLM):
         explain: called with a sentence if lm-eval's own code answers some of the requests, and why.
     """
 
+    scorer_name = "lm-eval's own scorer"  # answers if the tree does not
+
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.progress: Callable[[Progress], None] = lambda _: None
@@ -69,9 +71,8 @@ class TreeLM(GuardedLM):
         return Alone(self.model, self.autocast, softmax_dtype)
 
     def choose(self) -> Choice:
-        if self.backend != "causal":
-            return Choice(None, "an encoder-decoder model")
-        return choose_engine(self.alone)
+        is_causal = self.backend == "causal"
+        return choose_engine(self.alone) if is_causal else Choice(None, "an encoder-decoder model")
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self.mixed_precision_dtype

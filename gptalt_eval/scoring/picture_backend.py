@@ -11,6 +11,7 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.hf_vlms import HFMultimodalLM
+from lm_eval.models.huggingface import HFLM
 
 from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.backend import TreeLM
@@ -48,6 +49,7 @@ class PictureTreeLM(TreeLM):
     opens_pictures = True
     MULTIMODAL = True
     shares = True
+    scorer_name = "The model's own forward, asked about one request at a time,"
     alone: AlonePictures
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **settings: Any) -> None:
@@ -75,6 +77,13 @@ class PictureTreeLM(TreeLM):
             if place not in answers:
                 raise ValueError(self.unscorable[request.args])
         return [answers[place] for place in range(len(requests))]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
+        if self.choice.engine is not None:
+            return super().loglikelihood_rolling(requests, disable_tqdm)
+        # of texts alone; the backend's own method takes no second argument
+        answers: list[Any] = HFLM.loglikelihood_rolling(self, requests, disable_tqdm)
+        return answers
 
     def encode(self, context: str, continuation: str, shown: Mapping[str, Any] | None = None) -> Encoded:
         """A request's tokens and pictures; an answer without its question has none."""

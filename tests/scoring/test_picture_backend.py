@@ -237,6 +237,14 @@ def test_texts_alone_are_scored_as_ever(folder, make_lm):
     assert np.allclose(found, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_whole_texts_are_scored_as_ever(folder, make_lm, shares):
+    lm = make_lm(shares)
+    text = "How many apples are left?"
+    [found] = lm.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0, doc_id=0)])
+    assert abs(found - ask_transformers(lm, folder[0], "<s>", text, [])[0]) < 1e-4
+
+
 def test_a_chat_template_writes_places_in_its_own_way(folder, make_lm):
     lm = make_lm()
     turns = [{"role": "user", "content": "<image>What? <image>"}, {"role": "assistant", "content": "That."},

@@ -48,6 +48,7 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
 
     backend = model.loader.make_class() if model.loader else get_model(model.backend)
     if sees_pictures(backend):
+        extra["batch_size"] = 1 if spec.batch_size.startswith("auto") else extra["batch_size"]  # has no such
         backend = add_pictures(backend, shares=spec.scorer == "tree")
     else:
         backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
