@@ -17,6 +17,7 @@ from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.backend import TreeLM
 from gptalt_eval.scoring.generate import Style
 from gptalt_eval.scoring.guarded import Encoded, Scored
+from gptalt_eval.scoring.picture_chats import PictureChats
 from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.pictures import Picture, Pictures
 from gptalt_eval.scoring.probe import Choice
@@ -242,7 +243,8 @@ def add_pictures(backend: type[Any], shares: bool) -> type[Any]:
         backend: one for which ``sees_pictures`` holds.
         shares: whether what prompts share is computed once.
     """
-    return type(f"Picture{backend.__name__}", (PictureTreeLM, backend), {"shares": shares})
+    chats = (PictureChats,) if issubclass(backend, HFMultimodalLM) else ()
+    return type(f"Picture{backend.__name__}", (PictureTreeLM, *chats, backend), {"shares": shares})
 
 
 def explain_places(

@@ -175,6 +175,8 @@ def use_template(lm: LM, template: Template | None) -> None:
     tokenizer = getattr(lm, "tokenizer", None)
     if tokenizer is not None:
         tokenizer.chat_template = template.jinja
+        if hasattr(lm, "takes_texts"):  # it has a processor, with a template of its own
+            lm.takes_texts = True
 
 
 def choose_template(lm: LM, model: str, template: bool | str) -> None:
@@ -185,7 +187,8 @@ def choose_template(lm: LM, model: str, template: bool | str) -> None:
     Raises:
         GptaltError: the tokenizer has no template, or none with this name.
     """
-    written = getattr(lm.tokenizer, "chat_template", None)
+    from_processor = not getattr(lm, "takes_texts", True)
+    written = getattr(lm.processor if from_processor else lm.tokenizer, "chat_template", None)
     if isinstance(template, str):
         names = list(written) if isinstance(written, Mapping) else []
         if template not in names:
