@@ -29,7 +29,7 @@ from gptalt_eval.contract.hookspecs import HOOK_API, hookimpl
 from gptalt_eval.contract.models import Card, Loader, Model, Template
 from gptalt_eval.contract.pictures import Picture, make_picture
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
-from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.record import Record, find_runs, load_record
 from gptalt_eval.contract.replies import find_choice, find_text
 from gptalt_eval.contract.settings import parse_settings
 from gptalt_eval.contract.types import (
@@ -89,9 +89,11 @@ __all__ = [
     "evaluate",
     "find_choice",
     "find_model",
+    "find_runs",
     "find_text",
     "from_rows",
     "hookimpl",
+    "load_record",
     "make_console",
     "make_picture",
     "make_svg",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gptalt_eval import Dataset, Option, Split, hookimpl
+from gptalt_eval import Command, Dataset, Option, Split, hookimpl
 from gptalt_eval_plugin_scienceqa.formats import FORMATS
 from gptalt_eval_plugin_scienceqa.releases import read_test, read_train, read_validation
 from gptalt_eval_plugin_scienceqa.settings import BAD_ROWS
@@ -43,6 +43,13 @@ def register_run_options() -> list[Option]:
             {"choices": BAD_ROWS, "help": "what to do with questions that have a fault; refuse by default"},
         ),
     ]
+
+
+@hookimpl
+def register_commands() -> list[Command]:
+    from gptalt_eval_plugin_scienceqa.commands import make_command
+
+    return [make_command()]
 
 
 @hookimpl
