@@ -63,6 +63,12 @@ class PictureReader:
         return str(getattr(mark, "content", mark))
 
     @cached_property
+    def edges(self) -> tuple[str, str]:
+        """What a processor writes around a picture: blanks, which can be one token with those of a text."""
+        text = self.write(self.process([make_noise(0)])) or ""
+        return text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+
+    @cached_property
     def full(self) -> FullInputs:
         dims = find_dims(self.process, [make_noise(0), make_noise(1)])
         prefix = getattr(self.processor, "return_mm_token_type_ids", True) is False
@@ -102,12 +108,18 @@ class PictureReader:
         """The tokens that a picture stands for; -1: one of its features."""
         if self.is_own:
             return [-1] * len(self.lm.places)
-        try:
-            text = self.processor.replace_image_token(made, 0)
-        except (AttributeError, NotImplementedError):
+        text = self.write(made)
+        if text is None:
             return self.count_places(grid)
-        ids = self.lm.tokenizer.encode(text, add_special_tokens=False)
+        ids = self.lm.tokenizer.encode(text.strip(), add_special_tokens=False)
         return [-1 if each == self.feature_id else each for each in ids]
+
+    def write(self, made: Mapping[str, Any]) -> str | None:
+        """What the processor writes for a picture; None: it does not do so."""
+        try:
+            return str(self.processor.replace_image_token(made, 0))
+        except (AttributeError, NotImplementedError):
+            return None
 
     def count_places(self, grid: tuple[int, int] | None) -> list[int]:
         if grid is not None:
@@ -148,8 +160,8 @@ class PictureReader:
         texts = self.split(text)
         if self.is_own:
             return mark_places(self.lm.encode_pictures(texts), self.lm.places)
-        mark = self.lm.tokenizer.convert_tokens_to_ids(self.mark)
-        return [None if each == mark else each for each in self.lm.tok_encode(self.mark.join(texts))]
+        mark, shown = self.lm.tokenizer.convert_tokens_to_ids(self.mark), self.mark.join(self.edges)
+        return [None if each == mark else each for each in self.lm.tok_encode(shown.join(texts))]
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int | None], list[int | None]]:
         """The ids of a prompt and its answer, divided as lm-eval does it."""

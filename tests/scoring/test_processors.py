@@ -11,7 +11,7 @@ import torch
 import transformers
 from picture_models import IMAGE, VOCABULARY
 from PIL import Image
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 
 from gptalt_eval.scoring.joining import FullInputs
@@ -32,6 +32,7 @@ def make_tokenizer(*special, **named):
     """Of words w3, w4, ...; the last ids are those of the special tokens."""
     first = VOCABULARY - len(special)
     words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{number}": number for number in range(3, first)}}
+    words = {"\n" * (number - 79) if 79 < number < 84 else word: number for word, number in words.items()}
     words |= {name: first + place for place, name in enumerate(special)}
     tokenizer = Tokenizer(WordLevel(words, unk_token="w3"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -110,6 +111,8 @@ def make_gemma():
     images = transformers.Gemma3ImageProcessorPil(size=SQUARE)
     named = {"image_token": "<soft>", "boi_token": "<boi>", "eoi_token": "<eoi>"}
     tokenizer = make_tokenizer("<boi>", "<eoi>", "<soft>", **named)
+    blanks = [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split(Regex("\n+"), "isolated")]
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(blanks)
     return LM(models.make_gemma(), transformers.Gemma3Processor(images, tokenizer, image_seq_length=4))
 
 
@@ -154,11 +157,14 @@ def compare(lm, found, expected):
     assert torch.allclose(one, other, atol=1e-5)
 
 
+TEXTS = (f"<s> w5 w6 {PLACE} w7 w8 {PLACE} w9", f"<s>w5\n{PLACE}\nw6\n\n{PLACE} w7", f"<s> {PLACE}{PLACE}w9")
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=["words", "lines", "pictures alone"])
 @pytest.mark.parametrize("name", LMS)
-def test_a_prompt_is_read_as_by_the_processor(name):
+def test_a_prompt_is_read_as_by_the_processor(name, text):
     lm = LMS[name]()
     reader, images = PictureReader(lm), [make_image(0), make_image(1, 40, 16)]
-    text = f"<s> w5 w6 {PLACE} w7 w8 {PLACE} w9"
     assert reader.encode(text).count(None) == 2
     found = reader.forward_inputs(place(reader, text, images))
     asked = text.replace(PLACE, reader.mark)
