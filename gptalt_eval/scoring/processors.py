@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -66,7 +67,16 @@ class PictureReader:
     def edges(self) -> tuple[str, str]:
         """What a processor writes around a picture: blanks, which can be one token with those of a text."""
         text = self.write(self.process([make_noise(0)])) or ""
+        if self.is_fenced:
+            return FAKE, FAKE
         return text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+
+    @cached_property
+    def is_fenced(self) -> bool:
+        """Whether a picture is between two tokens, and blanks beside these are dropped: so of Idefics."""
+        fake = self.lm.tokenizer.convert_tokens_to_ids(FAKE)
+        writes = self.is_own or self.write(self.process([make_noise(0)])) is not None
+        return not writes and fake not in (None, self.lm.tokenizer.unk_token_id)
 
     @cached_property
     def full(self) -> FullInputs:
@@ -126,9 +136,7 @@ class PictureReader:
             return [-1] * (grid[0] * grid[1])
         if count := getattr(self.model.config, "num_query_tokens", None):
             return [-1] * int(count)
-        fake = self.lm.tokenizer.convert_tokens_to_ids(FAKE)
-        known = fake is not None and fake != self.lm.tokenizer.unk_token_id
-        return [fake, -1, fake] if known else [-1]
+        return [-1]
 
     def sample(self, seed: int) -> Picture:
         """A picture of noise, to try a model with."""
@@ -160,8 +168,13 @@ class PictureReader:
         texts = self.split(text)
         if self.is_own:
             return mark_places(self.lm.encode_pictures(texts), self.lm.places)
-        mark, shown = self.lm.tokenizer.convert_tokens_to_ids(self.mark), self.mark.join(self.edges)
-        return [None if each == mark else each for each in self.lm.tok_encode(shown.join(texts))]
+        mark, text = (
+            self.lm.tokenizer.convert_tokens_to_ids(self.mark),
+            self.mark.join(self.edges).join(texts),
+        )
+        if self.is_fenced:
+            text = re.sub(f" *({FAKE}) *", r"\1", text).replace(2 * FAKE, FAKE)
+        return [None if each == mark else each for each in self.lm.tok_encode(text)]
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int | None], list[int | None]]:
         """The ids of a prompt and its answer, divided as lm-eval does it."""

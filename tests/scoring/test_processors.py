@@ -181,6 +181,8 @@ def test_a_prompt_of_idefics_is_read_as_by_its_processor():
     found = reader.forward_inputs(place(reader, f"<s> w5 w6 {PLACE} w7 {PLACE} w9", images))
     expected = lm.processor(text=["w5 w6 ", images[0], " w7 ", images[1], " w9"], return_tensors="pt")
     compare(lm, found, dict(expected))
+    beside = reader.forward_inputs(place(reader, f"<s>w5 {PLACE} {PLACE}w9", images))
+    compare(lm, beside, dict(lm.processor(text=["w5", *images, "w9"], return_tensors="pt")))
     plain = reader.forward_inputs([1, 5, 6])
     compare(lm, plain, dict(lm.processor(text=["w5 w6"], return_tensors="pt")))
 
