@@ -56,10 +56,11 @@ class PictureTreeLM(TreeLM):
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **settings: Any) -> None:
         """As lm-eval's; without the part for videos where only that is missing."""
         try:
-            super()._create_tokenizer(pretrained, tokenizer, **settings)
+            made = super()._create_tokenizer(pretrained, tokenizer, **settings)
         except ImportError as error:
-            self.processor = Parts.load(str(tokenizer or pretrained), error)
-            self.tokenizer = self.processor.tokenizer
+            made = Parts.load(str(tokenizer or pretrained), error)
+        if made is not None:  # lm-eval's returns the processor of ``tokenizer=``, and does not keep it
+            self.processor, self.tokenizer = made, made.tokenizer
 
     def make_alone(self, softmax_dtype: torch.dtype) -> AlonePictures:
         self.reader = PictureReader(self)

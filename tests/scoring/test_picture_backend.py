@@ -304,3 +304,10 @@ def test_texts_are_those_of_transformers_alone(folder, make_lm, shares):
 
 def test_what_the_backend_adds_to():
     assert sees_pictures(HFMultimodalLM) and issubclass(add_pictures(HFMultimodalLM, True), PictureTreeLM)
+
+
+def test_the_tokenizer_may_be_in_another_folder(folder, make_lm):
+    """``tokenizer=`` names the whole processor; lm-eval's class forgets it."""
+    lm, own = make_lm(), make_lm(tokenizer=str(folder[1]))
+    request = Instance("loglikelihood", {}, ("<image>What?", "Yes", Shown(visual=[File("a")])), 0, doc_id=0)
+    assert own.loglikelihood([request]) == lm.loglikelihood([request])
