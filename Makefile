@@ -1,4 +1,5 @@
 # make demo   a real model on a sample of every standard benchmark (installs itself first)
+# make demo-images   a small image-text model, trained here on drawings, shows that pictures arrive
 # make install  the program and its plugins into .venv, without what only tests need
 # make vote   two variants of the demo's model answer nine questions; vote which answer is better
 # make test   the whole test suite
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo install vote test lint coverage mutants bench changelog clean
+.PHONY: demo demo-images install vote test lint coverage mutants bench changelog clean
 
 # the example is there to copy from
 PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
@@ -42,6 +43,26 @@ demo: .venv/plain
 	@echo "  gptalt-eval --model smollm2 --tasks arc_easy --data_dir FOLDER           on the real files"
 	@echo "  gptalt-eval --model hf --model_args pretrained=YOUR_MODEL --tasks piqa --data_dir sample"
 	@echo "  make vote                                        judge two variants' answers yourself, blind"
+
+# questions 43 to 54 are about the pictures of examples 1 and 2: exchanged, they make the answers wrong
+SEE := $(BIN)/gptalt-eval --model hf-multimodal --model_args pretrained=$$(cat .venv/tiny) --tasks scienceqa_img --data_dir sample --device cpu
+
+demo-images: .venv/plain
+	@echo "Training a small image-text model on drawings, once (some minutes on one core) ..."
+	@$(BIN)/python plugins/gptalt-eval-plugin-scienceqa/train_tiny.py > .venv/tiny
+	@echo
+	@echo "Questions about their own pictures, and about those of the two examples:"
+	@$(SEE) --shot_qids 1,2
+	@echo
+	@echo "With the examples exchanged, what is asked about them is answered wrongly:"
+	@$(SEE) --shot_qids 2,1
+	@echo
+	@echo "Open the reports in a browser: they show the pictures. $(ACTIVATE)"
+	@echo "Then try:"
+	@echo "  gptalt-eval show task scienceqa_ll --data_dir sample          a prompt as the model gets it"
+	@echo "  gptalt-eval --model smollm2 --tasks scienceqa --data_dir sample --metadata use_caption=true   without pictures"
+	@echo "  gptalt-eval ls models                                         image-text models by name"
+	@echo "  gptalt-eval --model hf-multimodal --model_args pretrained=YOUR_MODEL --tasks scienceqa --data_dir FOLDER"
 
 # anew, as a plugin may have been uninstalled
 install:

@@ -97,7 +97,7 @@ class Question:
     def text(self) -> str:
         if self.back is None:
             return ASKED[self.skill]
-        return f"Which {self.skill} was in the {ORDINALS[self.back]} picture?"
+        return ask_back(self.skill, self.back)
 
 
 def draw_at_random(random: Random) -> Drawing:
@@ -118,6 +118,10 @@ def ask_about(drawing: Drawing, skill: str) -> Question:
 def look_back(drawing: Drawing, skill: str, examples: Sequence[Drawing], back: int) -> Question:
     """A question about the picture of an example; its own picture does not help."""
     return Question(drawing, skill, back, find_answer(examples[back], skill))
+
+
+def ask_back(skill: str, back: int) -> str:
+    return f"Which {skill} was in the {ORDINALS[back]} picture?"
 
 
 def find_answer(drawing: Drawing, skill: str) -> int:
