@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def beside_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("workloads", "scoring", "exactness", "gpu", "architectures", "survey"):
+    for name in ("workloads", "scoring", "exactness", "gpu", "architectures", "survey", "pictures"):
         sys.modules.pop(name, None)
 
 
@@ -170,3 +170,18 @@ def test_the_benchmark_of_architectures_compares_and_summarizes(monkeypatch):
     assert "1 architectures in 2 variants" in summary and "1 above 0.001" in summary and "1 failed" in summary
     assert "| phi3 | longrope | pieces |" in summary
     assert "failed: x : ValueError: y" in summary
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("texts", "shared"), [(False, 1), (True, 1), (False, 2)])
+def test_the_benchmark_of_pictures_computes_and_encodes_what_is_distinct(texts, shared, monkeypatch):
+    import pictures
+    import scoring
+
+    monkeypatch.setattr(pictures, "ALONE", 2)
+    row = pictures.compare(4, questions=4, texts=texts, shared=shared, repeats=1)
+    assert row["computed"] == row["distinct"] < row["asked"] / 3
+    assert row["encoded"] == row["different"] == pictures.SHOTS + 4 // shared
+    assert row["pictures"] == 4 * pictures.OPTIONS * (pictures.SHOTS + 1)
+    assert 0 < row["error"] < 1e-3
+    assert "| 4 |" in scoring.format_table([row], pictures.COLUMNS)
