@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from gptalt_eval.contract.settings import REQUEST_CACHES, SCORERS, parse_settings, split_names
-from gptalt_eval.contract.types import Installed
+from gptalt_eval.contract.spec import OF_PLUGINS
+from gptalt_eval.contract.types import Installed, Option
 
 PLUGIN = "plugin_"  # before the name of a plugin's flag among the parsed ones
 
@@ -36,13 +37,13 @@ class Metadata(argparse.Action):
     """A flag of a plugin: its value is an entry of the metadata that the plugin's tasks read."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        merged = dict(getattr(namespace, "metadata", None) or {})
-        merged[self.dest.removeprefix(PLUGIN)] = True if self.nargs == 0 else values
-        namespace.metadata = merged
+        value = True if self.nargs == 0 else values
+        merged = {**getattr(namespace, OF_PLUGINS, {}), self.dest.removeprefix(PLUGIN): value}
+        setattr(namespace, OF_PLUGINS, merged)
 
 
 def add_plugin_flags(parser: argparse.ArgumentParser, plugins: Installed) -> None:
-    """The flags of plugins. What the core or another plugin has already is left out, and said."""
+    """The flags of plugins. One that cannot be added is left out, and its plugin is named with the reason."""
     known: dict[str, str] = dict.fromkeys(parser._option_string_actions, "gptalt-eval itself")
     groups: dict[str, Any] = {}
     for owner, option in plugins.contribute("register_run_options"):
@@ -51,17 +52,36 @@ def add_plugin_flags(parser: argparse.ArgumentParser, plugins: Installed) -> Non
             text = f"the flag '{taken}' of a run is also that of {known[taken]}."
             plugins.blame(owner, text, "Rename it, or uninstall one of the two.")
             continue
-        known |= dict.fromkeys(option.names, str(owner))
         title = f"tasks of {owner}"
-        group = groups.setdefault(title, None) or parser.add_argument_group(title)
-        groups[title] = group
-        settings = dict(option.settings)
-        if settings.pop("action", None) == "store_true":
-            settings["nargs"] = 0
-        name = option.names[0].lstrip("-")
-        group.add_argument(
-            *option.names, action=Metadata, dest=f"{PLUGIN}{name}", default=argparse.SUPPRESS, **settings
-        )
+        groups[title] = groups.get(title) or parser.add_argument_group(title)
+        try:
+            add_plugin_flag(groups[title], option)
+        except (TypeError, ValueError, argparse.ArgumentError) as error:
+            named = "/".join(option.names)
+            text = f"its flag '{named}' of a run cannot be added: {error}."
+            plugins.blame(
+                owner, text, "Give the arguments of argparse.add_argument, without dest and default."
+            )
+            continue
+        known |= dict.fromkeys(option.names, str(owner))
+
+
+def add_plugin_flag(group: Any, option: Option) -> None:
+    """One flag; its value becomes metadata.
+
+    Raises:
+        TypeError, ValueError: its names or settings are not those of such a flag.
+    """
+    settings = dict(option.settings)
+    if not option.names or not all(name.startswith("--") for name in option.names):
+        raise ValueError("its names must begin with --")
+    action = settings.pop("action", None)
+    if action not in (None, "store_true"):
+        raise ValueError(f"its action is {action!r}, and only 'store_true' is possible")
+    if action:
+        settings["nargs"] = 0
+    dest = f"{PLUGIN}{option.names[0].lstrip('-')}"
+    group.add_argument(*option.names, action=Metadata, dest=dest, default=argparse.SUPPRESS, **settings)
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:

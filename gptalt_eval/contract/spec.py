@@ -129,6 +129,8 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "fewshot_as_multiturn": read_flag,
     }
 )
+#: where a parsed command line has the values of plugins' flags
+OF_PLUGINS = "metadata_of_plugins"
 #: flags of lm-eval that are not supported, and why
 REFUSED: Mapping[str, str] = MappingProxyType(
     {"check_integrity": "no release of lm-eval includes the tests that it runs"}
@@ -147,7 +149,12 @@ def read_argv(namespace: argparse.Namespace, check: Checker | None = None) -> Ru
     values = read_config(Path(config)) if config is not None else {}
     if check is not None and config is not None:
         check(Path(config), values, typed)
-    return make_spec({**values, **typed})
+    flags: Mapping[str, Any] = getattr(namespace, OF_PLUGINS, {})
+    if not flags:
+        return make_spec({**values, **typed})
+    # a flag of a plugin replaces its own entry of the metadata, not those that somebody wrote beside it
+    spec = make_spec({**values, **typed})
+    return dataclasses.replace(spec, metadata={**spec.metadata, **flags})
 
 
 class SingleLoader(yaml.SafeLoader):

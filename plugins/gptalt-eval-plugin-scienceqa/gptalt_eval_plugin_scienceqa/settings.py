@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,6 +14,7 @@ SHOTS = ("same", "per_question")
 BAD_ROWS = ("refuse", "leave_out")
 SEEN = ("", "one", "several")
 SUBSETS = ("", "img", "txt")
+NEAR = 0.8  # how similar a name is that was meant to be another
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def read_settings(metadata: Mapping[str, Any]) -> Settings:
     Raises:
         GptaltError: a value is none of those that are possible.
     """
+    check_names(metadata)
     choices = {
         "prompt_format": FORMATS, "shots": SHOTS, "bad_rows": BAD_ROWS, "pictures": SEEN, "subset": SUBSETS
     }  # fmt: skip
@@ -55,6 +57,19 @@ def read_settings(metadata: Mapping[str, Any]) -> Settings:
         use_caption=read_flag("use_caption", metadata.get("use_caption")),
         shot_qids=read_names(metadata.get("shot_qids")),
     )
+
+
+def check_names(metadata: Mapping[str, Any]) -> None:
+    """Check that no entry is nearly one of ours: other tasks and models have entries there too.
+
+    Raises:
+        GptaltError: one is.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in metadata:
+        near = [] if name in known else get_close_matches(name, known, 1, NEAR)
+        if near:
+            raise GptaltError(f"ScienceQA knows no setting '{name}'.", f"Did you mean {near[0]}?")
 
 
 def read_choice(name: str, value: object, known: tuple[str, ...]) -> str | None:
