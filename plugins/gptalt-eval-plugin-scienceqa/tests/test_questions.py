@@ -179,7 +179,7 @@ def test_a_model_without_sight_gets_no_places_and_captions_on_request(make_relea
     evaluate(folder, tmp_path / "b", told, "scienceqa_ll", {"shot_qids": "2,3", "use_caption": True})
     assert not any("<image>" in prompt or "a picture of" in prompt for prompt, _, _ in plain.compared)
     assert all("a picture of 2" in prompt and "<image>" not in prompt for prompt, _, _ in told.compared)
-    assert "6 of the 12 questions of ScienceQA have a picture; this model does not see it." in one.run.notes
+    assert "6 of the 12 questions of ScienceQA have a picture; this model sees none." in one.run.notes
 
 
 def test_a_model_that_takes_one_picture_has_captions_in_its_examples(make_release, tmp_path):

@@ -109,7 +109,7 @@ class ScienceQA(ConfigurableTask):
             raise GptaltError(f"{self.config.task} has no questions.", "Try another subset of ScienceQA.")
         if unseen and not self.settings.pictures:
             text = f"{unseen:,} of the {len(kept):,} questions of ScienceQA have a picture"
-            shown = "captions are in its place" if self.settings.use_caption else "this model does not see it"
+            shown = "captions stand in their place" if self.settings.use_caption else "this model sees none"
             self.notes.append(f"{text}; {shown}.")
         return kept
 
