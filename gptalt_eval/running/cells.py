@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.prompts import hash_task, prepare_requests
-from gptalt_eval.running.recognised import explain_size, note_ends, recognise
+from gptalt_eval.running.recognised import explain_several, explain_size, note_ends, recognise
 from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
 
 
@@ -214,14 +214,23 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if any(partial.values()):
             combined["gptalt_partial_data"] = {task: reason for task, reason in partial.items() if reason}
         lines = [dump_sample(sample) for sample in samples] if run.plan.saves_samples else []
-        if faults := files.thumbnails.save(samples) if lines else []:
-            run.display.note(f"The report cannot show {len(faults):,} of the pictures: {faults[0].what}")
+        note_pictures(run, cell.label(name), samples, bool(lines))
         if not lines:
             clusters |= describe_clusters(result, name, samples, files.run.data.get(name))
         if clusters:
             combined[CLUSTERS] = clusters
         files.save_task(index, name, lines, evaluation.dump_results(combined), cut)
         run.display.end_task(cell.label(name), result["results"][name])
+
+
+def note_pictures(run: LoadedRun, label: str, samples: Sequence[Mapping[str, Any]], saves: bool) -> None:
+    """Save the pictures of a task's samples if these are saved, and say what is to be known about them."""
+    files = run.files
+    if said := explain_several(run.plan, label, samples):
+        run.display.note(said)
+        files.update(notes=(*files.run.notes, said))
+    if faults := files.thumbnails.save(samples) if saves else []:
+        run.display.note(f"The report cannot show {len(faults):,} of the pictures: {faults[0].what}")
 
 
 def read_finished(run: LoadedRun, index: int, saved: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.editions import match_folder
+from gptalt_eval.planning.weights import count_pictures
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval.stops import Ends
 from gptalt_eval.running.runfiles import RunFiles
+from gptalt_eval.running.thumbnails import list_pictures
 
 
 def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
@@ -44,6 +47,18 @@ def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
         return ""
     text = f"The weights have {count:,} parameters, and the published '{plan.model.item.name}'"
     return f"{text} has {card.parameters:,}: these are not its scores."
+
+
+def explain_several(plan: Plan, label: str, samples: Sequence[Mapping[str, Any]]) -> str:
+    """What to say of prompts with more pictures than their model was made for; empty: there are none."""
+    model = plan.model.item
+    if count_pictures(model, plan.spec) != "one":
+        return ""
+    several = {sample["doc_id"] for sample in samples if len(list(list_pictures([sample]))) > 1}
+    if not several:
+        return ""
+    have = "prompt has" if len(several) == 1 else "prompts have"
+    return f"{label}: {len(several):,} {have} several pictures, and '{model.name}' was made for one."
 
 
 def note_ends(ends: Ends | None, display: Display, files: RunFiles) -> None:

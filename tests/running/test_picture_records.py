@@ -52,11 +52,12 @@ def root(tmp_path_factory):
     return root
 
 
-def evaluate(root, out, **settings):
+def evaluate(root, out, max_images=None, **settings):
+    more = {} if max_images is None else {"max_images": max_images}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(root / "state"))
         return gptalt_eval.evaluate(
-            "hf-multimodal", "colours", model_args={"pretrained": str(root / "model")}, include_path=str(root),
+            "hf-multimodal", "colours", model_args={"pretrained": str(root / "model"), **more}, include_path=str(root),
             output_path=str(root / out), device="cpu", plugins=make_plugin_set(), **settings,
         )  # fmt: skip
 
@@ -122,6 +123,18 @@ def test_without_samples_there_are_no_pictures(root):
     record = evaluate(root, "bare", log_samples=False, limit=2)
     assert load_record(record.folder).results
     assert not (record.folder / "pictures").exists()
+
+
+def test_a_model_that_was_made_for_one_picture_is_said_to_have_seen_several(root):
+    record = evaluate(root, "one", max_images=1, limit=4)
+    said = "colours: 4 prompts have several pictures, and 'hf-multimodal' was made for one."
+    assert [note for note in record.notes if "several pictures" in note] == [said]
+
+
+@pytest.mark.parametrize("settings", [{"max_images": 1, "num_fewshot": 0}, {"max_images": 9}])
+def test_nothing_is_said_of_what_a_model_was_made_for(root, settings):
+    record = evaluate(root, f"quiet-{settings['max_images']}", limit=4, **settings)
+    assert not any("several pictures" in note for note in record.notes)
 
 
 def test_another_picture_under_the_same_words_is_another_prompt(root, record):
