@@ -1,6 +1,7 @@
-"""Trains a small image-text model that answers questions about drawings, and prints its folder.
+r"""Trains a small image-text model that answers questions about drawings, and prints its folder.
 
-    gptalt-eval --model hf-multimodal --model_args pretrained=$(python train_tiny.py) --tasks scienceqa ...
+    gptalt-eval --model hf-multimodal --model_args pretrained=$(python train_tiny.py) --tasks scienceqa_img \
+        --data_dir sample --shot_qids 1,2
 
 It is for tests and for `make demo-images`: that it answers shows that pictures arrive, those of questions and
 those of examples. It is trained once, in some minutes on one core, and kept in the user's cache. It is shaped
@@ -216,7 +217,7 @@ def train(folder: Path, steps: int = STEPS, seed: int = 0) -> Iterator[tuple[int
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 50 == 0 or step == steps:
+        if step % 100 == 0 or step == steps:
             yield step, loss.item()
     model.eval().save_pretrained(folder)
     encoder.processor.save_pretrained(folder)
@@ -231,8 +232,8 @@ def name_recipe() -> str:
 
 def fetch() -> Path:
     """The folder of the model, which is trained if that has not happened yet; a second process waits."""
-    cache = make_cache("scienceqa-tiny")
-    folder = cache / name_recipe()
+    cache = make_cache("trained")
+    folder = cache / f"drawings-{name_recipe()}"
     with FileLock(cache / "lock"):
         if not folder.is_dir():
             partial = cache / "partial"

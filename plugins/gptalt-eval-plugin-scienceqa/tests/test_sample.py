@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from gptalt_eval_plugin_scienceqa.columns import SUBJECTS
 from gptalt_eval_plugin_scienceqa.drawing import CHOICES, COLOURS, Drawing, draw_at_random
-from gptalt_eval_plugin_scienceqa.releases import find_fault
+from gptalt_eval_plugin_scienceqa.faults import find_fault
 from PIL import Image
 
 PLUGIN = Path(__file__).parents[1]
@@ -47,7 +47,11 @@ def test_the_committed_sample_is_what_the_script_writes(tmp_path):
 def test_each_row_can_be_asked_and_has_the_picture_that_it_names(split):
     rows = read_rows(split)
     assert len(rows) == SPLITS[split]
-    assert [row["id"] for row in rows if find_fault(row)] == []
+    assert [
+        fault
+        for place, row in enumerate(rows)
+        if (fault := find_fault(row, place, row["image"] and str(SAMPLE / row["image"])))
+    ] == []
     pictured = {row["image"] for row in rows if row["image"]}
     assert pictured == {f"images/{split}/{name}" for name in list_files(SAMPLE / "images" / split)}
     for image in pictured:

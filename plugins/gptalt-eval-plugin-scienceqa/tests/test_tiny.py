@@ -158,7 +158,7 @@ def test_a_model_that_was_half_trained_is_not_used(script, cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         script.fetch()
     monkeypatch.setattr(script, "train", succeed)
-    assert script.fetch() == cache / "scienceqa-tiny" / script.name_recipe()
+    assert script.fetch() == cache / "trained" / f"drawings-{script.name_recipe()}"
     monkeypatch.setattr(script, "train", fail)
     assert script.fetch().is_dir(), "not trained again"
 
