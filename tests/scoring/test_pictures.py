@@ -1,16 +1,19 @@
 """Image-text models on the prefix tree answer as they do in one full forward, and encode each picture once."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from picture_models import CASES, Door, answer, make_requests
 
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.pictures import Picture, Pictures, make_picture
 from gptalt_eval.scoring.residual import find_layers
-from gptalt_eval.scoring.tree import Query
+from gptalt_eval.scoring.tree import Query, build_tree
 from gptalt_eval.scoring.trial import answer_all
 
 pytestmark = pytest.mark.torch
@@ -234,3 +237,44 @@ def test_inputs_are_not_kept_if_they_can_be_made_again():
     assert len(loads) == 1 and found[0] == pytest.approx(
         answer(case, SimpleNamespace(items=[1, picture, 5], targets=[6]))
     )
+
+
+@cache
+def make_qwen_once():
+    return CASES["Qwen2-VL"]()
+
+
+@given(st.lists(st.lists(st.integers(-4, 9), min_size=1, max_size=9), min_size=1, max_size=5))
+def test_positions_are_those_of_the_model_on_each_path(prompts):
+    """Negative numbers are pictures of several grids; numbers are tokens."""
+    case = make_qwen_once()
+    shown = [[case.picture(-each - 1) if each < 0 else each + 5 for each in prompt] for prompt in prompts]
+    pictures = Pictures(case.model)
+    queries = [Query(pictures.expand([1, *items]), [5]) for items in shown]
+    tree = build_tree(queries)
+    positions = pictures.place(tree)
+    for number, items in enumerate(shown):
+        end = int(tree.positions[tree.owners == number][0])
+        path = np.flatnonzero((np.arange(len(tree)) <= end) & (end < tree.subtree_end))
+        ids = pictures.expand([1, *items])
+        assert tree.tokens[path].tolist() == ids
+        flat = [
+            token for item in [1, *items] for token in (item.layout if isinstance(item, Picture) else [item])
+        ]
+        inputs = case.make_inputs(flat, [item for item in items if isinstance(item, Picture)])
+        if "image_grid_thw" not in inputs:
+            assert (positions[:, path] == np.arange(len(path))).all()
+            continue
+        named = {name: inputs[name] for name in ("image_grid_thw", "mm_token_type_ids")}
+        expected, _ = case.model.model.get_rope_index(inputs["input_ids"], **named)
+        assert positions[:, path].tolist() == expected[:, 0].tolist()
+
+
+@pytest.mark.parametrize("name", ["LLaVA", "Qwen3-VL", "Idefics"])
+def test_flex_attention_sees_pictures_too(name):
+    """As on a GPU, but not compiled."""
+    case = CASES[name]()
+    requests = make_requests(case)[::3]
+    engine, queries = ask(case, requests, "flex")
+    expected = [answer(case, request) for request in requests]
+    assert np.abs(np.subtract(answer_all(engine, queries), expected)).max() < FP32
