@@ -12,7 +12,7 @@ import torch
 
 from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.memory import Memory
-from gptalt_eval.scoring.pictures import Picture, Pictures
+from gptalt_eval.scoring.pictures import Picture, Pictures, fit
 from gptalt_eval.scoring.tree import Ints, Query
 from gptalt_eval.scoring.trial import SHARED, SHORT, Alone, Autocast, Trial
 
@@ -61,10 +61,8 @@ class AlonePictures(Alone):
     def make_inputs(self, row: Ints, suffix: int = 0) -> dict[str, torch.Tensor]:
         """The arguments with which the whole model takes a row; ``suffix`` of its ids are an answer's."""
         number, _ = self.pictures.find(row)
-        device = self.model.get_input_embeddings().weight.device
         ids = np.where(number < 0, row, -1).tolist()
-        inputs = self.reader.make_inputs(ids, self.pictures.list_shown(row), suffix)
-        return {name: value.to(device) for name, value in inputs.items()}
+        return fit(self.reader.make_inputs(ids, self.pictures.list_shown(row), suffix), self.whole)
 
     def choose_part(self, row: Ints) -> Any:
         """The part of the model that takes a row: some models refuse texts as a whole."""

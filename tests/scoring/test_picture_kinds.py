@@ -120,6 +120,8 @@ def test_models_that_read_features_among_tokens_need_no_code_of_their_own(name):
     requests = make_requests(case)[::3]
     found = answer_all(choice.engine, make_queries(alone, requests))
     assert np.abs(np.subtract(found, [answer(case, request) for request in requests])).max() < 1e-4
+    case.model.to(torch.bfloat16)
+    assert choose_engine(make_alone(case)).engine.wide
 
 
 def test_a_model_that_does_something_else_is_left_to_its_own_forward():
