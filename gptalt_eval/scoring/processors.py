@@ -24,6 +24,10 @@ SAMPLE = (
 FAKE = "<fake_token_around_image>"  # on both sides of a picture of Idefics
 
 
+class Unreadable(ValueError):
+    """A picture that a model's processor refuses; the message says why."""
+
+
 class PictureReader:
     """Reads the pictures and prompts of one model.
 
@@ -90,8 +94,15 @@ class PictureReader:
         Args:
             image: the picture.
             instruction: the text that it is encoded for, if ``reads_text``.
+
+        Raises:
+            Unreadable: the processor refuses it.
         """
-        made = self.process([image])
+        try:
+            made = self.process([image])
+        except Exception as error:  # each processor raises what it likes
+            size = f"{image.width:,} x {image.height:,}"
+            raise Unreadable(f"the model's processor refuses a picture of {size} pixels: {error}") from error
         inputs = {name: value for name, value in made.items() if name in self.takes}
         if self.reads_text:
             asked = self.processor.qformer_tokenizer([instruction], return_tensors="pt", truncation=True)

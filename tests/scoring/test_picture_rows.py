@@ -1,11 +1,16 @@
 """Texts that are generated together, after prompts with common pictures, are those of each prompt alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from picture_models import CASES, Door, make_alone, make_requests
+from picture_models import CASES, Door, make_alone, make_gemma, make_requests
+from transformers import GenerationConfig
 
 from gptalt_eval.scoring.attention import Unsupported
 from gptalt_eval.scoring.batch import Batch, Row
+from gptalt_eval.scoring.generate import explain_unsupported
+from gptalt_eval.scoring.probe import choose_engine
 from gptalt_eval.scoring.row_views import PictureRowView
 
 pytestmark = pytest.mark.torch
@@ -110,3 +115,25 @@ def test_without_that_comparison_wrong_positions_would_not_be_found():
     prompts = make_prompts(case, alone)
     _, found = generate(alone, prompts, Trusting(alone))
     assert found != [generate_alone(alone, prompt) for prompt in prompts]
+
+
+REASONS = {
+    "Idefics": "its tokens see pictures by cross-attention",
+    "Gemma 3": "with pictures, answers differ",
+    "LLaVA": None,
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_models_whose_rows_cannot_be_shared_generate_alone(name):
+    case = make_gemma() if name == "Gemma 3" else CASES[name]()
+    alone = make_alone(case)
+    lm = SimpleNamespace(
+        model=case.model, backend="causal", alone=alone, choice=choose_engine(alone), max_length=99,
+        max_gen_toks=8, mixed_precision_dtype=None, _model_generate=None,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gptalt_eval.scoring.stock.generates_like_stock", lambda backend: True)
+        case.model.generation_config = GenerationConfig()
+        reason = explain_unsupported(lm, {"until": ["."]})
+    assert reason is None if REASONS[name] is None else REASONS[name] in reason

@@ -18,7 +18,7 @@ from gptalt_eval.scoring.joining import FullInputs
 from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.probe import choose_engine
-from gptalt_eval.scoring.processors import PLACE, PictureReader, convert, mark_places
+from gptalt_eval.scoring.processors import PLACE, PictureReader, Unreadable, convert, mark_places
 from gptalt_eval.scoring.tree import Query
 from gptalt_eval.scoring.trial import answer_all
 
@@ -339,3 +339,11 @@ def test_an_answer_begins_where_lm_eval_says():
 
 def test_only_whole_pictures_become_places():
     assert mark_places([5, 9, 9, 9, 9, 9], [9, 9]) == [5, None, None, 9]
+
+
+@pytest.mark.parametrize("size", [(900, 4), (4, 900)])
+def test_a_picture_that_a_processor_refuses_is_named(size):
+    """Qwen's refuses strips."""
+    reader = PictureReader(make_qwen())
+    with pytest.raises(Unreadable, match=rf"a picture of {size[0]} x {size[1]} pixels: .*aspect ratio"):
+        reader.read(make_image(0, *size))
