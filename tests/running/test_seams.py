@@ -45,7 +45,7 @@ SEAMS = PACKAGE / "running" / "lmeval" / "seams.py"
 GUARDS = {PACKAGE / "running" / "lmeval" / name for name in ("guards.py", "packed.py")}
 STOCK = PACKAGE / "scoring" / "stock.py"
 # subclasses of lm-eval's backend: they override what they must
-BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py")]
+BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py", "picture_backend.py")]
 DOCUMENTED = {
     "lm_eval.evaluate",
     "lm_eval.api.instance.Instance",
@@ -54,6 +54,7 @@ DOCUMENTED = {
     "lm_eval.loggers.EvaluationTracker",
     "lm_eval.loggers.TrackioLogger",
     "lm_eval.loggers.WandbLogger",
+    "lm_eval.models.hf_vlms.HFMultimodalLM",
     "lm_eval.models.huggingface.HFLM",
     "lm_eval.tasks.TaskManager",
 }
@@ -910,9 +911,9 @@ def test_the_librarys_builder_for_pickles_stays_disabled(tmp_path):
 
 
 @pytest.mark.torch
-@holds("lm_eval.models.hf_vlms.HFMultimodalLM")
+@holds("lm_eval.models.hf_vlms.HFMultimodalLM", f"{HFLM}._create_tokenizer")
 def test_lm_evals_class_for_pictures_scores_no_answers_about_them():
-    """Ours comes before it, and takes over what it refuses; loading and chat templates are its own."""
+    """Ours comes before it, and takes over what it refuses; loading is its own."""
     from lm_eval.models.hf_vlms import HFMultimodalLM
     from lm_eval.models.huggingface import HFLM
 
