@@ -103,19 +103,21 @@ class Batch:
                 stop = min(end, begin + TOKENS)
                 tokens = [(row.prompt[begin:stop] + [0] * (stop - begin))[: stop - begin] for row in rows]
                 self.run(tokens, [begin] * len(rows))
-            self.view.keep(row.prompt for row in self.waiting)
+            self.view.keep([row.prompt for row in self.active], [row.prompt for row in self.waiting])
 
     def run(self, tokens: list[list[int]], places: list[int]) -> Any:
         """Run tokens of the last rows, each row's from its place on; returns the logits after them."""
         slots, given = np.array(places)[:, None] + np.arange(len(tokens[0])), np.array(tokens)
         first = len(self.active) - len(tokens)
         self.cache.expect(first, torch.from_numpy(slots).to(self.device))
-        positions = self.view.place([row.prompt for row in self.active[first:]], slots)
-        self.view.prepare(given)
-        attending = use_attention(self.view.base, NAME)
-        with torch.no_grad(), attending, computing(self.cache), self.view.embedded(given) as ids:
+        prompts = [row.prompt for row in self.active[first:]]
+        positions = self.view.place(prompts, slots)
+        self.view.prepare(prompts, slots, given)
+        attending, shown = use_attention(self.view.base, NAME), self.view.given(prompts, slots, given)
+        with torch.no_grad(), attending, computing(self.cache), shown as named:
             output = self.model(
-                input_ids=ids.to(self.device), position_ids=torch.from_numpy(positions).to(self.device),
+                **{name: value.to(self.device) for name, value in named.items()},
+                position_ids=torch.from_numpy(positions).to(self.device),
                 past_key_values=self.cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
         return output.logits[:, -1].float()
@@ -129,6 +131,8 @@ class Batch:
             if place < len(self.active):
                 self.active[place] = last
                 self.cache.move(len(self.active), place)
+        if not self.active and not self.waiting:
+            self.view.keep((), ())
         return dismissed
 
 
@@ -234,9 +238,10 @@ def read_prompt(
     tokens, device = np.array([prompt]), model.get_input_embeddings().weight.device
     settings: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
     settings |= {name: value.to(device) for name, value in view.tell(prompt).items()}
-    view.prepare(tokens)
-    with torch.no_grad(), Memory(model).kept_fresh(), view.embedded(tokens) as ids:
-        output = model(input_ids=ids.to(device), **settings)
+    given = [prompt], np.arange(len(prompt))[None], tokens
+    view.prepare(*given)
+    with torch.no_grad(), Memory(model).kept_fresh(), view.given(*given) as named:
+        output = model(**{name: value.to(device) for name, value in named.items()}, **settings)
     layers = output.past_key_values.layers
     if not all(isinstance(layer, DynamicLayer) and layer.get_seq_length() == len(prompt) for layer in layers):
         raise Unsupported("its layers cache something other than keys and values")

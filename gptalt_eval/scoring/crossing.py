@@ -24,7 +24,7 @@ class Crossing(Protocol):
 
         Args:
             states: what is seen of some pictures.
-            seen: [T] the index among these of the picture that each token sees; -1: none.
+            seen: [B, T] the index among these of the picture that each token sees; -1: none.
         """
 
 
@@ -41,7 +41,7 @@ class SeenByIndex:
     def give(self, states: Sequence[torch.Tensor], seen: Ints) -> dict[str, torch.Tensor]:
         if not states:
             return {}
-        return {"image_features": torch.stack(list(states))[None], "seen": torch.from_numpy(seen)[None]}
+        return {"image_features": repeat(states, len(seen)), "seen": torch.from_numpy(seen)}
 
 
 class SeenByMask:
@@ -59,9 +59,14 @@ class SeenByMask:
         return made
 
     def give(self, states: Sequence[torch.Tensor], seen: Ints) -> dict[str, torch.Tensor]:
-        known = torch.stack(list(states)) if states else torch.zeros(1, *self.blank, dtype=self.inner.dtype)
-        visible = torch.from_numpy(seen)[:, None] == torch.arange(len(known))
-        return {"perceiver_embeddings": known[None], "image_attention_mask": visible[None].long()}
+        known = states or [torch.zeros(self.blank, dtype=self.inner.dtype)]
+        visible = torch.from_numpy(seen)[..., None] == torch.arange(len(known))
+        return {"perceiver_embeddings": repeat(known, len(seen)), "image_attention_mask": visible.long()}
+
+
+def repeat(states: Sequence[torch.Tensor], rows: int) -> torch.Tensor:
+    """The same pictures for each row: [rows, pictures, vectors, size]."""
+    return torch.stack(list(states)).expand(rows, -1, -1, -1)
 
 
 @contextlib.contextmanager
@@ -71,7 +76,7 @@ def filling(model: Any, crossing: Crossing | None) -> Iterator[None]:
     def fill(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         assert crossing
         ids = given[0] if given else named["input_ids"]
-        blank = crossing.give((), np.full(ids.shape[1], -1))
+        blank = crossing.give((), np.full(tuple(ids.shape), -1))
         return given, {**{name: value.to(ids.device) for name, value in blank.items()}, **named}
 
     handle = model.register_forward_pre_hook(fill, with_kwargs=True) if crossing else None

@@ -21,7 +21,7 @@ from gptalt_eval.scoring.batch import Batch, Row, find_fault
 from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.lengths import Lengths, find_window
 from gptalt_eval.scoring.picture_trial import AlonePictures
-from gptalt_eval.scoring.row_views import PictureRowView
+from gptalt_eval.scoring.row_views import make_row_view
 from gptalt_eval.scoring.trial import describe
 
 __all__ = ["TooLong", "Unsupported", "explain_unsupported", "generate_until"]
@@ -82,10 +82,9 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
     if lm.backend != "causal":
         return "an encoder-decoder model"
     if isinstance(alone, AlonePictures):
-        if (choice := getattr(lm, "choice", None)) and not choice.engine:
+        choice = getattr(lm, "choice", None)
+        if choice and not choice.engine:
             return str(choice.reason)
-        if alone.pictures.crossing:
-            return "its tokens see pictures by cross-attention"
     if not stock.generates_like_stock(type(lm)):
         return "the backend overrides how it generates"
     if getattr(getattr(lm.model, "active_peft_config", None), "is_prompt_learning", False):
@@ -127,7 +126,7 @@ def answer_group(
         style, model, view = Style(lm, gen_kwargs), unwrap(lm.model), None
         alone = getattr(lm, "alone", None)
         if isinstance(alone, AlonePictures):
-            model, view = unwrap(alone.model), PictureRowView(alone)
+            model, view = unwrap(alone.model), make_row_view(alone)
         rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
         config = model.config.get_text_config()
         lengths = Lengths(config, partial(find_fault, model), find_window(config))

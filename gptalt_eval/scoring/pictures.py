@@ -234,6 +234,22 @@ class Pictures:
             for handle in handles:
                 handle.remove()
 
+    def show(self, ids: Ints, shown: Ints) -> dict[str, torch.Tensor]:
+        """The arguments with which a model with cross-attention is called, after ``encode``.
+
+        Args:
+            ids: [B, T] of tokens and pictures.
+            shown: [B, T] the number of the picture that each token sees; -1: none.
+        """
+        assert self.crossing
+        numbers = np.unique(shown[shown >= 0])
+        seen = np.where(shown < 0, -1, np.searchsorted(numbers, shown))
+        number, _ = self.find(ids)
+        marks = np.array([each.mark for each in self.numbered] or [0])[number]
+        states = [self.features[each] for each in numbers]
+        given = torch.from_numpy(np.where(number < 0, ids, marks))
+        return {"input_ids": given, **self.crossing.give(states, seen)}
+
     def place(self, tree: PrefixTree) -> Ints | None:
         """Position ids [3, N] of a tree: time, height, width; None: tokens are counted.
 

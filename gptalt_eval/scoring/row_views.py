@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,24 @@ class RowView:
     def __init__(self, model: Any) -> None:
         self.base = model
 
-    def prepare(self, ids: Ints) -> None:
-        """Make what tokens [N, T] need before the model is called."""
+    def prepare(self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints) -> None:
+        """Make what tokens need before the model is called; for the arguments see ``given``."""
 
-    def keep(self, prompts: Iterable[Sequence[int]]) -> None:
-        """Drop what was made and is not needed for these prompts, which are still to come."""
+    def keep(self, running: Iterable[Sequence[int]], waiting: Iterable[Sequence[int]]) -> None:
+        """Drop what was made and is not needed for rows with these prompts, or for those still to come."""
 
-    def embedded(self, ids: Ints) -> contextlib.AbstractContextManager[torch.Tensor]:
-        """The ids with which the model is called while this lasts, for those of tokens [N, T]."""
-        return contextlib.nullcontext(torch.from_numpy(ids))
+    @contextlib.contextmanager
+    def given(
+        self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """What the model is called with while this lasts.
+
+        Args:
+            prompts: those of the rows.
+            places: [N, T] places of tokens in the rows.
+            ids: [N, T] those tokens.
+        """
+        yield {"input_ids": torch.from_numpy(ids)}
 
     def place(self, prompts: Sequence[Sequence[int]], places: Ints) -> Ints:
         """Position ids [..., N, T] of tokens at places [N, T] of rows that begin with these prompts."""
@@ -60,16 +69,21 @@ class PictureRowView(RowView):
         self.pictures = alone.pictures
         self.positions: dict[int, Ints] = {}  # by the identity of a prompt: [3, L]
 
-    def prepare(self, ids: Ints) -> None:
+    def prepare(self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints) -> None:
         with self.alone.autocast():
             self.pictures.encode(self.pictures.list_numbers(ids))
 
-    def keep(self, prompts: Iterable[Sequence[int]]) -> None:
-        needed = {number for prompt in prompts for number in self.pictures.list_numbers(prompt)}
+    def keep(self, running: Iterable[Sequence[int]], waiting: Iterable[Sequence[int]]) -> None:
+        """What rows have read is in their keys and values."""
+        needed = {number for prompt in waiting for number in self.pictures.list_numbers(prompt)}
         self.pictures.drop(self.pictures.features.keys() - needed)
 
-    def embedded(self, ids: Ints) -> contextlib.AbstractContextManager[torch.Tensor]:
-        return self.pictures.embedded(ids)
+    @contextlib.contextmanager
+    def given(
+        self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        with self.pictures.embedded(ids) as found:
+            yield {"input_ids": found}
 
     def place(self, prompts: Sequence[Sequence[int]], places: Ints) -> Ints:
         """Beyond a prompt, tokens are counted from its highest position on."""
@@ -101,3 +115,35 @@ class PictureRowView(RowView):
     def expect(self, prompt: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
         """As the whole model answers with all pictures: what is wrong here can be wrong in ``logits`` too."""
         return self.alone.read([np.asarray(prompt)], 1)[0, -1].to(logits)
+
+
+class CrossRowView(PictureRowView):
+    """Rows of text and places of pictures, seen by cross-attention; an answer sees the last one."""
+
+    def find_shown(self, prompts: Sequence[Sequence[int]], places: Ints) -> Ints:
+        """[N, T] the number of the nearest picture up to each token."""
+        found = []
+        for prompt, row in zip(prompts, places, strict=True):
+            number, _ = self.pictures.find(prompt)
+            last = np.maximum.accumulate(np.where(number >= 0, np.arange(len(prompt)), -1))
+            nearest = last[np.minimum(row, len(prompt) - 1)]
+            found.append(np.where(nearest < 0, -1, number[nearest]))
+        return np.stack(found)
+
+    def prepare(self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints) -> None:
+        shown = self.find_shown(prompts, places)
+        with self.alone.autocast():
+            self.pictures.encode(np.unique(shown[shown >= 0]).tolist())
+
+    def keep(self, running: Iterable[Sequence[int]], waiting: Iterable[Sequence[int]]) -> None:
+        super().keep((), [*running, *waiting])
+
+    @contextlib.contextmanager
+    def given(
+        self, prompts: Sequence[Sequence[int]], places: Ints, ids: Ints
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        yield self.pictures.show(ids, self.find_shown(prompts, places))
+
+
+def make_row_view(alone: AlonePictures) -> PictureRowView:
+    return CrossRowView(alone) if alone.pictures.crossing else PictureRowView(alone)

@@ -95,14 +95,7 @@ class CrossView(PictureView):
     @contextlib.contextmanager
     def given(self, chunk: Chunk) -> Iterator[dict[str, torch.Tensor]]:
         own = slice(chunk.start, chunk.end)
-        numbers, shown = self.list_shown(chunk), self.shown[own]
-        seen = np.where(shown < 0, -1, np.searchsorted(numbers, shown))
-        number, _ = self.pictures.find(self.tree.tokens[own])
-        marks = np.array([each.mark for each in self.pictures.numbered] or [0])[number]
-        ids = np.where(number < 0, self.tree.tokens[own], marks)
-        assert self.pictures.crossing
-        states = [self.pictures.features[number] for number in numbers]
-        yield {"input_ids": torch.from_numpy(ids)[None], **self.pictures.crossing.give(states, seen)}
+        yield self.pictures.show(self.tree.tokens[None, own], self.shown[None, own])
 
 
 def make_view(tree: PrefixTree, pictures: Pictures | None) -> View:

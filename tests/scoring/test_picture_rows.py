@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from picture_models import CASES, Door, make_alone, make_gemma, make_requests
+from picture_models import CASES, Door, TileCase, make_alone, make_gemma, make_requests
 from transformers import GenerationConfig
 
 from gptalt_eval.scoring.attention import Unsupported
 from gptalt_eval.scoring.batch import Batch, Row
 from gptalt_eval.scoring.generate import explain_unsupported
 from gptalt_eval.scoring.probe import choose_engine
-from gptalt_eval.scoring.row_views import PictureRowView
+from gptalt_eval.scoring.row_views import PictureRowView, make_row_view
 
 pytestmark = pytest.mark.torch
 TOKENS = 8
@@ -25,7 +25,7 @@ def make_prompts(case, alone):
 
 def generate(alone, prompts, view=None):
     rows = sorted((Row([number], prompt) for number, prompt in enumerate(prompts)), key=len, reverse=True)
-    batch = Batch(alone.model, rows, TOKENS, view or PictureRowView(alone))
+    batch = Batch(alone.model, rows, TOKENS, view or make_row_view(alone))
     said = {}
     while batch.active or batch.waiting:
         batch.step()
@@ -39,7 +39,7 @@ def generate_alone(alone, prompt):
     return alone.generate(np.array(prompt), **settings)
 
 
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"Idefics"}))  # which generates one row at a time
+@pytest.mark.parametrize("name", CASES)
 def test_texts_are_those_of_each_prompt_alone(name, monkeypatch):
     case = CASES[name]()
     alone = make_alone(case)
@@ -53,9 +53,9 @@ def test_texts_are_those_of_each_prompt_alone(name, monkeypatch):
     assert len({tuple(text) for text in found}) > 1
     assert alone.pictures.list_shown(prompts[0][: batch.cache.common]), "a picture is common to all"
     # each once; those of the longest prompt once more, in the full forward that its answer is compared with
-    again = (
-        len(alone.pictures.list_shown(max(prompts, key=len))) if case.joined == 0 else 1
-    )  # row of pictures
+    again = len(alone.pictures.list_shown(max(prompts, key=len)))
+    if isinstance(case, TileCase):
+        again = 1  # a row of pictures
     assert alone.pictures.encoded == len(alone.pictures.numbered)
     assert door.pictures == alone.pictures.encoded + again
     assert not alone.pictures.features
@@ -89,8 +89,8 @@ class Counted(PictureRowView):
 class Exchanged(PictureRowView):
     """Features of other pictures."""
 
-    def prepare(self, ids):
-        super().prepare(ids)
+    def prepare(self, *given):
+        super().prepare(*given)
         features = self.pictures.features
         features.update({number: each.flip(0) for number, each in features.items()})
 
@@ -118,7 +118,6 @@ def test_without_that_comparison_wrong_positions_would_not_be_found():
 
 
 REASONS = {
-    "Idefics": "its tokens see pictures by cross-attention",
     "Gemma 3": "with pictures, answers differ",
     "LLaVA": None,
 }

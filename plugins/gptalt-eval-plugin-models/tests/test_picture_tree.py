@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gptalt_eval.scoring.batch import Batch, Row
+from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.probe import choose_engine
 from gptalt_eval.scoring.processors import PLACE, PictureReader
+from gptalt_eval.scoring.row_views import make_row_view
 from gptalt_eval.scoring.tree import Query
 
 pytestmark = pytest.mark.torch
@@ -81,6 +84,7 @@ def test_answers_are_those_of_the_full_forward(lm):
 
 def test_generated_texts_are_those_of_the_model(lm):
     reader, alone = make_alone(lm)
+    prompts, expected = [], []
     for text, shown in zip(TEXTS, SHOWN, strict=True):
         items = make_items(reader, text, shown)
         settings = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -94,3 +98,12 @@ def test_generated_texts_are_those_of_the_model(lm):
                     logits[lm.places] = -torch.inf
                 said.append(int(logits.argmax()))
         assert found == said
+        prompts.append(alone.pictures.expand(items))
+        expected.append(said)
+    rows = sorted((Row([number], prompt) for number, prompt in enumerate(prompts)), key=len, reverse=True)
+    batch, texts = Batch(unwrap(alone.model), rows, 6, make_row_view(alone)), {}
+    while batch.active or batch.waiting:
+        batch.step()
+        done = [place for place, row in enumerate(batch.active) if len(row.generated) == 6]
+        texts |= {row.indices[0]: row.generated for row in batch.dismiss(done)}
+    assert [texts[number] for number in range(len(prompts))] == expected
