@@ -179,13 +179,15 @@ class PictureReader:
         texts = self.split(text)
         if self.is_own:
             return mark_places(self.lm.encode_pictures(texts), self.lm.places)
-        mark, text = (
-            self.lm.tokenizer.convert_tokens_to_ids(self.mark),
-            self.mark.join(self.edges).join(texts),
-        )
+        # as in the processor, such pictures at the beginning come before the first token of a text
+        first = next(place for place, text in enumerate([*texts, "."]) if text.strip())
+        first = min(first, len(texts) - 1) if hasattr(self.processor, "num_query_tokens") else 0
+        mark = self.lm.tokenizer.convert_tokens_to_ids(self.mark)
+        text = self.mark.join(self.edges).join(texts[first:])
         if self.is_fenced:
             text = re.sub(f" *({FAKE}) *", r"\1", text).replace(2 * FAKE, FAKE)
-        return [None if each == mark else each for each in self.lm.tok_encode(text)]
+        ids: list[int | None] = [None if each == mark else each for each in self.lm.tok_encode(text)]
+        return [*[None] * first, *ids]
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int | None], list[int | None]]:
         """The ids of a prompt and its answer, divided as lm-eval does it."""

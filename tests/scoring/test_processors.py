@@ -11,7 +11,7 @@ import torch
 import transformers
 from picture_models import IMAGE, VOCABULARY
 from PIL import Image
-from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 
 from gptalt_eval.scoring.joining import FullInputs
@@ -52,11 +52,13 @@ def make_image(seed, width=20, height=16, mode="RGB"):
 class LM:
     """What a reader needs of lm-eval's model."""
 
+    adds_first = False  # the token <s>
+
     def __init__(self, case, processor):
         self.model, self.processor, self.tokenizer = case.model, processor, processor.tokenizer
 
     def tok_encode(self, text):
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        return self.tokenizer.encode(text, add_special_tokens=self.adds_first)
 
 
 def make_llava():
@@ -191,12 +193,19 @@ def test_a_prompt_of_idefics_is_read_as_by_its_processor():
 def test_a_prompt_of_blip_is_read_as_by_its_processor(kind):
     """Which takes one picture, at the beginning."""
     lm = make_blip(kind, *([make_tokenizer()] if kind == "InstructBlip" else []))
+    begin = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    lm.tokenizer.backend_tokenizer.post_processor, lm.adds_first = begin, True
     reader, image, asked = PictureReader(lm), make_image(0, 40), "w5 w6 w7"
     assert reader.reads_text is (kind == "InstructBlip")
     found = reader.forward_inputs(place(reader, f"{PLACE} {asked}", [image], [asked]))
-    expected = lm.processor(text=[asked], images=[image], return_tensors="pt", add_special_tokens=False)
-    expected.pop("token_type_ids", None), expected.pop("qformer_token_type_ids", None)
+    expected = lm.processor(text=[asked], images=[image], return_tensors="pt")
+    for more in ("token_type_ids", "qformer_token_type_ids"):
+        expected.pop(more, None)
+    assert expected["input_ids"].tolist() == [[*[IMAGE] * 5, 1, 5, 6, 7]]
     compare(lm, found, dict(expected))
+    assert reader.encode(f"{PLACE} {PLACE}w5 {PLACE}") == [None, None, 1, 5, None]
+    assert reader.encode(f"{PLACE}{PLACE}") == [None, None, 1]
+    assert reader.encode("w5") == [1, 5]
     others = {reader.read(image, text).key for text in ("w5", "w6", "w5")}
     assert len(others) == (2 if reader.reads_text else 1)
 
