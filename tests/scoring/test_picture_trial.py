@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from picture_models import CASES, answer, make_alone, make_gemma, make_requests
+from picture_models import CASES, answer, make_alone, make_gemma, make_mllama, make_requests
 
+from gptalt_eval.scoring.exact import make_exact
 from gptalt_eval.scoring.pictures import Pictures
 from gptalt_eval.scoring.probe import choose_engine
 from gptalt_eval.scoring.tree import Query
@@ -85,3 +86,20 @@ def test_a_model_alone_generates_what_it_finds_most_likely(name):
     for _ in range(5):
         said.append(int(case.read([*items, *said])[-1].argmax()))
     assert found == said
+
+
+@pytest.mark.parametrize("name", ["LLaVA", "Qwen3-VL"])
+def test_layers_of_the_copy_in_float32_have_the_config_of_the_copy(name):
+    """Else its attention could not be replaced, and what is tried out there would say nothing."""
+    case = CASES[name]()
+    case.model.to(torch.bfloat16)
+    made = make_exact(make_alone(case))
+    decoder = made.whole.get_decoder()
+    assert made.whole.dtype == torch.float32 and len(decoder.layers) == 2
+    assert all(layer.self_attn.config is decoder.config for layer in decoder.layers)
+    assert decoder.config is not case.model.get_decoder().config
+
+
+def test_a_model_whose_pictures_cannot_be_handed_over_is_not_tried():
+    choice = choose_engine(make_alone(make_mllama()))
+    assert choice.engine is None and "not among its tokens" in choice.reason

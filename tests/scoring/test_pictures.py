@@ -85,7 +85,8 @@ def spoil_row(engine):
 
 
 SPOILED = {
-    "exchanged": ("LLaVA", spoil_order), "backwards": ("Idefics3", spoil_row),
+    "exchanged": ("LLaVA", spoil_order),
+    "others seen": ("Idefics", spoil_order), "backwards": ("Idefics3", spoil_row),
     "counted": ("Qwen2-VL", spoil_positions), "counted in windows": ("Qwen2.5-VL", spoil_positions),
     "not deep": ("Qwen3-VL", spoil_layers),
 }  # fmt: skip
