@@ -82,11 +82,16 @@ class PictureReader:
         writes = self.is_own or self.write(self.process([make_noise(0)])) is not None
         return not writes and fake not in (None, self.lm.tokenizer.unk_token_id)
 
+    @property
+    def is_prefixed(self) -> bool:
+        """Whether token types say where a prompt, seen both ways, ends and its answer begins (PaliGemma)."""
+        tells_pictures = getattr(self.processor, "return_mm_token_type_ids", True)
+        return "token_type_ids" in self.takes and not tells_pictures
+
     @cached_property
     def full(self) -> FullInputs:
         dims = find_dims(self.process, [make_noise(0), make_noise(1)])
-        prefix = getattr(self.processor, "return_mm_token_type_ids", True) is False
-        return FullInputs(self.feature_id, dims, frozenset(self.takes), prefix, self.sample(0))
+        return FullInputs(self.feature_id, dims, frozenset(self.takes), self.is_prefixed, self.sample(0))
 
     def read(self, image: Image.Image, instruction: str = "") -> Picture:
         """A picture, as the model's processor makes it.
@@ -176,6 +181,16 @@ class PictureReader:
 
     def encode(self, text: str) -> list[int | None]:
         """The ids of a prompt, with None where a picture is."""
+        return self.encode_finished(self.finish(text))
+
+    def finish(self, text: str) -> str:
+        """A prompt with what its processor adds; as a rule, nothing."""
+        if not self.is_prefixed:
+            return text
+        *before, last = self.split(text)
+        return "".join(f"{each}{PLACE}" for each in before) + f"{self.lm.tokenizer.bos_token}{last}\n"
+
+    def encode_finished(self, text: str) -> list[int | None]:
         texts = self.split(text)
         if self.is_own:
             return mark_places(self.lm.encode_pictures(texts), self.lm.places)
@@ -191,9 +206,10 @@ class PictureReader:
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int | None], list[int | None]]:
         """The ids of a prompt and its answer, divided as lm-eval does it."""
-        stripped = context.rstrip()
-        whole = self.encode(context + continuation)
-        before = self.encode(stripped or context)
+        stripped = context.rstrip() or context
+        finished = self.finish(stripped)
+        whole = self.encode_finished(finished + context[len(stripped) :] + continuation)
+        before = self.encode_finished(finished)
         return whole[: len(before)], whole[len(before) :]
 
 

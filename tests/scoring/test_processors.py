@@ -263,6 +263,28 @@ def test_answers_are_those_of_the_models_own_forward(name):
             assert answer_all(choice.engine, [query]) == pytest.approx([expected], abs=1e-5)
 
 
+def make_paligemma():
+    images = transformers.SiglipImageProcessorPil(size=SQUARE)
+    images.image_seq_length = 16
+    tokenizer = make_tokenizer("<image>", image_token="<image>")
+    blanks = [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split(Regex("\n+"), "isolated")]
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(blanks)
+    return LM(models.make_paligemma(), transformers.PaliGemmaProcessor(images, tokenizer))
+
+
+def test_a_prompt_of_paligemma_is_read_as_by_its_processor():
+    """Which puts the first token of the text behind the pictures, and a line's end behind all."""
+    lm = make_paligemma()
+    reader, image = PictureReader(lm), make_image(0, 40)
+    found = reader.forward_inputs(place(reader, f"{PLACE}w5 w6", [image], [""]))
+    expected = dict(lm.processor(text=["<image>w5 w6"], images=[image], return_tensors="pt"))
+    assert expected["input_ids"].tolist() == [[*[IMAGE] * 16, 1, 5, 6, 80]]
+    assert torch.equal(found["token_type_ids"], expected["token_type_ids"].int())
+    expected.pop("labels", None)
+    compare(lm, found, expected)
+    assert reader.encode_pair(f"{PLACE}w5 w6 ", "w7") == ([None, 1, 5, 6, 80], [7])
+
+
 def test_a_prefix_is_seen_both_ways_and_an_answer_is_not():
     """PaliGemma, whose processor says with token types which is which."""
     case = models.make_paligemma()
