@@ -141,13 +141,14 @@ def run_models(call, folder):
     assert "--to FOLDER" in call("models", "convert", "--help")
 
 
-ELO, EXAMPLE, MEDQA, MODELS, NLPEC = FOLDERS
+ELO, EXAMPLE, MEDQA, MODELS, NLPEC, SCIENCEQA = FOLDERS
 RUNS = {
     ELO: run_elo,
     EXAMPLE: run_tasks("shortest-option", "capitals", EXAMPLE),
     MEDQA: run_tasks("dummy", "medqa,medmcqa_gen,pubmedqa,sciq_gen", MEDQA),
     MODELS: run_models,
     NLPEC: run_tasks("dummy", "nlpec_zh_evidence,nlpec_en_gen,explaincpe", NLPEC),
+    SCIENCEQA: run_tasks("dummy", "scienceqa,scienceqa_img_ll,scienceqa_txt_gen", SCIENCEQA),
 }
 
 

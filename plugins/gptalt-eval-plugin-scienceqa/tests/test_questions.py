@@ -234,6 +234,7 @@ def test_subsets_are_the_same_questions_asked_once(make_release, tmp_path):
     one = evaluate(folder, tmp_path / "a", whole, "scienceqa", SEES)
     all_of_them = evaluate(folder, tmp_path / "b", both, "scienceqa,scienceqa_img,scienceqa_txt", SEES)
     assert sorted(both.compared) == sorted(whole.compared), "each is asked once"
+    assert sorted(both.generated) == sorted(whole.generated), "texts too"
     found = {}
     for record, names in ((one, ("",)), (all_of_them, ("", "_img", "_txt"))):
         for name in names:
