@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from gptalt_eval.scoring.picture_chats import PictureChats
 from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.pictures import Picture, Pictures
 from gptalt_eval.scoring.probe import Choice
-from gptalt_eval.scoring.processors import PictureReader
+from gptalt_eval.scoring.processors import PictureReader, Unreadable
 from gptalt_eval.scoring.tree import Query
 
 Arguments = tuple[Any, ...]  # of a request: context, continuation or settings, and maybe pictures
@@ -94,16 +95,30 @@ class PictureTreeLM(TreeLM):
             return (arguments if shown is None else (context, continuation, shown)), before, after
         asked = (context, continuation, shown)
         read, scored = self.reader.encode_pair(context, continuation)
-        if reason := explain_places(read, scored, shown["visual"]):
+        row, reason = self.show(read, scored, shown["visual"], context)
+        if reason:
             self.unscorable[asked] = reason
             return asked, [], []
-        return asked, self.show(read, shown["visual"], context), [each for each in scored if each is not None]
+        return asked, row, [each for each in scored if each is not None]
 
-    def show(self, ids: Sequence[int | None], visuals: Sequence[Visual], context: str) -> list[int]:
-        """The ids of a prompt, with those of a picture where there is None."""
+    def show(
+        self,
+        read: Sequence[int | None],
+        scored: Sequence[int | None],
+        visuals: Sequence[Visual],
+        context: str,
+    ) -> tuple[list[int], str]:
+        """The ids of a prompt, with those of a picture where there is None; or why it cannot be shown."""
+        if reason := explain_places(read, scored, visuals):
+            return [], reason
+        if len(visuals) > self.most:
+            return [], f"its prompt has {len(visuals)} pictures, and --model_args max_images={self.most}"
         texts = self.reader.split(context)
-        shown = iter([self.read(visual, text) for visual, text in zip(visuals, texts[1:], strict=True)])
-        return self.pictures.expand([next(shown) if each is None else each for each in ids])
+        try:
+            shown = iter([self.read(visual, text) for visual, text in zip(visuals, texts[1:], strict=True)])
+        except Unreadable as refusal:
+            return [], str(refusal)
+        return self.pictures.expand([next(shown) if each is None else each for each in read]), ""
 
     def read(self, visual: Visual, text: str) -> Picture:
         """A picture, as the model's processor makes it; some encode it for the text that follows it."""
@@ -136,8 +151,15 @@ class PictureTreeLM(TreeLM):
         return f"with its pictures it has {size:,} tokens, and the model's context {self.max_length:,}"
 
     def has_room(self, arguments: Arguments) -> bool:
-        """Whether a request fits into the model's context."""
-        return bool(self.measure(arguments) <= self.max_length)
+        """Whether a request fits into the model's context, and has no more pictures than ``max_images``."""
+        few = len(arguments[2]["visual"]) <= self.most
+        return few and bool(self.measure(arguments) <= self.max_length)
+
+    @property
+    def most(self) -> int:
+        """How many pictures a prompt may have, by the user's word."""
+        asked = getattr(self, "max_images", None)
+        return sys.maxsize if asked is None else int(asked)
 
     def measure(self, arguments: Arguments) -> int:
         """Tokens that a request needs in the model's context, those to generate included."""
@@ -145,11 +167,9 @@ class PictureTreeLM(TreeLM):
         if isinstance(asked, str):
             _, before, after = self.encode(context, asked, shown)
             return len(before) + len(after) - 1
-        ids = self.reader.encode(context)
-        if explain_places(ids, [], shown["visual"]):
-            return 0
+        row, reason = self.show(self.reader.encode(context), [], shown["visual"], context)
         longest: int = stock.read_settings(asked, self.max_gen_toks)["max_gen_toks"]
-        return len(self.show(ids, shown["visual"], context)) + longest
+        return 0 if reason else len(row) + longest
 
     def note_dropped(self, kept: Arguments, whole: Arguments) -> None:
         """Note that a request does without some of its examples."""
@@ -160,12 +180,11 @@ class PictureTreeLM(TreeLM):
         """The ids of a prompt after which a text is generated.
 
         Raises:
-            ValueError: it does not fit, or its pictures do not belong to its places.
+            ValueError: it does not fit, its pictures do not belong to its places, or the model's processor
+                refuses one of them.
         """
         context, _, shown = arguments
-        ids = self.reader.encode(context)
-        reason = explain_places(ids, [], shown["visual"])
-        row = [] if reason else self.show(ids, shown["visual"], context)
+        row, reason = self.show(self.reader.encode(context), [], shown["visual"], context)
         if len(row) > room:
             reason = self.explain_length(len(row) + self.max_length - room)
         if reason:

@@ -202,6 +202,29 @@ def test_a_place_too_many_or_too_few_is_refused(make_lm, context, count, reason)
         lm.generate_until([Instance("generate_until", {}, generate, 0, doc_id=0)])
 
 
+class Thin(File):
+    """A picture that Qwen's processor refuses: its sides differ too much."""
+
+    def open(self):
+        return Image.new("RGB", (1000, 2))
+
+
+def test_a_picture_that_the_processor_refuses_is_named(folder, make_lm):
+    lm = make_lm()
+    arguments = ("<image> Question?", " A", Shown(visual=[Thin("thin")]))
+    requests = [Instance("loglikelihood", {}, arguments, 0, doc_id=0)]
+    prompts = [Instance("generate_until", {}, (arguments[0], {"until": ["\n"]}, arguments[2]), 0, doc_id=0)]
+    if folder[0] != "qwen2_vl":
+        assert len(lm.loglikelihood(requests)) == len(lm.generate_until(prompts)) == 1
+        return
+    assert list(lm.stream_loglikelihood(requests)) == []
+    assert "refuses a picture of 1,000 x 2 pixels" in lm.unscorable[arguments]
+    assert lm.has_room(arguments)  # what is wrong with it is said, not that it is too long
+    for ask in (lambda: lm.loglikelihood(requests), lambda: lm.generate_until(prompts)):
+        with pytest.raises(ValueError, match="refuses a picture of 1,000 x 2 pixels"):
+            ask()
+
+
 def test_what_does_not_fit_is_refused_and_never_cut(make_lm):
     shown = Shown(visual=[File("a")])
     short, long = "<image> Question?", "<image> Question? ?"
@@ -215,6 +238,16 @@ def test_what_does_not_fit_is_refused_and_never_cut(make_lm):
         assert bool(found) is fits
         assert ("with its pictures it has" in lm.unscorable.get(arguments, "")) is not fits
         assert arguments not in lm.lost
+
+
+def test_no_prompt_has_more_pictures_than_asked_for(make_lm):
+    """Of two, lm-eval drops the second without a word."""
+    lm = make_lm(max_images=1)
+    for count in (1, 2):
+        arguments = ("<image>" * count + " Question?", " A", Shown(visual=[File("a"), File("b")][:count]))
+        found = list(lm.stream_loglikelihood([Instance("loglikelihood", {}, arguments, 0, doc_id=0)]))
+        assert lm.has_room(arguments) is bool(found) is (count == 1)
+        assert ("has 2 pictures" in lm.unscorable.get(arguments, "")) is (count == 2)
 
 
 def test_left_out_examples_are_noted(make_lm):
