@@ -79,6 +79,7 @@ STRESSED = re.compile(r"\*\*\s*\Z"), re.compile(r"\s*[.:)]?\s*\*\*|\s*[.:)]")
 BEGINS = re.compile(rf"\A{OPENING}(?:{KIND}\s*)?{OPENING}\Z", re.IGNORECASE)
 ENDS = re.compile(rf"\s*{CLOSING}[.。]?\s*\Z")
 LAST_LINE = re.compile(rf"\n{OPENING}\Z")
+ASKED = re.compile(r"[^.!;:。\n]*\?")  # the rest of a sentence that asks: "granite or sandstone?"
 NEAR = 60  # how many characters before a letter are examined
 
 
@@ -197,6 +198,7 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
         for letter, option in texts.items()
         if re.match(re.escape(option) + r"\s*(?:\Z|[.,:;。、\n])", text)
         and not is_denied(text, 0, len(option))
+        and not lists_another(text[len(option) :], texts)
     ]
     if first:
         return max(first, key=lambda letter: len(texts[letter]))
@@ -213,9 +215,18 @@ def find_text(reply: str, options: Mapping[str, str]) -> str | None:
     chosen = [
         letter
         for letter, found in spans.items()
-        if any(not is_inside(span, every) and not is_denied(text, *span) for span in found)
+        if any(
+            not is_inside(span, every) and not is_denied(text, *span) and not ASKED.match(text, span[1])
+            for span in found
+        )
     ]
     return chosen[0] if len(chosen) == 1 else None
+
+
+def lists_another(rest: str, texts: Mapping[str, str]) -> bool:
+    """Whether all that follows an option's text is that of others: "granite, sandstone"."""
+    others = "|".join(map(re.escape, texts.values()))
+    return re.fullmatch(rf"(?:\s*[,、/;]\s*(?:{others}))+", rest) is not None
 
 
 def breaks_word(text: str, start: int, end: int) -> bool:

@@ -586,3 +586,25 @@ def test_what_only_looks_like_a_denial(reply):
 )
 def test_what_is_doubted_or_asked_is_not_chosen(reply, options, letter):
     assert find_choice(reply, options) == letter
+
+
+STONES = {"A": "granite rock", "B": "sand stone", "C": "chalk"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("granite rock, sand stone", None),
+        ("sand stone; chalk", None),
+        ("granite rock、chalk", None),
+        ("granite rock / sand stone", None),
+        ("granite rock or sand stone?", None),
+        ("Would it be chalk or the granite rock after all?", None),
+        ("granite rock, which is hard", "A"),
+        ("granite rock. Is it hard?", "A"),
+        ("Hard? It is the granite rock.", "A"),
+        ("sand stone\nOr what else?", "B"),
+    ],
+)
+def test_a_list_or_a_question_chooses_none_of_its_options(reply, choice):
+    assert find_choice(reply, STONES) == choice
