@@ -45,9 +45,19 @@ def cut_chunk(tree: PrefixTree, start: int, kept: Ints, budget: int) -> Chunk:
     if end < len(tree):
         nearest = start + max(1, budget * 3 // 4)
         depths = tree.depth[nearest : end + 1][::-1]
-        end = end - int(depths.argmin())
+        end = keep_together(tree, start, end - int(depths.argmin()))
     seen = np.concatenate([kept, np.arange(start, end)])
     return Chunk(start, end, kept, np.flatnonzero(tree.subtree_end[seen] > end))
+
+
+def keep_together(tree: PrefixTree, start: int, end: int) -> int:
+    """The nearest place to cut where no token before it sees one after it; before ``end`` if there is one."""
+    if tree.first is None or end >= len(tree) or tree.first[end] == end:
+        return end
+    if tree.first[end] > start:
+        return int(tree.first[end])
+    later = np.flatnonzero(tree.first[end:] == np.arange(end, len(tree)))
+    return end + int(later[0]) if len(later) else len(tree)
 
 
 def find_kept(tree: PrefixTree, chunk: Chunk) -> Ints:
@@ -75,5 +85,6 @@ def find_scored(tree: PrefixTree, chunk: Chunk) -> tuple[Ints, Ints, Ints, Ints]
 
 def find_visible(tree: PrefixTree, queries: Ints, keys: Ints) -> np.ndarray:
     """Which keys each query attends to: [Q, K] booleans."""
-    visible: np.ndarray = (keys <= queries[:, None]) & (queries[:, None] < tree.subtree_end[keys])
+    first = keys if tree.first is None else tree.first[keys]
+    visible: np.ndarray = (first <= queries[:, None]) & (queries[:, None] < tree.subtree_end[keys])
     return visible

@@ -97,6 +97,7 @@ class PackedEngine(Engine):
         way: how the tree's pattern is passed to its attention.
         budget: maximum number of tokens in a chunk.
         pictures: those of the queries; the model is the one that reads their features.
+        both_ways: whether the features of a picture see each other, later ones too; with ``mask`` only.
         settings: see ``Engine``.
     """
 
@@ -107,12 +108,14 @@ class PackedEngine(Engine):
         budget: int,
         *settings: Any,
         pictures: Pictures | None = None,
+        both_ways: bool = False,
         **named: Any,
     ) -> None:
         with filling(unwrap(model), pictures.crossing if pictures else None):
             super().__init__(model, budget, *settings, **named)
         self.way = way
         self.pictures = pictures
+        self.both_ways = both_ways
         # a vision tower keeps its own attention
         self.base = unwrap(model).get_decoder() if pictures else unwrap(model)
         self.compiled = compile_flex(self.device) if way == "flex" else None
@@ -125,8 +128,8 @@ class PackedEngine(Engine):
     ) -> Iterator[list[Answer]]:
         """Answer queries; yields each chunk's answers as soon as it is computed."""
         shared = share(queries)
-        tree = lay_out(shared)
-        view = self.view(tree)
+        view = self.view(lay_out(shared))
+        tree = view.tree
         tally = Tally(shared.count_targets())
         read = np.unique(tree.positions)
         cache = TreeCache()
@@ -194,7 +197,7 @@ class PackedEngine(Engine):
         return attention.use_attention(self.base, attention.NAME)
 
     def view(self, tree: PrefixTree) -> View:
-        return make_view(tree, self.pictures)
+        return make_view(tree, self.pictures, self.both_ways)
 
     def compute(self, view: View, chunk: Chunk, cache: TreeCache) -> tuple[Ints, Any, Any]:
         """For a chunk's targets: query, log-probability, whether it is the most likely token; [S] each."""
@@ -205,7 +208,7 @@ class PackedEngine(Engine):
         pattern = self.make_pattern(tree, chunk)
         mask = None
         if self.way == "mask":
-            mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
+            mask = self.make_mask(tree, chunk)
         patterned = attention.computing(pattern) if pattern else contextlib.nullcontext()
         positions_of = torch.from_numpy(view.positions[..., chunk.start : chunk.end]).to(self.device)
         with self.calling(), patterned, view.given(chunk) as given:
@@ -214,6 +217,14 @@ class PackedEngine(Engine):
                 attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=keep,
             )  # fmt: skip
         return owners, *self.head.read(output.logits, rows, targets, self.rows)
+
+    def make_mask(self, tree: PrefixTree, chunk: Chunk) -> Any:
+        """The pattern for the model's own attention. A model that makes its own for pictures takes one a kind
+        of layer instead.
+        """
+        mask = attention.make_dense_mask(tree, chunk, self.model.dtype, self.device)
+        kinds = getattr(self.model.config.get_text_config(), "layer_types", None)
+        return dict.fromkeys(kinds, mask) if self.both_ways and kinds else mask
 
     def make_pattern(self, tree: PrefixTree, chunk: Chunk) -> attention.ChunkAttention | None:
         if self.way == "pieces":

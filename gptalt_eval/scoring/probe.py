@@ -41,6 +41,7 @@ CHUNK = 100  # tokens in a chunk while engines are tried out
 ROWS = 6  # that are tried out
 # by how much each is shorter, where it matters which lengths are computed together
 UNEVEN, TWINS = (0, 0, 1, 2, 0, 0), (0, 0, 0, 0, 1, 1)
+BOTH_WAYS = "mask, pictures both ways"
 NEAR = 300  # places between a row and its beginning
 ASTRIDE = 30  # so that the place at which a power of two is reached is within a row
 
@@ -214,6 +215,10 @@ def list_ways(alone: Alone) -> Iterator[tuple[str, Callable[..., Any]]]:
     for way in ways:
         yield way, partial(PackedEngine, model, way, pictures=alone.pictures, **settings)
     if alone.pictures:
+        yield (
+            BOTH_WAYS,
+            partial(PackedEngine, model, "mask", pictures=alone.pictures, both_ways=True, **settings),
+        )
         return
     yield BranchEngine.way, partial(BranchEngine, model, **settings)
     for habit in HABITS:

@@ -42,6 +42,7 @@ class PrefixTree:
             predicted.
         targets: [S].
         owners: [S].
+        first: [N] the first token that sees each token; None: itself, as no token sees a later one.
     """
 
     tokens: Ints
@@ -50,6 +51,7 @@ class PrefixTree:
     positions: Ints
     targets: Ints
     owners: Ints
+    first: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -81,6 +82,15 @@ class PictureView(View):
             yield {"input_ids": ids}
 
 
+class BothWaysView(PictureView):
+    """A tree of text and pictures whose features see each other, later ones too."""
+
+    def __init__(self, tree: PrefixTree, pictures: Pictures) -> None:
+        super().__init__(tree, pictures)
+        number, place = pictures.find(tree.tokens)
+        self.tree = replace(tree, first=np.arange(len(tree)) - np.where(number >= 0, place, 0))
+
+
 class CrossView(PictureView):
     """A tree of text and places of pictures, which tokens see by cross-attention."""
 
@@ -98,7 +108,9 @@ class CrossView(PictureView):
         yield self.pictures.show(self.tree.tokens[None, own], self.shown[None, own])
 
 
-def make_view(tree: PrefixTree, pictures: Pictures | None) -> View:
+def make_view(tree: PrefixTree, pictures: Pictures | None, both_ways: bool) -> View:
     if pictures is None:
         return View(tree)
+    if both_ways:
+        return BothWaysView(tree, pictures)
     return CrossView(tree, pictures) if pictures.crossing else PictureView(tree, pictures)

@@ -1,5 +1,6 @@
 """Chunks and pieces against the whole attention pattern, written out."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -34,6 +35,34 @@ def test_chunks_hold_every_token_once_and_keep_the_ancestors_only(asked, budget)
         ancestors = [index for index in range(chunk.start) if tree.subtree_end[index] > chunk.start]
         assert chunk.kept.tolist() == ancestors
         assert tree.depth[chunk.kept].tolist() == list(range(len(ancestors)))
+
+
+@given(queries(), st.integers(1, 12), st.lists(st.integers(1, 5), min_size=1))
+def test_what_sees_each_other_stays_in_one_chunk(asked, budget, sizes):
+    """Runs of a few tokens without a fork, as those of a picture; each token of a run sees all of it."""
+    tree = build_tree(asked)
+    starts = [0]
+    while starts[-1] < len(tree):
+        start, size = starts[-1], sizes[len(starts) % len(sizes)]
+        end = start + 1
+        while (
+            end < min(len(tree), start + size)
+            and tree.depth[end] == tree.depth[end - 1] + 1
+            and (tree.subtree_end[end] == tree.subtree_end[start])
+        ):
+            end += 1
+        starts.append(end)
+    lengths = np.diff(starts)
+    tree = replace(tree, first=np.repeat(starts[:-1], lengths))
+    chunks = list_chunks(tree, budget)
+    assert [index for chunk in chunks for index in range(chunk.start, chunk.end)] == list(range(len(tree)))
+    assert {chunk.start for chunk in chunks} <= set(starts)
+    assert all(len(chunk) <= max(budget, lengths.max(initial=0)) for chunk in chunks)
+    every = np.arange(len(tree))
+    seen = find_visible(tree, every, every)
+    for i, j in product(range(len(tree)), repeat=2):
+        together = tree.first[i] == tree.first[j]
+        assert seen[i, j] == (together or j <= i < tree.subtree_end[j])
 
 
 def paint(tree, chunk, rows, blocks):

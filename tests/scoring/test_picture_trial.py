@@ -24,9 +24,18 @@ def test_models_that_read_features_among_tokens_are_scored_with_the_tree(name, d
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("fault", ["counted", "not deep", "exchanged", "refused", "both ways"])
+def test_pictures_that_are_seen_both_ways_are_found_out(dtype):
+    case = make_gemma()
+    case.model.to(dtype)
+    choice = choose_engine(make_alone(case))
+    assert choice.engine.way == "mask" and choice.engine.both_ways
+    assert "pieces" in choice.reason and "answers differ" in choice.reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("fault", ["counted", "not deep", "exchanged", "refused"])
 def test_models_that_the_tree_gets_wrong_are_left_to_their_own_forward(fault, dtype):
-    case = make_gemma() if fault == "both ways" else CASES["Qwen3-VL"]()
+    case = CASES["Qwen3-VL"]()
     case.model.to(dtype)
     pictures = Pictures(case.model)
     encode = pictures.encode_alike
@@ -42,7 +51,7 @@ def test_models_that_the_tree_gets_wrong_are_left_to_their_own_forward(fault, dt
 
     if fault == "counted":
         pictures.has_grid = False
-    elif fault != "both ways":
+    else:
         pictures.encode_alike = encode_wrongly
     choice = choose_engine(make_alone(case, pictures))
     assert choice.engine is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from picture_models import CASES, Door, answer, make_requests
+from picture_models import CASES, Door, answer, make_gemma, make_requests
 
 from gptalt_eval.scoring.packed import PackedEngine
 from gptalt_eval.scoring.pictures import Picture, Pictures, make_picture
@@ -26,13 +26,14 @@ def case(request):
     return CASES[request.param]()
 
 
-def ask(case, requests, way="pieces", budget=BUDGET, wide=False):
+def ask(case, requests, way="pieces", budget=BUDGET, wide=False, both_ways=False):
     pictures = Pictures(case.model)
     queries = [
         Query(np.array(pictures.expand([*request.items, *request.targets[:-1]])), request.targets)
         for request in requests
     ]
-    return PackedEngine(pictures.causal, way, budget, 64, pictures=pictures, wide=wide), queries
+    settings = {"pictures": pictures, "wide": wide, "both_ways": both_ways}
+    return PackedEngine(pictures.causal, way, budget, 64, **settings), queries
 
 
 def list_shown(requests):
@@ -53,6 +54,23 @@ def test_answers_are_those_of_the_full_forward(case, way, monkeypatch):
     assert door.tokens == engine.computed == len(distinct)
     assert door.pictures == engine.pictures.encoded == len({item.key for item in list_shown(requests)})
     assert not engine.pictures.features, "features are dropped after their last chunk"
+
+
+@pytest.mark.parametrize("budget", [1000, BUDGET, 5, 1])
+def test_features_that_see_each_other_stay_in_one_chunk(budget, monkeypatch):
+    case = make_gemma()
+    requests = make_requests(case)
+    expected = [answer(case, request) for request in requests]
+    engine, queries = ask(case, requests, "mask", budget, both_ways=True)
+    door = Door(case, monkeypatch)
+    found = answer_all(engine, queries)
+    door.handle.remove()
+    assert np.abs(np.subtract(found, expected)).max() < FP32
+    distinct = {tuple(query.inputs[:end]) for query in queries for end in range(1, len(query.inputs) + 1)}
+    assert door.tokens == engine.computed == len(distinct)
+    assert door.pictures == len({item.key for item in list_shown(requests)})
+    causal, queries = ask(case, requests, "mask", budget)
+    assert np.abs(np.subtract(answer_all(causal, queries), expected)).max() > 1e-2
 
 
 def spoil_order(engine):
