@@ -101,7 +101,8 @@ def make_picture(source: object, name: str = "") -> Picture:
 
     Args:
         source: a path (as text too), a file's bytes, a Pillow image, or a mapping with ``bytes`` or ``path``
-            as ``datasets`` has them undecoded. Pillow images are hashed by mode, size and pixels.
+            as ``datasets`` has them undecoded. Pillow images are hashed by mode, size, transparent
+            colour and pixels.
         name: what messages call it, if it has no path.
 
     Raises:
@@ -166,7 +167,9 @@ def keep_image(image: Any, name: str) -> Picture:
         raise
     except Exception as error:
         raise refuse_content(name, error) from error
-    header = f"{image.mode} {image.width}x{image.height} ".encode()
+    # PNG keeps the colour that is transparent in a picture without alpha, and processors make it white
+    clear = f"{image.info['transparency']!r} " if "transparency" in image.info else ""
+    header = f"{image.mode} {image.width}x{image.height} {clear}".encode()
     return Picture(hash_bytes(header, pixels), name, None, kept.getvalue())
 
 

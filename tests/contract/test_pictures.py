@@ -107,6 +107,18 @@ def test_a_palette_counts():
     assert make_picture(image) != make_picture(other)
 
 
+@pytest.mark.parametrize("mode, clear", [("1", 0), ("L", 90), ("RGB", (90, 90, 90))])
+def test_a_transparent_colour_counts(mode, clear):
+    image = Image.new("L", (6, 4), 90 if mode != "1" else 0).convert(mode)
+    plain, seen_through = (
+        Image.open(io.BytesIO(encode(image, **more))) for more in ({}, {"transparency": clear})
+    )
+    assert plain.tobytes() == seen_through.tobytes() and plain.mode == seen_through.mode
+    made = make_picture(seen_through)
+    assert make_picture(plain) != made
+    assert made.open().convert("RGBA").tobytes() == seen_through.convert("RGBA").tobytes()
+
+
 def test_nothing_of_a_picture_can_be_changed(tmp_path):
     made = make_picture(write(tmp_path, encode(draw())))
     for name in ("path", "content", "name", "other"):
