@@ -26,6 +26,7 @@ class Site:
         module = distribution.replace("-", "_").replace(".", "_").lower()
         source = f"import pathlib\npathlib.Path({str(self.marks / module)!r}).touch()\n"
         write_distribution(self.folder, distribution, dict.fromkeys(points, module), {f"{module}.py": source})
+        sys.modules.pop(module, None)  # of another test, whose module would be taken for this one
 
     def imported(self):
         return {mark.name for mark in self.marks.iterdir()}

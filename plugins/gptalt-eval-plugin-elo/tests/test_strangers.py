@@ -146,6 +146,17 @@ def test_bytes_of_a_stranger_s_database(scene, capsys, data):
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("before", [b"CREATE TABLE", b"TABLE", b"NOT NULL"])
+def test_a_database_whose_definitions_are_no_text(scene, capsys, before):
+    """SQLite quotes them in what it complains about."""
+    path = make_votes(scene / "work" / "votes.sqlite")
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, before[:-2] + b"\xa0\xa0", 1))
+    with pytest.raises(GptaltError, match="votes.sqlite cannot be used"):
+        Store(path)
+
+
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

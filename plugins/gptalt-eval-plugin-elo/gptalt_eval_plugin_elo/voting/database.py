@@ -94,7 +94,7 @@ class Database:
         """What SQLite complains about becomes ours."""
         try:
             yield
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # its message quotes the file
             raise GptaltError(f"{self.path} cannot be used: {error}.", OTHER) from error
 
     @contextmanager
