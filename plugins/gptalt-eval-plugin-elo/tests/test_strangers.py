@@ -153,7 +153,7 @@ def test_a_database_whose_definitions_are_no_text(scene, capsys, before):
     content = path.read_bytes()
     assert before in content
     path.write_bytes(content.replace(before, before[:-2] + b"\xa0\xa0", 1))
-    with pytest.raises(GptaltError, match="votes.sqlite cannot be used"):
+    with pytest.raises(GptaltError, match=r"votes\.sqlite cannot be used"):
         Store(path)
 
 
