@@ -112,7 +112,8 @@ class PictureTreeLM(TreeLM):
         if reason := explain_places(read, scored, visuals):
             return [], reason
         if len(visuals) > self.most:
-            return [], f"its prompt has {len(visuals)} pictures, and --model_args max_images={self.most}"
+            whose = "the model's processor" if self.reader.looks_around else "--model_args max_images"
+            return [], f"its prompt has {len(visuals)} pictures, and may have {self.most} by {whose}"
         texts = self.reader.split(context)
         try:
             shown = iter([self.read(visual, text) for visual, text in zip(visuals, texts[1:], strict=True)])
@@ -157,9 +158,10 @@ class PictureTreeLM(TreeLM):
 
     @property
     def most(self) -> int:
-        """How many pictures a prompt may have, by the user's word."""
+        """How many pictures a prompt may have: by the user's word, or as the processor reads them."""
         asked = getattr(self, "max_images", None)
-        return sys.maxsize if asked is None else int(asked)
+        limit = 1 if self.reader.looks_around else sys.maxsize
+        return limit if asked is None else min(limit, int(asked))
 
     def measure(self, arguments: Arguments) -> int:
         """Tokens that a request needs in the model's context, those to generate included."""

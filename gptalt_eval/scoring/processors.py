@@ -93,6 +93,27 @@ class PictureReader:
         dims = find_dims(self.process, [make_noise(0), make_noise(1)])
         return FullInputs(self.feature_id, dims, frozenset(self.takes), self.is_prefixed, self.sample(0))
 
+    @cached_property
+    def looks_around(self) -> bool:
+        """Whether the processor makes of a picture among others of its prompt something else than alone.
+
+        LLaVA-OneVision cuts a picture into tiles only if it is the only one.
+        """
+        if self.is_own:
+            return False
+        images = [make_noise(0), make_noise(1)]
+        alone, dims = self.process(images[:1]), find_dims(self.process, images)
+        try:
+            together = self.process([images])
+        except Exception:  # it takes no pictures by prompt, and so does not know which are in one
+            return False
+        return any(
+            not torch.equal(alone[name], together[name].narrow(dim, 0, min(size, together[name].shape[dim])))
+            for name, dim in dims.items()
+            for size in (alone[name].shape[dim],)
+            if name in self.takes
+        )
+
     def read(self, image: Image.Image, instruction: str = "") -> Picture:
         """A picture, as the model's processor makes it.
 
@@ -115,12 +136,12 @@ class PictureReader:
         grid = self.find_grid(inputs)
         return make_picture(inputs, self.lay_out(made, grid), grid, mark=self.feature_id)
 
-    def process(self, images: Sequence[Image.Image]) -> Mapping[str, Any]:
-        """What the processor makes of the pictures of one prompt."""
+    def process(self, images: Sequence[Any]) -> Mapping[str, Any]:
+        """What the processor makes of pictures, or of a list of them for each prompt."""
         settings = {**(getattr(self.processor, "images_kwargs", None) or {}), "return_tensors": "pt"}
         if self.is_own:
             return dict(self.processor(list(images), return_tensors="pt"))
-        made = self.processor.image_processor([convert(image) for image in images], **settings)
+        made = self.processor.image_processor(convert_all(images), **settings)
         return {"pixel_values": made[None]} if isinstance(made, torch.Tensor) else dict(made)
 
     def find_grid(self, inputs: Inputs) -> tuple[int, int] | None:
@@ -222,6 +243,10 @@ def mark_places(ids: Sequence[int], places: Sequence[int]) -> list[int | None]:
         found.append(None if is_place else ids[at])
         at += len(places) if is_place else 1
     return found
+
+
+def convert_all(images: Sequence[Any]) -> list[Any]:
+    return [convert_all(each) if isinstance(each, list) else convert(each) for each in images]
 
 
 def convert(image: Image.Image) -> Image.Image:

@@ -70,6 +70,20 @@ def make_llava():
     return LM(models.make_llava(), processor)
 
 
+def test_a_processor_that_looks_at_the_other_pictures_of_a_prompt_is_found_out():
+    """LLaVA-OneVision's; those of the other models make the same of each picture."""
+    for name, make in LMS.items():
+        if name != "SmolVLM":  # whose processor needs num2words
+            assert not PictureReader(make()).looks_around, name
+    images = transformers.models.llava_onevision.image_processing_pil_llava_onevision
+    processor = images.LlavaOnevisionImageProcessorPil(
+        size=SQUARE, image_grid_pinpoints=[[16, 32], [32, 16], [32, 32]]
+    )
+    lm = make_next()
+    lm.processor.image_processor = processor
+    assert PictureReader(lm).looks_around
+
+
 def make_next():
     case = models.make_llava_next()
     images = transformers.LlavaNextImageProcessorPil(
