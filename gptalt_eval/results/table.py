@@ -33,6 +33,7 @@ def make_table(record: Record) -> Table:
         # long names wrap: if they were cut, two tasks could look the same
         table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
     previous: Score | None = None
+    first: Score | None = None  # of the task
     for score in list_headlines(record, list_scores(record, logged)):
         is_new = previous is None or (score.result, score.task) != (previous.result, previous.task)
         interval = f"{score.interval[0]:.3f} - {score.interval[1]:.3f}" if score.interval else ""
@@ -40,8 +41,9 @@ def make_table(record: Record) -> Table:
         name = "  " * score.depth + score.alias if is_new else ""
         metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
         items = f"{score.items:,}{say_clusters(score.clusters, score.cluster)}"
-        if previous and not is_new and score.items == previous.items:
-            items = ""
+        first = score if is_new or first is None else first
+        if not is_new and score.items == first.items:
+            items = ""  # those of the task
         previous = score
         prompt = [(styles[score.result] or "") if is_new else ""] if any(styles) else []
         row = [name, *prompt, shots if is_new else "", metric, f"{score.value:.3f}", interval, items]

@@ -129,3 +129,18 @@ def test_sums_of_strangers_are_checked(change):
     check_results(content(mean))
     with pytest.raises(ValueError, match=r"gptalt_clusters\.quiz\.means\.acc,none"):
         check_results(content(mean | change))
+
+
+def test_a_count_is_left_out_only_where_it_is_that_of_the_task(tmp_path):
+    """Not where it is that of the metric above: 26, 13, and again 13."""
+    rows = [{"question": f"is it {n}", "number": n, "label": n % 3 % 2} for n in range(26)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "parts.yaml").write_text(TASK.format(file=tmp_path / "own.jsonl", more=""))
+    (tmp_path / "scores.py").write_text(SCORES)
+    record = gptalt_eval.evaluate(
+        "scripted", "parts", plugins=make_plugin_set(models=[make_scripted_model(hash_likelihood)]),
+        include_path=str(tmp_path), trust_task_code=[str(tmp_path / "parts.yaml")], output_path=str(tmp_path / "out"),
+    )  # fmt: skip
+    items = list(make_table(record).columns[-1].cells)
+    assert [str(cell) for cell in items] == ["26", "13", "13", "5"]
+    assert render_report([record], make_plugin_set()).count('<td class="n extra">13</td>') == 2
