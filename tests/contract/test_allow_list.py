@@ -5,6 +5,7 @@ import sys
 import pytest
 from distributions import write_distribution
 
+import gptalt_eval
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.discovery import complete_name, load_plugins
 from gptalt_eval.contract.errors import UnknownNameError
@@ -26,7 +27,8 @@ class Site:
         module = distribution.replace("-", "_").replace(".", "_").lower()
         source = f"import pathlib\npathlib.Path({str(self.marks / module)!r}).touch()\n"
         write_distribution(self.folder, distribution, dict.fromkeys(points, module), {f"{module}.py": source})
-        sys.modules.pop(module, None)  # of another test, whose module would be taken for this one
+        if module != gptalt_eval.__name__:  # whose distribution one of them claims to be
+            sys.modules.pop(module, None)  # of another test, whose module would be taken for this one
 
     def imported(self):
         return {mark.name for mark in self.marks.iterdir()}
