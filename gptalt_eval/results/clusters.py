@@ -1,6 +1,7 @@
 """Means of rows in the results file, so that their intervals are known when rows are not saved.
 
-Of rows in clusters, and of metrics that only some rows have: of others the score and the count say enough.
+Of rows in clusters, of metrics that only some rows have, and of those that need not be 0 or 1 in a row: of
+others the score and the count say enough.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from gptalt_eval.contract.typed import build
 from gptalt_eval.results.groups import Results
-from gptalt_eval.results.rows import CLUSTERS, label_clusters, list_metrics, read_lines
+from gptalt_eval.results.rows import CLUSTERS, MEANS, label_clusters, list_metrics, read_lines
 from gptalt_eval.results.sampling import Design, Mean, estimate_mean
 
 
@@ -35,7 +36,7 @@ def sum_up_clusters(results: Results, task: str, lines: Iterable[Mapping[str, An
         results: lm-eval's results with the task.
         task: its name.
         lines: its samples, as they would be saved.
-        column: what the rows share; empty: nothing, and only metrics that some rows lack are summed up.
+        column: what the rows share; empty: nothing.
 
     Raises:
         GptaltError: the rows have no such column.
@@ -44,7 +45,7 @@ def sum_up_clusters(results: Results, task: str, lines: Iterable[Mapping[str, An
     for filter_name, rows in read_lines(results, task, lines, column).items():
         for metric in list_metrics(results, task):
             scored = {key: row for key, row in rows.items() if metric in row.scores}
-            if scored and (column or len(scored) < len(rows)):
+            if scored and (column or len(scored) < len(rows) or metric not in MEANS):
                 values = [row.scores[metric] for row in scored.values()]
                 means[f"{metric},{filter_name}"] = estimate_mean(values, Design(label_clusters(scored)))
     return Clusters(column, means)

@@ -144,3 +144,35 @@ def test_a_count_is_left_out_only_where_it_is_that_of_the_task(tmp_path):
     items = list(make_table(record).columns[-1].cells)
     assert [str(cell) for cell in items] == ["26", "13", "13", "5"]
     assert render_report([record], make_plugin_set()).count('<td class="n extra">13</td>') == 2
+
+
+WHOLE = """
+def score(doc, results):
+    right = float(max(range(2), key=lambda place: results[place][0]) == doc["label"])
+    return {"acc": right, "acc_odd": right, "acc_even": 0.0, "never": 1.0, "length": doc["number"] / 10}
+"""
+
+
+def test_a_share_that_all_rows_have_is_one_by_any_name(tmp_path):
+    """No interval leaves 0 to 1, whether the rows are saved or not."""
+    rows = [{"question": f"is it {n}", "number": n, "label": n % 3 % 2} for n in range(12)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "parts.yaml").write_text(TASK.format(file=tmp_path / "own.jsonl", more=""))
+    (tmp_path / "scores.py").write_text(WHOLE)
+    found = []
+    for saved in (True, False):
+        record = gptalt_eval.evaluate(
+            "scripted", "parts", plugins=make_plugin_set(models=[make_scripted_model(hash_likelihood)]),
+            include_path=str(tmp_path), trust_task_code=[str(tmp_path / "parts.yaml")],
+            output_path=str(tmp_path / f"out{saved}"), log_samples=saved,
+        )  # fmt: skip
+        found.append({score.metric: (score.interval, score.items) for score in list_scores(record)})
+    assert found[0].keys() == found[1].keys() == {"acc", "acc_odd", "acc_even", "never", "length"}
+    for metric, (interval, items) in found[0].items():
+        assert found[1][metric] == (pytest.approx(interval), items)
+    whole = found[1]
+    assert whole["acc_odd"] == whole["acc"]
+    assert whole["acc_even"][0] == pytest.approx(wilson_interval(0, 12))
+    assert whole["never"][0] == pytest.approx(wilson_interval(12, 12))
+    low, high = whole["length"][0]
+    assert low < 0.55 < high and (low, high) != pytest.approx(wilson_interval(7, 12))

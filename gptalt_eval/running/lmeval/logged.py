@@ -12,7 +12,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.clusters import sum_up_clusters
-from gptalt_eval.results.rows import find_column
+from gptalt_eval.results.rows import MEANS, find_column
 from gptalt_eval.running.lmeval import seams
 
 
@@ -32,7 +32,8 @@ def describe_clusters(
 ) -> dict[str, Any]:
     """By task, what its intervals need if samples are not saved; empty: nothing besides its results."""
     column = find_column(result, task, data)
-    if not column and len({frozenset(sample["metrics"]) for sample in samples}) < 2:
+    kinds = {frozenset(sample["metrics"]) for sample in samples}
+    if not column and len(kinds) < 2 and all(kind <= MEANS for kind in kinds):
         return {}
     try:
         lines = (json.loads(dump_sample(sample)) for sample in samples)
