@@ -115,16 +115,19 @@ class RunCut:
         lost: their number.
         requests: the number of all requests of the task.
         context: tokens that the model can read at once.
+        pictures: how many pictures a prompt may have; 0: any number.
     """
 
     lost: int
     requests: int
     context: int
+    pictures: int = 0
 
     def explain(self, task: str) -> str:
+        many = f", or had more pictures than {self.pictures}," if self.pictures else ""
         return (
             f"{task}: {self.lost:,} of {self.requests:,} requests did not fit into the model's context of "
-            f"{self.context:,} tokens and lost the beginning of their prompt."
+            f"{self.context:,} tokens{many} and lost the beginning of their prompt."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -255,7 +256,11 @@ def count_cut(run: LoadedRun, task: Any) -> RunCut | None:
     """How many of a task's requests lost the beginning of their prompt; None: none did."""
     requests = seams.list_requests(task)
     lost = run.lm.count_lost(requests)
-    return RunCut(lost, run.lm.lm.add_up(len(requests)), run.lm.lm.max_length) if lost else None
+    if not lost:
+        return None
+    lm = run.lm.lm
+    most = getattr(lm, "most", sys.maxsize)  # pictures in a prompt
+    return RunCut(lost, lm.add_up(len(requests)), lm.max_length, most if most < sys.maxsize else 0)
 
 
 def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: str) -> dict[str, Any] | None:

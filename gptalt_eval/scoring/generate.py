@@ -83,7 +83,8 @@ def explain_unsupported(lm: HFLM, gen_kwargs: Mapping[str, Any]) -> str | None:
         return "an encoder-decoder model"
     if isinstance(alone, AlonePictures):
         choice = getattr(lm, "choice", None)
-        if choice and not choice.engine:
+        # rows are read as texts are, each token after those before it
+        if choice and (not choice.engine or getattr(choice.engine, "both_ways", False)):
             return str(choice.reason)
     if not stock.generates_like_stock(type(lm)):
         return "the backend overrides how it generates"

@@ -25,6 +25,7 @@ from gptalt_eval.scoring.probe import Choice
 from gptalt_eval.scoring.processors import PictureReader, Unreadable
 from gptalt_eval.scoring.tree import Query
 
+MANY = 999  # pictures: lm-eval's default, for any number
 Arguments = tuple[Any, ...]  # of a request: context, continuation or settings, and maybe pictures
 
 
@@ -159,9 +160,8 @@ class PictureTreeLM(TreeLM):
     @property
     def most(self) -> int:
         """How many pictures a prompt may have: by the user's word, or as the processor reads them."""
-        asked = getattr(self, "max_images", None)
-        limit = 1 if self.reader.looks_around else sys.maxsize
-        return limit if asked is None else min(limit, int(asked))
+        asked = int(getattr(self, "max_images", None) or MANY)
+        return 1 if self.reader.looks_around else asked if asked < MANY else sys.maxsize
 
     def measure(self, arguments: Arguments) -> int:
         """Tokens that a request needs in the model's context, those to generate included."""

@@ -125,8 +125,20 @@ def test_without_samples_there_are_no_pictures(root):
     assert not (record.folder / "pictures").exists()
 
 
-def test_a_model_that_was_made_for_one_picture_is_said_to_have_seen_several(root):
-    record = evaluate(root, "one", max_images=1, limit=4)
+def test_with_a_limit_whole_examples_are_left_out_and_counted(root):
+    record = evaluate(root, "limited", max_images=1, limit=4, log_samples=True)
+    [said] = [note for note in record.notes if "lost the beginning" in note]
+    assert "tokens, or had more pictures than 1, and lost the beginning of their prompt" in said
+    lines = list(record.read_samples(0, "colours"))
+    assert len(lines) == 4
+    for line in lines:
+        assert len(line["arguments"]["gen_args_0"]["arg_2"]["visual"]) == 1
+
+
+def test_a_model_that_was_made_for_one_picture_is_said_to_have_seen_several(root, monkeypatch):
+    monkeypatch.setattr("gptalt_eval.running.recognised.count_pictures", lambda model, spec: "one")
+    record = evaluate(root, "one", limit=4)
+    assert not any("lost the beginning" in note for note in record.notes)
     said = "colours: 4 prompts have several pictures, and 'hf-multimodal' was made for one."
     assert [note for note in record.notes if "several pictures" in note] == [said]
 
