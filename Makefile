@@ -60,7 +60,7 @@ demo-images: .venv/plain
 	@echo "Open the reports in a browser: they show the pictures. $(ACTIVATE)"
 	@echo "Then try:"
 	@echo "  gptalt-eval show task scienceqa_ll --data_dir sample          a prompt as the model gets it"
-	@echo "  gptalt-eval --model smollm2 --tasks scienceqa --data_dir sample --use_caption                  captions in their place"
+	@echo "  gptalt-eval --model smollm2 --tasks scienceqa --data_dir sample --metadata use_caption=true   without pictures"
 	@echo "  gptalt-eval ls models                                         image-text models by name"
 	@echo "  gptalt-eval --model hf-multimodal --model_args pretrained=YOUR_MODEL --tasks scienceqa --data_dir FOLDER"
 
