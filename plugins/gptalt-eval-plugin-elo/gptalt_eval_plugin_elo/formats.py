@@ -16,7 +16,8 @@ OTHER_WORDS = {
     "equal": "tie", "draw": "tie", "both": "tie", "=": "tie", "0": "tie", "平": "tie", "平局": "tie",
     "tie (bothbad)": "tie", "bothbad": "tie", "both bad": "tie", "skipped": "skip", "跳过": "skip",
 }  # fmt: skip
-FIELDS = Vote._fields
+#: those that a file can name
+FIELDS = ("question", "model_a", "model_b", "winner", "category", "annotator", "time")
 
 
 def list_formats() -> list[VoteFormat]:
@@ -84,8 +85,8 @@ is_own = has("question", "model_a", "model_b", "winner")
 def convert_own(record: Mapping[str, Any]) -> Iterator[Vote]:
     models = get_text(record, "model_a"), get_text(record, "model_b")
     winner = read_winner(get_text(record, "winner"), models)
-    rest = (get_optional(record, name) for name in ("category", "annotator", "time"))
-    yield Vote(get_text(record, "question"), *models, winner, *rest)
+    category, annotator, when = (get_optional(record, name) for name in ("category", "annotator", "time"))
+    yield Vote(get_text(record, "question"), *models, winner, category, annotator, when)
 
 
 def is_fastchat(record: Mapping[str, Any]) -> bool:

@@ -106,7 +106,7 @@ def import_file(file: Path, known: VoteFormat, votes: Lines, rejected: Lines, st
             rejected.add(dump({"file": file.name, "line": line, "reason": vote.reason, "text": vote.text}))
         else:
             total += 1
-            votes.add(dump(vote._asdict() | {"source": f"{file.name}:{line}"}))
+            votes.add(dump(vote.describe() | {"source": f"{file.name}:{line}"}))
     votes.flush()
     counts.added = votes.count - before
     counts.known = total - counts.added

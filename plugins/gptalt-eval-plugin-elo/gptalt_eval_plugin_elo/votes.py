@@ -6,9 +6,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+KINDS = ("person", "judge")
+
+
+class Style(NamedTuple):
+    """What an answer looks like, whatever it says.
+
+    Attributes:
+        length: characters.
+        headers, lists, bold: numbers of Markdown's headers, list items and bold passages.
+    """
+
+    length: int
+    headers: int
+    lists: int
+    bold: int
+
 
 class Vote(NamedTuple):
-    """A person's judgement of two models' answers to one question.
+    """A person's or a judge's verdict on two models' answers to one question.
 
     Attributes:
         question: its id, or its text if it has no id.
@@ -17,6 +33,11 @@ class Vote(NamedTuple):
         category: the question's category; may be empty.
         annotator: who judged; may be empty.
         time: when, ISO 8601; may be empty.
+        language: the question's language; may be empty.
+        id: the source's own name for this vote, the same in every export; may be empty.
+        kind: ``person``, or ``judge`` for a model that judged.
+        blind: whether the models' names were hidden.
+        style_a, style_b: of the answers; None: unknown.
     """
 
     question: str
@@ -26,6 +47,21 @@ class Vote(NamedTuple):
     category: str = ""
     annotator: str = ""
     time: str = ""
+    language: str = ""
+    id: str = ""
+    kind: str = "person"
+    blind: bool = True
+    style_a: Style | None = None
+    style_b: Style | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The vote as a JSON object: the first seven fields, and the others if they say something."""
+        usual = self._field_defaults
+        return {
+            name: value._asdict() if isinstance(value, Style) else value
+            for place, (name, value) in enumerate(self._asdict().items())
+            if place < 7 or value != usual[name]
+        }
 
 
 @dataclass(frozen=True)

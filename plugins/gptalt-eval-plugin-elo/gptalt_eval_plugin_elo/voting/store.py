@@ -279,4 +279,4 @@ class Store(Database):
                 "JOIN items ON items.id = item JOIN annotators ON annotators.id = annotator ORDER BY votes.id"
             ).fetchall()
         for row in rows:
-            yield json.dumps(Vote(*row)._asdict(), ensure_ascii=False) + "\n"
+            yield json.dumps(Vote(*row).describe(), ensure_ascii=False) + "\n"
