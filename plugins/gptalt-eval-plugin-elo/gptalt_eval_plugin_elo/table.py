@@ -85,7 +85,8 @@ def gather_votes(votes: Iterable[Vote]) -> VoteTable:
     return VoteTable(
         models=list(names["model"].numbers), questions=list(names["question"].numbers),
         annotators=list(names["annotator"].numbers), categories=list(names["category"].numbers),
-        languages=list(names["language"].numbers), first=first, second=second, outcome=outcome.astype(np.int8), question=question, annotator=annotator,
+        languages=list(names["language"].numbers),
+        first=first, second=second, outcome=outcome.astype(np.int8), question=question, annotator=annotator,
         category=category, language=language, by_judge=by_judge.astype(bool), blind=blind.astype(bool),
         style=table[:, 9:].reshape(-1, 2, 4).copy(),
     )  # fmt: skip
