@@ -307,7 +307,7 @@ def change_file(store, statement, *values):
     connection.close()
 
 
-@pytest.mark.parametrize("fact", ["version", "salt"])
+@pytest.mark.parametrize("fact", ["version", "salt", "page"])
 def test_a_file_without_what_each_has_is_damaged(store, fact):
     change_file(store, "DELETE FROM facts WHERE name = ?", fact)
     with pytest.raises(GptaltError, match=f"is damaged: it has no {fact}\\."):

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gptalt_eval import GptaltError, check_plain
 from gptalt_eval_plugin_elo.folders import written
+from gptalt_eval_plugin_elo.voting.versions import (
+    ENTRIES,
+    SCHEMA,
+    VERSION,
+    Run,
+    create_tables,
+    list_earlier,
+    list_entries,
+    make_facts,
+    raise_version,
+)
 
-VERSION = 2
-SCHEMA = """
-CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items(
-  id INTEGER PRIMARY KEY, question TEXT NOT NULL, category TEXT NOT NULL, language TEXT NOT NULL,
-  prompt TEXT NOT NULL, expected TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT NOT NULL,
-  answer_a TEXT NOT NULL, answer_b TEXT NOT NULL, wanted INTEGER NOT NULL,
-  UNIQUE(question, model_a, model_b));
-CREATE TABLE annotators(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
--- what an annotator has open, or had open and voted on. Each time it is shown again, turn is another number,
--- so that a late vote from before an undo does not count
-CREATE TABLE given(
-  annotator INTEGER NOT NULL, item INTEGER NOT NULL, turn INTEGER NOT NULL, time REAL NOT NULL,
-  PRIMARY KEY(annotator, item));
-CREATE TABLE votes(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, annotator INTEGER NOT NULL, item INTEGER NOT NULL,
-  winner TEXT NOT NULL, time TEXT NOT NULL, UNIQUE(annotator, item));
-CREATE INDEX votes_of_item ON votes(item);
-CREATE INDEX given_of_item ON given(item);
-"""
-#: of version 1, in which the file had the tokens of all links, which its sender knew
-EARLIER = """
-CREATE TABLE annotators(
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, token TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
-"""
-ENTRIES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'sqlite_sequence'"
 #: votes that no comparison or annotator belongs to, or that say something else
 STRAY = """
 SELECT 1 FROM votes WHERE winner NOT IN ('a', 'b', 'tie', 'skip')
@@ -46,7 +30,6 @@ SELECT 1 FROM votes WHERE winner NOT IN ('a', 'b', 'tie', 'skip')
 """
 TYPES = {"TEXT": "text", "INTEGER": "integer", "REAL": "real"}
 OTHER = "Choose another file: --database FILE"
-Run = Callable[..., sqlite3.Cursor]
 
 
 class Database:
@@ -56,7 +39,7 @@ class Database:
         path: path of the SQLite file; created if missing, readable only by its owner.
 
     Attributes:
-        facts: name -> value: the version, and the salt for random choices.
+        facts: name -> value: the version, the salt for random choices, and the page's own name.
 
     Raises:
         GptaltError: the file is something else.
@@ -81,7 +64,7 @@ class Database:
             with self.transaction() as run:
                 if not run(ENTRIES).fetchall():
                     fill(run)
-                fault = find_fault(run)
+                fault = find_fault(self.connection)
                 if fault:
                     raise GptaltError(f"{path} {fault}.", OTHER)
                 self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
@@ -121,40 +104,33 @@ class Database:
 
 def fill(run: Run) -> None:
     """Make the tables."""
-    for statement in SCHEMA.split(";"):
-        run(statement)
-    for fact in (("version", str(VERSION)), ("salt", secrets.token_hex(16))):
+    create_tables(run)
+    for fact in make_facts().items():
         run("INSERT INTO facts VALUES (?, ?)", fact)
 
 
-def find_fault(run: Run) -> str:
-    """Why a file cannot be one of ours; empty: it can. One of version 1 is changed to the present one."""
+def find_fault(connection: sqlite3.Connection) -> str:
+    """Why a file cannot be one of ours; empty: it can. One of an earlier version is changed to this one."""
+    run = connection.execute
     found = dict(map(tuple, run(ENTRIES)))
     if "facts" not in found:
         return "is not a file of votes"
     wanted = list_entries(SCHEMA)
-    earlier = list_entries(EARLIER)
-    if found == wanted | earlier and not find_odd(run, found):
-        raise_version(run)
-        found = wanted
-    if found != wanted:  # a trigger could change votes, a view could show others
+    earlier = found in list_earlier()
+    if found != wanted and not earlier:  # a trigger could change votes, a view could show others
         names = {name for name in {**found, **wanted} if found.get(name) != wanted.get(name)}
         return f"has other tables than a file of votes ({', '.join(sorted(names))[:60]})"
     odd = find_odd(run, found)
     if odd:
         return f"is damaged: {odd}"
     facts = dict(map(tuple, run("SELECT name, value FROM facts")))
-    lacking = {"version", "salt"} - facts.keys()
+    lacking = ({"version", "salt"} if earlier else {"version", "salt", "page"}) - facts.keys()
     if lacking:
         return f"is damaged: it has no {', no '.join(sorted(lacking))}"
+    if earlier and facts["version"] in map(str, range(1, VERSION)):
+        raise_version(connection)
+        return ""
     return "" if facts["version"] == str(VERSION) else "was written by another version of this plugin"
-
-
-def list_entries(schema: str) -> dict[str, str]:
-    """The tables and indexes of a schema, as SQLite notes them."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(schema)
-        return dict(connection.execute(ENTRIES))
 
 
 def find_odd(run: Run, tables: Iterable[str]) -> str:
@@ -167,14 +143,3 @@ def find_odd(run: Run, tables: Iterable[str]) -> str:
         if wrong and run(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():
             return f"'{table}' has a value of another type"
     return "a vote belongs to no comparison" if run(f"{STRAY} LIMIT 1").fetchone() else ""
-
-
-def raise_version(run: Run) -> None:
-    """Change a file of version 1: links are no longer in it."""
-    known = run("SELECT id, name, language FROM annotators").fetchall()
-    run("DROP TABLE annotators")
-    run(next(text for text in SCHEMA.split(";") if "TABLE annotators" in text))
-    for row in known:
-        run("INSERT INTO annotators VALUES (?, ?, ?)", tuple(row))
-    run("DELETE FROM facts WHERE name = 'organiser'")
-    run("UPDATE facts SET value = ? WHERE name = 'version' AND value = '1'", (str(VERSION),))

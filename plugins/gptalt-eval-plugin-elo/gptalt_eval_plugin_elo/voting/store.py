@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import random
@@ -19,6 +18,7 @@ from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.votes import Vote
 from gptalt_eval_plugin_elo.voting.database import Database
+from gptalt_eval_plugin_elo.voting.versions import draw_id, is_swapped
 
 LEASE = 1800.0  # seconds during which an open comparison is not shown to others
 CHOICES = ("left", "right", "tie", "skip")
@@ -130,6 +130,7 @@ class Store(Database):
         generator.shuffle(pairs)  # an item's number must not reveal the models
         share = set(generator.sample(range(len(pairs)), round(twice * len(pairs))))
         with self.transaction() as run:
+            added = int(run("SELECT ifnull(max(added) + 1, 0) FROM items").fetchone()[0])
             for number, (a, b) in enumerate(pairs):
                 known = run(
                     "SELECT answer_a, answer_b FROM items WHERE question = ? AND model_a = ? AND model_b = ?",
@@ -141,9 +142,9 @@ class Store(Database):
                         "Use another file for votes on other answers: --database FILE",
                     )
                 if not known:
-                    values = (a.key, a.category, a.language, a.prompt, a.expected, a.model, b.model,
-                              a.answer, b.answer, judges + (number in share))  # fmt: skip
-                    run(f"INSERT INTO items VALUES (NULL{', ?' * len(values)})", values)
+                    values = (draw_id(), a.key, a.category, a.language, a.prompt, a.expected, a.model,
+                              b.model, a.answer, b.answer, judges + (number in share), added)  # fmt: skip
+                    run(f"INSERT INTO items VALUES ({', '.join('?' * len(values))})", values)
             return int(run("SELECT count(*) FROM items").fetchone()[0])
 
     def add_annotators(self, names: Sequence[str]) -> list[Annotator]:
@@ -204,13 +205,8 @@ class Store(Database):
                 run("INSERT INTO given VALUES (?, ?, ?, ?)", (who.id, item, turn, now))
             row = run("SELECT * FROM items WHERE id = ?", (item,)).fetchone()
         answers = row["answer_a"], row["answer_b"]
-        left, right = answers[::-1] if self.is_swapped(who, item) else answers
+        left, right = answers[::-1] if is_swapped(self.facts["salt"], who.id, item) else answers
         return Shown(item, turn, row["language"], row["prompt"], row["expected"], left, right)
-
-    def is_swapped(self, who: Annotator, item: int) -> bool:
-        """Whether the second model's answer is on the left: random, but always the same for an annotator."""
-        digest = hashlib.sha256(f"{self.facts['salt']}/{who.id}/{item}".encode()).digest()
-        return bool(digest[0] & 1)
 
     def vote(self, who: Annotator, item: int, turn: int, choice: str) -> bool:
         """Save a vote; it is on disk when this returns.
@@ -218,14 +214,15 @@ class Store(Database):
         Returns:
             whether it counts: a second vote on the same answers does not, nor does one from before an undo.
         """
-        sides = ("b", "a") if self.is_swapped(who, item) else ("a", "b")
+        swapped = is_swapped(self.facts["salt"], who.id, item)
+        sides = ("b", "a") if swapped else ("a", "b")
         winner = {"left": sides[0], "right": sides[1]}.get(choice, choice)
         stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
         with self.transaction() as run:
             added = run(
-                "INSERT OR IGNORE INTO votes SELECT NULL, annotator, item, ?, ? FROM given "
+                "INSERT OR IGNORE INTO votes SELECT NULL, annotator, item, ?, ?, ? FROM given "
                 "WHERE annotator = ? AND item = ? AND turn = ?",
-                (winner, stamp, who.id, item, turn),
+                (winner, stamp, swapped, who.id, item, turn),
             )
             return bool(added.rowcount > 0)
 
