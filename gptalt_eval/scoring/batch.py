@@ -23,10 +23,12 @@ from gptalt_eval.scoring.lengths import list_shorter
 from gptalt_eval.scoring.memory import Memory
 from gptalt_eval.scoring.row_views import RowView
 from gptalt_eval.scoring.tree import measure_common
-from gptalt_eval.scoring.trial import find_tolerance, make_rows
+from gptalt_eval.scoring.trial import make_rows
 
 ROWS = 40  # in a batch: with 48, GSM8K took more memory than stock at its best batch size
+GPU_ROWS = 256  # on a GPU, on which a step of few rows takes as long
 KEPT = 2**31  # maximum bytes of the rows' keys and values, without those of the common prefix
+GPU_KEPT = 0.25  # the same on a GPU, as a share of its free memory
 TOKENS = 1024  # of prompts that go through the model in one call
 
 
@@ -61,8 +63,16 @@ class Batch:
         Unsupported: a layer sees or caches something other than the keys and values of all tokens.
     """
 
-    def __init__(self, model: Any, rows: list[Row], max_new_tokens: int, view: RowView | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        rows: list[Row],
+        max_new_tokens: int,
+        tolerance: float,
+        view: RowView | None = None,
+    ) -> None:
         self.model = model
+        self.tolerance = tolerance
         self.view = view or RowView(model)
         self.device = model.get_input_embeddings().weight.device
         self.active: list[Row] = []
@@ -73,14 +83,15 @@ class Batch:
         self.expected: torch.Tensor | None = self.view.expect(rows[0].prompt, logits)
         room = fill_lanes(len(rows[0]) - common + max_new_tokens)
         size = sum(states[0, :, 0].nbytes for pair in past for states in pair)
-        self.limit = max(1, min(ROWS, len(rows), KEPT // (size * room)))
+        most, kept = find_limits(self.device)
+        self.limit = max(1, min(most, len(rows), kept // (size * room)))
         self.cache = RowCache(past, common, self.limit, room)
 
     def step(self) -> None:
         """Generate one token in every row, after free places are filled with waiting rows."""
         logits = self.predict()
         if self.expected is not None:
-            verify(logits[0], self.expected, self.cache.dtype)
+            verify(logits[0], self.expected, self.tolerance)
             self.expected = None
         for row, token in zip(self.active, logits.argmax(-1).tolist(), strict=True):
             row.generated.append(token)
@@ -206,7 +217,15 @@ class RowCache(Cache):  # type: ignore[misc]
         return answer.reshape(count, heads, length, -1).transpose(1, 2)
 
 
-def find_fault(model: Any, length: int) -> str:
+def find_limits(device: torch.device) -> tuple[int, int]:
+    """Rows in a batch, and bytes of their keys and values."""
+    if device.type != "cuda":
+        return ROWS, KEPT
+    free, _ = torch.cuda.mem_get_info(device)
+    return GPU_ROWS, int(free * GPU_KEPT)
+
+
+def find_fault(model: Any, tolerance: float, length: int) -> str:
     """What is wrong with the tokens after a row of a length and shorter ones that are generated together.
 
     Raises:
@@ -216,12 +235,12 @@ def find_fault(model: Any, length: int) -> str:
     rows = [row.tolist() for row in make_rows(model, lengths)]
     view = RowView(model)
     expected = [read_prompt(model, row, view)[0] for row in rows]
-    batch = Batch(model, [Row([], row) for row in rows], 1)
+    batch = Batch(model, [Row([], row) for row in rows], 1, tolerance)
     with Memory(model).kept_fresh():
         found = batch.predict()
     try:
         for one, other in zip(found, expected, strict=False):  # memory may not hold both
-            verify(one, other, batch.cache.dtype)
+            verify(one, other, tolerance)
     except Unsupported as fault:
         return str(fault)
     return ""
@@ -248,12 +267,12 @@ def read_prompt(
     return output.logits[0, -1].float(), [(layer.keys, layer.values) for layer in layers]
 
 
-def verify(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
+def verify(found: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
     """Compare the logits of one token that were computed in two ways.
 
     Raises:
         Unsupported: rounding does not explain the difference.
     """
     difference = float((found - expected).std() / expected.std())
-    if not difference <= find_tolerance(dtype):
+    if not difference <= tolerance:
         raise Unsupported(f"its logits differ by {difference:.1%} if the common prefix is computed once")

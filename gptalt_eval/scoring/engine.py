@@ -126,13 +126,19 @@ class Engine(ABC):
             tokens: number of tokens in the call.
             parts: into how many calls it could be divided; if 1, the error is re-raised.
         """
-        if parts == 1 or (not is_out_of_memory(error) and tokens <= SMALL):
+        too_large = is_out_of_memory(error)
+        # after an error of the GPU itself, such as a failed assertion, the process cannot use it any more
+        is_lost = isinstance(error, torch.AcceleratorError) and not too_large
+        if parts == 1 or is_lost or (not too_large and tokens <= SMALL):
             raise error
         self.budget = max(1, min(self.budget, tokens) // 2)
-        if is_out_of_memory(error):
+        if too_large:
             self.rows = max(1, self.rows // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+TOO_LARGE = ("not enough memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Tally:
@@ -170,7 +176,8 @@ def return_memory() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    """Whether a call needed too much memory: torch's own error, or what a device's libraries say."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in TOO_LARGE)
 
 
 def unwrap(model: Any) -> Any:

@@ -22,7 +22,7 @@ from gptalt_eval.scoring.engine import unwrap
 from gptalt_eval.scoring.lengths import Lengths, find_window
 from gptalt_eval.scoring.picture_trial import AlonePictures
 from gptalt_eval.scoring.row_views import make_row_view
-from gptalt_eval.scoring.trial import describe
+from gptalt_eval.scoring.trial import describe, find_tolerance
 
 __all__ = ["TooLong", "Unsupported", "explain_unsupported", "generate_until"]
 # settings that do not change a greedy answer if they have this value; None: whatever their value
@@ -128,13 +128,14 @@ def answer_group(
         alone = getattr(lm, "alone", None)
         if isinstance(alone, AlonePictures):
             model, view = unwrap(alone.model), make_row_view(alone)
+        tolerance = alone.tolerance if alone else find_tolerance(model.dtype)
         rows = make_rows(lm, requests, lm.max_length - style.max_new_tokens)
         config = model.config.get_text_config()
-        lengths = Lengths(config, partial(find_fault, model), find_window(config))
+        lengths = Lengths(config, partial(find_fault, model, tolerance), find_window(config))
         limit = lengths.reach(len(rows[0]) + style.max_new_tokens, len(rows), lm.max_length)
         fitting = [row for row in rows if limit is None or len(row) + style.max_new_tokens <= limit]
         if fitting:
-            yield from generate_rows(Batch(model, fitting, style.max_new_tokens, view), style)
+            yield from generate_rows(Batch(model, fitting, style.max_new_tokens, tolerance, view), style)
         if len(fitting) < len(rows):
             raise TooLong(f"a row may have more than {limit} tokens, and {lengths.reason}")
     except Unsupported:

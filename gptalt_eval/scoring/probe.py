@@ -95,6 +95,9 @@ def choose_engine(alone: Alone) -> Choice:
                     reason = f"with pictures, {describe_difference(difference)}"
             except Exception as error:
                 difference, reason = float("inf"), describe(error)
+            if alone.usual_tolerance < difference <= allowed and not exact.is_right(number):
+                # only what is right in float32 may differ by more than rounding does in most models
+                difference = float("inf")
             if difference <= allowed:
                 make = partial(make, wide=wide)
                 return Choice(make(*find_budget(model, make)), join_reasons(reasons))
@@ -136,12 +139,22 @@ class Exact:
             way: its name.
         """
         continues = way in (StateEngine.way, ContextEngine.way)
-        if not (continues or self.alone.pictures) or self.made is None:
+        if not (continues or self.alone.pictures):
             return ""
+        return self.try_in_float32(number) or ""
+
+    def is_right(self, number: int) -> bool:
+        """Whether a method of ``list_ways`` was tried out in float32 and its answers are right."""
+        return self.try_in_float32(number) == ""
+
+    def try_in_float32(self, number: int) -> str | None:
+        """What is wrong with a method; None: it cannot be tried."""
+        if self.made is None:
+            return None
         try:
             trials = self.trials
         except Exception:  # the model's own code can raise anything
-            return ""
+            return None
         make = list(list_ways(self.made))[number][1]
         allowed = self.made.tolerance * STRICT[torch.float32]
         try:
@@ -241,13 +254,15 @@ def find_budget(model: Any, make: Callable[[int, int], Any]) -> tuple[int, int]:
         free, _ = torch.cuda.mem_get_info(device)
         logits = max(16, min(tokens, free // 8 // row))
         try:
-            # the worst case: the keys of a row as long as the context in the cache, then a full chunk
-            length = min(longest, tokens) + tokens
-            ids = [5 + number % (config.vocab_size - 6) for number in range(length)]
+            # the worst case: the keys of a row as long as the context in the cache, then a full chunk;
+            # no row is longer than the context, as a place beyond a table of positions would end the process
+            branch = min(64, longest // 2)
+            shared = min(longest, tokens) - branch
+            ids = [5 + number % (config.vocab_size - 6) for number in range(shared + tokens)]
             if (end := find_context_end(model)) is not None:
-                ids[min(longest, tokens) - 1] = end
-            rows = [ids[: min(longest, tokens)] + ids[place : place + 64] for place in range(0, tokens, 64)]
-            for _ in make(tokens, logits).score([Query(each, each[-64:]) for each in rows]):
+                ids[shared - 1] = end
+            rows = [ids[:shared] + ids[place : place + branch] for place in range(0, tokens, branch)]
+            for _ in make(tokens, logits).score([Query(each, each[-branch:]) for each in rows]):
                 pass
         except RuntimeError as error:
             if not is_out_of_memory(error):
