@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, check_folders, check_plain, read_jsonl
+from gptalt_eval_plugin_elo.asking import make_folder, make_word, run_tasks, write_task
 from gptalt_eval_plugin_elo.folders import written
 
 if TYPE_CHECKING:
@@ -19,6 +18,11 @@ if TYPE_CHECKING:
 QUESTIONS = Path(__file__).with_name("questions-v1.jsonl")
 FILE = "answers.jsonl"
 LANGUAGES = ("zh", "en")
+GENERATED = {
+    "output_type": "generate_until",
+    "doc_to_target": "{{expected}}",
+    "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 1024},
+}
 
 
 @dataclass(frozen=True)
@@ -169,31 +173,11 @@ def ask(
         GptaltError: the model is not available, or it has no chat template but needs one.
         InterruptedRun: it ended early; another call continues it.
     """
-    from gptalt_eval import evaluate
-
-    # the folder, and so the run, is named after the questions and settings: other ones make another run
-    digest = hash_text(repr(questions))
-    include = check_folders(folder, "tasks", digest)
+    include = make_folder(folder, repr(questions))
     with written(include, "--output_path"):
         tasks = write_tasks(include, questions)
-    settled = f"{digest}-{hash_text(repr(sorted(settings.items())))}"
-    output = check_folders(folder, "runs", make_word(name), settled)
-    try:
-        record = evaluate(
-            model, list(tasks), plugins=plugins, include_path=str(include), log_samples=True,
-            output_path=str(output), predict_only=True, resume=True,
-            use_cache=str(output.with_name("answers")), **settings,
-        )  # fmt: skip
-    except (GptaltError, ValueError) as error:
-        if settings.get("apply_chat_template") and re.search("chat.template", str(error)):
-            raise GptaltError(
-                f"'{model}' has no chat template.", "Ask it the bare questions: --plain"
-            ) from error
-        raise
-    if record.failed:
-        label, reason = next(iter(record.failed.items()))
-        raise GptaltError(f"{model}: {label} failed: {reason}")
-    return list(collect(record, tasks, name))
+    runs = check_folders(folder, "runs", make_word(name))
+    return list(collect(run_tasks(model, tasks, include, runs, settings, plugins), tasks, name))
 
 
 def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) -> Iterator[Answer]:
@@ -208,41 +192,12 @@ def collect(record: Record, tasks: Mapping[str, Sequence[Question]], name: str) 
 
 def write_tasks(folder: Path, questions: Sequence[Question]) -> dict[str, list[Question]]:
     """Write one lm-eval task for each language into a folder; returns the questions by task name."""
-    import yaml
-
     tasks: dict[str, list[Question]] = {}
     for question in questions:
         tasks.setdefault(f"questions_{question.language}", []).append(question)
     for name, asked in tasks.items():
-        rows = folder / f"{name}.jsonl"
-        check_plain(rows, folder / f"{name}.yaml")
-        lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in asked)
-        rows.write_text("".join(lines), encoding="utf-8")
-        task = {
-            "task": name,
-            "dataset_path": "json",
-            "dataset_kwargs": {"data_files": {"test": str(rows.resolve())}},
-            "test_split": "test",
-            "output_type": "generate_until",
-            "doc_to_text": "{{prompt}}",
-            "doc_to_target": "{{expected}}",
-            "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 1024},
-            "metric_list": [{"metric": "bypass"}],
-            "metadata": {"version": 1.0},
-        }
-        text = yaml.safe_dump(task, allow_unicode=True, sort_keys=False)
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        write_task(folder, name, map(asdict, asked), GENERATED)
     return tasks
-
-
-def hash_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def make_word(text: str) -> str:
-    """A text as part of a file name; different texts have different names."""
-    word = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in text).strip(".")
-    return word if word == text else f"{word}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def limit_questions(questions: Sequence[Question], limit: int) -> list[Question]:
