@@ -75,7 +75,7 @@ ASK := $(BIN)/gptalt-eval answers --models smollm2 --limit 1 --language en --bat
 vote: .venv/plain
 	@$(ASK) --gen_kwargs max_gen_toks=128
 	@$(ASK) --gen_kwargs max_gen_toks=128,do_sample=true,temperature=1 --name smollm2-sampled
-	@$(BIN)/gptalt-eval vote serve --answers runs/vote --annotators you
+	@$(BIN)/gptalt-eval votes serve --answers runs/vote --annotators you
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -29,18 +29,15 @@ def register_commands() -> list[Command]:
         run_serve,
     )
 
-    vote = (
-        Command("serve", "serve the page on which people judge answers", run_serve, SERVE),
-        Command("export", "print the votes as JSON lines", run_export, EXPORT),
-    )
     votes = (
-        Command("import", "import votes from any tool", run_import, IMPORT),
+        Command("serve", "serve the page on which people judge answers", run_serve, SERVE),
+        Command("export", "print the page's votes as JSON lines", run_export, EXPORT),
+        Command("import", "import votes from the page or from any tool", run_import, IMPORT),
         Command("agreement", "measure the agreement between judges", run_agreement, AGREEMENT),
     )
     return [
         Command("answers", "ask models the questions that people judge", run_answers, ANSWERS),
-        Command("vote", "collect human votes on answers, and export them", commands=vote),
-        Command("votes", "import human votes, and measure agreement", commands=votes),
+        Command("votes", "collect votes on answers, import them, and measure agreement", commands=votes),
         Command("elo", "rate models by human votes: leaderboard, win rates, report", run_elo, ELO),
     ]
 

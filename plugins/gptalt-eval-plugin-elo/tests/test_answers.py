@@ -79,7 +79,7 @@ def test_every_model_answers_every_question(answer, asked, tmp_path, capsys):
     }
     printed = capsys.readouterr().out
     assert "one: 4 answers" in printed
-    assert "gptalt-eval vote serve --answers answers --annotators YOU" in printed
+    assert "gptalt-eval votes serve --answers answers --annotators YOU" in printed
 
 
 def test_a_model_that_comes_later_is_added(answer, asked, tmp_path):

@@ -124,7 +124,7 @@ def test_ratings_of_votes_of_strangers(scene, capsys, data):
 @given(data=st.data())
 def test_answers_of_strangers(scene, data):
     (scene / "work" / "answers.jsonl").write_bytes(data.draw(damage([vars(answer) for answer in ANSWERS])))
-    run_timed(scene, "vote", "serve", "--answers=.")  # refuses them, or says that there are no annotators
+    run_timed(scene, "votes", "serve", "--answers=.")  # refuses them, or says that there are no annotators
 
 
 def make_votes(path):
@@ -192,7 +192,7 @@ def test_values_of_a_stranger_s_database(scene, capsys, data):
 
 def use_database(scene):
     write_answers(scene / "work" / "answers.jsonl", ANSWERS)
-    run_timed(scene, "vote", "export", "--answers=.")
+    run_timed(scene, "votes", "export", "--answers=.")
     began = time.process_time()
     try:
         store = Store(scene / "work" / "votes.sqlite")
@@ -416,7 +416,7 @@ def test_answers_behind_a_link_in_a_folder_are_not_read(tmp_path):
     write_answers(tmp_path / "mine.jsonl", ANSWERS)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "answers.jsonl").symlink_to(tmp_path / "mine.jsonl")
-    assert call("vote", "serve", "--answers", tmp_path / "theirs", "--annotators=ann", "--port=-1") == 2
+    assert call("votes", "serve", "--answers", tmp_path / "theirs", "--annotators=ann", "--port=-1") == 2
     with pytest.raises(GptaltError, match="is a link"):
         gptalt_eval_plugin_elo.answers.read_answers(tmp_path / "theirs")
 
@@ -433,9 +433,9 @@ class Waited(BaseException):
     ("votes", "import", "PIPE.jsonl"), ("votes", "import", "PIPE.csv"), ("votes", "import", "PIPE.json"),
     ("votes", "import", "mine.jsonl", "--into=PIPE"), ("votes", "agreement", "PIPE.jsonl"),
     ("votes", "agreement", "PIPE"), ("elo", "PIPE.jsonl"), ("elo", "mine.jsonl", "--output=PIPE"),
-    ("vote", "export", "--database=PIPE.sqlite"), ("vote", "export", "--answers=PIPE"),
-    ("vote", "serve", "--answers=PIPE.jsonl", "--annotators=ann"),
-    ("vote", "serve", "--answers=mine", "--database=PIPE.sqlite", "--annotators=ann"),
+    ("votes", "export", "--database=PIPE.sqlite"), ("votes", "export", "--answers=PIPE"),
+    ("votes", "serve", "--answers=PIPE.jsonl", "--annotators=ann"),
+    ("votes", "serve", "--answers=mine", "--database=PIPE.sqlite", "--annotators=ann"),
     ("answers", "--models=dummy", "--questions=PIPE.jsonl"),
     ("answers", "--models=dummy", "--output_path=PIPE"),
 ])  # fmt: skip

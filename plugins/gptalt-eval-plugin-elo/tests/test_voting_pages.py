@@ -54,12 +54,12 @@ def write_answers(folder, texts=None):
 
 
 class Server:
-    """``gptalt-eval vote serve`` as a process of its own."""
+    """``gptalt-eval votes serve`` as a process of its own."""
 
     def __init__(self, answers, *words, port=None):
         self.port = port or find_port()
         self.command = [
-            sys.executable, "-m", "gptalt_eval", "vote", "serve", "--answers", str(answers), "--port", str(self.port), *words,
+            sys.executable, "-m", "gptalt_eval", "votes", "serve", "--answers", str(answers), "--port", str(self.port), *words,
         ]  # fmt: skip
         self.start()
 
@@ -202,8 +202,8 @@ def test_what_is_no_vote_is_refused(serve, fields):
         (["serve", "--annotators", "anna", "--twice", "2"], r"--twice from 0 to 1"),
         (["serve", "--annotators", "anna", "--port", "99999"], r"Cannot listen on .*99999 .*\n.*--port 8766"),
         (["serve", "--annotators", "anna", "--host", "256.1.1.1"], r"Cannot listen on 256.1.1.1, port "),
-        (["export"], r"There is no file .*votes.sqlite.\nTo create one: gptalt-eval vote serve"),
-        (["publish"], r"There is no command 'vote publish'.\n.*serve, export"),
+        (["export"], r"There is no file .*votes.sqlite.\nTo create one: gptalt-eval votes serve"),
+        (["publish"], r"There is no command 'votes publish'.\n.*serve, export, import, agreement"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(tmp_path, words, expected):
@@ -216,7 +216,7 @@ def test_mistakes_are_explained(tmp_path, words, expected):
     write_answers(tmp_path / "a")
     where = [] if "--answers" in words else ["--answers", str(tmp_path / "a")]
     with pytest.raises(GptaltError, match=expected):
-        dispatch(["vote", *words, *where], make_plugin_set(gptalt_eval_plugin_elo))
+        dispatch(["votes", *words, *where], make_plugin_set(gptalt_eval_plugin_elo))
 
 
 def test_a_port_in_use_is_said(tmp_path, serve):

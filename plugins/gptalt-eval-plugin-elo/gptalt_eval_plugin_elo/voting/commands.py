@@ -1,4 +1,4 @@
-"""``gptalt-eval answers`` and ``gptalt-eval vote``."""
+"""``gptalt-eval answers``, ``votes serve`` and ``votes export``."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     models = sorted({each.model for each in kept})
     print(f"Answers: {folder / FILE} ({', '.join(models)})")
     if len(models) > 1:
-        print(f"To vote on them: gptalt-eval vote serve --answers {folder} --annotators YOU")
+        print(f"To vote on them: gptalt-eval votes serve --answers {folder} --annotators YOU")
     return 0
 
 
@@ -95,7 +95,7 @@ def run_export(arguments: argparse.Namespace, _: Installed) -> int:
 
     path = find_database(arguments)
     if not path.is_file():
-        raise GptaltError(f"There is no file {path}.", "To create one: gptalt-eval vote serve")
+        raise GptaltError(f"There is no file {path}.", "To create one: gptalt-eval votes serve")
     sys.stdout.writelines(Store(path).export())
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import random
 import secrets
 import time
@@ -16,8 +15,8 @@ from pathlib import Path
 
 from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
-from gptalt_eval_plugin_elo.votes import Vote
 from gptalt_eval_plugin_elo.voting.database import Database
+from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.versions import draw_id, is_swapped
 
 LEASE = 1800.0  # seconds during which an open comparison is not shown to others
@@ -269,11 +268,5 @@ class Store(Database):
         return by_name, done or 0, wanted or 0
 
     def export(self) -> Iterator[str]:
-        """The votes as lines in the format ``gptalt`` of ``votes import``, in their order."""
-        with self.transaction() as run:
-            rows = run(
-                "SELECT question, model_a, model_b, winner, category, annotators.name, votes.time FROM votes "
-                "JOIN items ON items.id = item JOIN annotators ON annotators.id = annotator ORDER BY votes.id"
-            ).fetchall()
-        for row in rows:
-            yield json.dumps(Vote(*row).describe(), ensure_ascii=False) + "\n"
+        """The votes as lines in the format ``gptalt`` of ``votes import``, in their order; first, one about the page."""
+        return write_lines(self)
