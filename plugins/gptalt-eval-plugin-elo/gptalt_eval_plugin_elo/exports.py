@@ -1,14 +1,15 @@
 """Our own lines: votes with all their fields, and what an export says about the page it comes from.
 
-An export of a page is all of its votes. It begins with a line without a vote, which says which page it is, how
-many changes there have been on it, and how many votes follow: a newer export replaces an older one, and one
-that is cut off is noticed.
+An export of a page is all of its votes. It begins with a line without a vote, which says which page it is,
+how many changes there have been on it, and how many votes follow: a newer export replaces an older one, and
+one that is cut off is noticed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gptalt_eval import GptaltError
@@ -17,7 +18,12 @@ from gptalt_eval_plugin_elo.votes import KINDS, Style, Vote
 PAGE_ID = re.compile(r"page-[0-9a-f]{16}")
 VOTE_ID = re.compile(r"(page-[0-9a-f]{16})/\d+/\d+")
 KEY = re.compile(r"[0-9a-f]{16}")
-MORE = {"language", "id", "source_id", "kind", "blind", "style_a", "style_b"}  # fields that a line may lack
+USUAL = Vote._fields[:7]  # which each line has
+MORE = {*Vote._fields[7:], "source_id"}  # which only some have
+TEXTS = (*Vote._fields[:9],)
+WINNERS = ("a", "b", "tie", "skip")
+LONGEST_NAME = 2_000  # characters of a model, an annotator, an id
+AGAIN = "Export again: gptalt-eval votes export > FILE"
 
 
 class PageExport(NamedTuple):
@@ -55,7 +61,7 @@ def read_export(record: Mapping[str, Any]) -> PageExport | None:
 def read_more(record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a vote that a line of ours may have beyond the usual seven, by name.
 
-    An ``id`` that is only a number can be that of a row, which is another one in the next file: it is left out.
+    An ``id`` that is only a number can be that of a row, which is another in the next file: it is left out.
 
     Raises:
         ValueError: one of them has a value that it cannot have.
@@ -79,9 +85,8 @@ def read_more(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_id(record: Mapping[str, Any]) -> str:
-    """The source's own id of a vote; ``id`` in a ``votes.jsonl`` is ours, and ``source_id`` is the source's."""
-    stored = "source" in record and isinstance(record.get("id"), str) and KEY.fullmatch(record["id"])
-    value = record.get("source_id") if stored else record.get("id")
+    """The source's own id of a vote; in a ``votes.jsonl``, ``id`` is ours and ``source_id`` the source's."""
+    value = record.get("source_id" if is_stored(record) else "id")
     return value.strip() if isinstance(value, str) and not value.strip().isdigit() else ""
 
 
@@ -99,30 +104,84 @@ def read_truth(value: Any) -> bool:
 
 
 def read_style(name: str, value: Any) -> Style:
-    numbers = [value.get(each) for each in Style._fields] if isinstance(value, dict) else []
+    numbers: list[Any] = [value.get(each) for each in Style._fields] if isinstance(value, dict) else []
     if not numbers or any(type(each) is not int or not 0 <= each < 1 << 31 for each in numbers):
         raise ValueError(f"'{name}' is not {', '.join(Style._fields)}: {value!r:.60}")
     return Style(*numbers)
 
 
-def check_complete(file: object, exports: Iterable[PageExport], found: Mapping[str, int]) -> None:
-    """Check that each page's votes are all there.
+def check_complete(
+    file: Path, exports: Mapping[str, PageExport], found: Mapping[str, int], known: Collection[str] = ()
+) -> None:
+    """Check that a file has all votes of each page of which it has any.
 
     Args:
         file: for the message.
-        exports: what the file says.
+        exports: what the file says about pages, by page.
         found: the number of its votes by page.
+        known: pages whose votes may not come without what an export says about them.
 
     Raises:
-        GptaltError: they are fewer or more; the file was cut off or changed, or two exports of a page are in it.
+        GptaltError: there are fewer or more votes; it was cut off or changed, or has two exports of a page.
     """
-    for each in exports:
-        if found.get(each.page, 0) != each.votes:
+    for page, number in found.items():
+        if page not in exports and page in known:
             raise GptaltError(
-                f"{file} is not a complete export: it says {each.votes:,} votes of {each.page}, "
-                f"but has {found.get(each.page, 0):,}.",
-                "Export again: gptalt-eval votes export > FILE",
+                f"{file} has {number:,} votes of {page}, but not the first line of its export.",
+                "Without it, one cannot see whether they are newer than those that are known. " + AGAIN,
             )
+    for page, export in exports.items():
+        if found.get(page, 0) != export.votes:
+            raise GptaltError(
+                f"{file} is not a complete export of {page}: {export.votes:,} votes were exported, "
+                f"{found.get(page, 0):,} are there.", AGAIN,
+            )  # fmt: skip
+
+
+def parse_vote(record: Mapping[str, Any]) -> Vote:
+    """The vote in a line of ``votes.jsonl``, or in one of the format ``gptalt`` that needs no conversion.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    fields = [record.get(name, "") for name in USUAL]
+    if not all(isinstance(value, str) for value in fields):
+        raise ValueError("a field is not text")
+    vote = Vote(*fields, **read_more(record))
+    fault = find_fault(vote)
+    if fault:
+        raise ValueError(fault)
+    return vote
+
+
+def find_fault(vote: Vote) -> str:
+    """The problem with a vote; empty: none."""
+    if vote.winner not in WINNERS:
+        return f"unknown winner {vote.winner!r:.60}"
+    if vote.model_a == vote.model_b:
+        return f"a model against itself: {vote.model_a[:60]}"
+    for name in TEXTS:
+        value = getattr(vote, name)
+        if len(value) > LONGEST_NAME and name != "question":
+            return f"'{name}' is {len(value)} characters long"
+        if "\0" in value:
+            return f"'{name}' contains a NUL byte"
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                return f"'{name}' contains an unpaired surrogate"
+    return ""
+
+
+def find_key(record: Mapping[str, Any]) -> int:
+    """Our own id in a line of ``votes.jsonl``; 0: an earlier version wrote it, or it is from elsewhere."""
+    return int(record["id"], 16) if is_stored(record) else 0
+
+
+def is_stored(record: Mapping[str, Any]) -> bool:
+    key = record.get("id")
+    return "source" in record and isinstance(key, str) and KEY.fullmatch(key) is not None
 
 
 def describe_vote(vote: Vote) -> dict[str, Any]:

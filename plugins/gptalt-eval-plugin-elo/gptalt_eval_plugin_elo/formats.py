@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gptalt_eval_plugin_elo.exports import read_more
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 WINNERS = ("a", "b", "tie", "skip")
@@ -86,7 +87,7 @@ def convert_own(record: Mapping[str, Any]) -> Iterator[Vote]:
     models = get_text(record, "model_a"), get_text(record, "model_b")
     winner = read_winner(get_text(record, "winner"), models)
     category, annotator, when = (get_optional(record, name) for name in ("category", "annotator", "time"))
-    yield Vote(get_text(record, "question"), *models, winner, category, annotator, when)
+    yield Vote(get_text(record, "question"), *models, winner, category, annotator, when, **read_more(record))
 
 
 def is_fastchat(record: Mapping[str, Any]) -> bool:

@@ -1,16 +1,17 @@
 """Importing step by step: which format a file is taken for, lines that are kept once, faults of a vote, messages."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
+from gptalt_eval_plugin_elo.exports import find_fault
 from gptalt_eval_plugin_elo.formats import Answers, Vote, list_formats
 from gptalt_eval_plugin_elo.importing import (
     REJECTED,
     VOTES,
     Counts,
     dump_text,
-    find_fault,
     generalise,
     import_files,
     read_votes,
@@ -190,7 +191,7 @@ def test_each_file_is_counted_by_itself(tmp_path):
     counts = import_files([one, other], tmp_path / "v", KNOWN, step=steps.append)
     assert sum(steps) == one.stat().st_size + other.stat().st_size
     assert [(each.format, each.added, each.known, each.rejected) for each in counts.values()] == [
-        ("gptalt", 1, 0, 4), ("gptalt", 3, 0, 0),
+        ("gptalt", 1, 0, 4), ("gptalt", 2, 1, 0),
     ]  # fmt: skip
     assert counts[one].reasons == {
         "unknown winner 'x'": 1, "unknown winner 'y'": 1, "'model_a' is missing": 1, "a model against itself": 1,
@@ -199,11 +200,12 @@ def test_each_file_is_counted_by_itself(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "v" / VOTES).read_text(encoding="utf-8").splitlines()]
     assert [line["source"] for line in lines] == [
         "one.jsonl:1",
-        "other.jsonl:1",
         "other.jsonl:2",
         "other.jsonl:3",
     ]
+    assert re.fullmatch("[0-9a-f]{16}", lines[0].pop("id"))
     assert lines[0] == {**OWN, "category": "", "annotator": "", "time": "", "source": "one.jsonl:1"}
+    assert lines[1].pop("id") != lines[2].pop("id"), "equal votes of a file are different ones"
     rejected = [json.loads(line) for line in (tmp_path / "v" / REJECTED).read_text().splitlines()]
     assert [each["line"] for each in rejected] == [2, 3, 4, 5]
     assert rejected[0] == {
@@ -226,7 +228,7 @@ def test_records_that_cannot_be_read_are_counted_with_their_line(tmp_path):
     assert [(each["line"], each["text"]) for each in rejected] == [(2, "not JSON"), (3, "3")]
 
 
-def test_what_was_read_before_an_interruption_is_kept(tmp_path):
+def test_an_interruption_leaves_the_votes_as_they_were(tmp_path):
     class Own:
         name = "own"
 
@@ -238,12 +240,14 @@ def test_what_was_read_before_an_interruption_is_kept(tmp_path):
                 raise KeyboardInterrupt
             yield Vote("题", "m", "n", record["winner"])
 
-    file = write(tmp_path / "a.jsonl", OWN, OWN | {"winner": "b"})
-    with pytest.raises(KeyboardInterrupt):
-        import_files([file], tmp_path / "v", [Own()])
+    import_files([write(tmp_path / "a.jsonl", OWN)], tmp_path / "v", [Own()])
     text = (tmp_path / "v" / VOTES).read_text(encoding="utf-8")
     assert json.loads(text)["winner"] == "a"
     assert "题" in text, "votes can be read and searched as they are"
+    file = write(tmp_path / "a.jsonl", OWN | {"winner": "tie"}, OWN | {"winner": "b"})
+    with pytest.raises(KeyboardInterrupt):
+        import_files([file], tmp_path / "v", [Own()])
+    assert (tmp_path / "v" / VOTES).read_text(encoding="utf-8") == text
 
 
 def test_values_that_json_does_not_know_are_shown_as_text():

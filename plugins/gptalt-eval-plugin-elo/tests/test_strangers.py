@@ -201,7 +201,7 @@ def use_database(scene):
             store.show(who)
             store.find_progress(who)
         store.count()
-        assert all(json.loads(line)["winner"] in ("a", "b", "tie", "skip") for line in store.export())
+        assert all(json.loads(line)["winner"] in ("a", "b", "tie", "skip") for line in [*store.export()][1:])
         store.close()
     except GptaltError as error:
         assert str(error).strip()
@@ -335,7 +335,7 @@ def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, state, version)
     path = tmp_path / "votes.sqlite"
     write_earlier(path, version)
     store = Store(path)
-    votes = [json.loads(line) for line in store.export()]
+    votes = [json.loads(line) for line in [*store.export()][1:]]
     assert [(each["annotator"], each["question"], each["winner"], each["time"]) for each in votes] == [
         ("ann", "q1", "a", "t2"), ("ann", "q2", "tie", "t5"), ("ben", "q3", "b", "t7"),
     ]  # fmt: skip
@@ -350,7 +350,7 @@ def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, state, version)
     store.close()
     assert list_tokens(path)
     again = Store(path)
-    assert again.facts["page"] == page and len(list(again.export())) == 3
+    assert again.facts["page"] == page and len(list(again.export())) == 1 + 3
     again.close()
 
 
@@ -385,7 +385,7 @@ def test_a_killed_change_of_version_leaves_the_earlier_file(tmp_path, monkeypatc
         assert connection.execute("SELECT count(*) FROM votes").fetchone() == (3,)
     connection.close()
     store = Store(path)
-    assert len(list(store.export())) == 3
+    assert len(list(store.export())) == 1 + 3
     store.close()
 
 

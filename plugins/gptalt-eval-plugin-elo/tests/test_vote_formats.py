@@ -72,7 +72,8 @@ def test_a_format_can_be_named(shown, make_plugins, tmp_path, capsys):
 
     (counts,) = json.loads(capsys.readouterr().out).values()
     assert counts == {
-        "format": "duel", "added": 2, "known": 0, "rejected": 1, "reasons": {"there is no result 5": 1},
+        "format": "duel", "added": 2, "known": 0, "rejected": 1, "changed": 0, "taken_back": 0, "older": [],
+        "reasons": {"there is no result 5": 1},
     }  # fmt: skip
 
 

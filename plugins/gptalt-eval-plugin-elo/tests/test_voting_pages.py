@@ -94,7 +94,8 @@ class Server:
             return answer.read().decode()
 
     def export(self):
-        return [json.loads(line) for line in self.fetch(self.organiser + "/votes.jsonl").splitlines()]
+        lines = self.fetch(self.organiser + "/votes.jsonl").splitlines()
+        return [json.loads(line) for line in lines[1:]]  # after the line about the page
 
 
 def find_port():

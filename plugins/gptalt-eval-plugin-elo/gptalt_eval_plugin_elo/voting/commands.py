@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,12 +92,21 @@ def find_database(arguments: argparse.Namespace) -> Path:
 
 
 def run_export(arguments: argparse.Namespace, _: Installed) -> int:
-    from gptalt_eval_plugin_elo.voting.store import Store
+    from gptalt_eval_plugin_elo.voting.database import Database
+    from gptalt_eval_plugin_elo.voting.export import write_lines
 
     path = find_database(arguments)
     if not path.is_file():
         raise GptaltError(f"There is no file {path}.", "To create one: gptalt-eval votes serve")
-    sys.stdout.writelines(Store(path).export())
+    with closing(Database(path)) as database:
+        lines = list(write_lines(database))
+    try:
+        sys.stdout.writelines(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `votes export | head`
+        raise
+    except OSError as error:
+        raise GptaltError(f"The votes cannot be written: {error.strerror}.", "Free some space.") from error
     return 0
 
 

@@ -55,7 +55,8 @@ def read_rows(run: Run, page: str) -> Iterator[Vote]:
     styles = {key: (measure_style(a), measure_style(b)) for key, a, b in run(ANSWERS)}
     for item, annotator, *fields in run(VOTES):
         style_a, style_b = styles[item]
-        yield Vote(*fields, id=f"{page}/{item}/{annotator}", style_a=style_a, style_b=style_b)
+        known = Vote(*fields)
+        yield known._replace(id=f"{page}/{item}/{annotator}", style_a=style_a, style_b=style_b)
 
 
 def write_lines(database: Database) -> Iterator[str]:

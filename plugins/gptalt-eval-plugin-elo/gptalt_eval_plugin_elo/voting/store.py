@@ -268,5 +268,5 @@ class Store(Database):
         return by_name, done or 0, wanted or 0
 
     def export(self) -> Iterator[str]:
-        """The votes as lines in the format ``gptalt`` of ``votes import``, in their order; first, one about the page."""
+        """The votes as lines in the format ``gptalt`` of ``votes import``, after one about the page."""
         return write_lines(self)

@@ -1,0 +1,209 @@
+"""The file ``votes.jsonl``: which votes are in it, and which there are after other files.
+
+Nothing is written before everything is read and understood. Then the whole file is written anew beside the
+old one, and takes its place: whoever is interrupted, killed or out of disk leaves the old file as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from gptalt_eval import GptaltError, check_plain, open_named
+from gptalt_eval_plugin_elo.exports import (
+    PageExport,
+    check_complete,
+    describe_vote,
+    find_key,
+    find_page,
+    parse_vote,
+    read_export,
+)
+from gptalt_eval_plugin_elo.identity import ODD, Hashes, IdentityColumns, Mask, mix, rank_equal
+from gptalt_eval_plugin_elo.settling import Settlement, settle_votes
+from gptalt_eval_plugin_elo.votes import Vote
+
+
+@dataclass(frozen=True)
+class Older:
+    """An export that changed nothing, as a newer one of its page is known."""
+
+    export: PageExport
+    known: PageExport
+
+
+class Ledger:
+    """The votes of a folder, to which those of other files are added.
+
+    Args:
+        path: the ``votes.jsonl``; it need not exist, but its folder must.
+
+    Raises:
+        GptaltError: it is a link, or a line of it is not a vote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.beside = path.with_name(f"{path.name}.new")
+        check_plain(path, self.beside)
+        self.exports: dict[str, PageExport] = {}  # by page
+        self.pages: dict[str, int] = {}  # the pages' numbers
+        self.others: set[int] = set()  # lines of the file that are not votes
+        self.is_changed = False
+        self.batch = IdentityColumns()
+        #: the ids in the file; 0: a line without one
+        self.keys: Hashes = np.fromiter(self.load(), np.uint64)
+        self.rows = self.batch.finish()
+        self.alive: Mask = np.ones(len(self.rows), bool)
+        self.batch = IdentityColumns()
+        self.spool: BinaryIO = TemporaryFile(dir=path.parent)  # noqa: SIM115
+
+    def close(self) -> None:
+        self.spool.close()
+
+    def load(self) -> Iterator[int]:
+        """Read the file; yields the id of each vote."""
+        if not self.path.exists():
+            return
+        with open_named(self.path, "rb") as stream:
+            for number, line in enumerate(stream):
+                vote, key = self.read_line(number, line)
+                if vote is None:
+                    self.others.add(number)
+                    continue
+                self.batch.add(vote, self.number_page(vote.id))
+                yield key
+
+    def read_line(self, number: int, line: bytes) -> tuple[Vote | None, int]:
+        """A line's vote and its id; None: it says something else."""
+        finished = line.endswith(b"\n")
+        self.is_changed |= not finished
+        if not line.strip():
+            return None, 0
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("it is not an object")
+            export = read_export(record) if "page" in record else None
+            if export is None:
+                return parse_vote(record), find_key(record)
+            self.exports[export.page] = export
+        except (ValueError, RecursionError) as error:
+            if finished:  # else an earlier version's import was killed here
+                raise GptaltError(
+                    f"{self.path}, line {number + 1} is not a vote: {str(error)[:100]}.",
+                    "Repair or remove the line, or import into another folder: --into FOLDER",
+                ) from error
+        return None, 0
+
+    def number_page(self, vote_id: str) -> int:
+        page = find_page(vote_id) if vote_id else ""
+        return self.pages.setdefault(page, len(self.pages)) if page else -1
+
+    def add(self, vote: Vote, source: str) -> None:
+        """Add a vote to those that ``settle`` settles."""
+        self.batch.add(vote, self.number_page(vote.id))
+        self.spool.write(dump(describe_vote(vote) | {"source": source}))
+
+    def settle(self, file: Path, exports: Mapping[str, PageExport]) -> tuple[Settlement, list[Older]]:
+        """Find out what a file changes, all of whose votes were added.
+
+        Args:
+            file: for messages.
+            exports: what the file says about pages, by page.
+
+        Raises:
+            GptaltError: it is only a part of a page's export.
+        """
+        new, self.batch = self.batch.finish(), IdentityColumns()
+        numbers = np.bincount(new.page[new.page >= 0], minlength=len(self.pages))
+        counts = {page: int(numbers[number]) for page, number in self.pages.items() if numbers[number]}
+        check_complete(file, exports, counts, self.exports)
+        older, newer = [], []
+        for page, export in exports.items():
+            known = self.exports.get(page)
+            if known and known.revision > export.revision:
+                older.append(Older(export, known))
+            elif not known or known[:3] != export[:3]:
+                newer.append(export)
+        at = np.flatnonzero(self.alive)
+        found = settle_votes(
+            new,
+            self.rows.choose(at),
+            self.find_numbers(newer),
+            self.find_numbers(each.export for each in older),
+        )
+        self.exports |= {export.page: export for export in newer}
+        self.is_changed |= bool(newer or found.kept.any() or found.dropped.any())
+        self.alive[at[found.dropped]] = False
+        self.alive = np.concatenate([self.alive, found.kept])
+        self.rows = self.rows.join(new)
+        return found, older
+
+    def find_numbers(self, exports: Iterable[PageExport]) -> list[int]:
+        return [self.pages[export.page] for export in exports if export.page in self.pages]
+
+    def write(self) -> None:
+        """Replace the file, if anything has changed.
+
+        Raises:
+            OSError: the disk is full, or access is denied; the file is as it was.
+        """
+        if not self.is_changed:
+            return
+        try:
+            with self.beside.open("wb") as stream:
+                for export in self.exports.values():
+                    stream.write(dump(export._asdict()))
+                stream.writelines(self.list_lines())
+                stream.flush()
+                os.fsync(stream.fileno())
+            self.beside.replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                self.beside.unlink()
+            raise
+
+    def list_lines(self) -> Iterator[bytes]:
+        """The lines of all votes, each with its id."""
+        keys = number_votes(self.rows.group, self.keys, self.alive)
+        for alive, key, line in zip(self.alive.tolist(), keys.tolist(), self.read_lines(), strict=True):
+            if alive:
+                yield line if key is None else b'{"id": "%016x", ' % key + line.lstrip()[1:]
+
+    def read_lines(self) -> Iterator[bytes]:
+        """The line of each vote, first of the file, then of those that were added."""
+        if self.path.exists():
+            with open_named(self.path, "rb") as stream:
+                for number, line in enumerate(stream):
+                    if number not in self.others:
+                        yield line if line.endswith(b"\n") else line + b"\n"
+        self.spool.seek(0)
+        yield from self.spool
+
+
+def number_votes(groups: Hashes, keys: Hashes, alive: Mask) -> np.ndarray[Any, np.dtype[np.object_]]:
+    """[N] an id for each vote without one, all of them different; None: it has one, or is not wanted."""
+    bare = alive.copy()
+    bare[: len(keys)] &= keys == 0
+    known = keys[alive[: len(keys)]]
+    at = np.flatnonzero(alive)
+    ids = np.zeros(len(groups), np.uint64)
+    ids[at] = mix(groups[at], rank_equal(groups[at]))
+    while (clash := bare & np.isin(ids, known)).any():  # an earlier one of its kind has gone
+        ids[clash] += np.uint64(len(groups)) * ODD
+    found = ids.astype(object)
+    found[~bare] = None
+    return found
+
+
+def dump(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

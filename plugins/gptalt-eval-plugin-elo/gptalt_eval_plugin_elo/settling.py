@@ -1,0 +1,58 @@
+"""What a file of votes changes among those that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptalt_eval_plugin_elo.identity import Identities, Mask, pair_votes
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """Attributes:
+    kept: [N] which of the new lines are to be written.
+    dropped: [M] which of the old lines are to go.
+    added, known, changed: votes that are new, that were known, and that were known with another verdict.
+    taken_back: votes that are no longer on their page.
+    """
+
+    kept: Mask
+    dropped: Mask
+    added: int
+    known: int
+    changed: int
+    taken_back: int
+
+
+def settle_votes(
+    new: Identities, old: Identities, replaced: Collection[int] = (), ignored: Collection[int] = ()
+) -> Settlement:
+    """Compare the votes of a file with those that are known.
+
+    Args:
+        new, old: the votes.
+        replaced: numbers of the pages all of whose votes are in the file.
+        ignored: numbers of the pages of which a newer export is known; their votes in the file do not count.
+    """
+    wanted = np.flatnonzero(~np.isin(new.page, list(ignored)))
+    paired, at_old = pair_votes(new.choose(wanted), old)
+    at_new = wanted[paired]
+    other = new.verdict[at_new] != old.verdict[at_old]
+    # a line that says more takes the place of one that says less
+    better = (new.own[at_new] != 0) & (old.own[at_old] == 0) | new.told[at_new] & ~old.told[at_old]
+    on_page = np.isin(new.page, list(replaced))
+    is_new = np.zeros(len(new), bool)
+    is_new[wanted] = True
+    is_new[at_new] = False
+    gone = np.isin(old.page, list(replaced))  # a page's lines are written anew, in the page's order
+    kept, dropped = is_new | on_page, gone.copy()
+    for place in (other, better, on_page[at_new]):
+        kept[at_new[place]] = True
+        dropped[at_old[place]] = True
+    gone[at_old] = False
+    return Settlement(
+        kept, dropped, int(is_new.sum()), int((~other).sum()), int(other.sum()), int(gone.sum())
+    )
