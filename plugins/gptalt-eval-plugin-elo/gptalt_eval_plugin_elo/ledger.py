@@ -1,7 +1,7 @@
-"""The file ``votes.jsonl``: which votes are in it, and which there are after other files.
+"""The file ``votes.jsonl``: which votes are in it, and how other files change it.
 
-Nothing is written before everything is read and understood. Then the whole file is written anew beside the
-old one, and takes its place: whoever is interrupted, killed or out of disk leaves the old file as it was.
+Nothing is written until everything has been read and understood. Then a complete new file is written next to
+the old one and replaces it. An interrupted or killed import, or a full disk, leaves the old file unchanged.
 """
 
 from __future__ import annotations

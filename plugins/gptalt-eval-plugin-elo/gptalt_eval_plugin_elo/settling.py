@@ -47,7 +47,7 @@ def settle_votes(
     is_new = np.zeros(len(new), bool)
     is_new[wanted] = True
     is_new[at_new] = False
-    gone = np.isin(old.page, list(replaced))  # a page's lines are written anew, in the page's order
+    gone = np.isin(old.page, list(replaced))  # a page's lines are replaced as a block, in the page's order
     kept, dropped = is_new | on_page, gone.copy()
     for place in (other, better, on_page[at_new]):
         kept[at_new[place]] = True

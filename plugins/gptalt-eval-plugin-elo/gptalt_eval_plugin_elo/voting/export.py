@@ -1,4 +1,4 @@
-"""The votes of a page: who judged what, with ids that stay the same whatever is undone and judged anew."""
+"""The votes of a page, with ids that stay the same even if a vote is undone and its answers are judged again."""
 
 from __future__ import annotations
 
