@@ -1,4 +1,4 @@
-"""The votes of a page, with ids that stay the same even if a vote is undone and its answers are judged again."""
+"""The votes of a page, with ids that stay the same if a vote is undone and its answers are judged again."""
 
 from __future__ import annotations
 
