@@ -9,12 +9,12 @@ import numpy as np
 
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.agreement import merge_votes
+from gptalt_eval_plugin_elo.bradley_terry import fit_bradley_terry
 from gptalt_eval_plugin_elo.ratings import (
     Comparisons,
     Scale,
     compute_elo,
     find_groups,
-    fit_bradley_terry,
     number_votes,
     shuffle_elo,
 )
@@ -31,8 +31,9 @@ class Standing:
         votes, wins, ties: numbers of its comparisons.
         elo: Elo rating in the order of the votes.
         mean, low, high: Elo rating over shuffled vote orders: mean and 95 % range.
-        rating, rating_low, rating_high: Bradley-Terry rating and its 95 % interval; nan if there is none.
-        best, worst: 95 % interval of its rank by Bradley-Terry; 0 if there is none.
+        rating, rating_low, rating_high: Bradley-Terry rating and its 95 % interval; without a finite rating,
+            nan and the one end that the votes support.
+        rank, best, worst: its rank by Bradley-Terry, and the rank's 95 % interval.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Standing:
     rating: float
     rating_low: float
     rating_high: float
+    rank: int
     best: int
     worst: int
 
@@ -55,7 +57,7 @@ class Board:
     """The leaderboard of a group of models that votes connect.
 
     Attributes:
-        standings: sorted by mean Elo over shuffled vote orders.
+        standings: sorted by where they stand by Bradley-Terry.
         pairs: in the same order.
         calibration: of the ratings' predictions.
         orders: number of shuffled vote orders.
@@ -127,9 +129,9 @@ def make_board(votes: Comparisons, scale: Scale, orders: int, seed: int) -> Boar
     shuffled = shuffle_elo(votes, scale, orders, seed)
     mean = shuffled.mean(0)
     low, high = np.percentile(shuffled, (2.5, 97.5), axis=0)
-    fitted = fit_bradley_terry(votes, scale, seed=seed)
-    pairs = compare_pairs(votes, np.where(np.isnan(fitted.rating), mean, fitted.rating), scale.width)
-    order = np.argsort(-mean, kind="stable")
+    fitted = fit_bradley_terry(votes, scale)
+    pairs = compare_pairs(votes, fitted.place, scale.width)
+    order = np.argsort(-fitted.place, kind="stable")
     standings = [
         Standing(
             model=votes.models[i],
@@ -143,6 +145,7 @@ def make_board(votes: Comparisons, scale: Scale, orders: int, seed: int) -> Boar
             rating=float(fitted.rating[i]),
             rating_low=float(fitted.low[i]),
             rating_high=float(fitted.high[i]),
+            rank=int(fitted.rank[i]),
             best=int(fitted.best[i]),
             worst=int(fitted.worst[i]),
         )

@@ -1,8 +1,8 @@
-"""Ratings of models from votes: Elo in their order and over shuffled orders, and Bradley-Terry."""
+"""Votes as numbers, and Elo ratings in their order and over shuffled orders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,13 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gptalt_eval_plugin_elo.table import SKIP, VoteTable, gather_votes
 from gptalt_eval_plugin_elo.votes import Vote
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-SCORES = {"a": 1.0, "b": 0.0, "tie": 0.5}
 MAX_STEPS = 20_000_000  # votes x orders, about 5 s; with more, fewer orders are computed
+FEW = 100  # orders that are faster one after another than in parallel
 Z95, Z80 = 1.959963984540054, 0.8416212335729143
 
 
@@ -36,37 +37,47 @@ class Scale:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Votes as numbers.
+    """Votes as numbers, without skipped ones.
 
     Attributes:
-        models: in the order of their first votes.
+        models: their names.
         first, second: [N] indices of models.
         score: [N] 1 the first won, 0 the second, 0.5 a tie.
+        question, annotator: [N] numbers, to know which votes are about the same question or by the same
+            person; None: each vote is on its own.
     """
 
     models: Sequence[str]
     first: Ints
     second: Ints
     score: Floats
+    question: Ints | None = None
+    annotator: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.score)
 
     def choose(self, which: npt.NDArray[np.bool_] | Ints) -> Comparisons:
-        return Comparisons(self.models, self.first[which], self.second[which], self.score[which])
+        groups = (None if each is None else each[which] for each in (self.question, self.annotator))
+        return Comparisons(self.models, self.first[which], self.second[which], self.score[which], *groups)
 
 
-def number_votes(votes: Sequence[Vote]) -> Comparisons:
-    numbers: dict[str, int] = {}
-    for vote in votes:
-        numbers.setdefault(vote.model_a, len(numbers))
-        numbers.setdefault(vote.model_b, len(numbers))
+def number_votes(votes: Iterable[Vote]) -> Comparisons:
+    return number_table(gather_votes(votes))
+
+
+def number_table(table: VoteTable) -> Comparisons:
+    """A table's votes without skipped ones. Votes without an annotator are each by somebody else."""
+    kept = table.choose(table.outcome != SKIP)
+    annotator = kept.annotator.astype(np.int64)
+    if "" in kept.annotators:
+        nobody = annotator == kept.annotators.index("")
+        annotator[nobody] = len(kept.annotators) + np.flatnonzero(nobody)
+    scores = np.array([1.0, 0.0, 0.5])[kept.outcome]
     return Comparisons(
-        list(numbers),
-        np.array([numbers[vote.model_a] for vote in votes], dtype=np.int64),
-        np.array([numbers[vote.model_b] for vote in votes], dtype=np.int64),
-        np.array([SCORES[vote.winner] for vote in votes], dtype=np.float64),
-    )
+        kept.models, kept.first.astype(np.int64), kept.second.astype(np.int64), scores,
+        kept.question.astype(np.int64), annotator,
+    )  # fmt: skip
 
 
 def predict(first: Floats | float, second: Floats | float, width: float = 400.0) -> Floats:
@@ -88,10 +99,14 @@ def compute_elo(votes: Comparisons, scale: Scale) -> Floats:
 
 
 def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) -> Floats:
-    """Ratings [orders, models] of the same votes in random orders, computed in parallel."""
+    """Ratings [orders, models] of the same votes in random orders; of many votes, in fewer orders."""
     orders = max(1, min(orders, MAX_STEPS // max(1, len(votes))))
     generator = np.random.default_rng(seed)
-    order = np.argsort(generator.random((len(votes), orders), dtype=np.float32), axis=0)
+    if orders < FEW:
+        chosen = (votes.choose(generator.permutation(len(votes))) for _ in range(orders))
+        return np.array([compute_elo(each, scale) for each in chosen]).reshape(orders, -1)
+    order = np.tile(np.arange(len(votes), dtype=np.int32)[:, None], orders)
+    generator.permuted(order, axis=0, out=order)
     ratings = np.full((orders, len(votes.models)), scale.start, dtype=np.float64)
     flat = ratings.reshape(-1)
     offset = np.arange(orders) * len(votes.models)
@@ -120,70 +135,3 @@ def split_graph(votes: Comparisons, connection: str) -> list[list[int]]:
     number, labels = connected_components(graph, directed=True, connection=connection)
     groups = [np.flatnonzero(labels == label).tolist() for label in range(number)]
     return sorted(groups, key=len, reverse=True)
-
-
-@dataclass(frozen=True)
-class BradleyTerry:
-    """Bradley-Terry ratings (1952) on Elo's scale; the mean of a group is the initial rating.
-
-    Attributes:
-        rating: [models]; nan if there is no finite estimate, for a model that only wins or only loses.
-        low, high: [models] 95 % interval, by bootstrap over votes.
-        best, worst: [models] 95 % interval of the rank; 1 is best.
-    """
-
-    rating: Floats
-    low: Floats
-    high: Floats
-    best: Ints
-    worst: Ints
-
-
-def fit_bradley_terry(votes: Comparisons, scale: Scale, resamples: int = 500, seed: int = 0) -> BradleyTerry:
-    """Ratings within the largest set of models that have all won and lost against others in it."""
-    count = len(votes.models)
-    inside = split_graph(votes, "strong")[0]
-    nothing = np.full(count, np.nan)
-    ranks = np.zeros(count, dtype=np.int64)
-    if len(inside) < 2:
-        return BradleyTerry(nothing, nothing.copy(), nothing.copy(), ranks, ranks.copy())
-    place = np.full(count, -1)
-    place[inside] = np.arange(len(inside))
-    own = votes.choose((place[votes.first] >= 0) & (place[votes.second] >= 0))
-    first, second = place[own.first], place[own.second]
-    cells, counts = np.unique(np.stack([first, second, 2 * own.score]), axis=1, return_counts=True)
-    rating = nothing.copy()
-    rating[inside] = solve(cells, counts, len(inside), scale)
-    # votes with the same outcome for the same pair are equal, so only their numbers are drawn
-    drawn = np.random.default_rng(seed).multinomial(len(own), counts / len(own), resamples)
-    found = np.array([solve(cells, each, len(inside), scale) for each in drawn])
-    low, high = nothing.copy(), nothing.copy()
-    best, worst = ranks.copy(), ranks.copy()
-    low[inside], high[inside] = np.nanpercentile(found, (2.5, 97.5), axis=0)
-    order = (-found).argsort(1).argsort(1) + 1
-    best[inside], worst[inside] = np.percentile(order, (2.5, 97.5), axis=0).round()
-    return BradleyTerry(rating, low, high, best, worst)
-
-
-def solve(cells: Floats, counts: Ints, count: int, scale: Scale) -> Floats:
-    """Ratings [count] computed by evalica; a tie is half a win for each.
-
-    Args:
-        cells: [3, C] first and second model, and twice the first one's score.
-        counts: [C] number of votes of each.
-        count: number of models.
-        scale: the scale of the ratings.
-    """
-    from evalica import Winner, bradley_terry
-
-    winners = (Winner.Y, Winner.Draw, Winner.X)
-    drawn = counts > 0
-    first, second, outcome = cells[:, drawn].astype(int).tolist()
-    solved = bradley_terry(
-        first, second, [winners[each] for each in outcome], weights=counts[drawn].astype(float).tolist(),
-        tolerance=1e-9, limit=10_000,
-    )  # fmt: skip
-    strength = np.full(count, np.nan)
-    strength[solved.scores.index.to_numpy()] = solved.scores.to_numpy()
-    logs = np.log10(np.maximum(strength, 1e-12)) * scale.width
-    return np.asarray(logs - np.nanmean(logs) + scale.start)

@@ -1,4 +1,4 @@
-"""Elo, shuffled orders and Bradley-Terry: by hand, on other scales, and against a bootstrap written out in loops."""
+"""Elo and shuffled orders: by hand, and on other scales."""
 
 import random
 
@@ -10,7 +10,6 @@ from gptalt_eval_plugin_elo.ratings import (
     Scale,
     compute_elo,
     find_groups,
-    fit_bradley_terry,
     number_votes,
     predict,
     shuffle_elo,
@@ -74,11 +73,21 @@ def test_each_vote_moves_points_by_hand(scale):
         expected[first] += moved
         expected[second] -= moved
     assert compute_elo(votes, scale) == pytest.approx([expected[number] for number in range(4)])
-    order = np.argsort(np.random.default_rng(2).random((len(votes), 3), dtype=np.float32), axis=0)
-    shuffled = shuffle_elo(votes, scale, 3, seed=2)
-    assert shuffled.shape == (3, 4)
-    for number in range(3):
-        assert shuffled[number] == pytest.approx(compute_elo(votes.choose(order[:, number]), scale))
+    for orders in (3, 100):  # one after another, and in parallel
+        shuffled = shuffle_elo(votes, scale, orders, seed=2)
+        assert shuffled.shape == (orders, 4)
+        assert shuffled.sum(1) == pytest.approx([4 * scale.start] * orders)
+
+
+def test_orders_are_those_of_the_generator():
+    votes = draw(25)
+    generator = np.random.default_rng(2)
+    for found in shuffle_elo(votes, SCALE, 3, seed=2):
+        assert found == pytest.approx(compute_elo(votes.choose(generator.permutation(25)), SCALE))
+    order = np.tile(np.arange(25, dtype=np.int32)[:, None], 100)
+    np.random.default_rng(2).permuted(order, axis=0, out=order)
+    for number, found in enumerate(shuffle_elo(votes, SCALE, 100, seed=2)):
+        assert found == pytest.approx(compute_elo(votes.choose(order[:, number]), SCALE))
 
 
 def test_orders_are_the_same_today_and_as_many_as_time_allows(monkeypatch):
@@ -109,95 +118,3 @@ def test_groups_of_connected_models_the_largest_first():
 def test_the_votes_that_tell_a_share_from_one_half(share, votes):
     """0.6: ((1.959964 x 0.5 + 0.841621 x 0.489898) / 0.1)^2 = 193.8, with a pocket calculator."""
     assert count_needed(np.array(share)) == votes
-
-
-# ---------------------------------------------------------------------- Bradley-Terry
-
-
-def solve_by_hand(first, second, score, count, scale):
-    """Hunter (2004), MM algorithms for generalized Bradley-Terry models; a tie is half a win for each."""
-    wins = np.zeros((count, count))
-    np.add.at(wins, (first, second), score)
-    np.add.at(wins, (second, first), 1 - score)
-    strength = np.ones(count)
-    for _ in range(2_000):
-        strength = wins.sum(1) / ((wins + wins.T) / (strength[:, None] + strength)).sum(1)
-        strength /= np.exp(np.log(strength).mean())
-    logs = np.log10(strength) * scale.width
-    return logs - logs.mean() + scale.start
-
-
-def test_ratings_are_the_likelihoods_maximum_on_any_scale():
-    votes = draw(60)
-    for scale in (Scale(), Scale(start=1500, k=1, width=200)):
-        expected = solve_by_hand(votes.first, votes.second, votes.score, 4, scale)
-        assert fit_bradley_terry(votes, scale, resamples=2).rating == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("seed", [3, 4, 5])
-def test_intervals_and_ranks_are_those_of_a_bootstrap_in_loops(seed):
-    votes = draw(80, "uvwxyz", seed)
-    found = fit_bradley_terry(votes, SCALE, resamples=40, seed=seed)
-    cells, counts = np.unique(
-        np.stack([votes.first, votes.second, 2 * votes.score]), axis=1, return_counts=True
-    )
-    drawn = np.random.default_rng(seed).multinomial(80, counts / 80, 40)
-    resampled = []
-    for each in drawn:
-        first, second, doubled = np.repeat(cells, each, axis=1).astype(int)
-        resampled.append(solve_by_hand(first, second, doubled / 2, 6, SCALE))
-    low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
-    assert found.low == pytest.approx(low, abs=0.01) and found.high == pytest.approx(high, abs=0.01)
-    ranks = np.array([[1 + sum(other > own for other in row) for own in row] for row in resampled])
-    best, worst = np.percentile(ranks, (2.5, 97.5), axis=0).round()
-    assert (found.best.tolist(), found.worst.tolist()) == (best.tolist(), worst.tolist())
-    assert found.best.dtype == found.worst.dtype == np.int64
-
-
-def test_the_bootstrap_has_a_seed_and_a_size():
-    votes = draw(40, "xyz")
-    usual = fit_bradley_terry(votes, SCALE)
-    same, fewer, other = (fit_bradley_terry(votes, SCALE, *given) for given in ((500, 0), (499, 0), (500, 1)))
-    assert usual.low.tolist() == same.low.tolist()
-    assert usual.low.tolist() != fewer.low.tolist() != other.low.tolist()
-    assert usual.rating.tolist() == other.rating.tolist()
-
-
-@pytest.mark.parametrize("is_turned", [False, True])
-def test_models_without_a_finite_rating_are_left_out(is_turned):
-    """'best' only wins and 'worst' only loses: they have neither a rating nor a rank, and count for nobody."""
-    inner = [
-        vote("x", "y", "a"),
-        vote("y", "x", "a"),
-        vote("y", "z", "a"),
-        vote("z", "y", "a"),
-        vote("x", "y", "a"),
-    ]
-    outer = [vote("best", "x", "a"), vote("y", "worst", "a"), vote("best", "worst", "a")]
-    if is_turned:  # what counts is who won, not who is named first
-        outer = [vote("best", "worst", "a"), vote("x", "best", "b"), vote("worst", "y", "b")]
-    found = fit_bradley_terry(number_votes([*outer, *inner]), SCALE, resamples=20)
-    alone = fit_bradley_terry(number_votes([vote("x", "y", "a"), *inner[1:]]), SCALE, resamples=20)
-    models = number_votes([*outer, *inner]).models
-    finite = [models.index(name) for name in "xyz"]
-    others = [models.index(name) for name in ("best", "worst")]
-    assert found.rating[finite] == pytest.approx(alone.rating) and found.rating[
-        finite
-    ].mean() == pytest.approx(1000)
-    for values in (found.rating, found.low, found.high):
-        assert np.isnan(values[others]).all() and np.isfinite(values[finite]).all()
-    assert found.best[others].tolist() == found.worst[others].tolist() == [0, 0]
-    assert (found.best[finite] >= 1).all() and (found.worst[finite] <= 3).all()
-
-
-def test_where_nobody_won_and_lost_there_are_no_ratings():
-    found = fit_bradley_terry(number_votes([vote("x", "y", "a"), vote("y", "z", "a")]), SCALE)
-    for values in (found.rating, found.low, found.high):
-        assert np.isnan(values).all() and len(values) == 3
-    assert found.best.tolist() == found.worst.tolist() == [0, 0, 0]
-    assert found.low is not found.high and found.best is not found.worst
-
-
-def test_a_tie_alone_makes_two_models_equal():
-    found = fit_bradley_terry(number_votes([vote("x", "y", "tie")]), SCALE, resamples=3)
-    assert found.rating.tolist() == found.low.tolist() == pytest.approx([1000, 1000])
