@@ -12,15 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, shortest_path
-from scipy.stats import t as student
 
 from gptalt_eval_plugin_elo.ratings import Comparisons, Floats, Ints, Scale
+from gptalt_eval_plugin_elo.regression import fit
 
 EQUAL = 1e-6  # points; ratings that differ by less are the same
-STEPS, PRECISION = 100, 1e-10  # of Newton's method, on the natural scale
-GROUPS = 10  # questions, or people, that show how much they differ; fewer do not
-LARGEST = 5_000_000  # numbers in the groups' information; of more groups, leaving one out changes little
-LEAST = 0.05  # of the information about something that is taken to remain when a group is left out
 HALF = 0.5  # of a vote, added to each side of a pair where one side has all of them
 
 
@@ -159,149 +155,6 @@ def add_half(votes: Comparisons, weight: Floats) -> tuple[Comparisons, Floats]:
     )
     weights = np.concatenate([weight, np.full(2 * len(one), HALF)])
     return Comparisons(votes.models, first, second, score, *groups), weights
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Attributes:
-    place, covariance: [models], [models, models] strengths on the natural scale.
-    slope, slopes: [F], [F, F] coefficients of differences in style.
-    student_t: half a 95 % interval's width, in standard errors.
-    """
-
-    place: Floats
-    covariance: Floats
-    slope: Floats
-    slopes: Floats
-    student_t: float
-
-
-def fit(weighted: tuple[Comparisons, Floats], count: int, style: Floats | None) -> Fit:
-    """The maximum of the likelihood, and the robust covariance of its place."""
-    votes, weight = weighted
-    design = Design(votes, weight, count, style)
-    place = np.zeros(design.size)
-    for _ in range(STEPS):
-        expected = design.predict(place)
-        step = design.invert(expected) @ design.score(expected)
-        # a long step can lead to where the likelihood is flat
-        place += step / max(1.0, float(np.abs(step).max()) / 2)
-        if np.abs(step).max() < PRECISION:
-            break
-    covariance, student_t = design.estimate_covariance(place)
-    return Fit(
-        place[:count], covariance[:count, :count], place[count:], covariance[count:, count:], student_t
-    )
-
-
-class Design:
-    """The regression's rows: votes with the same outcome for the same pair are one, unless style differs.
-
-    Args:
-        votes: the votes.
-        weight: [N] their weights.
-        count: number of models.
-        style: [N, F] standardised differences in style; None: F is 0.
-    """
-
-    def __init__(self, votes: Comparisons, weight: Floats, count: int, style: Floats | None) -> None:
-        self.votes, self.weight, self.count = votes, weight, count
-        self.style = np.zeros((len(votes), 0)) if style is None else style
-        self.size = count + self.style.shape[1]
-        if style is None:
-            cell = (votes.first * count + votes.second) * 3 + np.rint(2 * votes.score).astype(np.int64)
-            _, kept, self.row = np.unique(cell, return_index=True, return_inverse=True)
-        else:
-            kept = self.row = np.arange(len(votes))
-        self.first, self.second, self.outcome = votes.first[kept], votes.second[kept], votes.score[kept]
-        self.controls = self.style[kept]
-        self.total = np.bincount(self.row, weight, len(kept))
-
-    def predict(self, place: Floats) -> Floats:
-        """[rows] the expected score."""
-        logit = place[self.first] - place[self.second] + self.controls @ place[self.count :]
-        return np.asarray(1 / (1 + np.exp(-logit)))
-
-    def score(self, expected: Floats) -> Floats:
-        """The gradient of the log-likelihood."""
-        rest = self.total * (self.outcome - expected)
-        models = np.bincount(self.first, rest, self.count) - np.bincount(self.second, rest, self.count)
-        return np.concatenate([models, rest @ self.controls])
-
-    def invert(self, expected: Floats) -> Floats:
-        """The inverse information, with the strengths' sum at 0."""
-        weight = self.total * expected * (1 - expected)
-        information = np.zeros((self.size, self.size))
-        np.add.at(information, (self.first, self.first), weight)
-        np.add.at(information, (self.second, self.second), weight)
-        np.add.at(information, (self.first, self.second), -weight)
-        np.add.at(information, (self.second, self.first), -weight)
-        for number in range(self.controls.shape[1]):
-            column = weight * self.controls[:, number]
-            cross = np.bincount(self.first, column, self.count) - np.bincount(self.second, column, self.count)
-            information[: self.count, self.count + number] = cross
-            information[self.count + number, : self.count] = cross
-        information[self.count :, self.count :] = (self.controls * weight[:, None]).T @ self.controls
-        return np.asarray(np.linalg.pinv(information, hermitian=True))
-
-    def estimate_covariance(self, place: Floats) -> tuple[Floats, float]:
-        """The robust covariance, and Student's t for 95 % with its degrees of freedom."""
-        expected = self.predict(place)
-        bread = self.invert(expected)
-        rest = self.weight * (self.outcome - expected)[self.row]
-        weight = self.weight * (expected * (1 - expected))[self.row]
-        groups = self.list_groups()
-        parts = [self.gather(rest, weight, bread, each) for each in groups]
-        meat, number = parts[0][0], min(each for _, each in parts)
-        if len(groups) > 1:
-            both = groups[0] * (groups[1].max(initial=0) + 1) + groups[1]
-            meat = meat + parts[1][0] - self.gather(rest, weight, bread, both)[0]
-        values, vectors = np.linalg.eigh(bread @ meat @ bread)
-        covariance = (vectors * np.maximum(values, 0)) @ vectors.T
-        return np.asarray(covariance), float(student.ppf(0.975, max(1, number - 1)))
-
-    def list_groups(self) -> list[Ints]:
-        """The ways in which votes can be alike: [N] numbers of their groups. Each vote alone, if in none."""
-        votes = self.votes
-        named = [each for each in (votes.question, votes.annotator) if each is not None]
-        alike = [each for each in named if GROUPS <= len(np.unique(each)) < len(each)]
-        return alike or [np.arange(len(votes))]
-
-    def gather(self, rest: Floats, weight: Floats, bread: Floats, groups: Ints) -> tuple[Floats, int]:
-        """The sum over groups of votes of their gradients' outer products, and the number of groups.
-
-        A group's gradient is what leaving it out would change (the jackknife; of single votes, HC3).
-        """
-        _, group = np.unique(groups, return_inverse=True)
-        number = int(group.max(initial=-1)) + 1
-        exact = number < len(group) and number * self.size**2 <= LARGEST and not self.style.shape[1]
-        if not exact:
-            rest = rest / (1 - np.minimum(weight * self.measure_variance(bread)[self.row], 1 - LEAST))
-        rows = np.concatenate([group, group, *[group] * self.style.shape[1]])
-        places = [np.full(len(rest), self.count + each) for each in range(self.style.shape[1])]
-        columns = np.concatenate([self.votes.first, self.votes.second, *places])
-        values = np.concatenate([rest, -rest, *(rest * each for each in self.style.T)])
-        sums = coo_array((values, (rows, columns)), shape=(number, self.size)).tocsr()
-        if not exact:
-            return np.asarray((sums.T @ sums).todense()), number
-        one, other = self.votes.first, self.votes.second
-        cells = np.concatenate([(group * self.count + a) * self.count + b for a, b in (
-            (one, one), (other, other), (one, other), (other, one))])  # fmt: skip
-        shares = np.concatenate([weight, weight, -weight, -weight])
-        own = np.bincount(cells, shares, number * self.count**2).reshape(number, self.count, self.count)
-        left, values, right = np.linalg.svd(np.eye(self.count) - own @ bread)
-        turned = np.einsum("gji,gj->gi", left, sums.toarray()) / np.maximum(values, LEAST)
-        changed = np.einsum("gij,gi->gj", right, turned)
-        return np.asarray(changed.T @ changed), number
-
-    def measure_variance(self, bread: Floats) -> Floats:
-        """[rows] the variance of each row's logit."""
-        one, other = self.first, self.second
-        variance = bread[one, one] + bread[other, other] - 2 * bread[one, other]
-        cross = bread[: self.count, self.count :]
-        variance = variance + 2 * ((cross[one] - cross[other]) * self.controls).sum(1)
-        own = self.controls @ bread[self.count :, self.count :]
-        return np.asarray(variance + (own * self.controls).sum(1))
 
 
 def contrast(covariance: Floats, centre: Floats) -> Floats:

@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 from gptalt_eval_plugin_elo.bradley_terry import (
-    Design,
     fit_bradley_terry,
     move,
     weigh_pairs,
 )
 from gptalt_eval_plugin_elo.ratings import Comparisons, Scale, number_votes
+from gptalt_eval_plugin_elo.regression import Design
 from gptalt_eval_plugin_elo.votes import Vote
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -160,7 +160,7 @@ def test_the_covariance_is_that_of_a_logistic_regression_with_clusters():
 def test_many_questions_are_left_out_one_by_one_or_by_their_votes_leverage(monkeypatch):
     votes = number_votes(each._replace(annotator="") for each in draw(2_000, questions=1_500))
     exact = fit_bradley_terry(votes, SCALE)
-    monkeypatch.setattr("gptalt_eval_plugin_elo.bradley_terry.LARGEST", 0)
+    monkeypatch.setattr("gptalt_eval_plugin_elo.regression.LARGEST", 0)
     quick = fit_bradley_terry(votes, SCALE)
     assert quick.high - quick.low == pytest.approx(exact.high - exact.low, rel=0.01)
 
