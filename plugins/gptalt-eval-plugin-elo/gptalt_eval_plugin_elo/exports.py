@@ -87,7 +87,15 @@ def read_more(record: Mapping[str, Any]) -> dict[str, Any]:
 def find_id(record: Mapping[str, Any]) -> str:
     """The source's own id of a vote; in a ``votes.jsonl``, ``id`` is ours and ``source_id`` the source's."""
     value = record.get("source_id" if is_stored(record) else "id")
-    return value.strip() if isinstance(value, str) and not value.strip().isdigit() else ""
+    return value.strip() if isinstance(value, str) and not is_number(value) else ""
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_word(record: Mapping[str, Any], name: str) -> str:

@@ -1,13 +1,14 @@
 """Which votes are the same one: what was judged, by whom and when, wherever it stands in a file.
 
 A vote is known by its source's own id, if it has one; else by question, models, annotator and time; and if it
-has neither annotator nor time, by all that it says. Equal ones within a file are different votes. All is kept
-as columns of hashes: a million votes take 30 MB.
+has neither annotator nor time of day, by all that it says. Equal ones within a file are different votes. The
+columns of hashes take 30 MB for a million votes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -21,6 +22,7 @@ Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 VERDICTS = {"a": 0, "b": 1, "tie": 2, "skip": 3}
+DAY = re.compile(r"\d{4}-\d\d-\d\d")  # on which many may have judged the same
 ODD = np.uint64(0x9E3779B97F4A7C15)  # multiples of an odd number are different for 2^64 times
 
 
@@ -89,11 +91,10 @@ def hash_vote(vote: Vote) -> tuple[int, int, int]:
     """Hashes of the source's id, of what was judged by whom, and of the latter without the language."""
     first, second = sorted((vote.model_a, vote.model_b))
     judged = (vote.question, first, second, vote.annotator)
-    if vote.annotator or vote.time:
-        rest: tuple[str, ...] = (vote.time,)
-    else:
+    rest = [vote.time]
+    if not vote.annotator and (not vote.time or DAY.fullmatch(vote.time)):
         winner = {"a": vote.model_a, "b": vote.model_b}.get(vote.winner, "")
-        rest = (vote.winner if not winner else "won", winner, vote.category, vote.kind, str(vote.blind))
+        rest += ["won" if winner else vote.winner, winner, vote.category, vote.kind, str(vote.blind)]
     loose = hash_texts(*judged, *rest)
     content = hash_texts(*judged, *rest, "in", vote.language) if vote.language else loose
     return (hash_texts(*judged, "named", vote.id) if vote.id else 0), content, loose

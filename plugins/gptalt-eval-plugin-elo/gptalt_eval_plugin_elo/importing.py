@@ -124,8 +124,7 @@ def choose_formats(
     answers: Answers | None = None
     tables: list[Path] = []
     chosen: list[Source] = []
-    for given in files:
-        file = find_source(given)
+    for file in dict.fromkeys(map(find_source, files)):
         if is_database(file):
             chosen.append((file, None))
             continue
@@ -170,7 +169,10 @@ def is_database(file: Path) -> bool:
 
 def begins_with_export(file: Path) -> bool:
     """Whether a file is an export of the page, which need not have a vote."""
-    first = next(iter(read_records(file)), None)
+    try:
+        first = next(read_records(file), None)
+    except UnicodeError:
+        return False
     return isinstance(first, tuple) and read_export(first[1]) is not None
 
 

@@ -27,7 +27,7 @@ from gptalt_eval_plugin_elo.exports import (
     parse_vote,
     read_export,
 )
-from gptalt_eval_plugin_elo.identity import ODD, Hashes, IdentityColumns, Mask, mix, rank_equal
+from gptalt_eval_plugin_elo.identity import Hashes, IdentityColumns, Mask, mix, rank_equal
 from gptalt_eval_plugin_elo.settling import Settlement, settle_votes
 from gptalt_eval_plugin_elo.votes import Vote
 
@@ -54,6 +54,7 @@ class Ledger:
         self.path = path
         self.beside = path.with_name(f"{path.name}.new")
         check_plain(path, self.beside)
+        self.beside.unlink(missing_ok=True)  # of an import that was killed
         self.exports: dict[str, PageExport] = {}  # by page
         self.pages: dict[str, int] = {}  # the pages' numbers
         self.others: set[int] = set()  # lines of the file that are not votes
@@ -127,20 +128,18 @@ class Ledger:
         numbers = np.bincount(new.page[new.page >= 0], minlength=len(self.pages))
         counts = {page: int(numbers[number]) for page, number in self.pages.items() if numbers[number]}
         check_complete(file, exports, counts, self.exports)
-        older, newer = [], []
+        older: list[Older] = []
+        newer: list[PageExport] = []
+        same: list[PageExport] = []
         for page, export in exports.items():
             known = self.exports.get(page)
             if known and known.revision > export.revision:
                 older.append(Older(export, known))
-            elif not known or known[:3] != export[:3]:
-                newer.append(export)
+            else:
+                (same if known and known[:3] == export[:3] else newer).append(export)
         at = np.flatnonzero(self.alive)
-        found = settle_votes(
-            new,
-            self.rows.choose(at),
-            self.find_numbers(newer),
-            self.find_numbers(each.export for each in older),
-        )
+        numbered = map(self.find_numbers, (newer, same, [each.export for each in older]))
+        found = settle_votes(new, self.rows.choose(at), *numbered)
         self.exports |= {export.page: export for export in newer}
         self.is_changed |= bool(newer or found.kept.any() or found.dropped.any())
         self.alive[at[found.dropped]] = False
@@ -157,7 +156,7 @@ class Ledger:
         Raises:
             OSError: the disk is full, or access is denied; the file is as it was.
         """
-        if not self.is_changed:
+        if not self.is_changed and self.path.exists():
             return
         try:
             with self.beside.open("wb") as stream:
@@ -166,6 +165,8 @@ class Ledger:
                 stream.writelines(self.list_lines())
                 stream.flush()
                 os.fsync(stream.fileno())
+            with suppress(OSError):  # there was none: a file that is replaced is never opened wider
+                self.beside.chmod(self.beside.stat().st_mode & self.path.stat().st_mode & 0o777)
             self.beside.replace(self.path)
         except BaseException:
             with suppress(OSError):
@@ -199,7 +200,7 @@ def number_votes(groups: Hashes, keys: Hashes, alive: Mask) -> np.ndarray[Any, n
     ids = np.zeros(len(groups), np.uint64)
     ids[at] = mix(groups[at], rank_equal(groups[at]))
     while (clash := bare & np.isin(ids, known)).any():  # an earlier one of its kind has gone
-        ids[clash] += np.uint64(len(groups)) * ODD
+        ids[clash] = mix(ids[clash], np.full(clash.sum(), len(groups)))
     found = ids.astype(object)
     found[~bare] = None
     return found

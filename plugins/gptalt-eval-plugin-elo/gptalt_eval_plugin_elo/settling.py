@@ -28,31 +28,39 @@ class Settlement:
 
 
 def settle_votes(
-    new: Identities, old: Identities, replaced: Collection[int] = (), ignored: Collection[int] = ()
+    new: Identities,
+    old: Identities,
+    replaced: Collection[int] = (),
+    repeated: Collection[int] = (),
+    ignored: Collection[int] = (),
 ) -> Settlement:
     """Compare the votes of a file with those that are known.
 
     Args:
         new, old: the votes.
         replaced: numbers of the pages all of whose votes are in the file.
+        repeated: those of which the file says the same as what is known.
         ignored: numbers of the pages of which a newer export is known; their votes in the file do not count.
     """
     wanted = np.flatnonzero(~np.isin(new.page, list(ignored)))
     paired, at_old = pair_votes(new.choose(wanted), old)
     at_new = wanted[paired]
-    other = new.verdict[at_new] != old.verdict[at_old]
-    # a line that says more takes the place of one that says less
-    better = (new.own[at_new] != 0) & (old.own[at_old] == 0) | new.told[at_new] & ~old.told[at_old]
-    on_page = np.isin(new.page, list(replaced))
-    is_new = np.zeros(len(new), bool)
+    is_new, gone = np.zeros(len(new), bool), np.ones(len(old), bool)
     is_new[wanted] = True
-    is_new[at_new] = False
-    gone = np.isin(old.page, list(replaced))  # a page's lines are replaced as a block, in the page's order
-    kept, dropped = is_new | on_page, gone.copy()
-    for place in (other, better, on_page[at_new]):
+    is_new[at_new] = gone[at_old] = False
+    # a page knows better than a line that came from it without an id
+    foreign = (new.own[at_new] == 0) & (old.page[at_old] >= 0)
+    other = (new.verdict[at_new] != old.verdict[at_old]) & ~foreign
+    # a line that says more takes the place of one that says less
+    better = ((new.own[at_new] != 0) & (old.own[at_old] == 0)) | (new.told[at_new] & ~old.told[at_old])
+    touched = np.concatenate([new.page[is_new], old.page[gone], new.page[at_new[other]]])
+    whole = [*replaced, *np.intersect1d(list(repeated), touched)]  # as a block, in the page's order
+    on_page, was_on_page = np.isin(new.page, whole), np.isin(old.page, whole)
+    gone &= was_on_page
+    kept, dropped = is_new | on_page, was_on_page
+    for place in (other, better & ~foreign, on_page[at_new]):
         kept[at_new[place]] = True
         dropped[at_old[place]] = True
-    gone[at_old] = False
     return Settlement(
         kept, dropped, int(is_new.sum()), int((~other).sum()), int(other.sum()), int(gone.sum())
     )
