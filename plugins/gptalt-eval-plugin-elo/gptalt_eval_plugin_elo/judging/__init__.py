@@ -1,0 +1,1 @@
+"""Models as judges: every pair of answers, in both orders."""

@@ -1,0 +1,140 @@
+"""A model compares the answers of others, through the same backends as a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptalt_eval import GptaltError, check_folders, check_plain
+from gptalt_eval_plugin_elo.asking import make_folder, make_word, run_tasks, write_task
+from gptalt_eval_plugin_elo.folders import written
+from gptalt_eval_plugin_elo.importing import VOTES, read_votes
+from gptalt_eval_plugin_elo.judging.prompts import Match, hash_prompts, write_prompt
+from gptalt_eval_plugin_elo.judging.verdicts import LETTERS, choose_likeliest, make_vote, read_verdict
+from gptalt_eval_plugin_elo.votes import Vote
+
+if TYPE_CHECKING:
+    from gptalt_eval import Record
+
+TASKS: Mapping[str, Mapping[str, Any]] = {
+    "likelihood": {"output_type": "multiple_choice", "doc_to_choice": list(LETTERS), "doc_to_target": 0},
+    "text": {
+        "output_type": "generate_until",
+        "doc_to_target": "",
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 512},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A way of judging.
+
+    Attributes:
+        name: the annotator of its votes.
+        model: a ``--model`` name.
+        verdict: ``likelihood``: the letter that the model finds likeliest; ``text``: the one that it writes.
+        settings: flags for ``gptalt_eval.evaluate``.
+    """
+
+    name: str
+    model: str
+    verdict: str
+    settings: Mapping[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        return {**asdict(self), "prompts": hash_prompts(self.verdict)}
+
+
+def compare(judge: Judge, matches: Sequence[Match], folder: Path, plugins: Any = None) -> list[Vote]:
+    """A judge's verdicts, in the order of the matches.
+
+    Every verdict is stored when it is there, and is not computed again if the run was interrupted or more
+    answers come.
+
+    Args:
+        judge: the judge.
+        matches: what to compare.
+        folder: the folder of the answers.
+        plugins: for ``gptalt_eval.evaluate``.
+
+    Raises:
+        GptaltError: the model is not available, or a prompt is too long for it.
+        InterruptedRun: it ended early; another call continues it.
+    """
+    own = find_folder(folder, judge.name)
+    tasks: dict[str, dict[str, tuple[Match, str]]] = {}
+    for match in matches:
+        prompt = write_prompt(match, judge.verdict)
+        name = make_word(f"verdicts_{match.first.language or 'other'}")
+        tasks.setdefault(name, {})[make_vote(match, "", judge.name, prompt).id] = match, prompt
+    include = make_folder(own, repr(sorted((name, *sorted(rows)) for name, rows in tasks.items())))
+    with written(include, "--answers"):
+        for name, rows in tasks.items():
+            lines = ({"id": key, "prompt": prompt} for key, (_, prompt) in rows.items())
+            write_task(include, name, lines, TASKS[judge.verdict])
+    record = run_tasks(judge.model, tasks, include, check_folders(own, "runs"), judge.settings, plugins)
+    refuse_cut(record, judge)
+    votes = {}
+    for name, rows in tasks.items():
+        for key, winner in read_winners(record, name, judge.verdict):
+            match, prompt = rows[key]
+            votes[match] = make_vote(match, winner, judge.name, prompt)
+    return [votes[match] for match in matches]
+
+
+def find_folder(folder: Path, name: str) -> Path:
+    return check_folders(folder, "judges", make_word(name))
+
+
+def refuse_cut(record: Record, judge: Judge) -> None:
+    """Raise if prompts lost their beginning: the model would have judged without the question."""
+    for label, cut in record.run.cut.items():
+        raise GptaltError(
+            f"{label}: {cut.lost:,} of {cut.requests:,} prompts do not fit into the {cut.context:,} tokens that "
+            f"{judge.model} can read, so their verdicts would be worthless. Nothing was saved as a vote.",
+            f"Leave out comparisons with long answers, --longest {max(1000, cut.context)}, or take another judge.",
+        )
+
+
+def read_winners(record: Record, task: str, verdict: str) -> Iterator[tuple[str, str]]:
+    """The id and the winner of each comparison."""
+    for sample in record.read_samples(0, task):
+        replies = sample["resps"]
+        if verdict == "text":
+            yield sample["doc"]["id"], read_verdict(str(replies[0][0]))
+        else:
+            # one list for each letter, of one (log-likelihood, is greedy)
+            yield sample["doc"]["id"], choose_likeliest([float(reply[0][0]) for reply in replies])
+
+
+def save_votes(judge: Judge, votes: Iterable[Vote], possible: Iterable[Match], folder: Path) -> Path:
+    """Write all the judge's votes on the present answers next to them, and how they came about.
+
+    Args:
+        judge: the judge.
+        votes: the new ones; they come in addition to those that are there.
+        possible: every match of the present answers; earlier votes on anything else are dropped.
+        folder: the folder of the answers.
+
+    Returns:
+        the file.
+    """
+    own = find_folder(folder, judge.name)
+    file = own / VOTES
+    check_plain(file, own / "judge.json", file.with_suffix(".new"))
+    new = {vote.id: vote for vote in votes}
+    kept = {vote.id: vote for vote in read_votes(file)} if file.exists() else {}
+    every = [make_vote(match, "", judge.name, write_prompt(match, judge.verdict)).id for match in possible]
+    merged = kept | new
+    lines = (json.dumps(merged[key].describe(), ensure_ascii=False) + "\n" for key in every if key in merged)
+    with written(own, "--answers"):
+        beside = file.with_suffix(".new")
+        beside.write_text("".join(lines), encoding="utf-8")
+        beside.replace(file)
+        described = json.dumps(judge.describe(), ensure_ascii=False, indent=1, default=str)
+        (own / "judge.json").write_text(described + "\n", encoding="utf-8")
+    return file
