@@ -47,8 +47,8 @@ def hash_prompts(verdict: str) -> str:
 def write_prompt(match: Match, verdict: str) -> str:
     """The prompt for a comparison, in Chinese for questions in Chinese, else in English.
 
-    An answer cannot leave its quotation: the mark is a hash of all that is quoted, which whoever wrote one
-    part of it does not know. The model may still obey what it reads there.
+    An answer cannot leave its quotation: the mark is a hash of everything that is quoted, and the author of
+    one part does not know the others. The model may still obey what it reads there.
 
     Args:
         match: what is compared.

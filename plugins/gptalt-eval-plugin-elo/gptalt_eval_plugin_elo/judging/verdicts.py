@@ -56,7 +56,7 @@ def make_vote(match: Match, winner: str, judge: str, prompt: str) -> Vote:
 
 
 def measure_style(text: str) -> Style:
-    """An answer's length and Markdown; what is in code blocks is no Markdown."""
+    """An answer's length and Markdown; code blocks do not count as Markdown."""
     prose = FENCED.sub("", text)
     patterns = (r"^#{1,6}\s", r"^\s*(?:[-*+]|\d+[.)])\s", r"\*\*[^*\n]+\*\*|__[^_\n]+__")
     headers, lists, bold = (len(re.findall(pattern, prose, re.MULTILINE)) for pattern in patterns)
