@@ -94,8 +94,8 @@ def refuse_cut(record: Record, judge: Judge) -> None:
     """Raise if prompts lost their beginning: the model would have judged without the question."""
     for label, cut in record.run.cut.items():
         raise GptaltError(
-            f"{label}: {cut.lost:,} of {cut.requests:,} requests are longer than the {cut.context:,} tokens that "
-            f"{judge.model} can read: it would judge without the question. No vote was saved.",
+            f"{label}: {cut.lost:,} of {cut.requests:,} requests do not fit into the {cut.context:,} tokens "
+            f"that {judge.model} can read: it would judge without the question. No vote was saved.",
             f"Leave out comparisons of long answers, for example --longest {max(1000, cut.context)}, "
             "or use another judge.",
         )
