@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from gptalt_eval_plugin_elo.agreement import Estimate
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
 STEPS = 100  # of Newton's method
 LARGEST = 20.0  # a difference of log-odds that no finite number of votes supports
 
@@ -48,7 +50,7 @@ def make_estimate(value: float, influence: Floats) -> Estimate:
     return Estimate(float(value), float(value - reach), float(value + reach))
 
 
-def jackknife(parts: Floats, measure: Callable[[Floats], Floats]) -> Estimate | None:
+def jackknife(parts: Numbers, measure: Callable[[Floats], Floats]) -> Estimate | None:
     """A measure of sums over clusters, with its 95 % interval by leaving out one cluster after another.
 
     Args:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import gptalt_eval_plugin_elo
 import pytest
@@ -23,6 +24,7 @@ from gptalt_eval import GptaltError
 from gptalt_eval.commands.cli import dispatch
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
+PAGE = "page-0123456789abcdef"
 WORTH = {"good": 2, "fair": 1, "poor": 0}
 
 
@@ -161,6 +163,45 @@ def test_votes_on_answers_that_changed_are_dropped(judge, folder):
     judge("--questions", "q2/en")
     votes = list(read_votes(folder / "judges" / "expert"))
     assert len(votes) == 18 - 4, "the four with the changed answer wait to be judged"
+    imported = list(read_votes(folder.parent / "votes"))
+    assert sorted(vote.id for vote in imported) == sorted(vote.id for vote in votes)
+
+
+def test_a_judge_that_judges_again_replaces_its_votes(judge, folder):
+    judge("--language", "en")
+    first = {vote.id for vote in read_votes(folder.parent / "votes")}
+    judge("--language", "en", "--verdict", "text", reply=lambda prompt: "A")
+    votes = list(read_votes(folder.parent / "votes"))
+    assert len(votes) == 18 and first.isdisjoint(vote.id for vote in votes)
+
+
+def test_two_judges_and_two_files_of_answers_do_not_replace_each_other(judge, folder):
+    judge("--language", "en")
+    judge("--language", "en", name="layman", rule=lambda prompt: "B")
+    other = folder.parent / "others"
+    other.mkdir()
+    write_answers(
+        other / "answers.jsonl", [Answer("Why?", model, f"{model} answer", "r1") for model in WORTH]
+    )
+    judge("--answers", str(other / "answers.jsonl"))
+    names = [vote.annotator for vote in read_votes(folder.parent / "votes")]
+    assert (names.count("expert"), names.count("layman")) == (18 + 6, 18)
+
+
+def test_a_judge_whose_folder_was_removed_judges_again_without_doubling(judge, folder):
+    judge("--language", "en")
+    shutil.rmtree(folder / "judges")
+    judge("--language", "en", rule=lambda prompt: "C")
+    votes = list(read_votes(folder.parent / "votes"))
+    assert len(votes) == 18 and {vote.winner for vote in votes} == {"tie"}
+
+
+def test_a_file_of_votes_that_was_cut_off_is_noticed(judge, folder):
+    judge("--language", "en")
+    file = folder / "judges" / "expert" / "votes.jsonl"
+    file.write_text("".join(file.read_text(encoding="utf-8").splitlines(True)[:-1]), encoding="utf-8")
+    with pytest.raises(GptaltError, match="not a complete export"):
+        judge("--language", "en")
 
 
 def test_a_judge_that_takes_the_first(judge, folder, capsys):
@@ -335,14 +376,14 @@ def test_the_likeliest_letter(likelihoods, expected):
 def test_a_vote_is_known_by_what_was_judged():
     match = make_match()
     prompt = write_prompt(match, "likelihood")
-    vote = make_vote(match, "a", "judge", prompt)
-    assert vote.id == make_vote(match, "b", "judge", prompt).id
+    vote = make_vote(match, "a", "judge", PAGE, prompt)
+    assert vote.id == make_vote(match, "b", "judge", PAGE, prompt).id
     asked_again = Match(*(each.__class__(**{**vars(each), "question": "r"}) for each in match))
     others = [
-        make_vote(match, "a", "other", prompt),
-        make_vote(asked_again, "a", "judge", prompt),
-        make_vote(match, "a", "judge", write_prompt(match, "text")),
-        make_vote(match._replace(first=match.second, second=match.first), "a", "judge", prompt),
+        make_vote(match, "a", "other", PAGE, prompt),
+        make_vote(asked_again, "a", "judge", PAGE, prompt),
+        make_vote(match, "a", "judge", PAGE, write_prompt(match, "text")),
+        make_vote(match._replace(first=match.second, second=match.first), "a", "judge", PAGE, prompt),
     ]
     assert len({vote.id, *(each.id for each in others)}) == 5
 

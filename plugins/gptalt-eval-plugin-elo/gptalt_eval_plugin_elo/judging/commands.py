@@ -43,7 +43,7 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.answers import read_answers
     from gptalt_eval_plugin_elo.commands import gather_formats
     from gptalt_eval_plugin_elo.importing import VOTES, import_files
-    from gptalt_eval_plugin_elo.judging.judge import Judge, compare, save_votes
+    from gptalt_eval_plugin_elo.judging.judge import Judge, compare, read_export_of, save_votes
     from gptalt_eval_plugin_elo.judging.prompts import hash_prompts, pair_answers
     from gptalt_eval_plugin_elo.judging.verdicts import summarise
 
@@ -58,8 +58,10 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     matches = choose_short(list(pair_answers(choose_answers(answers, arguments))), arguments)
     settings = {name: getattr(arguments, name) for name in PASSED_ON if getattr(arguments, name)}
     settings["apply_chat_template"] = not arguments.plain
-    judge = Judge(arguments.name or arguments.model, arguments.model, arguments.verdict, settings)
     folder = arguments.answers if arguments.answers.is_dir() else arguments.answers.parent
+    name = arguments.name or arguments.model
+    page = read_export_of(name, folder)[0].page
+    judge = Judge(name, page, arguments.model, arguments.verdict, settings)
     votes = compare(judge, matches, folder, plugins)
     file = save_votes(judge, votes, possible, folder)
     import_files([file], arguments.into, gather_formats(plugins), "gptalt")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptalt_eval import GptaltError, check_folders, check_plain
+from gptalt_eval import GptaltError, check_folders, check_plain, open_named
 from gptalt_eval_plugin_elo.asking import make_folder, make_word, run_tasks, write_task
+from gptalt_eval_plugin_elo.exports import PageExport, read_export
 from gptalt_eval_plugin_elo.folders import written
 from gptalt_eval_plugin_elo.importing import VOTES, read_votes
 from gptalt_eval_plugin_elo.judging.prompts import Match, hash_prompts, write_prompt
@@ -35,12 +38,14 @@ class Judge:
 
     Attributes:
         name: the annotator of its votes.
+        page: the id of its file of votes, like that of a voting page: a newer file replaces an older one.
         model: a ``--model`` name.
         verdict: ``likelihood``: the letter that the model finds likeliest; ``text``: the one that it writes.
         settings: flags for ``gptalt_eval.evaluate``.
     """
 
     name: str
+    page: str
     model: str
     verdict: str
     settings: Mapping[str, Any]
@@ -70,7 +75,7 @@ def compare(judge: Judge, matches: Sequence[Match], folder: Path, plugins: Any =
     for match in matches:
         prompt = write_prompt(match, judge.verdict)
         name = make_word(f"verdicts_{match.first.language or 'other'}")
-        tasks.setdefault(name, {})[make_vote(match, "", judge.name, prompt).id] = match, prompt
+        tasks.setdefault(name, {})[make_vote(match, "", judge.name, judge.page, prompt).id] = match, prompt
     include = make_folder(own, repr(sorted((name, *sorted(rows)) for name, rows in tasks.items())))
     with written(include, "--answers"):
         for name, rows in tasks.items():
@@ -82,8 +87,13 @@ def compare(judge: Judge, matches: Sequence[Match], folder: Path, plugins: Any =
     for name, rows in tasks.items():
         for key, winner in read_winners(record, name, judge.verdict):
             match, prompt = rows[key]
-            votes[match] = make_vote(match, winner, judge.name, prompt)
+            votes[match] = make_vote(match, winner, judge.name, judge.page, prompt)
     return [votes[match] for match in matches]
+
+
+def identify(judge: Judge, match: Match) -> str:
+    """The id of the vote on a match."""
+    return make_vote(match, "", judge.name, judge.page, write_prompt(match, judge.verdict)).id
 
 
 def find_folder(folder: Path, name: str) -> Path:
@@ -112,6 +122,22 @@ def read_winners(record: Record, task: str, verdict: str) -> Iterator[tuple[str,
             yield sample["doc"]["id"], choose_likeliest([float(reply[0][0]) for reply in replies])
 
 
+def read_export_of(name: str, folder: Path) -> tuple[PageExport, dict[str, Vote]]:
+    """What a judge's file of votes says, and its votes by id; of a new judge, there are none."""
+    file = find_folder(folder, name) / VOTES
+    if not file.exists():
+        page = hashlib.sha256(f"{folder.resolve()}\0{name}".encode()).hexdigest()[:16]
+        return PageExport(f"page-{page}", 0, 0), {}
+    votes = {vote.id: vote for vote in read_votes(file)}
+    with open_named(file) as stream:
+        export = read_export(json.loads(stream.readline()))
+    if export is None:
+        raise GptaltError(
+            f"{file} does not begin with what it is.", "Remove it; verdicts are kept elsewhere."
+        )
+    return export, votes
+
+
 def save_votes(judge: Judge, votes: Iterable[Vote], possible: Iterable[Match], folder: Path) -> Path:
     """Write all the judge's votes on the present answers next to them, and how they came about.
 
@@ -127,11 +153,16 @@ def save_votes(judge: Judge, votes: Iterable[Vote], possible: Iterable[Match], f
     own = find_folder(folder, judge.name)
     file = own / VOTES
     check_plain(file, own / "judge.json", file.with_suffix(".new"))
-    new = {vote.id: vote for vote in votes}
-    kept = {vote.id: vote for vote in read_votes(file)} if file.exists() else {}
-    every = [make_vote(match, "", judge.name, write_prompt(match, judge.verdict)).id for match in possible]
-    merged = kept | new
-    lines = (json.dumps(merged[key].describe(), ensure_ascii=False) + "\n" for key in every if key in merged)
+    export, known = read_export_of(judge.name, folder)
+    every = [identify(judge, match) for match in possible]
+    merged = known | {vote.id: vote for vote in votes}
+    kept = {key: merged[key] for key in every if key in merged}
+    if kept != known:
+        now = datetime.now(timezone.utc)
+        # a later file has a higher revision, even if the folder was removed in between
+        revision = max(export.revision + 1, int(now.timestamp()))
+        export = PageExport(judge.page, revision, len(kept), now.isoformat(timespec="seconds"))
+    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in list_lines(export, kept.values()))
     with written(own, "--answers"):
         beside = file.with_suffix(".new")
         beside.write_text("".join(lines), encoding="utf-8")
@@ -139,3 +170,8 @@ def save_votes(judge: Judge, votes: Iterable[Vote], possible: Iterable[Match], f
         described = json.dumps(judge.describe(), ensure_ascii=False, indent=1, default=str)
         (own / "judge.json").write_text(described + "\n", encoding="utf-8")
     return file
+
+
+def list_lines(export: PageExport, votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
+    yield export._asdict()
+    yield from (vote.describe() for vote in votes)

@@ -43,14 +43,22 @@ def read_verdict(reply: str) -> str:
     return NONE if is_open else LETTERS.get(letter, NONE)
 
 
-def make_vote(match: Match, winner: str, judge: str, prompt: str) -> Vote:
-    """A verdict as a vote; its id changes if anything that the judge read changes."""
+def make_vote(match: Match, winner: str, judge: str, page: str, prompt: str) -> Vote:
+    """A verdict as a vote.
+
+    Args:
+        match: what was judged.
+        winner: the verdict.
+        judge: who judged.
+        page: where its votes are from; with everything that the judge read, it makes the vote's id.
+        prompt: what the judge read.
+    """
     first, second = match
     read = "\0".join((judge, first.key, first.model, second.model, prompt))
-    digest = hashlib.sha256(read.encode()).hexdigest()
+    number = int(hashlib.sha256(read.encode()).hexdigest()[:16], 16)
     return Vote(
         first.key, first.model, second.model, winner, first.category, judge, language=first.language,
-        id=f"judge-{digest[:20]}", kind="judge", style_a=measure_style(first.answer),
+        id=f"{page}/{number}/0", kind="judge", style_a=measure_style(first.answer),
         style_b=measure_style(second.answer),
     )  # fmt: skip
 
