@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -47,17 +48,14 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        check_plain(path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")))
+        check_beside(path)
         self.lock = threading.Lock()
         if not path.exists():
             with written(path.parent, "--database"):
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        with self.explained():
+        with explained(self.path):
             self.connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self.connection.row_factory = sqlite3.Row
-            self.connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            # what somebody else's file defines calls no function that reaches beyond it
-            self.connection.execute("PRAGMA trusted_schema = OFF")
+            prepare(self.connection)
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
         try:
@@ -66,19 +64,11 @@ class Database:
                     fill(run)
                 fault = find_fault(self.connection)
                 if fault:
-                    raise GptaltError(f"{path} {fault}.", OTHER)
+                    raise GptaltError(f"{path} {fault}.", suggest(fault, path))
                 self.facts: dict[str, str] = {row["name"]: row["value"] for row in run("SELECT * FROM facts")}
         except BaseException:
             self.close()
             raise
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """What SQLite complains about becomes ours."""
-        try:
-            yield
-        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # its message quotes the file
-            raise GptaltError(f"{self.path} cannot be used: {error}.", OTHER) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
@@ -87,7 +77,7 @@ class Database:
         Raises:
             GptaltError: the file is damaged, or the disk is full.
         """
-        with self.lock, self.explained():
+        with self.lock, explained(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection.execute
@@ -100,6 +90,33 @@ class Database:
     def close(self) -> None:
         with self.lock:
             self.connection.close()
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What SQLite complains about becomes ours."""
+    try:
+        yield
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # its message quotes the file
+        raise GptaltError(f"{path} cannot be used: {error}.", OTHER) from error
+
+
+def suggest(fault: str, path: Path) -> str:
+    if "not a file of votes" in fault:
+        return OTHER
+    return f"To read the votes in it: gptalt-eval votes export --database {path}"
+
+
+def check_beside(path: Path) -> None:
+    """Check that neither the file nor what SQLite has beside it is a link."""
+    check_plain(path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")))
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    # what somebody else's file defines calls no function that reaches beyond it
+    connection.execute("PRAGMA trusted_schema = OFF")
 
 
 def fill(run: Run) -> None:
@@ -116,6 +133,9 @@ def find_fault(connection: sqlite3.Connection) -> str:
     if "facts" not in found:
         return "is not a file of votes"
     wanted = list_entries(SCHEMA)
+    version = run("SELECT value FROM facts WHERE name = 'version'").fetchone()
+    if version and re.fullmatch("[0-9]+", version[0]) and int(version[0][:9]) > VERSION:
+        return describe_version(version[0])
     earlier = found in list_earlier()
     if found != wanted and not earlier:  # a trigger could change votes, a view could show others
         names = {name for name in {**found, **wanted} if found.get(name) != wanted.get(name)}
@@ -130,7 +150,12 @@ def find_fault(connection: sqlite3.Connection) -> str:
     if earlier and facts["version"] in map(str, range(1, VERSION)):
         raise_version(connection)
         return ""
-    return "" if facts["version"] == str(VERSION) else "was written by another version of this plugin"
+    return "" if facts["version"] == str(VERSION) else describe_version(facts["version"])
+
+
+def describe_version(version: str) -> str:
+    """What is said of a file of this version of the tables."""
+    return f"was written by another version of this plugin (tables {version:.9}, here {VERSION})"
 
 
 def find_odd(run: Run, tables: Iterable[str]) -> str:
