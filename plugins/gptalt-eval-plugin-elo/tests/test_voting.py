@@ -281,6 +281,37 @@ def test_models_may_come_later_but_answers_may_not_change(store):
         store.add_answers(changed[:1] + changed[2:], 1, 0)
 
 
+def test_a_model_that_comes_later_is_not_known_by_its_numbers(store):
+    """Fifty comparisons of the first two models, then a hundred with a third."""
+    store.add_answers(make_answers(("a", "b"), 50), 1, 0)
+    store.add_answers(make_answers(("a", "b", "new"), 50), 1, 0)
+    with store.transaction() as run:
+        rows = run("SELECT id, model_b = 'new' FROM items ORDER BY id").fetchall()
+    assert all(0 <= row[0] < 2**48 for row in rows)
+    places = [place for place, row in enumerate(rows) if row[1]]
+    # chance: 100 places of 150 have a mean of 74.5, with a standard deviation of 2.5
+    assert abs(sum(places) / len(places) - 74.5) < 13, "neither the higher nor the lower numbers"
+
+
+def test_a_model_that_comes_later_is_not_known_by_when_it_is_shown(store):
+    """What is left of the earlier comparisons comes between the later ones; the pairs stay balanced."""
+    store.add_answers(make_answers(("a", "b"), 60), 1, 0)
+    (anna,) = store.add_annotators(["anna"])
+    for _ in range(30):
+        shown = store.show(anna)
+        store.vote(anna, shown.item, shown.turn, "tie")
+    store.add_answers(make_answers(("a", "b", "new"), 60), 1, 0)
+    for _ in range(75):
+        shown = store.show(anna)
+        store.vote(anna, shown.item, shown.turn, "tie")
+    after = [(vote["model_a"], vote["model_b"]) for vote in read_exported(store)][30:]
+    # of 150 that are left, 30 are earlier ones: 15 of the first 75 by chance, with a deviation of 2.5
+    assert 2 <= after.count(("a", "b")) <= 28
+    assert abs(after.count(("a", "new")) - after.count(("b", "new"))) <= 1
+    first = after.index(("a", "b")), len(after) - after[::-1].index(("a", "b"))
+    assert first[1] - first[0] > 20, "spread, not in a row"
+
+
 @pytest.mark.parametrize("answers", [[], make_answers(("a",))])
 def test_without_two_models_there_is_nothing_to_compare(store, answers):
     with pytest.raises(GptaltError, match="No question was answered by two models"):

@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations
@@ -17,14 +17,14 @@ from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.voting.database import Database
 from gptalt_eval_plugin_elo.voting.export import write_lines
-from gptalt_eval_plugin_elo.voting.versions import draw_id, is_swapped
+from gptalt_eval_plugin_elo.voting.versions import Run, draw_id, is_swapped
 
 LEASE = 1800.0  # seconds during which an open comparison is not shown to others
 CHOICES = ("left", "right", "tie", "skip")
 DONE = "SELECT count(*) FROM votes WHERE item = items.id AND winner != 'skip'"
 # for each item: the number of its votes, without skipped ones, plus those that are expected
 COVERED = f"""
-SELECT items.id AS id, items.model_a, items.model_b, items.wanted,
+SELECT items.id AS id, items.model_a, items.model_b, items.wanted, items.added,
   ({DONE}) +
   (SELECT count(*) FROM given WHERE given.item = items.id AND given.time > :fresh AND given.annotator != :who
      AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.item = given.item AND votes.annotator = given.annotator)
@@ -171,10 +171,7 @@ class Store(Database):
             run("UPDATE annotators SET language = ? WHERE id = ?", (language, who.id))
 
     def show(self, who: Annotator, now: float | None = None) -> Shown | None:
-        """What an annotator judges next; the same until they have voted. None: nothing is left for them.
-
-        Pairs of models with the fewest votes come first, then those with the fewest votes of this annotator.
-        """
+        """What an annotator judges next; the same until they have voted. None: nothing is left for them."""
         now = time.time() if now is None else now
         about = {"who": who.id, "fresh": now - LEASE}
         with self.transaction() as run:
@@ -190,22 +187,38 @@ class Store(Database):
             else:
                 # others were faster: release it and choose something else
                 run(RELEASE, (who.id,))
-                chosen = run(
-                    f"WITH state AS ({COVERED}), pairs AS (SELECT model_a, model_b, sum(covered) AS covered, "
-                    "sum(judged) AS judged FROM state GROUP BY model_a, model_b) "
-                    "SELECT state.id FROM state JOIN pairs USING (model_a, model_b) "
-                    "WHERE NOT state.judged AND state.covered < state.wanted "
-                    "ORDER BY pairs.covered, pairs.judged, state.id LIMIT 1",
-                    about,
-                ).fetchone()
+                chosen = self.choose_item(run, about)
                 if chosen is None:
                     return None
-                item, turn = chosen["id"], secrets.randbits(48)
+                item, turn = chosen, secrets.randbits(48)
                 run("INSERT INTO given VALUES (?, ?, ?, ?)", (who.id, item, turn, now))
             row = run("SELECT * FROM items WHERE id = ?", (item,)).fetchone()
         answers = row["answer_a"], row["answer_b"]
         left, right = answers[::-1] if is_swapped(self.facts["salt"], who.id, item) else answers
         return Shown(item, turn, row["language"], row["prompt"], row["expected"], left, right)
+
+    def choose_item(self, run: Run, about: Mapping[str, float]) -> int | None:
+        """The next comparison for an annotator; None: nothing is left for them.
+
+        Of those that were added together, pairs of models with the fewest votes come first, then those with
+        the fewest votes of this annotator. Whether earlier or later ones come is drawn by how many are left:
+        otherwise one would know a new model by being in everything that comes after it was added.
+        """
+        left = run(
+            f"SELECT added, count(*) FROM ({COVERED}) WHERE NOT judged AND covered < wanted GROUP BY added",
+            about,
+        ).fetchall()
+        if not left:
+            return None
+        (added,) = random.SystemRandom().choices([row[0] for row in left], [row[1] for row in left])
+        return int(run(
+            f"WITH state AS ({COVERED} WHERE added = :added), pairs AS (SELECT model_a, model_b, "
+            "sum(covered) AS covered, sum(judged) AS judged FROM state GROUP BY model_a, model_b) "
+            "SELECT state.id FROM state JOIN pairs USING (model_a, model_b) "
+            "WHERE NOT state.judged AND state.covered < state.wanted "
+            "ORDER BY pairs.covered, pairs.judged, state.id LIMIT 1",
+            {**about, "added": added},
+        ).fetchone()[0])  # fmt: skip
 
     def vote(self, who: Annotator, item: int, turn: int, choice: str) -> bool:
         """Save a vote; it is on disk when this returns.
