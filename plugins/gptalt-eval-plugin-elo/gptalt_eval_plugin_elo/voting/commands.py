@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from gptalt_eval_plugin_elo.answers import FILE, LANGUAGES, QUESTIONS
 
 if TYPE_CHECKING:
     from gptalt_eval import Installed
+    from gptalt_eval_plugin_elo.naming import Naming
     from gptalt_eval_plugin_elo.voting.store import Annotator, Store
 
 FOLDER = "answers"
+LISTED = 20  # answers in which a model names itself
 DATABASE = "votes.sqlite"
 ANSWERS = (
     Option(("--models", "--model", "-M"), {"required": True, "metavar": "NAME,...", "help": "the models"}),
@@ -53,6 +56,8 @@ SERVE = (
     Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "judges per comparison (1)"}),
     Option(("--twice",), {"type": float, "default": 0.2, "metavar": "SHARE",
                           "help": "share of comparisons with one more judge, for agreement (0.2)"}),
+    Option(("--leave_out_named",), {"action": "store_true",
+                                    "help": "ask for no votes where a model names itself"}),
     Option(("--host",), {"default": "127.0.0.1", "help": "listen on (127.0.0.1: only this computer)"}),
     Option(("--port",), {"type": int, "default": 8765, "help": "listen on this port (8765)"}),
 )  # fmt: skip
@@ -60,6 +65,7 @@ SERVE = (
 
 def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.answers import ask, limit_questions, read_questions, write_answers
+    from gptalt_eval_plugin_elo.naming import Names, find_named
 
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     if arguments.name and len(names) > 1:
@@ -80,9 +86,28 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
         print(f"{name}: {len(new):,} answers")
     models = sorted({each.model for each in kept})
     print(f"Answers: {folder / FILE} ({', '.join(models)})")
+    print_named(find_named(kept, Names(list_names(plugins))))
     if len(models) > 1:
         print(f"To vote on them: gptalt-eval votes serve --answers {folder} --annotators YOU")
     return 0
+
+
+def list_names(plugins: Installed) -> list[str]:
+    """The names of all models that plugins know."""
+    return [
+        name for _, model in plugins.contribute("register_models") for name in (model.name, *model.aliases)
+    ]
+
+
+def print_named(named: Sequence[Naming]) -> None:
+    if not named:
+        return
+    print(f"{len(named):,} answers in which a model names itself, so that judging them is not blind:")
+    for each in named[:LISTED]:
+        print(f"  {each.model:.60}, {each.question:.60}: {each.sentence:.120}")
+    if len(named) > LISTED:
+        print(f"  and {len(named) - LISTED:,} more")
+    print("To leave them out: gptalt-eval votes serve --leave_out_named")
 
 
 def find_database(arguments: argparse.Namespace) -> Path:
@@ -110,10 +135,11 @@ def run_export(arguments: argparse.Namespace, _: Installed) -> int:
     return 0
 
 
-def run_serve(arguments: argparse.Namespace, _: Installed) -> int:
+def run_serve(arguments: argparse.Namespace, plugins: Installed) -> int:
     import uvicorn
 
     from gptalt_eval_plugin_elo.answers import read_answers
+    from gptalt_eval_plugin_elo.naming import Names, find_named
     from gptalt_eval_plugin_elo.voting.server import Application
     from gptalt_eval_plugin_elo.voting.store import Store
 
@@ -122,6 +148,9 @@ def run_serve(arguments: argparse.Namespace, _: Installed) -> int:
     answers = read_answers(arguments.answers)
     store = Store(find_database(arguments))
     count = store.add_answers(answers, arguments.judges, arguments.twice)
+    named = find_named(answers, Names(list_names(plugins)))
+    if arguments.leave_out_named:
+        left_out = store.leave_out([(each.question, each.model) for each in named])
     names = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
     annotators = store.add_annotators(names)
     if not annotators:
@@ -129,7 +158,7 @@ def run_serve(arguments: argparse.Namespace, _: Installed) -> int:
     listening = listen(arguments.host, arguments.port)
     print_links(store, annotators, count, arguments.host, listening.getsockname()[1])
     # no access log, because it would contain the links
-    settings = uvicorn.Config(Application(store).build(), log_level="warning", access_log=False)
+    settings = uvicorn.Config(Application(store, named).build(), log_level="warning", access_log=False)
     uvicorn.Server(settings).run(sockets=[listening])
     store.close()
     return 0

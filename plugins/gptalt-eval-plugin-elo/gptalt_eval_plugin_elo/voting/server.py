@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,12 +16,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gptalt_eval_plugin_elo.naming import Naming
+from gptalt_eval_plugin_elo.voting.overview import gather_overview
 from gptalt_eval_plugin_elo.voting.rendering import render
 from gptalt_eval_plugin_elo.voting.store import CHOICES, Annotator, Store
 from gptalt_eval_plugin_elo.voting.texts import NAMES, TEXTS, choose_language
 
 PAGES = Path(__file__).with_name("pages")
 LARGEST = 4096  # bytes of a form
+LISTED = 50  # answers in which a model names itself
 #: links contain access tokens, so they are not sent to other sites, and nothing is loaded from other sites
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -32,10 +36,16 @@ HEADERS = {
 
 
 class Application:
-    """Answers requests with the content of a store."""
+    """Answers requests with the content of a store.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: the votes.
+        named: answers in which a model names itself.
+    """
+
+    def __init__(self, store: Store, named: Sequence[Naming] = ()) -> None:
         self.store = store
+        self.named = named
         self.pages = Environment(
             loader=PackageLoader("gptalt_eval_plugin_elo.voting", "pages"), autoescape=True,
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -93,9 +103,13 @@ class Application:
     async def get_organiser(self, request: Request) -> Response:
         if not self.is_organiser(request):
             return self.refuse(request)
-        by_name, done, wanted = await run_in_threadpool(self.store.count)
-        return self.make_page(request, "organiser.html.j2", by_name=by_name, done=done, wanted=wanted,
-                              export=f"/organiser/{self.store.organiser}/votes.jsonl")  # fmt: skip
+        without = request.query_params.getlist("without")
+        found = await run_in_threadpool(gather_overview, self.store)
+        return self.make_page(
+            request, "organiser.html.j2", found=found, without=without, named=self.named, listed=LISTED,
+            command=write_command(self.store.path, [each.name for each in found.voters], without),
+            here=f"/organiser/{self.store.organiser}",
+        )  # fmt: skip
 
     async def get_export(self, request: Request) -> Response:
         if not self.is_organiser(request):
@@ -129,6 +143,13 @@ class Application:
             texts=TEXTS[language], language=language, languages=NAMES, **values
         )
         return HTMLResponse(html, status, HEADERS)
+
+
+def write_command(path: Path, names: Sequence[str], without: Sequence[str]) -> str:
+    """What to type for the ratings, with and without the votes of some annotators."""
+    left_out = ",".join(name for name in names if name in without)
+    command = ["gptalt-eval", "elo", str(path), *(["--without", left_out] if left_out else [])]
+    return shlex.join(command)
 
 
 async def read_form(request: Request) -> dict[str, str]:

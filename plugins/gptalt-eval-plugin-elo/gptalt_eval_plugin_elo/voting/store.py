@@ -30,7 +30,7 @@ SELECT items.id AS id, items.model_a, items.model_b, items.wanted, items.added,
      AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.item = given.item AND votes.annotator = given.annotator)
   ) AS covered,
   EXISTS (SELECT 1 FROM votes WHERE votes.item = items.id AND votes.annotator = :who) AS judged
-FROM items
+FROM items WHERE items.id NOT IN (SELECT item FROM temp.left_out)
 """
 # what an annotator has open and has not judged
 RELEASE = """
@@ -89,6 +89,8 @@ class Store(Database):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.secret = read_secret("voting")
+        with self.transaction() as run:
+            run("CREATE TEMP TABLE left_out(item INTEGER PRIMARY KEY)")
 
     @property
     def organiser(self) -> str:
@@ -145,6 +147,21 @@ class Store(Database):
                               b.model, a.answer, b.answer, judges + (number in share), added)  # fmt: skip
                     run(f"INSERT INTO items VALUES ({', '.join('?' * len(values))})", values)
             return int(run("SELECT count(*) FROM items").fetchone()[0])
+
+    def leave_out(self, answers: Iterable[tuple[str, str]]) -> int:
+        """Ask for no votes on some answers (the question's name, the model) until the file is opened again.
+
+        Returns:
+            the number of comparisons that are left out; votes on them stay.
+        """
+        with self.transaction() as run:
+            for answer in answers:
+                run(
+                    "INSERT OR IGNORE INTO temp.left_out SELECT id FROM items "
+                    "WHERE question = :question AND :model IN (model_a, model_b)",
+                    dict(zip(("question", "model"), answer, strict=True)),
+                )
+            return int(run("SELECT count(*) FROM temp.left_out").fetchone()[0])
 
     def add_annotators(self, names: Sequence[str]) -> list[Annotator]:
         """Add annotators; known ones keep their links. Returns all of them."""
@@ -212,7 +229,7 @@ class Store(Database):
             return None
         (added,) = random.SystemRandom().choices([row[0] for row in left], [row[1] for row in left])
         return int(run(
-            f"WITH state AS ({COVERED} WHERE added = :added), pairs AS (SELECT model_a, model_b, "
+            f"WITH state AS ({COVERED} AND added = :added), pairs AS (SELECT model_a, model_b, "
             "sum(covered) AS covered, sum(judged) AS judged FROM state GROUP BY model_a, model_b) "
             "SELECT state.id FROM state JOIN pairs USING (model_a, model_b) "
             "WHERE NOT state.judged AND state.covered < state.wanted "
@@ -266,19 +283,6 @@ class Store(Database):
                 f"SELECT count(*) FROM ({COVERED}) WHERE NOT judged AND covered < wanted", about
             ).fetchone()[0]
         return Progress(voted, left, last)
-
-    def count(self) -> tuple[dict[str, int], int, int]:
-        """(number of votes by annotator, how many needed votes there are, how many are needed in total)."""
-        with self.transaction() as run:
-            by_name = {
-                row["name"]: row["votes"]
-                for row in run(
-                    "SELECT name, count(votes.id) AS votes FROM annotators "
-                    "LEFT JOIN votes ON votes.annotator = annotators.id GROUP BY annotators.id ORDER BY name"
-                )
-            }
-            done, wanted = run(f"SELECT sum(min(wanted, ({DONE}))), sum(wanted) FROM items").fetchone()
-        return by_name, done or 0, wanted or 0
 
     def export(self) -> Iterator[str]:
         """The votes as lines in the format ``gptalt`` of ``votes import``, after one about the page."""

@@ -29,6 +29,21 @@ TEXTS = {
         "overall": "{done} of {wanted} needed votes",
         "download": "Download all votes (JSON lines)",
         "import": "Then: gptalt-eval votes import votes.jsonl, and gptalt-eval elo",
+        "agreement": "Agreement (pairs)",
+        "seconds": "Seconds per vote",
+        "left_share": "Left",
+        "right_share": "Right",
+        "without": "Leave out",
+        "signs": "Agreement is with the others on the same answers: 1 for equal votes, 0.5 if one is a tie, 0 for "
+        "opposite ones. Seconds: the median from one vote to the next. Little agreement, a few seconds, or nearly "
+        "always the same side can be signs of carelessness.",
+        "choose": "Show the command",
+        "ratings": "Ratings by all votes:",
+        "before_after": "Ratings with all votes, and without those of the chosen annotators:",
+        "named": "{count:,} answers in which a model names itself",
+        "more": "{count:,} more are not shown.",
+        "leave_out": "Votes on them are not blind. To ask for none: gptalt-eval votes serve --leave_out_named",
+        "full": "This cannot be saved at the moment. Your earlier votes are safe. Please try again later.",
     },
     "zh": {
         "title": "哪个回答更好？",
@@ -55,6 +70,20 @@ TEXTS = {
         "overall": "共需 {wanted} 票，已有 {done} 票",
         "download": "下载全部投票（JSON Lines）",
         "import": "接下来：gptalt-eval votes import votes.jsonl，再运行 gptalt-eval elo",
+        "agreement": "一致率（对数）",
+        "seconds": "每票秒数",
+        "left_share": "左",
+        "right_share": "右",
+        "without": "排除",
+        "signs": "一致率：与他人对同一组回答的评判相比，相同为 1，仅一方为平局计 0.5，相反为 0。"
+        "每票秒数：相邻两票间隔的中位数。一致率低、用时只有几秒或几乎总选同一侧，可能说明评判不认真。",
+        "choose": "显示命令",
+        "ratings": "按全部投票计算评分：",
+        "before_after": "含全部投票的评分，以及排除所选评判人之后的评分：",
+        "named": "有 {count:,} 个回答中模型说出了自己的名字",
+        "more": "另有 {count:,} 个未显示。",
+        "leave_out": "对这些回答的评判不是盲评。若要跳过它们：gptalt-eval votes serve --leave_out_named",
+        "full": "目前无法保存。您之前的投票都已保存，请稍后再试。",
     },
 }
 
