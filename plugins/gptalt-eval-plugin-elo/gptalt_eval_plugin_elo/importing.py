@@ -230,7 +230,8 @@ def read_database(file: Path) -> Iterator[tuple[int, Vote | PageExport]]:
     from gptalt_eval_plugin_elo.voting.export import read_page
 
     export, votes = read_page(file)
-    yield 1, export
+    if export:
+        yield 1, export
     yield from enumerate(votes, 2)
 
 

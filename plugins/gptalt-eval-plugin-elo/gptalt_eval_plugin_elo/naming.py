@@ -82,6 +82,7 @@ MADE = re.compile(
 )
 SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 MARKS = re.compile(r"[*_`~#\"“”«»「」『』《》【】\[\](){}<>]")
+CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 LONGEST = 100_000  # characters of an answer that the page shows
 #: letters of other alphabets that look like Latin ones
 ALIKE = str.maketrans(
@@ -159,7 +160,7 @@ def normalise(text: str) -> str:
         apart = unicodedata.normalize("NFKD", text.casefold())
         text = "".join(letter for letter in apart if unicodedata.category(letter) not in ("Mn", "Cf"))
         text = text.translate(ALIKE)
-    return MARKS.sub(" ", text.casefold())
+    return MARKS.sub(" ", CONTROL.sub("", text.casefold()))
 
 
 def list_words(name: str) -> Iterator[str]:

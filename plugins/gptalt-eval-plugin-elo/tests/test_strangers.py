@@ -12,6 +12,7 @@ import time
 import gptalt_eval_plugin_elo
 import pytest
 from gptalt_eval_plugin_elo.answers import Answer, ask, read_questions, write_answers
+from gptalt_eval_plugin_elo.voting.overview import gather_overview
 from gptalt_eval_plugin_elo.voting.store import Store
 from gptalt_eval_plugin_elo.voting.versions import (
     EARLIER_ANNOTATORS,
@@ -200,7 +201,7 @@ def use_database(scene):
         for who in store.add_annotators(["ben"]):
             store.show(who)
             store.find_progress(who)
-        store.count()
+        gather_overview(store)
         assert all(json.loads(line)["winner"] in ("a", "b", "tie", "skip") for line in [*store.export()][1:])
         store.close()
     except GptaltError as error:

@@ -6,7 +6,6 @@ import argparse
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,19 +44,24 @@ ANSWERS = (
 PASSED_ON = (
     "model_args", "gen_kwargs", "system_instruction", "device", "batch_size", "seed", "trust_remote_code",
 )  # fmt: skip
-EXPORT = (
+FILES = (
     Option(("--answers",), {"type": Path, "default": Path(FOLDER), "metavar": "ANSWERS",
                             "help": f"folder or {FILE}; default: {FOLDER}"}),
     Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} next to them"}),
 )  # fmt: skip
+EXPORT = (
+    *FILES,
+    Option(("--leave_out_named",), {"action": "store_true",
+                                    "help": "leave out votes on answers in which a model names itself"}),
+)  # fmt: skip
 SERVE = (
-    *EXPORT,
+    *FILES,
     Option(("--annotators",), {"metavar": "NAME,...", "help": "the people who vote; each gets a link"}),
     Option(("--judges",), {"type": int, "default": 1, "metavar": "N", "help": "judges per comparison (1)"}),
     Option(("--twice",), {"type": float, "default": 0.2, "metavar": "SHARE",
                           "help": "share of comparisons with one more judge, for agreement (0.2)"}),
     Option(("--leave_out_named",), {"action": "store_true",
-                                    "help": "ask for no votes where a model names itself"}),
+                                    "help": "ask for no votes on answers in which a model names itself"}),
     Option(("--host",), {"default": "127.0.0.1", "help": "listen on (127.0.0.1: only this computer)"}),
     Option(("--port",), {"type": int, "default": 8765, "help": "listen on this port (8765)"}),
 )  # fmt: skip
@@ -116,17 +120,14 @@ def find_database(arguments: argparse.Namespace) -> Path:
     return Path(arguments.database or folder / DATABASE)
 
 
-def run_export(arguments: argparse.Namespace, _: Installed) -> int:
-    from gptalt_eval_plugin_elo.voting.database import Database
+def run_export(arguments: argparse.Namespace, plugins: Installed) -> int:
+    from gptalt_eval_plugin_elo.naming import Names
     from gptalt_eval_plugin_elo.voting.export import write_lines
 
-    path = find_database(arguments)
-    if not path.is_file():
-        raise GptaltError(f"There is no file {path}.", "To create one: gptalt-eval votes serve")
-    with closing(Database(path)) as database:
-        lines = list(write_lines(database))
+    names = Names(list_names(plugins))
     try:
-        sys.stdout.writelines(lines)
+        for line in write_lines(find_database(arguments), names, arguments.leave_out_named):
+            sys.stdout.write(line)
         sys.stdout.flush()
     except BrokenPipeError:  # `votes export | head`
         raise
@@ -148,17 +149,18 @@ def run_serve(arguments: argparse.Namespace, plugins: Installed) -> int:
     answers = read_answers(arguments.answers)
     store = Store(find_database(arguments))
     count = store.add_answers(answers, arguments.judges, arguments.twice)
-    named = find_named(answers, Names(list_names(plugins)))
+    names = Names(list_names(plugins))
+    named = find_named(answers, names)
     if arguments.leave_out_named:
-        left_out = store.leave_out([(each.question, each.model) for each in named])
-    names = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
-    annotators = store.add_annotators(names)
+        store.leave_out([(each.question, each.model) for each in named])
+    people = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
+    annotators = store.add_annotators(people)
     if not annotators:
         raise GptaltError("There are no annotators.", "Name everyone who votes: --annotators ANNA,BEN")
     listening = listen(arguments.host, arguments.port)
     print_links(store, annotators, count, arguments.host, listening.getsockname()[1])
     # no access log, because it would contain the links
-    settings = uvicorn.Config(Application(store, named).build(), log_level="warning", access_log=False)
+    settings = uvicorn.Config(Application(store, names, named).build(), log_level="warning", access_log=False)
     uvicorn.Server(settings).run(sockets=[listening])
     store.close()
     return 0

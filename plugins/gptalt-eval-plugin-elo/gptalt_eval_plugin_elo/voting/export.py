@@ -5,63 +5,79 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
+from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.exports import PageExport
 from gptalt_eval_plugin_elo.markdown import measure_style
+from gptalt_eval_plugin_elo.naming import Names
 from gptalt_eval_plugin_elo.votes import Vote
-from gptalt_eval_plugin_elo.voting.database import Database
-from gptalt_eval_plugin_elo.voting.versions import Run
-
-VOTES = """
-SELECT item, annotator, question, model_a, model_b, winner, category, annotators.name, votes.time,
-  items.language
-FROM votes JOIN items ON items.id = item JOIN annotators ON annotators.id = annotator ORDER BY votes.id
-"""
-ANSWERS = "SELECT id, answer_a, answer_b FROM items WHERE id IN (SELECT item FROM votes)"
-#: a number that grows with each vote and each undo: votes are numbered for ever, also those taken back
-REVISION = """
-SELECT 2 * coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'votes'), 0) - (SELECT count(*) FROM votes)
-"""
+from gptalt_eval_plugin_elo.voting.reading import PageVotes, opened_votes
 
 
-def read_page(path: Path) -> tuple[PageExport, list[Vote]]:
-    """The votes in the page's file, in their order.
+def read_page(path: Path) -> tuple[PageExport | None, list[Vote]]:
+    """The votes in the page's file, in their order; and what identifies the page, if the file does.
 
     Raises:
-        GptaltError: the file is something else, or damaged.
+        GptaltError: the file is something else, or some of its votes cannot be read.
     """
-    with closing(Database(path)) as database:
-        return gather_page(database)
+    with opened_votes(path) as found:
+        votes = [vote for vote, _ in read_rows(found, None)]
+    return describe_page(found, len(votes)), votes
 
 
-def gather_page(database: Database) -> tuple[PageExport, list[Vote]]:
-    page = name_page(database.facts["page"])
-    with database.transaction() as run:
-        votes = list(read_rows(run, page))
-        revision = int(run(REVISION).fetchone()[0])
+def write_lines(path: Path, names: Names, leave_out_named: bool = False) -> Iterator[str]:
+    """The export: a line about the page, and its votes in the format ``gptalt`` of ``votes import``.
+
+    Votes on answers in which a model names itself have ``names_itself``, a list of ``a`` and ``b``. If some
+    votes cannot be read, there is no line about the page, so that it does not pass for all of them.
+
+    Args:
+        path: the page's file.
+        names: the names of models.
+        leave_out_named: leave these votes out.
+
+    Raises:
+        GptaltError: the file is something else; after the other votes, that some cannot be read.
+    """
+    votes: list[tuple[Vote, list[str]]] = []
+    fault = None
+    with opened_votes(path) as found:
+        try:
+            votes.extend(row for row in read_rows(found, names) if not (leave_out_named and row[1]))
+        except GptaltError as error:
+            fault = error
+    if (export := describe_page(found, len(votes))) and not fault:
+        yield json.dumps(export._asdict()) + "\n"
+    for vote, sides in votes:
+        more = {"names_itself": sides} if sides else {}
+        yield json.dumps(vote.describe() | more, ensure_ascii=False) + "\n"
+    if fault:
+        raise fault
+
+
+def read_rows(found: PageVotes, names: Names | None) -> Iterator[tuple[Vote, list[str]]]:
+    """The votes, each with the sides on which a model names itself."""
+    style = cache(measure_style)
+    is_named = cache(lambda *about: bool(names and names.find(*about)))
+    page = f"{name_page(found.page)}/" if found.page else ""
+    for each in found.votes:
+        vote = Vote(*each[:8], style_a=style(each.answer_a), style_b=style(each.answer_b))
+        answers = (("a", each.model_a, each.answer_a), ("b", each.model_b, each.answer_b))
+        sides = [side for side, model, answer in answers if is_named(model, each.prompt, answer)]
+        yield vote._replace(id=f"{page}{each.item}/{each.person}") if page else vote, sides
+
+
+def describe_page(found: PageVotes, votes: int) -> PageExport | None:
+    """What the first line of an export says; None: the file does not say which page it is."""
+    if not found.page:
+        return None
     exported = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return PageExport(page, max(revision, len(votes)), len(votes), exported), votes
+    return PageExport(name_page(found.page), max(found.revision, votes), votes, exported)
 
 
 def name_page(own: str) -> str:
     """The page's id, from its own name, which can be any text in a file from somebody else."""
     return f"page-{hashlib.sha256(own.encode('utf-8', 'replace')).hexdigest()[:16]}"
-
-
-def read_rows(run: Run, page: str) -> Iterator[Vote]:
-    styles = {key: (measure_style(a), measure_style(b)) for key, a, b in run(ANSWERS)}
-    for item, annotator, *fields in run(VOTES):
-        style_a, style_b = styles[item]
-        known = Vote(*fields)
-        yield known._replace(id=f"{page}/{item}/{annotator}", style_a=style_a, style_b=style_b)
-
-
-def write_lines(database: Database) -> Iterator[str]:
-    """The export: a line about the page, and its votes in the format ``gptalt`` of ``votes import``."""
-    export, votes = gather_page(database)
-    yield json.dumps(export._asdict()) + "\n"
-    for vote in votes:
-        yield json.dumps(vote.describe(), ensure_ascii=False) + "\n"

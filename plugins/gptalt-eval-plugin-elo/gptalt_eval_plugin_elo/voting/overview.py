@@ -85,8 +85,10 @@ def gather_overview(store: Store) -> Overview:
 def describe_voter(name: str, rows: Iterable[Any], beside: tuple[int, float | None]) -> Voter:
     votes = [row for row in rows if row["winner"] is not None]
     sides = [name_side(row["winner"], row["swapped"]) for row in votes]
-    counts = [sides.count(choice) for choice in ("left", "right", "tie", "skip")]
-    return Voter(name, len(votes), *counts, measure_seconds([row["time"] for row in votes]), *beside)
+    return Voter(
+        name, len(votes), sides.count("left"), sides.count("right"), sides.count("tie"), sides.count("skip"),
+        measure_seconds([row["time"] for row in votes]), *beside,
+    )  # fmt: skip
 
 
 def name_side(winner: str, swapped: int) -> str:

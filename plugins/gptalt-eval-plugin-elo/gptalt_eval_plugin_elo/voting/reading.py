@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ NEEDED = {
 #: of ``Judged``, in its order
 FIELDS = (
     "items.question", "items.model_a", "items.model_b", "votes.winner", "items.category", "annotators.name",
-    "votes.time", "items.language", "items.answer_a", "items.answer_b", "votes.item", "votes.annotator",
+    "votes.time", "items.language", "items.prompt", "items.answer_a", "items.answer_b", "votes.item",
+    "votes.annotator",
 )  # fmt: skip
 WINNERS = ("a", "b", "tie", "skip")
 
@@ -32,7 +33,7 @@ class Judged(NamedTuple):
 
     Attributes:
         question, model_a, model_b, winner, category, annotator, time, language: as in ``Vote``.
-        answer_a, answer_b: the answers.
+        prompt, answer_a, answer_b: the question and the answers.
         item, person: ids of the comparison and the annotator: one has voted on the other at most once.
     """
 
@@ -44,6 +45,7 @@ class Judged(NamedTuple):
     annotator: str
     time: str
     language: str
+    prompt: str
     answer_a: str
     answer_b: str
     item: int
@@ -56,10 +58,12 @@ class PageVotes:
 
     Attributes:
         page: the page's own name; empty: a file of an earlier version, which has none.
+        revision: a number that grows with each vote and each undo.
         votes: in their order. At the end, a ``GptaltError`` says if some could not be read.
     """
 
     page: str
+    revision: int
     votes: Iterator[Judged]
 
 
@@ -93,6 +97,7 @@ def open_unchanged(path: Path) -> sqlite3.Connection:
             raise
         connection = sqlite3.connect(f"{address}&immutable=1", uri=True, check_same_thread=False)
     prepare(connection)
+    connection.execute("BEGIN")  # all that is read is of one moment
     return connection
 
 
@@ -108,7 +113,15 @@ def select_votes(path: Path, connection: sqlite3.Connection) -> PageVotes:
     if {"name", "value"} <= columns.get("facts", {}).keys():
         row = connection.execute("SELECT value FROM facts WHERE name = 'page'").fetchone()
         page = read_text(row[0]) if row else ""
-    return PageVotes(page, read_judged(path, connection, columns))
+    return PageVotes(page, find_revision(connection, columns), read_judged(path, connection, columns))
+
+
+def find_revision(connection: sqlite3.Connection, tables: Container[str]) -> int:
+    """Votes are numbered for ever, also those that were taken back."""
+    (count,) = connection.execute("SELECT count(*) FROM votes").fetchone()
+    number = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'votes' AND typeof(seq) = 'integer'"
+    last = connection.execute(number).fetchone()[0] if "sqlite_sequence" in tables else None
+    return int(min(max(2 * (last or 0) - count, 0), 2**62))
 
 
 def list_columns(connection: sqlite3.Connection) -> dict[str, Mapping[str, bool]]:

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gptalt_eval_plugin_elo.naming import Naming
+from gptalt_eval_plugin_elo.naming import Names, Naming
+from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.overview import gather_overview
 from gptalt_eval_plugin_elo.voting.rendering import render
 from gptalt_eval_plugin_elo.voting.store import CHOICES, Annotator, Store
@@ -40,11 +41,13 @@ class Application:
 
     Args:
         store: the votes.
+        names: the names of models.
         named: answers in which a model names itself.
     """
 
-    def __init__(self, store: Store, named: Sequence[Naming] = ()) -> None:
+    def __init__(self, store: Store, names: Names, named: Sequence[Naming] = ()) -> None:
         self.store = store
+        self.names = names
         self.named = named
         self.pages = Environment(
             loader=PackageLoader("gptalt_eval_plugin_elo.voting", "pages"), autoescape=True,
@@ -114,7 +117,7 @@ class Application:
     async def get_export(self, request: Request) -> Response:
         if not self.is_organiser(request):
             return self.refuse(request)
-        text = "".join(await run_in_threadpool(lambda: list(self.store.export())))
+        text = "".join(await run_in_threadpool(lambda: list(write_lines(self.store.path, self.names))))
         headers = HEADERS | {"Content-Disposition": 'attachment; filename="votes.jsonl"'}
         return Response(text, headers=headers, media_type="application/jsonl")
 

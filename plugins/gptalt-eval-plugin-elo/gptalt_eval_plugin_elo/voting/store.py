@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
+from gptalt_eval_plugin_elo.naming import Names
 from gptalt_eval_plugin_elo.voting.database import Database
 from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.versions import Run, draw_id, is_swapped
@@ -286,4 +287,4 @@ class Store(Database):
 
     def export(self) -> Iterator[str]:
         """The votes as lines in the format ``gptalt`` of ``votes import``, after one about the page."""
-        return write_lines(self)
+        return write_lines(self.path, Names())

@@ -34,15 +34,15 @@ TEXTS = {
         "left_share": "Left",
         "right_share": "Right",
         "without": "Leave out",
-        "signs": "Agreement is with the others on the same answers: 1 for equal votes, 0.5 if one is a tie, 0 for "
-        "opposite ones. Seconds: the median from one vote to the next. Little agreement, a few seconds, or nearly "
-        "always the same side can be signs of carelessness.",
+        "signs": "Agreement is with the others on the same answers: 1 for equal votes, 0.5 if one is a tie, "
+        "0 for opposite ones. Seconds: the median from one vote to the next. Little agreement, few seconds, "
+        "or nearly always the same side can be signs of carelessness.",
         "choose": "Show the command",
         "ratings": "Ratings by all votes:",
         "before_after": "Ratings with all votes, and without those of the chosen annotators:",
         "named": "{count:,} answers in which a model names itself",
         "more": "{count:,} more are not shown.",
-        "leave_out": "Votes on them are not blind. To ask for none: gptalt-eval votes serve --leave_out_named",
+        "leave_out": "Votes on them are not blind. To ask for none: votes serve --leave_out_named",
         "full": "This cannot be saved at the moment. Your earlier votes are safe. Please try again later.",
     },
     "zh": {
