@@ -1,4 +1,4 @@
-"""Answers in which a model names itself: whoever judges them knows which model it is.
+"""Answers in which a model names itself: people who judge them know which model it is.
 
 A model names itself where it speaks of itself ("I am ...", "作为...") with the name of a model or its maker,
 whether that is its own or not, and where an unusual name of its own stands anywhere.

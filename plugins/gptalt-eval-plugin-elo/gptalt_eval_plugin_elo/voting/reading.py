@@ -125,7 +125,7 @@ def find_revision(connection: sqlite3.Connection, tables: Container[str]) -> int
 
 
 def list_columns(connection: sqlite3.Connection) -> dict[str, Mapping[str, bool]]:
-    """Table -> column -> whether it is the number of the row. Views, which compute, are no tables."""
+    """Table -> column -> whether it is the number of the row. Views are left out: they compute."""
     names = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE%'"
     ).fetchall()
