@@ -39,7 +39,12 @@ IMPORT = (
 AGREEMENT = (
     Option(
         ("votes",),
-        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
+        {
+            "nargs": "?",
+            "type": Path,
+            "metavar": "VOTES",
+            "help": f"folder, JSONL or votes.sqlite; default: {FOLDER}",
+        },
     ),
     SEED,
     JSON,
@@ -47,7 +52,12 @@ AGREEMENT = (
 ELO = (
     Option(
         ("votes",),
-        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
+        {
+            "nargs": "?",
+            "type": Path,
+            "metavar": "VOTES",
+            "help": f"folder, JSONL or votes.sqlite; default: {FOLDER}",
+        },
     ),
     Option(
         ("--published",),

@@ -301,6 +301,12 @@ def test_an_export_of_an_earlier_version_is_not_counted_twice(page):
     assert page.load(page.export()) == (0, 3, 0, 1)
 
 
+def test_the_former_command_is_named():
+    for words in (["vote"], ["vote", "serve"], ["vote", "export"]):
+        with pytest.raises(GptaltError, match=r"There is no command 'vote'\.\nDid you mean 'votes'"):
+            cli.dispatch(words, make_plugin_set(gptalt_eval_plugin_elo))
+
+
 # ---------------------------------------------------------------------- straight from the page's file
 
 

@@ -182,6 +182,21 @@ def test_a_vote_that_says_more_is_still_the_same(tmp_path, known, more):
     assert (tmp_path / "v" / VOTES).read_bytes() == before
 
 
+def test_pandalms_votes_are_there_once(tmp_path, shared_data):
+    """999 pairs of answers, each judged by three people."""
+    file = shared_data / "votes" / "pandalm-testset-v1.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    counts = import_files([file], tmp_path / "v", list_formats())[file]
+    assert (counts.added, counts.known, counts.rejected) == (3 * len(rows), 0, 0) == (2_997, 0, 0)
+    random.Random(0).shuffle(rows)
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(rows[100:], indent=1), encoding="utf-8")
+    for again, known in ((file, 2_997), (other, 2_697), (tmp_path / "v", 2_997)):
+        [counts] = import_files([again], tmp_path / "v", list_formats()).values()
+        assert (counts.added, counts.known, counts.changed, counts.rejected) == (0, known, 0, 0)
+    assert sum(1 for _ in read_votes(tmp_path / "v")) == 2_997
+
+
 # ---------------------------------------------------------------------- the file itself
 
 
