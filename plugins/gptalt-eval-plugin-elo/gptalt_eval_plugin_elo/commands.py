@@ -43,7 +43,7 @@ AGREEMENT = (
             "nargs": "?",
             "type": Path,
             "metavar": "VOTES",
-            "help": f"folder, JSONL or votes.sqlite; default: {FOLDER}",
+            "help": f"folder or JSONL; default: {FOLDER}",
         },
     ),
     SEED,
@@ -56,7 +56,7 @@ ELO = (
             "nargs": "?",
             "type": Path,
             "metavar": "VOTES",
-            "help": f"folder, JSONL or votes.sqlite; default: {FOLDER}",
+            "help": f"folder or JSONL; default: {FOLDER}",
         },
     ),
     Option(
