@@ -39,12 +39,7 @@ IMPORT = (
 AGREEMENT = (
     Option(
         ("votes",),
-        {
-            "nargs": "?",
-            "type": Path,
-            "metavar": "VOTES",
-            "help": f"folder or JSONL; default: {FOLDER}",
-        },
+        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
     ),
     SEED,
     JSON,
@@ -52,12 +47,7 @@ AGREEMENT = (
 ELO = (
     Option(
         ("votes",),
-        {
-            "nargs": "?",
-            "type": Path,
-            "metavar": "VOTES",
-            "help": f"folder or JSONL; default: {FOLDER}",
-        },
+        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
     ),
     Option(
         ("--published",),
