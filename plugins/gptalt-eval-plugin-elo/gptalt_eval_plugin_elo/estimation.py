@@ -60,7 +60,7 @@ def jackknife(parts: Numbers, measure: Callable[[Floats], Floats]) -> Estimate |
     Returns:
         None: it is undefined; an interval of nan: nothing varies, so that it is unknown.
     """
-    parts = parts[parts.reshape(len(parts), -1).any(1)]
+    parts = parts[parts.any(tuple(range(1, parts.ndim)))]
     if not len(parts):
         return None
     total = parts.sum(0, keepdims=True)

@@ -53,7 +53,7 @@ class JudgeReport:
         first_shown: share of verdicts for the first answer shown minus the share for the second.
         longer: share of wins, ties half, of the longer answer.
         length: log-odds for an answer that is twice as long.
-        own: rating of the answers of the model with the judge's name, against the mean of all, in Elo points.
+        own: rating, in Elo points, of the model with the judge's name above the mean of the others.
     """
 
     judge: str
@@ -192,7 +192,7 @@ def measure_length(judge: Units, people: Units, doublings: Floats) -> Swayed | N
 
 
 def measure_own(judge: Units, people: Units, own: int) -> Swayed | None:
-    """The rating of one model by a judge and by people; None: either has no finite one."""
+    """The rating of one model, above the others' mean, by a judge and by people; None: either is infinite."""
     names, place = np.unique(np.concatenate([judge.low, judge.high]), return_inverse=True)
     if own not in names:
         return None
@@ -202,7 +202,8 @@ def measure_own(judge: Units, people: Units, own: int) -> Swayed | None:
     of_judge = fit_strengths(low, high, judge.score, cluster, *size)
     of_people = fit_strengths(low, high, people.score, cluster, *size)
     at = int(np.searchsorted(names, own))
-    return subtract(of_judge, of_people, at, POINTS) if of_judge and of_people else None
+    unit = POINTS * len(names) / (len(names) - 1)  # the mean of all is 0
+    return subtract(of_judge, of_people, at, unit) if of_judge and of_people else None
 
 
 def subtract(judge: Fit, people: Fit, at: int, unit: float = 1.0) -> Swayed:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptalt_eval_plugin_elo.agreement import Estimate
+from gptalt_eval_plugin_elo.bradley_terry import find_rated
 from gptalt_eval_plugin_elo.estimation import (
     Fit,
     Floats,
@@ -25,16 +26,17 @@ from gptalt_eval_plugin_elo.estimation import (
     fit_strengths,
     spread_over_models,
 )
-from gptalt_eval_plugin_elo.ratings import Comparisons, Scale, split_graph
+from gptalt_eval_plugin_elo.ratings import Scale, number_table
 from gptalt_eval_plugin_elo.table import FIRST, SKIP, TIE, VoteTable
 from gptalt_eval_plugin_elo.units import Units, find_units, gather_units, number_units
 
 SURE = 1.959963984540054  # how many standard errors above 0 a weight must be
+FEWEST = 10  # questions with people's votes, below which their variance is not known well enough
 
 
 @dataclass(frozen=True)
 class Sharpened:
-    """Bradley-Terry ratings of people, without and with a judge; the mean of the models is ``Scale.start``.
+    """Bradley-Terry ratings of people, without and with a judge, on the scale of ``fit_bradley_terry``.
 
     Attributes:
         judge: its name.
@@ -126,11 +128,14 @@ def fit_with_judges(table: VoteTable, scale: Scale | None = None) -> list[Sharpe
         scale: of the ratings.
 
     Returns:
-        one for each judge; none where people's votes determine no ratings, or the judge compared nothing.
+        one for each judge; none where the judge compared nothing, or people's votes are on fewer than ten
+        questions or determine no ratings.
     """
     people = table.choose(~table.by_judge & (table.outcome != SKIP))
     score = np.select([people.outcome == FIRST, people.outcome == TIE], [1.0, 0.5], 0.0)
-    names, place = find_rated(people, score)
+    names = find_rated(number_table(people))
+    place = np.full(len(table.models), -1)
+    place[names] = np.arange(len(names))
     found = []
     for judge in np.unique(table.annotator[table.by_judge]).tolist():
         units = gather_units(table.choose(table.by_judge & (table.annotator == judge)))
@@ -139,15 +144,6 @@ def fit_with_judges(table: VoteTable, scale: Scale | None = None) -> list[Sharpe
             each = sharpen(table.annotators[judge], labels, [table.models[name] for name in names], scale)
             found += [each] if each else []
     return found
-
-
-def find_rated(people: VoteTable, score: Floats) -> tuple[list[int], Indices]:
-    """The models that people's votes can rate, and the place of each model among them; -1: it is not."""
-    votes = Comparisons(people.models, people.first.astype(np.int64), people.second.astype(np.int64), score)
-    names = sorted(split_graph(votes, "strong")[0])
-    place = np.full(len(people.models), -1, np.int64)
-    place[names] = np.arange(len(names))
-    return names, place
 
 
 def find_languages(table: VoteTable) -> Indices:
@@ -161,11 +157,11 @@ def find_languages(table: VoteTable) -> Indices:
 def label(
     people: VoteTable, score: Floats, judged: Units, language: Indices, place: Indices
 ) -> Labels | None:
-    """People's votes on the models that have a place, beside a judge's; None: one of them has none."""
+    """People's votes on the models that have a place, beside a judge's; None: there are too few."""
     inside = (place[people.first] >= 0) & (place[people.second] >= 0)
     people, score = people.choose(inside), score[inside]
     judged = judged.choose((place[judged.low] >= 0) & (place[judged.high] >= 0))
-    if not len(people) or not len(judged):
+    if not len(judged) or len(np.unique(people.question)) < FEWEST:
         return None
     count = len(place)
     names, stratum = np.unique(
@@ -197,19 +193,29 @@ def sharpen(judge: str, labels: Labels, models: Sequence[str], scale: Scale | No
     helped = labels.fit(weight) if weight else alone
     if helped is None:  # people's few votes and what was subtracted leave no finite ratings
         weight, helped = 0.0, alone
-    questions = len(np.unique(labels.cluster))
+    held = np.bincount(np.concatenate([labels.first, labels.second]), minlength=labels.models)
+    questions, scale = len(np.unique(labels.cluster)), scale or Scale()
+    rated = [rate(fit, held / held.sum(), questions, scale) for fit in (alone, helped)]
     return Sharpened(
         judge, weight, len(labels.score), len(labels.spread), int(np.count_nonzero(labels.surprise)), models,
-        rate(alone, questions, scale or Scale()), rate(helped, questions, scale or Scale()),
+        *rated,
     )  # fmt: skip
 
 
-def rate(fit: Fit, questions: int, scale: Scale) -> list[Estimate]:
-    """The ratings of a fit to votes on so many questions, with 95 % intervals."""
+def rate(fit: Fit, centre: Floats, questions: int, scale: Scale) -> list[Estimate]:
+    """The ratings of a fit to votes on so many questions, with 95 % intervals.
+
+    Args:
+        fit: the strengths.
+        centre: [models] the weights with which their mean is the initial rating.
+        questions: their number.
+        scale: of the ratings.
+    """
     points = scale.width / math.log(10)
-    errors = np.sqrt((fit.influence**2).sum(0) * questions / max(1, questions - 1))
+    influence = fit.influence - (fit.influence @ centre)[:, None]
+    errors = np.sqrt((influence**2).sum(0) * questions / (questions - 1))
     reach = find_quantile(questions) * errors * points
-    values = scale.start + fit.values * points
+    values = scale.start + (fit.values - centre @ fit.values) * points
     return [
         Estimate(value, value - far, value + far)
         for value, far in zip(values.tolist(), reach.tolist(), strict=True)

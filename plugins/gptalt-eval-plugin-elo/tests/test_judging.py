@@ -17,7 +17,7 @@ from gptalt_eval_plugin_elo.judging.prompts import (
     read_part,
     write_prompt,
 )
-from gptalt_eval_plugin_elo.judging.verdicts import choose_likeliest, make_vote, measure_style, read_verdict
+from gptalt_eval_plugin_elo.judging.verdicts import choose_likeliest, make_vote, read_verdict
 from gptalt_eval_plugin_elo.votes import Style
 
 from gptalt_eval import GptaltError
@@ -386,9 +386,3 @@ def test_a_vote_is_known_by_what_was_judged():
         make_vote(match._replace(first=match.second, second=match.first), "a", "judge", PAGE, prompt),
     ]
     assert len({vote.id, *(each.id for each in others)}) == 5
-
-
-def test_style():
-    text = "# One\n\n- a\n- b\n1. c\n\n**bold** and __bold__\n```\n# no header\n- no list\n```\n"
-    assert measure_style(text) == Style(len(text), 1, 3, 2)
-    assert measure_style("") == Style(0, 0, 0, 0)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gptalt_eval_plugin_elo.judging.prompts import Match
-from gptalt_eval_plugin_elo.votes import Style, Vote
+from gptalt_eval_plugin_elo.markdown import measure_style
+from gptalt_eval_plugin_elo.votes import Vote
 
 LETTERS = {"A": "a", "B": "b", "C": "tie"}
 NONE = "skip"  # the winner of a vote without a verdict
@@ -17,7 +18,6 @@ OPENING, CLOSING = r"[\s*_`(\[（【「\"“]*", r"[\s*_`)\]）】」\"”.。]*
 STATED = re.compile(rf"(?:verdict|判定)[*_`]*\s*[:：]{OPENING}([A-Z])(?![A-Za-z0-9])([^\n]*)", re.IGNORECASE)
 ALONE = re.compile(rf"{OPENING}([ABC]){CLOSING}")
 OTHER = re.compile(r"(?<![A-Za-z0-9])[ABC](?![A-Za-z0-9])")
-FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def choose_likeliest(likelihoods: Sequence[float]) -> str:
@@ -61,14 +61,6 @@ def make_vote(match: Match, winner: str, judge: str, page: str, prompt: str) -> 
         id=f"{page}/{number}/0", kind="judge", style_a=measure_style(first.answer),
         style_b=measure_style(second.answer),
     )  # fmt: skip
-
-
-def measure_style(text: str) -> Style:
-    """An answer's length and Markdown; code blocks do not count as Markdown."""
-    prose = FENCED.sub("", text)
-    patterns = (r"^#{1,6}\s", r"^\s*(?:[-*+]|\d+[.)])\s", r"\*\*[^*\n]+\*\*|__[^_\n]+__")
-    headers, lists, bold = (len(re.findall(pattern, prose, re.MULTILINE)) for pattern in patterns)
-    return Style(len(text), headers, lists, bold)
 
 
 @dataclass(frozen=True)
