@@ -42,9 +42,9 @@ class Counts:
     Attributes:
         format: the name of its format.
         added, known, rejected: new votes, votes that were already known, records that are not votes.
+        reasons: why records were rejected, with counts.
         changed: votes that were known with another verdict.
         taken_back: votes of the page that are no longer on it.
-        reasons: why records were rejected, with counts.
         older: why a page's votes were left alone.
     """
 
@@ -52,9 +52,9 @@ class Counts:
     added: int = 0
     known: int = 0
     rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     changed: int = 0
     taken_back: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
     older: list[str] = field(default_factory=list)
 
 
