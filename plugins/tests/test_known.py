@@ -23,5 +23,5 @@ def test_only_plugins_that_exist_are_known():
 
 def test_some_names():
     assert {"medqa_zh", "gptalt_science_gen"} <= set(KNOWN["medqa"].tasks)
-    assert KNOWN["elo"].commands == ("answers", "elo", "votes")
+    assert KNOWN["elo"].commands == ("answers", "elo", "judge", "votes")
     assert KNOWN["example"].models == ("shortest-option",)
