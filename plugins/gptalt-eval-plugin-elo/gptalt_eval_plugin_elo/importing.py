@@ -193,8 +193,8 @@ def import_file(file: Path, known: VoteFormat | None, votes: Ledger, rejected: L
     counts.added, counts.known = settled.added, settled.known
     counts.changed, counts.taken_back = settled.changed, settled.taken_back
     counts.older = [
-        f"This export of {each.export.page} is older ({each.export.exported}) than the one that is known "
-        f"({each.known.exported}): its {each.export.votes:,} votes change nothing."
+        f"This export of {each.export.page} is older (revision {each.export.revision}) than the one that is "
+        f"known (revision {each.known.revision}): its {each.export.votes:,} votes change nothing."
         for each in older
     ]
     return counts

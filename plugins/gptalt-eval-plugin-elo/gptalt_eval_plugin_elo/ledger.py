@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ from gptalt_eval_plugin_elo.exports import (
     read_export,
 )
 from gptalt_eval_plugin_elo.identity import Hashes, IdentityColumns, Mask, mix, rank_equal
+from gptalt_eval_plugin_elo.records import LONGEST
 from gptalt_eval_plugin_elo.settling import Settlement, settle_votes
 from gptalt_eval_plugin_elo.votes import Vote
 
@@ -75,7 +77,7 @@ class Ledger:
         if not self.path.exists():
             return
         with open_named(self.path, "rb") as stream:
-            for number, line in enumerate(stream):
+            for number, line in enumerate(iter(partial(stream.readline, LONGEST), b"")):
                 vote, key = self.read_line(number, line)
                 if vote is None:
                     self.others.add(number)
@@ -90,6 +92,8 @@ class Ledger:
         if not line.strip():
             return None, 0
         try:
+            if len(line) >= LONGEST:
+                raise ValueError(f"it is longer than {LONGEST >> 20} MiB")
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError("it is not an object")
@@ -98,7 +102,7 @@ class Ledger:
                 return parse_vote(record), find_key(record)
             self.exports[export.page] = export
         except (ValueError, RecursionError) as error:
-            if finished:  # else an earlier version's import was killed here
+            if finished or len(line) >= LONGEST:  # else an earlier version's import was killed here
                 raise GptaltError(
                     f"{self.path}, line {number + 1} is not a vote: {str(error)[:100]}.",
                     "Repair or remove the line, or import into another folder: --into FOLDER",

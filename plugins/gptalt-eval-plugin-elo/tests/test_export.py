@@ -316,6 +316,10 @@ def test_votes_are_read_from_the_page_itself(page, capsys, monkeypatch):
         page.vote(choice, "anna")
         page.vote(choice, "ben")
     expected = read_page(page.path)[1]
+    lines = page.export().read_text(encoding="utf-8").splitlines()[1:]
+    for words in ([str(page.path)], [str(page.path.parent)], ["--answers", str(page.path.parent)]):
+        assert cli.dispatch(["votes", "export", *words], plugins) == 0
+        assert capsys.readouterr().out.splitlines()[1:] == lines
     for path in (page.path, page.path.parent, page.export()):
         assert list(read_votes(path)) == expected
         assert page.load(path)[:2] in ((8, 0), (0, 8))

@@ -250,6 +250,15 @@ def test_a_damaged_file_is_not_written_over(tmp_path, wrong):
         list(read_votes(tmp_path / "v"))
 
 
+def test_a_line_without_an_end_is_not_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("gptalt_eval_plugin_elo.ledger.LONGEST", 1 << 10)
+    load(tmp_path / "v", write(tmp_path / "a.jsonl", ONE))
+    with (tmp_path / "v" / VOTES).open("a") as stream:
+        stream.write("x" * 5_000)
+    with pytest.raises(GptaltError, match="line 2 is not a vote: it is longer than"):
+        load(tmp_path / "v", write(tmp_path / "a.jsonl", TWO))
+
+
 def test_nobody_gets_more_rights_to_the_file(tmp_path):
     load(tmp_path / "v", write(tmp_path / "a.jsonl", ONE))
     file = tmp_path / "v" / VOTES

@@ -50,6 +50,8 @@ FILES = (
     Option(("--database",), {"type": Path, "metavar": "FILE", "help": f"default: {DATABASE} next to them"}),
 )  # fmt: skip
 EXPORT = (
+    Option(("votes",), {"nargs": "?", "type": Path, "metavar": "VOTES",
+                        "help": f"{DATABASE} or its folder; default: as --database"}),
     *FILES,
     Option(("--leave_out_named",), {"action": "store_true",
                                     "help": "leave out votes on answers in which a model names itself"}),
@@ -124,9 +126,11 @@ def run_export(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.naming import Names
     from gptalt_eval_plugin_elo.voting.export import write_lines
 
+    given: Path | None = arguments.votes
+    path = (given / DATABASE if given.is_dir() else given) if given else find_database(arguments)
     names = Names(list_names(plugins))
     try:
-        for line in write_lines(find_database(arguments), names, arguments.leave_out_named):
+        for line in write_lines(path, names, arguments.leave_out_named):
             sys.stdout.write(line)
         sys.stdout.flush()
     except BrokenPipeError:  # `votes export | head`
