@@ -73,6 +73,7 @@ class Labels:
         models, clusters: the numbers of models and of questions.
         first, second, score, cluster: [N] people's votes: models, the first one's score, question.
         surprise: [N] the judge's score minus its mean in the stratum; 0: the judge has no verdict on it.
+        shared: the number of people's votes on which the judge has a verdict.
         low, high, spread, question: [U] what the judge compared, in strata with people's votes: models; its
             score minus the mean, times people's votes for each of its verdicts in the stratum; question.
     """
@@ -84,6 +85,7 @@ class Labels:
     score: Floats
     cluster: Indices
     surprise: Floats
+    shared: int
     low: Indices
     high: Indices
     spread: Floats
@@ -179,7 +181,7 @@ def label(
     _, cluster = np.unique(np.concatenate([people.question, judged.question]), return_inverse=True)
     return Labels(
         int(place.max()) + 1, int(cluster.max()) + 1, place[people.first], place[people.second], score,
-        cluster[: len(people)], surprise, place[judged.low], place[judged.high],
+        cluster[: len(people)], surprise, int(shared.sum()), place[judged.low], place[judged.high],
         (judged.score - mean[stratum]) * (votes / sizes)[stratum], cluster[len(people) :],
     )  # fmt: skip
 
@@ -197,7 +199,7 @@ def sharpen(judge: str, labels: Labels, models: Sequence[str], scale: Scale | No
     questions, scale = len(np.unique(labels.cluster)), scale or Scale()
     rated = [rate(fit, held / held.sum(), questions, scale) for fit in (alone, helped)]
     return Sharpened(
-        judge, weight, len(labels.score), len(labels.spread), int(np.count_nonzero(labels.surprise)), models,
+        judge, weight, len(labels.score), len(labels.spread), labels.shared, models,
         *rated,
     )  # fmt: skip
 

@@ -4,10 +4,12 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 
 import gptalt_eval_plugin_elo
 import pytest
 from gptalt_eval_plugin_elo.answers import Answer, read_answers, write_answers
+from gptalt_eval_plugin_elo.asking import run_tasks
 from gptalt_eval_plugin_elo.importing import read_votes
 from gptalt_eval_plugin_elo.judging.prompts import (
     Match,
@@ -287,6 +289,24 @@ def test_a_single_model_cannot_be_compared(judge, folder):
         judge()
 
 
+def test_prompts_that_were_cut_are_no_verdicts(judge, folder, monkeypatch):
+    """lm-eval cuts the beginning of a long prompt, where the question is."""
+    from gptalt_eval.contract.run import RunCut
+
+    def run_cut(*arguments):
+        record = run_tasks(*arguments)
+        return replace(record, run=replace(record.run, cut={"verdicts_en": RunCut(6, 54, 2048)}))
+
+    monkeypatch.setattr("gptalt_eval_plugin_elo.judging.judge.run_tasks", run_cut)
+    with pytest.raises(
+        GptaltError, match=r"6 of 54 requests do not fit into the 2,048 tokens.*\n.*--longest 2048"
+    ):
+        judge("--language", "en")
+    assert (
+        not (folder.parent / "votes").exists() and not (folder / "judges" / "expert" / "votes.jsonl").exists()
+    )
+
+
 # ---------------------------------------------------------------------- prompts
 
 
@@ -378,7 +398,7 @@ def test_a_vote_is_known_by_what_was_judged():
     prompt = write_prompt(match, "likelihood")
     vote = make_vote(match, "a", "judge", PAGE, prompt)
     assert vote.id == make_vote(match, "b", "judge", PAGE, prompt).id
-    asked_again = Match(*(each.__class__(**{**vars(each), "question": "r"}) for each in match))
+    asked_again = Match(*(replace(each, question="r") for each in match))
     others = [
         make_vote(match, "a", "other", PAGE, prompt),
         make_vote(asked_again, "a", "judge", PAGE, prompt),
