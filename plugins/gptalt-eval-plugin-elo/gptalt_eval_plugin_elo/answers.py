@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, check_folders, check_plain, read_jsonl
 from gptalt_eval_plugin_elo.asking import make_folder, make_word, run_tasks, write_task
+from gptalt_eval_plugin_elo.exports import find_fault
 from gptalt_eval_plugin_elo.folders import written
+from gptalt_eval_plugin_elo.votes import Vote
 
 if TYPE_CHECKING:
     from gptalt_eval import Record
@@ -124,6 +127,13 @@ def read_answers(path: Path) -> list[Answer]:
             raise GptaltError(f"{file}, line {number}: an answer needs the texts {', '.join(needed)}.")
         fields = {name: clean(str(row.get(name) or "")) for name in Answer.__dataclass_fields__}
         answer = Answer(**fields)
+        fault = find_fault(
+            Vote(answer.key, answer.model, "", "tie", answer.category, language=answer.language)
+        )
+        if not answer.model.strip():
+            fault = "the model has no name"
+        if fault:  # a vote on it could not be imported
+            raise GptaltError(f"{file}, line {number}: {fault.replace('model_a', 'model')}.")
         if (answer.key, answer.model) in answers:
             raise GptaltError(f"{file}, line {number}: {answer.model} answers {answer.key} twice.")
         answers[answer.key, answer.model] = answer
@@ -144,8 +154,14 @@ def write_answers(path: Path, new: Iterable[Answer]) -> list[Answer]:
     lines = (json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in ordered)
     beside = path.with_suffix(".new")
     with written(path.parent, "--output_path"):
-        beside.write_text("".join(lines), encoding="utf-8")
-        beside.replace(path)
+        try:
+            with beside.open("w", encoding="utf-8") as stream:
+                stream.writelines(lines)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     return ordered
 
 

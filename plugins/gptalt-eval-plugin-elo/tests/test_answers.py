@@ -187,6 +187,11 @@ def test_questions_that_are_none(tmp_path, lines, expected):
         ({"prompt": "a", "model": "m"}, "line 2: an answer needs the texts prompt, model, answer"),
         ({"prompt": "a", "model": "m", "answer": 5}, "line 2: an answer needs the texts"),
         ({"prompt": "p", "model": "m", "answer": "again"}, "line 2: m answers p twice"),
+        ({"prompt": "p", "model": "x" * 2001, "answer": ""}, "line 2: 'model' is 2001 characters long"),
+        ({"prompt": "p", "model": "x\0y", "answer": ""}, "line 2: 'model' contains a NUL byte"),
+        ({"prompt": "p\0", "model": "x", "answer": ""}, "line 2: 'question' contains a NUL byte"),
+        ({"prompt": "p", "model": "x", "answer": "", "category": "c" * 2001}, "line 2: 'category' is 2001"),
+        ({"prompt": "p", "model": " \t", "answer": ""}, "line 2: the model has no name"),
     ],
 )
 def test_answers_that_are_none(tmp_path, row, expected):

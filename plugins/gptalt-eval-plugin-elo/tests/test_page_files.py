@@ -1,15 +1,27 @@
 """Votes come out of a page's file whatever happened to it: other versions, lost secrets, no room, damage."""
 
+import contextlib
 import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import gptalt_eval_plugin_elo
 import pytest
-from gptalt_eval_plugin_elo.answers import Answer
+from gptalt_eval_plugin_elo.answers import Answer, write_answers
 from gptalt_eval_plugin_elo.voting.reading import opened_votes
 from gptalt_eval_plugin_elo.voting.store import Store
+from gptalt_eval_plugin_elo.voting.versions import (
+    EARLIER_ANNOTATORS,
+    EARLIER_ITEMS,
+    SCHEMA,
+    is_swapped,
+    list_entries,
+)
 
 from gptalt_eval import GptaltError
 from gptalt_eval.commands.cli import dispatch
@@ -19,8 +31,9 @@ ANSWERS = [Answer(f"Question {n}?", model, f"{model} says {n}", f"q{n}", "maths"
 
 
 @pytest.fixture
-def path(tmp_path):
-    """A file with three votes: ann's, ben's, ann's."""
+def path(tmp_path, monkeypatch):
+    """A file with three votes: ann's, ben's, ann's; and a user of its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     store = Store(tmp_path / "votes.sqlite")
     store.add_answers(ANSWERS, 1, 0)
     ann, ben = store.add_annotators(["ann", "ben"])
@@ -135,6 +148,186 @@ def test_votes_come_out_of_a_folder_that_cannot_be_written(path, capsys):
         assert len(export(path, capsys)[1]) == 3
     finally:
         path.parent.chmod(0o700)
+
+
+# ---------------------------------------------------------------------- earlier versions
+
+
+def write_earlier(path, version):
+    """A file of an earlier version, in which ben's vote on the third comparison was the last one."""
+    tables = list_entries(SCHEMA, EARLIER_ITEMS, *([EARLIER_ANNOTATORS] if version == 1 else []))
+    facts = [("version", str(version)), ("salt", "s"), *([("organiser", "known")] if version == 1 else [])]
+    people = [("ann", "known too", "en"), ("ben", "known 3", "")]
+    with sqlite3.connect(path) as connection:
+        for statement in tables.values():
+            connection.execute(statement)
+        connection.executemany("INSERT INTO facts VALUES (?, ?)", facts)
+        for key, who in enumerate(people, 1):
+            values = (key, *who) if version == 1 else (key, who[0], who[2])
+            connection.execute(f"INSERT INTO annotators VALUES (?{', ?' * (len(values) - 1)})", values)
+        for item in range(1, 5):
+            values = (item, f"q{item}", "c", "en", "p", "", "x", "y", f"x says {item}", "y says", 1)
+            connection.execute(f"INSERT INTO items VALUES (?{', ?' * (len(values) - 1)})", values)
+        for vote in [(2, 1, 1, "a", "t2"), (5, 1, 2, "tie", "t5"), (7, 2, 3, "b", "t7")]:
+            connection.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?)", vote)
+        connection.execute("INSERT INTO given VALUES (2, 3, 9, 1.5)")
+    connection.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, version):
+    path = tmp_path / "votes.sqlite"
+    write_earlier(path, version)
+    store = Store(path)
+    votes = [json.loads(line) for line in [*store.export()][1:]]
+    assert [(each["annotator"], each["question"], each["winner"], each["time"]) for each in votes] == [
+        ("ann", "q1", "a", "t2"), ("ann", "q2", "tie", "t5"), ("ben", "q3", "b", "t7"),
+    ]  # fmt: skip
+    assert [(each.name, each.language) for each in store.list_annotators()] == [("ann", "en"), ("ben", "")]
+    assert store.organiser != "known" and store.find_annotator("known too") is None
+    ben = store.list_annotators()[1]
+    assert store.undo(ben, store.find_progress(ben).last)
+    shown = store.show(ben)
+    assert "x says 3" in (shown.left, shown.right) and shown.item > 4
+    assert store.vote(ben, shown.item, shown.turn, "tie")
+    page = store.facts["page"]
+    store.close()
+    again = Store(path)
+    assert again.facts["page"] == page and len(list(again.export())) == 1 + 3
+    again.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_which_answer_was_on_the_left_is_kept(tmp_path, version):
+    """It was derived from numbers that change."""
+    path = tmp_path / "votes.sqlite"
+    write_earlier(path, version)
+    before = [is_swapped("s", *about) for about in ((1, 1), (1, 2), (2, 3))]
+    store = Store(path)
+    with store.transaction() as run:
+        assert [bool(row["swapped"]) for row in run("SELECT swapped FROM votes ORDER BY id")] == before
+    store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_killed_change_of_version_leaves_the_earlier_file(tmp_path, monkeypatch, version):
+    path = tmp_path / "votes.sqlite"
+    write_earlier(path, version)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gptalt_eval_plugin_elo.voting.versions.make_facts", stop)
+        with pytest.raises(KeyboardInterrupt):
+            Store(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchone() == (
+            str(version),
+        )
+        assert connection.execute("SELECT count(*) FROM votes").fetchone() == (3,)
+    connection.close()
+    store = Store(path)
+    assert len(list(store.export())) == 1 + 3
+    store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_earlier_version_is_read_without_a_change(tmp_path, capsys, version):
+    path = tmp_path / "votes.sqlite"
+    write_earlier(path, version)
+    before = path.read_bytes()
+    code, votes, _, page = export(path, capsys)
+    assert (code, len(votes), page) == (0, 3, None)
+    assert path.read_bytes() == before
+
+
+# ---------------------------------------------------------------------- a full disk
+
+
+@contextlib.contextmanager
+def full(path):
+    """No file can grow beyond what this one and those beside it have, as if the disk were full."""
+    resource = pytest.importorskip("resource", reason="Windows has no limits of this kind")
+    size = max(each.stat().st_size for each in path.parent.iterdir())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_vote_on_a_full_disk_is_refused_and_counts_later(path, capsys):
+    store = Store(path)
+    store.add_answers([*ANSWERS, *(replace(each, question="q4") for each in ANSWERS[:2])], 1, 0)
+    ann = store.list_annotators()[0]
+    shown = store.show(ann)
+    with full(path):
+        with contextlib.suppress(GptaltError):
+            for number in range(1000):
+                store.choose_language(ann, str(number) * 9000)
+        with pytest.raises(GptaltError, match=r"cannot be used: .*\nFree some space"):
+            store.vote(ann, shown.item, shown.turn, "left")
+    assert len(export(path, capsys)[1]) == 3
+    assert store.vote(ann, shown.item, shown.turn, "left")
+    assert len(export(path, capsys)[1]) == 4
+    store.close()
+
+
+def test_a_full_disk_leaves_an_earlier_version_as_it_was(tmp_path):
+    path = tmp_path / "votes.sqlite"
+    write_earlier(path, 2)
+    with full(path), pytest.raises(GptaltError, match="Free some space"):
+        Store(path)
+    store = Store(path)
+    assert len(list(store.export())) == 1 + 3
+    store.close()
+
+
+def test_answers_stay_as_they_were_on_a_full_disk(tmp_path):
+    file = tmp_path / "answers.jsonl"
+    write_answers(file, ANSWERS)
+    before = file.read_bytes()
+    with full(file), pytest.raises(GptaltError, match=r"cannot be written: .*\n.*--output_path"):
+        write_answers(file, [replace(each, question="q9") for each in ANSWERS])
+    assert file.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["answers.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_export_to_a_full_disk_is_an_error(path):
+    with Path("/dev/full").open("w") as target:
+        command = [sys.executable, "-m", "gptalt_eval", *EXPORT, str(path)]
+        done = subprocess.run(command, stdout=target, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "The votes cannot be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------------- links
+
+
+def test_new_links_are_told(path, monkeypatch):
+    store = Store(path)
+    assert not store.renew_links(), "the first ones"
+    assert not store.renew_links()
+    store.close()
+    (key,) = path.parent.rglob("voting.key")
+    key.unlink()
+    again = Store(path)
+    assert again.renew_links(), "the secret is lost"
+    again.close()
+    same = Store(path)
+    assert not same.renew_links()
+    same.close()
+    moved = path.rename(path.with_name("other.sqlite"))
+    there = Store(moved)
+    assert there.renew_links(), "the file was moved"
+    there.close()
+
+
+# ---------------------------------------------------------------------- a page that is open
 
 
 def test_votes_of_a_running_server_are_read(path, capsys):

@@ -14,13 +14,7 @@ import pytest
 from gptalt_eval_plugin_elo.answers import Answer, ask, read_questions, write_answers
 from gptalt_eval_plugin_elo.voting.overview import gather_overview
 from gptalt_eval_plugin_elo.voting.store import Store
-from gptalt_eval_plugin_elo.voting.versions import (
-    EARLIER_ANNOTATORS,
-    EARLIER_ITEMS,
-    SCHEMA,
-    is_swapped,
-    list_entries,
-)
+from gptalt_eval_plugin_elo.voting.versions import SCHEMA
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -308,86 +302,6 @@ def test_a_damaged_secret_is_made_anew(tmp_path, state, content):
     key.write_bytes(content)
     assert list_tokens(path) == list_tokens(path) != known
     assert [file.name for file in key.parent.iterdir()] == ["voting.key"]
-
-
-def write_earlier(path, version):
-    """A file of an earlier version, in which ben's vote on the third comparison was the last one."""
-    tables = list_entries(SCHEMA, EARLIER_ITEMS, *([EARLIER_ANNOTATORS] if version == 1 else []))
-    facts = [("version", str(version)), ("salt", "s"), *([("organiser", "known")] if version == 1 else [])]
-    people = [("ann", "known too", "en"), ("ben", "known 3", "")]
-    with sqlite3.connect(path) as connection:
-        for statement in tables.values():
-            connection.execute(statement)
-        connection.executemany("INSERT INTO facts VALUES (?, ?)", facts)
-        for key, who in enumerate(people, 1):
-            values = (key, *who) if version == 1 else (key, who[0], who[2])
-            connection.execute(f"INSERT INTO annotators VALUES (?{', ?' * (len(values) - 1)})", values)
-        for item in range(1, 5):
-            values = (item, f"q{item}", "c", "en", "p", "", "x", "y", f"x says {item}", "y says", 1)
-            connection.execute(f"INSERT INTO items VALUES (?{', ?' * (len(values) - 1)})", values)
-        for vote in [(2, 1, 1, "a", "t2"), (5, 1, 2, "tie", "t5"), (7, 2, 3, "b", "t7")]:
-            connection.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?)", vote)
-        connection.execute("INSERT INTO given VALUES (2, 3, 9, 1.5)")
-    connection.close()
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, state, version):
-    path = tmp_path / "votes.sqlite"
-    write_earlier(path, version)
-    store = Store(path)
-    votes = [json.loads(line) for line in [*store.export()][1:]]
-    assert [(each["annotator"], each["question"], each["winner"], each["time"]) for each in votes] == [
-        ("ann", "q1", "a", "t2"), ("ann", "q2", "tie", "t5"), ("ben", "q3", "b", "t7"),
-    ]  # fmt: skip
-    assert [(each.name, each.language) for each in store.list_annotators()] == [("ann", "en"), ("ben", "")]
-    assert store.organiser != "known" and store.find_annotator("known too") is None
-    ben = store.list_annotators()[1]
-    assert store.undo(ben, store.find_progress(ben).last)
-    shown = store.show(ben)
-    assert "x says 3" in (shown.left, shown.right) and shown.item > 4
-    assert store.vote(ben, shown.item, shown.turn, "tie")
-    page = store.facts["page"]
-    store.close()
-    assert list_tokens(path)
-    again = Store(path)
-    assert again.facts["page"] == page and len(list(again.export())) == 1 + 3
-    again.close()
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_which_answer_was_on_the_left_is_kept(tmp_path, version):
-    """It was derived from numbers that change."""
-    path = tmp_path / "votes.sqlite"
-    write_earlier(path, version)
-    before = [is_swapped("s", *about) for about in ((1, 1), (1, 2), (2, 3))]
-    store = Store(path)
-    with store.transaction() as run:
-        assert [bool(row["swapped"]) for row in run("SELECT swapped FROM votes ORDER BY id")] == before
-    store.close()
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_killed_change_of_version_leaves_the_earlier_file(tmp_path, monkeypatch, version):
-    path = tmp_path / "votes.sqlite"
-    write_earlier(path, version)
-
-    def stop():
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("gptalt_eval_plugin_elo.voting.versions.make_facts", stop)
-        with pytest.raises(KeyboardInterrupt):
-            Store(path)
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT value FROM facts WHERE name = 'version'").fetchone() == (
-            str(version),
-        )
-        assert connection.execute("SELECT count(*) FROM votes").fetchone() == (3,)
-    connection.close()
-    store = Store(path)
-    assert len(list(store.export())) == 1 + 3
-    store.close()
 
 
 # ---------------------------------------------------------------------- folders

@@ -201,6 +201,14 @@ def test_what_is_no_vote_is_refused(serve, fields):
         (["serve", "--answers", "nowhere"], r"There is no file nowhere.\n.*gptalt-eval answers --models"),
         (["serve"], r"There are no annotators.\n.*--annotators"),
         (["serve", "--annotators", "anna", "--twice", "2"], r"--twice from 0 to 1"),
+        (["serve", "--annotators", "anna", "--twice", "nan"], r"--twice from 0 to 1"),
+        (["serve", "--annotators", "anna", "--twice=-inf"], r"--twice from 0 to 1"),
+        (["serve", "--annotators", "anna", "--judges", "0"], r"--judges must be from 1 to 1,000"),
+        (["serve", "--annotators", "anna", "--judges", "9" * 40], r"--judges must be from 1 to 1,000"),
+        (["serve", "--annotators", "anna," + "b" * 2000], r"name 'b{40}\.\.\.' has 2,000 characters"),
+        (["serve", "--annotators", "an\u202ena"], r"contains U\+202E, which cannot be seen"),
+        (["serve", "--annotators", "anna", "--port", "-1"], r"Cannot listen on .*-1 .*\n.*--port 8766"),
+        (["serve", "--annotators", "anna", "--host", "a" * 300], r"Cannot listen on a{60}, port "),
         (["serve", "--annotators", "anna", "--port", "99999"], r"Cannot listen on .*99999 .*\n.*--port 8766"),
         (["serve", "--annotators", "anna", "--host", "256.1.1.1"], r"Cannot listen on 256.1.1.1, port "),
         (["export"], r"There is no file .*votes.sqlite.\nTo create one: gptalt-eval votes serve"),
@@ -221,12 +229,167 @@ def test_mistakes_are_explained(tmp_path, words, expected):
 
 
 def test_a_port_in_use_is_said(tmp_path, serve):
-    from gptalt_eval_plugin_elo.voting.commands import listen
+    from gptalt_eval_plugin_elo.voting.addresses import listen
 
     from gptalt_eval import GptaltError
 
     with pytest.raises(GptaltError, match="Cannot listen on"):
         listen("127.0.0.1", serve(names="anna").port)
+
+
+# ---------------------------------------------------------------------- links
+
+
+def fetch_through(server, home):
+    """The organiser's page by another address of this computer."""
+    own = server.organiser.split("/organiser/")[0]
+    return server.fetch(server.organiser.replace(own, home))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_links_work_from_elsewhere(serve, host):
+    from gptalt_eval_plugin_elo.voting.addresses import find_addresses, listen
+
+    from gptalt_eval import GptaltError
+
+    try:
+        listen(host, 0).close()
+    except GptaltError:
+        pytest.skip(f"this computer has no {host}")
+    addresses = list(find_addresses(socket.AF_INET6 if host == "::" else socket.AF_INET))
+    if not addresses:
+        pytest.skip("this computer is in no network")
+    server = serve("--host", host, names="anna")
+    said = "".join(server.said)
+    assert "localhost" not in said and "127.0.0.1" not in said and "[::]" not in said
+    assert "put a server with TLS" in said
+    homes = [home.rstrip(".") for home in re.findall(r"http://[^/\s]+", said)]
+    assert len({*homes}) == len(addresses)
+    for home in {*homes}:
+        assert "anna" in fetch_through(server, home)
+
+
+def test_a_free_port_is_told(serve):
+    server = serve("--port", "0", names="anna")  # the last one counts
+    assert not server.links["anna"].split("/vote/")[0].endswith((":0", f":{server.port}"))
+    assert "TLS" not in "".join(server.said)
+
+
+# ---------------------------------------------------------------------- what the organiser sees
+
+
+def vote_all(server, name, choose):
+    link = server.links[name]
+    page = server.fetch(link)
+    while "choices" in page:
+        page = server.fetch(link + "/choose", read_form(page) | {"choice": choose(page)})
+
+
+def read_table(page):
+    rows = re.findall(r"<tr>\s*<th scope=\"row\"><bdi>(.*?)</bdi></th>(.*?)</tr>", page, re.S)
+    return {name: re.findall(r"<td>([^<]*)</td>", rest) for name, rest in rows}
+
+
+def test_the_organiser_sees_how_each_votes(serve):
+    server = serve("--judges", "2", "--twice", "0", names="anna,ben,o'neil")
+    assert read_table(server.fetch(server.organiser))["ben"] == ["0", "", "", "", "", "", ""]
+    vote_all(server, "anna", lambda _: "left")
+    vote_all(server, "ben", lambda page: "right" if page.count("<b") % 2 else "tie")
+    votes = server.export()
+    by_item = {}
+    for vote in votes:
+        by_item.setdefault((vote["question"], vote["model_a"], vote["model_b"]), []).append(vote["winner"])
+    assert {len(each) for each in by_item.values()} == {2}
+    agreement = sum(1 if a == b else 0.5 if "tie" in (a, b) else 0 for a, b in by_item.values()) / 18
+    found = read_table(server.fetch(server.organiser))
+    assert found["anna"][:2] == found["ben"][:2] == ["18", f"{agreement:.2f} (18)"]
+    assert found["anna"][3:] == ["100%", "0%", "0%", "0%"]
+    assert found["ben"][3] == "0%" and found["ben"][6] == "0%"
+    assert float(found["anna"][2]) <= 2
+
+
+def test_the_organiser_is_told_what_to_type(serve):
+    import html
+
+    server = serve(names="anna,o'neil,b c")
+
+    def read_command(query):
+        return html.unescape(
+            re.search(r'<pre class="command">(.*?)</pre>', server.fetch(server.organiser + query))[1]
+        )
+
+    database = server.command[server.command.index("--answers") + 1] + "/votes.sqlite"
+    assert read_command("") == f"gptalt-eval elo {database}"
+    assert read_command("?without=o%27neil&without=b+c&without=nobody") == (
+        f"gptalt-eval elo {database} --without 'b c,o'\"'\"'neil'"
+    )
+    assert read_command("?without=<script>") == f"gptalt-eval elo {database}"
+    page = server.fetch(server.organiser + "?without=anna")
+    assert re.findall(r'value="([^"]*)" aria-label="[^"]*" checked', page) == ["anna"]
+
+
+def test_answers_that_name_their_model_are_listed_and_can_be_left_out(serve):
+    texts = {(number, model): f"The sky, {number}." for number in range(6) for model in MODELS}
+    texts[0, "moss"] = "I am MOSS. <b>\u202eThe sky.</b>"
+    texts[1, "vicuna"] = "我是Vicuna。天空。"
+    server = serve("--twice", "0", texts=texts, names="anna")
+    assert "In 2 answers a model names itself" in "".join(server.said)
+    page = server.fetch(server.organiser)
+    listed = re.findall(r"<li>(.*?)</li>", page)
+    assert listed == [
+        "<bdi>moss</bdi>, <bdi>q0/en</bdi>: <bdi>I am MOSS.</bdi>",
+        "<bdi>vicuna</bdi>, <bdi>q1/zh</bdi>: <bdi>我是Vicuna。</bdi>",
+    ]
+    assert "0 of 18" in page
+    vote_all(server, "anna", lambda _: "tie")
+    assert sum("names_itself" in vote for vote in server.export()) == 4
+    server.kill()
+    server.command.append("--leave_out_named")
+    server.start()
+    assert "4 comparisons are left out" in "".join(server.said)
+    assert "14 of 14" in server.fetch(server.organiser)
+
+
+def test_nothing_but_random_numbers_comes_with_a_page(serve):
+    server = serve(names="anna")
+    page = server.fetch(server.links["anna"])
+    assert server.headers["Set-Cookie"] is None and server.headers["ETag"] is None
+    numbers = {int(number) for number in re.findall(r'value="(\d+)"', page)}
+    assert len(numbers) == 3 and sorted(numbers)[0] == 0 < 10**6 < sorted(numbers)[1]  # the bar, and two
+
+
+# ---------------------------------------------------------------------- a full disk
+
+
+@contextlib.contextmanager
+def full_disk(server):
+    """The server's files cannot grow, as if the disk were full."""
+    resource = pytest.importorskip("resource", reason="Windows has no limits of this kind")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("only Linux limits other processes")
+    limit = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, -1))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limit)
+
+
+def test_a_full_disk_is_told_to_both_and_loses_nothing(serve):
+    server = serve(names="anna")
+    link = server.links["anna"]
+    form = read_form(server.fetch(link)) | {"choice": "left"}
+    with full_disk(server):
+        for _ in range(3):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                server.fetch(link + "/choose", form, **{"Accept-Language": "zh-CN"})
+            assert refused.value.code == 503
+            assert TEXTS["zh"]["full"] in refused.value.read().decode()
+    server.fetch(link + "/choose", form)
+    assert len(server.export()) == 1
+    server.process.terminate()
+    said = server.process.stdout.read()
+    assert said.count("cannot be used") == 1 and "Free some space" in said
+    assert "Traceback" not in said
 
 
 # ---------------------------------------------------------------------- in a browser
@@ -384,6 +547,41 @@ def test_keys_two_tabs_reload_and_back(serve):
 
     browse(work)
     assert [vote["winner"] for vote in server.export()][1:] == ["tie"]
+
+
+def test_the_page_waits_for_room_on_the_disk(serve):
+    server = serve(names="anna")
+
+    async def work(browser):
+        page = await open_page(browser, server.links["anna"])
+        item = await get_item(page)
+        with full_disk(server):
+            await page.keyboard.press("ArrowLeft")
+            await page.wait_for_function(
+                "text => document.querySelector('.status')?.textContent === text", arg=TEXTS["en"]["retrying"]
+            )
+            await asyncio.sleep(1.5)
+        await wait_for_change(page, item)
+
+    browse(work)
+    assert len(server.export()) == 1
+
+
+def test_the_organiser_chooses_in_a_browser(serve):
+    server = serve(names="anna,ben")
+
+    async def work(browser):
+        page = await open_page(browser, server.organiser, PHONE)
+        assert "--without" not in await page.inner_text(".command")
+        await page.get_by_label(f"{TEXTS['en']['without']}: ben").check()
+        await page.get_by_role("button", name=TEXTS["en"]["choose"]).click()
+        await page.wait_for_url("**without=ben")
+        assert (await page.inner_text(".command")).endswith("--without ben")
+        assert await page.get_by_label(f"{TEXTS['en']['without']}: ben").is_checked()
+        assert TEXTS["en"]["before_after"] in await page.inner_text("main")
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    browse(work)
 
 
 def test_hostile_answers_do_no_harm(serve):

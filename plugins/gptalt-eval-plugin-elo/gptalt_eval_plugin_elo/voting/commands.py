@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gptalt_eval_plugin_elo.voting.store import Annotator, Store
 
 FOLDER = "answers"
+LONGEST_NAME = 100  # characters of an annotator's name
+JOINERS = "\u200c\u200d"  # between letters of Persian and Indian scripts
+MOST_JUDGES = 1_000
 LISTED = 20  # answers in which a model names itself
 DATABASE = "votes.sqlite"
 ANSWERS = (
@@ -145,55 +148,81 @@ def run_serve(arguments: argparse.Namespace, plugins: Installed) -> int:
 
     from gptalt_eval_plugin_elo.answers import read_answers
     from gptalt_eval_plugin_elo.naming import Names, find_named
+    from gptalt_eval_plugin_elo.voting.addresses import is_local, list_homes, listen
     from gptalt_eval_plugin_elo.voting.server import Application
     from gptalt_eval_plugin_elo.voting.store import Store
 
-    if arguments.judges < 1 or not 0 <= arguments.twice <= 1:
-        raise GptaltError("--judges must be at least 1, and --twice from 0 to 1.", "Omit them for 1 and 0.2.")
+    if not 1 <= arguments.judges <= MOST_JUDGES or not 0 <= arguments.twice <= 1:
+        raise GptaltError(
+            f"--judges must be from 1 to {MOST_JUDGES:,}, and --twice from 0 to 1.",
+            "Omit them for 1 and 0.2.",
+        )
+    people = read_people(arguments.annotators or "")
     answers = read_answers(arguments.answers)
-    store = Store(find_database(arguments))
-    count = store.add_answers(answers, arguments.judges, arguments.twice)
-    names = Names(list_names(plugins))
-    named = find_named(answers, names)
-    if arguments.leave_out_named:
-        store.leave_out([(each.question, each.model) for each in named])
-    people = [name.strip() for name in (arguments.annotators or "").split(",") if name.strip()]
-    annotators = store.add_annotators(people)
-    if not annotators:
-        raise GptaltError("There are no annotators.", "Name everyone who votes: --annotators ANNA,BEN")
-    listening = listen(arguments.host, arguments.port)
-    print_links(store, annotators, count, arguments.host, listening.getsockname()[1])
-    # no access log, because it would contain the links
-    settings = uvicorn.Config(Application(store, names, named).build(), log_level="warning", access_log=False)
-    uvicorn.Server(settings).run(sockets=[listening])
-    store.close()
+    with closing(Store(find_database(arguments))) as store:
+        count = store.add_answers(answers, arguments.judges, arguments.twice)
+        names = Names(list_names(plugins))
+        named = find_named(answers, names)
+        left_out = store.leave_out((each[0], each[1]) for each in named) if arguments.leave_out_named else 0
+        annotators = store.add_annotators(people)
+        if not annotators:
+            raise GptaltError("There are no annotators.", "Name everyone who votes: --annotators ANNA,BEN")
+        listening = listen(arguments.host, arguments.port)
+        print_links(store, annotators, count, list_homes(listening, arguments.host))
+        if arguments.judges > len(annotators):
+            print(f"More annotators are needed: each comparison is to have {arguments.judges} judges.")
+        print_hints(is_local(listening), left_out, len(named))
+        # no access log, because it would contain the links
+        page = Application(store, names, named).build()
+        settings = uvicorn.Config(page, log_level="warning", access_log=False)
+        uvicorn.Server(settings).run(sockets=[listening])
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((host, port))
-    except (OSError, OverflowError) as error:
-        raise GptaltError(
-            f"Cannot listen on {host}, port {port} ({getattr(error, 'strerror', None) or error}).",
-            "Choose another port: --port 8766",
-        ) from error
-    return found
+def read_people(text: str) -> list[str]:
+    """The annotators' names, with single spaces.
+
+    Raises:
+        GptaltError: a name is too long, or contains characters that cannot be seen.
+    """
+    names = [" ".join(part.split()) for part in text.split(",")]
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            raise GptaltError(
+                f"The annotator's name '{name[:40]}...' has {len(name):,} characters.",
+                f"Give at most {LONGEST_NAME}.",
+            )
+        hidden = next((each for each in name if not each.isprintable() and each not in JOINERS), "")
+        if hidden:
+            raise GptaltError(
+                f"The annotator's name {name!a:.80} contains U+{ord(hidden):04X}, which cannot be seen.",
+                "Give a name of letters.",
+            )
+    return [name for name in names if name]
 
 
-def print_links(store: Store, annotators: list[Annotator], count: int, host: str, port: int) -> None:
-    name = socket.getfqdn() if host in ("0.0.0.0", "::", "") else host
-    home = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+def print_links(store: Store, annotators: Sequence[Annotator], count: int, homes: Sequence[str]) -> None:
     print(f"{count:,} comparisons; votes are saved in {store.path}.")
+    if store.renew_links():
+        print(
+            "The links are new, and the earlier ones no longer work: the file was moved, or the secret in "
+            "your state folder is not the one that made them. The votes are as they were."
+        )
     print("Personal links, one for each annotator:")
-    width = max(len(each.name) for each in annotators)
+    width = min(max(len(each.name) for each in annotators), 40)
     for each in annotators:
-        print(f"  {each.name:{width}}  {home}/vote/{each.token}")
-    print(f"Your own link, to all votes: {home}/organiser/{store.organiser}")
-    if host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"  {each.name:{width}}  {homes[0]}/vote/{each.token}")
+    print(f"Your own link, to all votes: {homes[0]}/organiser/{store.organiser}")
+    for home in homes[1:]:
+        print(f"Where {homes[0]} cannot be reached, put {home} in its place.")
+
+
+def print_hints(is_local: bool, left_out: int, named: int) -> None:
+    if named and not left_out:
+        print(f"In {named:,} answers a model names itself; to ask for no votes on them: --leave_out_named")
+    if left_out:
+        print(f"{left_out:,} comparisons are left out, as a model names itself in one of their answers.")
+    if not is_local:
         print(
             "Anyone who sees the network traffic sees the links: put a server with TLS in front of this one."
         )

@@ -30,6 +30,7 @@ SELECT 1 FROM votes WHERE winner NOT IN ('a', 'b', 'tie', 'skip')
   OR item NOT IN (SELECT id FROM items) OR annotator NOT IN (SELECT id FROM annotators)
 """
 TYPES = {"TEXT": "text", "INTEGER": "integer", "REAL": "real"}
+FREE = "Free some space on the disk; the votes that were saved are safe."
 OTHER = "Choose another file: --database FILE"
 
 
@@ -98,7 +99,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # its message quotes the file
-        raise GptaltError(f"{path} cannot be used: {error}.", OTHER) from error
+        is_full = "full" in str(error) or "I/O" in str(error)
+        raise GptaltError(f"{path} cannot be used: {error}.", FREE if is_full else OTHER) from error
 
 
 def suggest(fault: str, path: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gptalt_eval import GptaltError, print_plain
 from gptalt_eval_plugin_elo.naming import Names, Naming
 from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.overview import gather_overview
@@ -25,6 +28,7 @@ from gptalt_eval_plugin_elo.voting.texts import NAMES, TEXTS, choose_language
 
 PAGES = Path(__file__).with_name("pages")
 LARGEST = 4096  # bytes of a form
+MINUTE = 60.0
 LISTED = 50  # answers in which a model names itself
 #: links contain access tokens, so they are not sent to other sites, and nothing is loaded from other sites
 HEADERS = {
@@ -49,6 +53,7 @@ class Application:
         self.store = store
         self.names = names
         self.named = named
+        self.told = -MINUTE  # when the organiser was last told of a fault
         self.pages = Environment(
             loader=PackageLoader("gptalt_eval_plugin_elo.voting", "pages"), autoescape=True,
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -62,7 +67,7 @@ class Application:
             Route("/organiser/{token}/votes.jsonl", self.get_export),
             Route("/{file}", self.get_file),
         ]
-        return Starlette(routes=routes, exception_handlers={404: self.refuse})
+        return Starlette(routes=routes, exception_handlers={404: self.refuse, GptaltError: self.explain})
 
     async def get_vote(self, request: Request) -> Response:
         return await run_in_threadpool(self.show_vote, request)
@@ -136,7 +141,15 @@ class Application:
         return secrets.compare_digest(token.encode(), self.store.organiser.encode())
 
     def refuse(self, request: Request, _: Exception | None = None) -> Response:
-        return self.make_page(request, "unknown.html.j2", status=404)
+        return self.make_page(request, "message.html.j2", status=404, message="unknown")
+
+    def explain(self, request: Request, error: Exception) -> Response:
+        """What cannot be saved now is tried again by the page; the organiser is told once a minute."""
+        now = time.monotonic()
+        if now - self.told > MINUTE:
+            self.told = now
+            print_plain(error, file=sys.stderr, flush=True)
+        return self.make_page(request, "message.html.j2", status=503, message="full")
 
     def make_page(
         self, request: Request, page: str, language: str = "", status: int = 200, **values: Any

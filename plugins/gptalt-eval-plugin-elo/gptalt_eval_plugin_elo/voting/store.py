@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import random
 import secrets
@@ -97,6 +98,13 @@ class Store(Database):
     def organiser(self) -> str:
         """The organiser's token."""
         return self.make_token("organiser")
+
+    def renew_links(self) -> bool:
+        """Whether the links are others than when they were last shown; notes that these are shown."""
+        known, shown = self.facts.get("links"), hashlib.sha256(self.organiser.encode()).hexdigest()
+        with self.transaction() as run:
+            run("INSERT OR REPLACE INTO facts VALUES ('links', ?)", (shown,))
+        return known not in (None, shown)
 
     def make_token(self, who: str) -> str:
         """The token of a link: the same while the file stays where it is, and not known to who sent it."""
