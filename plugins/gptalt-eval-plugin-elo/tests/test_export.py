@@ -213,6 +213,32 @@ def test_votes_that_somebody_removed_from_the_folder_come_back(page):
     assert page.list_votes() == read_page(page.path)[1]
 
 
+def test_an_export_that_somebody_has_changed_replaces_the_page_as_a_whole(page):
+    for choice in CHOICES:
+        page.vote(choice)
+    page.load(page.export())
+    first, *votes = read_lines(page.home / "votes.jsonl")
+    votes[0]["winner"] = "tie" if votes[0]["winner"] != "tie" else "a"
+    votes[1]["id"] = votes[1]["id"].replace("/1", "/9")
+    votes[1]["annotator"] = "cleo"
+    file = page.home / "changed.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in [first, *votes]))
+    assert page.load(file) == (1, 2, 1, 1)
+    assert page.list_votes() == list(read_votes(file)), "as many as the page says"
+    assert page.load(file) == (0, 4, 0, 0)
+
+
+def test_a_page_knows_better_than_a_table_that_was_made_from_it(page):
+    page.vote("left")
+    page.load(page.export())
+    [vote] = read_page(page.path)[1]
+    other = {name: value for name, value in vote.describe().items() if name in Vote._fields[:7]}
+    file = page.home / "table.jsonl"
+    file.write_text(json.dumps(other | {"winner": "tie"}) + "\n")
+    assert page.load(file) == (0, 1, 0, 0)
+    assert page.list_votes() == [vote]
+
+
 # ---------------------------------------------------------------------- parts of one
 
 
