@@ -216,6 +216,28 @@ def test_a_file_of_an_earlier_version_is_continued(tmp_path):
     assert load(tmp_path / "v", tmp_path / "e.jsonl") == (0, 5, 0, 0)
 
 
+ARENA = {"question_id": 7, "model_a": "a", "model_b": "b", "winner": "model_a", "judge": "j", "tstamp": 1.5, "turn": 1,
+         "anony": True, "language": "English"}  # fmt: skip
+TASK = {"id": 5, "data": {"prompt": "Why?", "model_a": "x", "model_b": "y"}, "annotations": [
+    {"id": 9, "completed_by": 1, "created_at": "2026-01-01T00:00:00Z",
+     "result": [{"from_name": "better", "type": "pairwise", "value": {"selected": "left"}}]},
+]}  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "known"), [
+    (ARENA, {"question": "7", "model_a": "a", "model_b": "b", "annotator": "j", "time": "1.5"}),
+    (TASK, {"question": "Why?", "model_a": "x", "model_b": "y", "annotator": "1", "time": "2026-01-01T00:00:00Z"}),
+    ({"idx": 3, "cmp_key": "x_y", "annotator1": 1}, {"question": "3", "model_a": "x", "model_b": "y", "annotator": "annotator1"}),
+])  # fmt: skip
+def test_what_an_earlier_version_imported_from_other_tools_is_known(tmp_path, record, known):
+    """Their formats are read with more fields now."""
+    (tmp_path / "v").mkdir()
+    write(tmp_path / "v" / VOTES, {"category": "", "time": "", **known, "winner": "a", "source": "a.json:1"})
+    (tmp_path / "a.json").write_text(json.dumps([record]))
+    [counts] = import_files([tmp_path / "a.json"], tmp_path / "v", list_formats()).values()
+    assert (counts.added, counts.known, counts.changed) == (0, 1, 0)
+
+
 def test_the_votes_of_another_folder_are_the_same_votes(tmp_path):
     file = write(tmp_path / "a.jsonl", ONE, ONE, TWO | {"id": "v1"}, BARE, BARE, ONE | {"language": "en"})
     load(tmp_path / "v", file)
