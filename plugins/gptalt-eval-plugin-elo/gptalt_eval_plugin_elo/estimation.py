@@ -50,16 +50,50 @@ def make_estimate(value: float, influence: Floats) -> Estimate:
     return Estimate(float(value), float(value - reach), float(value + reach))
 
 
-def jackknife(parts: Numbers, measure: Callable[[Floats], Floats]) -> Estimate | None:
+def jackknife(parts: Numbers, measure: Callable[[Floats], Floats], most: float = math.inf) -> Estimate | None:
     """A measure of sums over clusters, with its 95 % interval by leaving out one cluster after another.
 
     Args:
         parts: [G, ...] each cluster's part of the sums.
         measure: the measure of [N, ...] sums, as [N].
+        most: what it cannot exceed.
 
     Returns:
         None: it is undefined; an interval of nan: nothing varies, so that it is unknown.
     """
+    found = leave_one_out(parts, measure)
+    if found is None:
+        return None
+    value, spread, clusters = found
+    reach = find_quantile(clusters) * (spread or math.nan)
+    return Estimate(value, value - reach, min(value + reach, most))
+
+
+def jackknife_share(
+    parts: Numbers, measure: Callable[[Floats], Floats], least: float = 0.0, most: float = 1.0
+) -> Estimate | None:
+    """As ``jackknife``, for what is between two limits: the interval stays between them.
+
+    Wilson's interval (1927, Probable inference, the law of succession, and statistical inference), with as
+    many observations as independent ones would have this variance; what does not vary has one per cluster.
+    """
+    found = leave_one_out(parts, measure)
+    if found is None:
+        return None
+    value, spread, clusters = found
+    share = (value - least) / (most - least)
+    variance = (spread / (most - least)) ** 2
+    count = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else float(clusters)
+    weight = find_quantile(clusters) ** 2 / count
+    middle = (share + weight / 2) / (1 + weight)
+    reach = math.sqrt(weight * share * (1 - share) + weight**2 / 4) / (1 + weight)
+    ends = (max(0.0, middle - reach), min(1.0, middle + reach))
+    low, high = (least + (most - least) * end for end in ends)
+    return Estimate(value, low if clusters > 1 else math.nan, high if clusters > 1 else math.nan)
+
+
+def leave_one_out(parts: Numbers, measure: Callable[[Floats], Floats]) -> tuple[float, float, int] | None:
+    """A measure, its standard error, and the number of clusters; None: it is undefined."""
     parts = parts[parts.any(tuple(range(1, parts.ndim)))]
     if not len(parts):
         return None
@@ -69,8 +103,7 @@ def jackknife(parts: Numbers, measure: Callable[[Floats], Floats]) -> Estimate |
         return None
     left = measure(total - parts) if len(parts) > 1 else np.zeros(1)
     spread = math.sqrt((len(parts) - 1) / len(parts) * float(((left - left.mean()) ** 2).sum()))
-    reach = find_quantile(len(parts)) * (spread or math.nan)
-    return Estimate(value, value - reach, value + reach)
+    return value, spread, len(parts)
 
 
 def fit_slope(difference: Floats, score: Floats, cluster: Indices, clusters: int) -> Fit | None:

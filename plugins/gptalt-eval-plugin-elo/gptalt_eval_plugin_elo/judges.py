@@ -15,6 +15,7 @@ from gptalt_eval_plugin_elo.estimation import (
     fit_slope,
     fit_strengths,
     jackknife,
+    jackknife_share,
     make_estimate,
 )
 from gptalt_eval_plugin_elo.table import SKIP, VoteTable
@@ -102,8 +103,8 @@ def measure_judge(table: VoteTable, number: int, people: VoteTable, lengths: Flo
     return JudgeReport(
         name, int(units.votes.sum()), int(units.without.sum()), len(both),
         int((both.balance.prod(1) < 0).sum()), int((both.verdict == TIE).sum()), len(shared),
-        jackknife(tables, discount_ties), jackknife(tables, compute_kappa),
-        jackknife(among, discount_ties), jackknife(among, compute_kappa),
+        jackknife_share(tables, discount_ties), jackknife(tables, compute_kappa, most=1.0),
+        jackknife_share(among, discount_ties), jackknife(among, compute_kappa, most=1.0),
         measure_first_shown(both), measure_longer(shared, given, doublings),
         measure_length(shared, given, doublings),
         measure_own(shared, given, table.models.index(name)) if name in table.models else None,
@@ -160,7 +161,7 @@ def measure_first_shown(both: Units) -> Estimate | None:
     value = (both.mean[:, 0] - both.mean[:, 1]) / 2
     _, cluster = np.unique(both.question, return_inverse=True)
     sums = np.stack([np.bincount(cluster, weight) for weight in (value, np.ones(len(both)))], axis=1)
-    return jackknife(sums, lambda each: each[:, 0] / each[:, 1])
+    return jackknife_share(sums, lambda each: each[:, 0] / each[:, 1], least=-1.0)
 
 
 def compare_lengths(judge: Units, lengths: Floats, models: int) -> Floats:

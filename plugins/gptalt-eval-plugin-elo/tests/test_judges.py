@@ -4,7 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from gptalt_eval_plugin_elo.estimation import fit_slope, fit_strengths, jackknife, make_estimate
+from gptalt_eval_plugin_elo.estimation import (
+    fit_slope,
+    fit_strengths,
+    jackknife,
+    jackknife_share,
+    make_estimate,
+)
 from gptalt_eval_plugin_elo.judges import POINTS, measure_judges
 from gptalt_eval_plugin_elo.table import FIRST, SECOND, gather_votes
 from gptalt_eval_plugin_elo.votes import Style, Vote
@@ -89,10 +95,22 @@ def test_a_position_needs_both_orders():
     assert measure(votes)[0].comparisons == 0
 
 
-def test_what_does_not_vary_has_no_interval():
+def test_what_does_not_vary_is_known_only_as_far_as_there_are_questions():
+    """Nothing but the first answer: by Wilson's interval, with Student's t for five questions."""
     votes = [judged(f"q{n}", *pair, "a") for n in range(5) for pair in ("xy", "yx")]
     found = measure(votes)[0].first_shown
-    assert found.value == 1 and math.isnan(found.low) and math.isnan(found.high)
+    weight = 2.7764451051977987**2 / 5
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(2 / (1 + weight) - 1)
+
+
+def test_intervals_stay_where_values_can_be():
+    words = ["a"] * 19 + ["b"]
+    votes = [judged(f"q{n}", *pair, word) for n in range(20) for pair, word in (("xy", "a"), ("yx", "b"))]
+    votes += [voted(f"q{n}", "x", "y", word) for n, word in enumerate(words)]
+    found = measure(votes)[0]
+    assert 0.7 < found.agreement.low < found.agreement.value == 0.95 < found.agreement.high < 1
+    assert found.kappa.value == 0
 
 
 def test_each_judge_by_itself_and_none_without_judges():
@@ -243,6 +261,26 @@ def test_the_jackknife_of_a_mean_is_the_usual_interval():
     found = jackknife(np.stack([values, np.ones(4)], axis=1), lambda each: each[:, 0] / each[:, 1])
     reach = 3.182446305284263 * values.std(ddof=1) / 2
     assert (found.value, found.low, found.high) == pytest.approx((4, 4 - reach, 4 + reach))
+
+
+def test_a_share_of_independent_questions_has_wilsons_interval():
+    """Of 300 questions, 240; Wilson (1927) with 299 observations, as the variance is estimated."""
+    parts = np.stack([np.arange(300) < 240, np.ones(300)], axis=1)
+    found = jackknife_share(parts, lambda each: each[:, 0] / each[:, 1])
+    z2 = 1.967929669035602**2
+    middle, reach = (
+        (0.8 + z2 / 598) / (1 + z2 / 299),
+        math.sqrt(z2 * 0.16 / 299 + (z2 / 598) ** 2) / (1 + z2 / 299),
+    )
+    assert (found.low, found.high) == pytest.approx((middle - reach, middle + reach))
+
+
+def test_a_measure_does_not_exceed_its_limit():
+    parts = np.array([[9.0, 10.0], [10.0, 10.0], [8.0, 10.0]])
+    found, limited = (
+        jackknife(parts, lambda each: each[:, 0] / each[:, 1], most) for most in (math.inf, 1.0)
+    )
+    assert found.high > 1 == limited.high and limited.low == found.low
 
 
 @pytest.mark.parametrize("parts", [np.zeros((0, 2)), np.zeros((3, 2))])
