@@ -19,8 +19,9 @@ def register_hooks() -> list[Hook]:
 
 @hookimpl
 def register_commands() -> list[Command]:
-    from gptalt_eval_plugin_elo.commands import AGREEMENT, ELO, IMPORT, run_agreement, run_elo, run_import
+    from gptalt_eval_plugin_elo.commands import IMPORT, run_import
     from gptalt_eval_plugin_elo.judging.commands import JUDGE, run_judge
+    from gptalt_eval_plugin_elo.leaderboard import AGREEMENT, ELO, run_agreement, run_elo
     from gptalt_eval_plugin_elo.voting.commands import (
         ANSWERS,
         EXPORT,
@@ -40,7 +41,7 @@ def register_commands() -> list[Command]:
         Command("answers", "ask models the questions that people judge", run_answers, ANSWERS),
         Command("votes", "collect votes on answers, import them, and measure agreement", commands=votes),
         Command("judge", "let a model compare the answers, in both orders", run_judge, JUDGE),
-        Command("elo", "rate models by human votes: leaderboard, win rates, report", run_elo, ELO),
+        Command("elo", "rate models by votes: leaderboard, win rates, report", run_elo, ELO),
     ]
 
 

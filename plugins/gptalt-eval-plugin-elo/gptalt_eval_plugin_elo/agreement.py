@@ -1,33 +1,32 @@
-"""Agreement between judges, and merging several votes into one."""
+"""Agreement between annotators."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from gptalt_eval import GptaltError
-from gptalt_eval_plugin_elo.votes import Vote
+from gptalt_eval_plugin_elo.merging import Outcomes, count_outcomes, number_units
+from gptalt_eval_plugin_elo.ratings import Floats, Ints
+from gptalt_eval_plugin_elo.regression import GROUPS
+from gptalt_eval_plugin_elo.table import SKIP, VoteTable
 
-Floats = npt.NDArray[np.float64]
-OUTCOMES = {"a": 0, "b": 1, "tie": 2}
 RESAMPLES = 1_000
-Unit = tuple[str, str, str]  # question, and the two models in the order of their names
+DRAWN = 4_000_000  # numbers that are drawn at once
+MOST = 100  # pairs of annotators, and annotators, that are listed: those with the most votes in common
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement between two or all judges.
+    """The agreement between two or all annotators.
 
     Attributes:
         who: their names, or which votes these are.
         pairs: number of pairs of votes on the same answers.
         tie_discounted: mean of 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.
-        kappa: Cohen's (1960), for two judges; None for more judges, or if undefined.
+        kappa: Cohen's (1960), for two votes on each pair of answers; None for more, or if undefined.
         alpha: Krippendorff's nominal alpha; None if undefined.
     """
 
@@ -40,107 +39,171 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval, by bootstrap over the judged pairs of answers."""
+    """A value and its 95 % interval, by bootstrap over questions; over pairs of answers, if of under ten."""
 
     value: float
     low: float
     high: float
 
 
-def find_unit(vote: Vote) -> Unit:
-    return (vote.question, *sorted((vote.model_a, vote.model_b)))  # type: ignore[return-value]
+@dataclass(frozen=True)
+class Votes:
+    """Votes on answers that several votes are about.
+
+    Attributes:
+        unit: [N] which pair of answers, ascending.
+        outcome, annotator, question: [N].
+    """
+
+    unit: Ints
+    outcome: Outcomes
+    annotator: Ints
+    question: Ints
+
+    def choose(self, which: np.ndarray) -> Votes:
+        return Votes(self.unit[which], self.outcome[which], self.annotator[which], self.question[which])
 
 
-def orient(vote: Vote) -> int:
-    """The outcome for models in the order of their names: 0 the first won, 1 the second, 2 a tie."""
-    outcome = OUTCOMES[vote.winner]
-    return 1 - outcome if outcome < 2 and vote.model_a > vote.model_b else outcome
-
-
-def gather(votes: Iterable[Vote]) -> dict[Unit, list[tuple[str, int]]]:
-    """By judged pair of answers: (annotator, outcome) of each vote, without skipped ones."""
-    judged: dict[Unit, list[tuple[str, int]]] = defaultdict(list)
-    for vote in votes:
-        if vote.winner != "skip":
-            judged[find_unit(vote)].append((vote.annotator, orient(vote)))
-    return judged
-
-
-def measure_agreement(votes: Sequence[Vote], seed: int = 0) -> list[Agreement]:
+def measure_agreement(table: VoteTable, seed: int = 0) -> list[Agreement]:
     """For all votes, each pair of annotators, each annotator with themselves, and each category.
 
     Raises:
         GptaltError: nothing was judged twice.
     """
-    everything = gather(votes)
-    found = [measure_units("all votes", [[o for _, o in each] for each in everything.values()], seed)]
-    if found[0] is None:
+    kept = table.choose(table.outcome != SKIP)
+    votes = gather(kept)
+    everything = measure_votes("all votes", votes, seed)
+    if everything is None:
         raise GptaltError(
             "Nothing was judged twice, so there is no agreement to measure.",
             "Import the votes of a second annotator: gptalt-eval votes import FILE...",
         )
-    names = sorted({name for each in everything.values() for name, _ in each})
-    for first, second in combinations(names, 2):
-        found.append(measure_units(f"{first} and {second}", pair_up(everything, first, second), seed))
-    for name in names:
-        found.append(measure_units(f"{name}, twice", repeat(everything, name), seed))
-    categories = sorted({vote.category for vote in votes if vote.category})
-    for category in categories if len(categories) > 1 else ():
-        units = gather(vote for vote in votes if vote.category == category)
-        found.append(measure_units(category, [[o for _, o in each] for each in units.values()], seed))
-    return [each for each in found if each is not None]
+    found = [everything]
+    for who, pair in [*pair_up(votes, table.annotators), *repeat(votes, table.annotators)]:
+        found.append(measure_votes(who, pair, seed))  # type: ignore[arg-type]  # they have two votes each
+    names = sorted((name, number) for number, name in enumerate(table.categories) if name)
+    named = [(name, number) for name, number in names if (kept.category == number).any()]
+    for name, number in named if len(named) > 1 else ():
+        own = measure_votes(name, gather(kept.choose(kept.category == number)), seed)
+        found += [own] if own else []
+    return found
 
 
-def pair_up(judged: Mapping[Unit, Sequence[tuple[str, int]]], first: str, second: str) -> list[list[int]]:
-    """The first votes of two annotators on the pairs that both judged."""
-    pairs = []
-    for votes in judged.values():
-        by_name: dict[str, int] = {}
-        for name, outcome in votes:
-            by_name.setdefault(name, outcome)
-        if first in by_name and second in by_name:
-            pairs.append([by_name[first], by_name[second]])
-    return pairs
+def gather(table: VoteTable) -> Votes:
+    """The votes on answers that several votes are about, those on the same answers in their order."""
+    unit, outcome = number_units(table)
+    several = np.bincount(unit)[unit] > 1 if len(unit) else np.zeros(0, bool)
+    order = np.flatnonzero(several)[np.argsort(unit[several], kind="stable")]
+    columns = (each.astype(np.int64) for each in (table.annotator, table.question))
+    return Votes(unit, outcome, *columns).choose(order)
 
 
-def repeat(judged: Mapping[Unit, Sequence[tuple[str, int]]], name: str) -> list[list[int]]:
-    """One annotator's first two votes on pairs that they judged twice; none without a name."""
-    own = [[outcome for who, outcome in votes if who == name] for votes in judged.values()]
-    return [votes[:2] for votes in own if len(votes) > 1] if name else []
+def pair_up(votes: Votes, names: Sequence[str]) -> Iterator[tuple[str, Votes]]:
+    """The first votes of each two annotators on the answers that both judged."""
+    place = rank_names(names)
+    order = np.lexsort((np.arange(len(votes.unit)), place[votes.annotator], votes.unit))
+    sorted_votes = votes.choose(order)
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(sorted_votes.unit) != 0) | (np.diff(sorted_votes.annotator) != 0)
+    own = sorted_votes.choose(new & (place[sorted_votes.annotator] >= 0))
+    begin, end = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for distance in range(1, len(own.unit)):
+        same = np.flatnonzero(own.unit[:-distance] == own.unit[distance:])
+        if not len(same):
+            break
+        begin.append(same)
+        end.append(same + distance)
+    one, other = np.concatenate(begin), np.concatenate(end)
+    key = place[own.annotator[one]] * len(place) + place[own.annotator[other]]
+    for which in split(key):
+        both = np.stack([one[which], other[which]], axis=1)
+        pair = own.choose(both[np.argsort(both[:, 0])].ravel())
+        first, second = (names[number] for number in pair.annotator[:2].tolist())
+        yield f"{first} and {second}", pair
 
 
-def measure_units(who: str, units: Sequence[Sequence[int]], seed: int) -> Agreement | None:
-    """The agreement of votes on the same units; None if no unit has two votes."""
-    several = [unit for unit in units if len(unit) > 1]
-    if not several:
+def repeat(votes: Votes, names: Sequence[str]) -> Iterator[tuple[str, Votes]]:
+    """Each annotator's first two votes on the answers that they judged twice."""
+    place = rank_names(names)
+    order = np.lexsort((np.arange(len(votes.unit)), place[votes.annotator], votes.unit))
+    own = votes.choose(order)
+    own = own.choose(place[own.annotator] >= 0)
+    new = np.ones(len(own.unit), bool)
+    new[1:] = (np.diff(own.unit) != 0) | (np.diff(own.annotator) != 0)
+    first = np.flatnonzero(new[:-1] & ~new[1:])
+    for which in split(place[own.annotator[first]]):
+        pair = own.choose(np.stack([first[which], first[which] + 1], axis=1).ravel())
+        yield f"{names[int(pair.annotator[0])]}, twice", pair
+
+
+def rank_names(names: Sequence[str]) -> Ints:
+    """[names] their places in alphabetical order; -1 for the empty one, which is nobody's."""
+    place = np.empty(len(names), np.int64)
+    place[sorted(range(len(names)), key=lambda number: names[number])] = np.arange(len(names))
+    place[[number for number, name in enumerate(names) if not name]] = -1
+    return place
+
+
+def split(key: Ints) -> list[Ints]:
+    """The indices of equal keys, by ascending key; only the most frequent keys, if there are many."""
+    order = np.argsort(key, kind="stable")
+    _, begin, counts = np.unique(key[order], return_index=True, return_counts=True)
+    groups = [order[start : start + count] for start, count in zip(begin, counts, strict=True)]
+    least = np.sort(counts)[-MOST] if len(counts) > MOST else 0
+    return [group for group in groups if len(group) >= least][:MOST]
+
+
+def measure_votes(who: str, votes: Votes, seed: int) -> Agreement | None:
+    """The agreement of votes on the same answers; None if there are none."""
+    if not len(votes.unit):
         return None
-    tables = np.array([count_pairs(unit) for unit in several])  # [units, 3, 3], of ordered pairs of votes
-    sizes = np.array([len(unit) for unit in several], dtype=float)
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(len(several), np.full(len(several), 1 / len(several)), RESAMPLES)
-    weights = np.concatenate([np.ones((1, len(several)), dtype=weights.dtype), weights])
-    plain = np.tensordot(weights, tables, 1)  # [1 + resamples, 3, 3]
+    _, begin, unit = np.unique(votes.unit, return_index=True, return_inverse=True)
+    counts = count_outcomes(unit, votes.outcome).astype(float)
+    sizes = counts.sum(1)
+    plain = np.einsum("ui,uj->uij", counts, counts) - np.einsum("ui,ij->uij", counts, np.eye(3))
     # Krippendorff's coincidences: a unit's pairs are divided by its number of votes minus one
-    coincidences = np.tensordot(weights, tables / (sizes - 1)[:, None, None], 1)
-    kappa = None
-    if all(len(unit) == 2 for unit in several):
-        ordered = np.zeros((len(several), 3, 3))
-        for number, (first, second) in enumerate(several):
-            ordered[number, first, second] = 1
-        kappa = estimate(compute_kappa, np.tensordot(weights, ordered, 1))
-    return Agreement(
-        who,
-        int(tables.sum()) // 2,
-        estimate(discount_ties, plain),  # type: ignore[arg-type]
-        kappa,
-        estimate(compute_alpha, coincidences),
+    parts = [plain, plain / (sizes - 1)[:, None, None]]
+    if is_twofold := bool((sizes == 2).all()):
+        ordered = np.zeros((len(counts), 9))
+        ordered[np.arange(len(counts)), votes.outcome[begin] * 3 + votes.outcome[begin + 1]] = 1
+        parts.append(ordered.reshape(-1, 3, 3))
+    questions = votes.question[begin]
+    groups = questions if len(np.unique(questions)) >= GROUPS else np.arange(len(begin))
+    totals = resample(np.stack(parts, axis=1).reshape(len(counts), -1), groups, seed).reshape(
+        -1, len(parts), 3, 3
     )
+    discounted = estimate(discount_ties, totals[:, 0])
+    assert discounted is not None
+    return Agreement(
+        who, int(plain.sum()) // 2, discounted,
+        estimate(compute_kappa, totals[:, 2]) if is_twofold else None,
+        estimate(compute_alpha, totals[:, 1]),
+    )  # fmt: skip
 
 
-def count_pairs(outcomes: Sequence[int]) -> Floats:
-    """Ordered pairs of different votes, by their outcomes: [3, 3]."""
-    counts = np.bincount(outcomes, minlength=3).astype(float)
-    return np.outer(counts, counts) - np.diag(counts)
+def resample(rows: Floats, groups: Ints, seed: int) -> Floats:
+    """Sums of rows: of all, and of ``RESAMPLES`` bootstrap samples of their groups.
+
+    Groups with the same sum are drawn together: how often they are drawn is all that matters.
+
+    Args:
+        rows: [units, F].
+        groups: [units].
+        seed: of the samples.
+
+    Returns:
+        [1 + samples, F].
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    number = int(group.max()) + 1
+    sums = np.stack([np.bincount(group, column, number) for column in rows.T], axis=1)
+    kinds, counts = np.unique(sums, axis=0, return_counts=True)
+    generator = np.random.default_rng(seed)
+    found, block = [sums.sum(0, keepdims=True)], max(1, DRAWN // len(kinds))
+    for start in range(0, RESAMPLES, block):
+        size = min(block, RESAMPLES - start)
+        found.append(generator.multinomial(number, counts / number, size) @ kinds)
+    return np.concatenate(found)
 
 
 def estimate(measure: Callable[[Floats], Floats], tables: Floats) -> Estimate | None:
@@ -175,45 +238,3 @@ def compute_alpha(coincidences: Floats) -> Floats:
     expected = (total**2 - (values**2).sum(-1)) / (total - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(expected > 0, 1 - observed / expected, np.nan))
-
-
-def merge_votes(votes: Iterable[Vote], rule: str) -> list[Vote]:
-    """Merge the votes on the same answers into one, at the place of the first; skipped ones are dropped.
-
-    Args:
-        votes: the votes, in order.
-        rule: ``survey``: two equal votes are kept, a tie yields to the other vote, opposite votes are a tie;
-            of more than two, the side with more votes wins. ``majority``: the outcome of more than half of
-            the votes, else a tie. ``all``: no merging.
-    """
-    kept = [vote for vote in votes if vote.winner != "skip"]
-    if rule == "all":
-        return kept
-    groups: dict[Unit, list[Vote]] = {}
-    for vote in kept:
-        groups.setdefault(find_unit(vote), []).append(vote)
-    return [MERGES[rule](group) for group in groups.values()]
-
-
-def merge_as_survey(votes: Sequence[Vote]) -> Vote:
-    balance = sum((1, -1, 0)[orient(vote)] for vote in votes)
-    return settle(votes, 2 if balance == 0 else int(balance < 0))
-
-
-def merge_by_majority(votes: Sequence[Vote]) -> Vote:
-    outcome, count = Counter(map(orient, votes)).most_common(1)[0]
-    return settle(votes, outcome if 2 * count > len(votes) else 2)
-
-
-def settle(votes: Sequence[Vote], outcome: int) -> Vote:
-    first = votes[0]
-    if outcome < 2 and first.model_a > first.model_b:
-        outcome = 1 - outcome
-    annotator = first.annotator if len(votes) == 1 else ""
-    return first._replace(winner=("a", "b", "tie")[outcome], annotator=annotator)
-
-
-MERGES: Mapping[str, Callable[[Sequence[Vote]], Vote]] = {
-    "survey": merge_as_survey,
-    "majority": merge_by_majority,
-}

@@ -84,23 +84,25 @@ def fit_bradley_terry(
     centre = held / max(1.0, held.sum())
     points = scale.width / np.log(10)
     rated = find_rated(votes)
-    whole = fit(add_half(votes, weight), count, None)
-    place, error = whole.place - centre @ whole.place, whole.student_t * contrast(whole.covariance, centre)
+    whole = fit(*add_half(votes, weight, rated), count, None)
+    place, error = whole.place - centre @ whole.place, whole.measure_errors(np.eye(count) - centre)
     rating, low, high = np.full(count, np.nan), place - error, place + error
     coefficients: list[Coefficient] = []
     if len(rated) > 1:
         inside = np.isin(votes.first, rated) & np.isin(votes.second, rated)
         own = renumber(votes.choose(inside), rated)
         controls = None if style is None else style[inside]
-        found = fit((own, weight[inside]), len(rated), controls)
+        found = fit(own, weight[inside], len(rated), controls)
         value = found.place
         share = centre[rated] / centre[rated].sum()
         # the others' places are relative to those of the rated models
         value = value - share @ value + share @ place[rated] if count > len(rated) else value - share @ value
-        spread = found.student_t * contrast(found.covariance, share)
+        features = len(found.slope)
+        against = np.hstack([np.eye(len(rated)) - share, np.zeros((len(rated), features))])
+        spread = found.measure_errors(against)
         rating[rated] = place[rated] = value
         low[rated], high[rated] = value - spread, value + spread
-        errors = found.student_t * np.sqrt(np.diag(found.slopes))
+        errors = found.measure_errors(np.hstack([np.zeros((features, len(rated))), np.eye(features)]))
         ends = points * np.stack([found.slope, found.slope - errors, found.slope + errors], axis=1)
         coefficients = [Coefficient(name, *map(float, each)) for name, each in zip(names, ends, strict=True)]
     low, high = open_intervals(votes, rated, low, high)
@@ -140,13 +142,17 @@ def renumber(votes: Comparisons, chosen: Ints) -> Comparisons:
     )
 
 
-def add_half(votes: Comparisons, weight: Floats) -> tuple[Comparisons, Floats]:
-    """Half a vote more for each side of the pairs in which one side has all votes (Haldane 1956)."""
+def add_half(votes: Comparisons, weight: Floats, rated: Ints) -> tuple[Comparisons, Floats]:
+    """Half a vote more for each side, in pairs with an unrated model of which one side has all votes.
+
+    Haldane 1956, The estimation and significance of the logarithm of a ratio of frequencies.
+    """
     count = len(votes.models)
     wins = np.zeros((count, count))
     np.add.at(wins, (votes.first, votes.second), votes.score)
     np.add.at(wins, (votes.second, votes.first), 1 - votes.score)
-    one, other = np.nonzero((wins == 0) & (wins.T > 0))
+    inside = np.isin(np.arange(count), rated) & (len(rated) > 1)
+    one, other = np.nonzero((wins == 0) & (wins.T > 0) & ~(inside[:, None] & inside))
     first, second = np.concatenate([votes.first, one, other]), np.concatenate([votes.second, other, one])
     score = np.concatenate([votes.score, np.ones(2 * len(one))])
     groups = (
@@ -155,12 +161,6 @@ def add_half(votes: Comparisons, weight: Floats) -> tuple[Comparisons, Floats]:
     )
     weights = np.concatenate([weight, np.full(2 * len(one), HALF)])
     return Comparisons(votes.models, first, second, score, *groups), weights
-
-
-def contrast(covariance: Floats, centre: Floats) -> Floats:
-    """Standard errors of the differences from a weighted mean."""
-    against = np.eye(len(centre)) - centre
-    return np.asarray(np.sqrt(np.maximum(0, np.einsum("ij,jk,ik->i", against, covariance, against))))
 
 
 def open_intervals(votes: Comparisons, rated: Ints, low: Floats, high: Floats) -> tuple[Floats, Floats]:

@@ -1,13 +1,12 @@
-"""``gptalt-eval votes`` and ``gptalt-eval elo``."""
+"""``gptalt-eval votes import``."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gptalt_eval import GptaltError, Option, Owner, PluginError, make_console
 from gptalt_eval import print_plain as print
@@ -15,8 +14,6 @@ from gptalt_eval_plugin_elo.votes import VoteFormat
 
 if TYPE_CHECKING:
     from gptalt_eval import Installed
-    from gptalt_eval_plugin_elo.agreement import Agreement
-    from gptalt_eval_plugin_elo.evaluation import Evaluation
     from gptalt_eval_plugin_elo.importing import Counts
 
 FOLDER = "votes"
@@ -34,39 +31,6 @@ IMPORT = (
         ("--columns",),
         {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,model_b=right,winner=choice"},
     ),
-    JSON,
-)
-AGREEMENT = (
-    Option(
-        ("votes",),
-        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
-    ),
-    SEED,
-    JSON,
-)
-ELO = (
-    Option(
-        ("votes",),
-        {"nargs": "?", "type": Path, "metavar": "VOTES", "help": f"folder or JSONL; default: {FOLDER}"},
-    ),
-    Option(
-        ("--published",),
-        {"action": "store_true", "help": "show the survey's published ratings next to yours"},
-    ),
-    Option(
-        ("--merge",),
-        {"choices": RULES, "default": "survey", "help": "how to merge several votes on the same answers"},
-    ),
-    Option(("--category",), {"metavar": "NAME", "help": "only votes of this category"}),
-    Option(("--k",), {"type": float, "default": 16.0, "help": "maximum rating change per vote (16)"}),
-    Option(("--start",), {"type": float, "default": 1000.0, "help": "initial rating of every model (1000)"}),
-    Option(
-        ("--scale",),
-        {"type": float, "default": 400.0, "help": "rating difference with odds of ten to one (400)"},
-    ),
-    Option(("--orders",), {"type": int, "default": 1000, "help": "number of shuffled vote orders (1000)"}),
-    Option(("--output", "-o"), {"type": Path, "metavar": "FOLDER", "help": "default: next to the votes"}),
-    SEED,
     JSON,
 )
 
@@ -166,128 +130,3 @@ def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> 
     print(f"Votes: {votes}")
     if any(each.rejected for each in counts.values()):
         print(f"Records that are not votes, with file, line and reason: {rejected}")
-
-
-def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
-    from gptalt_eval_plugin_elo.agreement import measure_agreement
-    from gptalt_eval_plugin_elo.importing import read_votes
-
-    found = measure_agreement(list(read_votes(arguments.votes or Path(FOLDER))), arguments.seed)
-    if arguments.json:
-        print(json.dumps([asdict(each) for each in found], ensure_ascii=False))
-    else:
-        print_agreement(found)
-    return 0
-
-
-def make_table(*columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    return table
-
-
-def print_agreement(found: Sequence[Agreement]) -> None:
-    table = make_table("Votes", "pairs", "tie-discounted", "95 %", "kappa", "alpha")
-    for each in found:
-        discounted = each.tie_discounted
-        rest = [f"{value.value:.3f}" if value else "" for value in (each.kappa, each.alpha)]
-        interval = f"{discounted.low:.3f}-{discounted.high:.3f}"
-        table.add_row(each.who, f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
-    make_console().print(table)
-    print("Tie-discounted: 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.")
-    print("kappa: Cohen's kappa, for two judges. alpha: Krippendorff's nominal alpha.")
-
-
-def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
-    from gptalt_eval_plugin_elo.agreement import measure_agreement
-    from gptalt_eval_plugin_elo.evaluation import evaluate
-    from gptalt_eval_plugin_elo.folders import written
-    from gptalt_eval_plugin_elo.importing import VOTES, read_votes
-    from gptalt_eval_plugin_elo.page import list_published, write_results
-    from gptalt_eval_plugin_elo.ratings import Scale
-
-    folder = arguments.votes or Path(FOLDER)
-    if arguments.published and arguments.votes is None and not (folder / VOTES).exists():
-        print_published()
-        return 0
-    if arguments.scale <= 0 or arguments.orders < 1:
-        raise GptaltError("--scale and --orders must be above 0.", "Omit them for 400 and 1000.")
-    votes = choose_category(list(read_votes(folder)), arguments.category)
-    scale = Scale(arguments.start, arguments.k, arguments.scale)
-    found = evaluate(votes, arguments.merge, scale, arguments.orders, arguments.seed)
-    try:
-        agreements = measure_agreement(votes, arguments.seed)
-    except GptaltError:  # nothing was judged twice
-        agreements = []
-    beside = list_published(found) if arguments.published else []
-    output = arguments.output or (folder if folder.is_dir() else folder.parent)
-    with written(output, "--output"):
-        files = write_results(output, found, agreements, beside, arguments.merge, scale, arguments.seed)
-    if arguments.json:
-        print(files[1].read_text(encoding="utf-8"), end="")
-        return 0
-    print_boards(found)
-    if beside:
-        print_beside(beside)
-    print(f"Report: {files[0]}")
-    return 0
-
-
-def choose_category(votes: list[Any], category: str | None) -> list[Any]:
-    if category is None:
-        return votes
-    chosen = [vote for vote in votes if vote.category == category]
-    if not chosen:
-        names = sorted({vote.category for vote in votes if vote.category})
-        raise GptaltError(
-            f"There are no votes in the category '{category}'.", f"Available: {', '.join(names) or 'none'}."
-        )
-    return chosen
-
-
-def print_boards(found: Evaluation) -> None:
-    print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} comparisons after merging.")
-    if len(found.boards) > 1:
-        print(f"No vote connects these {len(found.boards)} groups of models; compare only within a group.")
-    for board in found.boards:
-        table = make_table("Model", "Elo", "95 %", "in order", "B-T", "95 %", "rank", "votes")
-        for each in board.standings:
-            finite = each.rating == each.rating
-            rank = f"{each.best}" if each.best == each.worst else f"{each.best}-{each.worst}"
-            table.add_row(
-                each.model, f"{each.mean:.0f}", f"{each.low:.0f}-{each.high:.0f}",
-                f"{each.elo:.0f}",
-                f"{each.rating:.0f}" if finite else "none",
-                f"{each.rating_low:.0f}-{each.rating_high:.0f}" if finite else "", rank if finite else "",
-                f"{each.votes:,}",
-            )  # fmt: skip
-        make_console().print(table)
-    orders = found.boards[0].orders
-    print(f"Elo: mean and 95 % range over {orders:,} vote orders; in order: one pass as given.")
-    print("B-T: Bradley-Terry on the same scale, with 95 % intervals of rating and rank.")
-
-
-def print_published() -> None:
-    from gptalt_eval_plugin_elo import published
-
-    table = make_table("Published", "Elo")
-    for name, elo in published.RATINGS.items():
-        table.add_row(name, str(elo))
-    make_console().print(table)
-    print(
-        f"{published.COMPARISONS:,} comparisons of 16 models on {published.QUESTIONS} questions; "
-        f"tie-discounted agreement {published.AGREEMENT:.4f}."
-    )
-    for (first, second), (won, decided) in published.WON.items():
-        print(f"{first} won {won} of {decided} against {second}, without ties.")
-    print("To see yours next to it: gptalt-eval votes import FILE..., then gptalt-eval elo --published")
-
-
-def print_beside(beside: Iterable[tuple[str, int, str, float]]) -> None:
-    table = make_table("Published", "Elo", "yours", "Elo")
-    for name, elo, own, value in beside:
-        table.add_row(name, str(elo), own, f"{value:.0f}" if own else "")
-    make_console().print(table)

@@ -13,6 +13,8 @@ from gptalt_eval import page_style
 from gptalt_eval_plugin_elo.ratings import Floats
 from gptalt_eval_plugin_elo.tables import Calibration
 
+NUMBERED = 25  # models whose shares are written into their cells
+
 
 @page_style()
 def draw_heat_map(
@@ -24,16 +26,17 @@ def draw_heat_map(
         title: of the figure.
         models: rows and columns.
         shares: 0 to 1, or differences from -1 to 1 if ``centred``; nan is empty.
-        counts: numbers in small print below each share.
+        counts: numbers in small print below each share, if there are not too many models.
         centred: whether these are differences.
     """
-    size = max(4.0, 1.6 + 0.62 * len(models))
+    numbered = len(models) <= NUMBERED
+    size = max(4.0, 1.6 + (0.62 if numbered else 0.24) * len(models))
     figure, axes = make_axes(size, size * 0.92)
     low, high = (-0.5, 0.5) if centred else (0.0, 1.0)
     # purple and orange, which colour-blind readers can distinguish
     axes.imshow(np.ma.masked_invalid(shares), cmap="PuOr", vmin=low, vmax=high, interpolation="nearest")
     small = 8 if len(models) <= 10 else 6.5
-    for row, column in np.argwhere(np.isfinite(shares)):
+    for row, column in np.argwhere(np.isfinite(shares)) if numbered else ():
         value = float(shares[row, column])
         dark = abs(value - (low + high) / 2) > 0.36
         text = f"{value * 100:+.0f}" if centred else f"{value * 100:.0f}"
@@ -41,8 +44,14 @@ def draw_heat_map(
             text += f"\n({int(counts[row, column])})"
         colour = "#ffffff" if dark else "#1c2430"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=small)
-    axes.set_xticks(range(len(models)), models, rotation=45, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(models)), models)
+    names = {"fontsize": None if numbered else 7}
+    axes.set_xticks(
+        range(len(models)), models, rotation=45 if numbered else 90, ha="left" if numbered else "center",
+        rotation_mode="anchor" if numbered else "default", **names,
+    )  # fmt: skip
+    axes.set_yticks(range(len(models)), models, **names)
+    if not numbered:
+        figure.colorbar(axes.images[0], shrink=0.5, format="{x:.0%}")
     axes.xaxis.set_ticks_position("top")
     axes.tick_params(length=0)
     axes.set_title(title, pad=14)

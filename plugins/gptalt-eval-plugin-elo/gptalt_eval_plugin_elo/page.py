@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval import check_plain, make_svg, render_page
 from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
-from gptalt_eval_plugin_elo.evaluation import Board, Evaluation
+from gptalt_eval_plugin_elo.evaluation import Board, Evaluation, Rules, Standing
 from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, save_png
-from gptalt_eval_plugin_elo.ratings import Scale
 
+COLUMNS = (
+    "board", "model", "rank", "rank_best", "rank_worst", "rating", "rating_low", "rating_high",
+    "average_win_rate", "votes", "wins", "losses", "ties", "elo", "elo_orders_low", "elo_orders_high",
+)  # fmt: skip
+MOST_PAIRS = 25  # models of which the page shows how many votes would settle each pair
 Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo
 
 
@@ -29,17 +35,43 @@ def list_published(found: Evaluation) -> list[Line]:
     ]
 
 
-def write_results(
-    folder: Path,
-    found: Evaluation,
-    agreements: Sequence[Agreement],
-    beside: Sequence[Line],
-    rule: str,
-    scale: Scale,
-    seed: int,
-) -> list[Path]:
-    """Write ``elo.html``, ``elo.json`` and the heat maps into an existing folder; returns their paths."""
+@dataclass(frozen=True)
+class Report:
+    """What the files show.
+
+    Attributes:
+        found: the boards.
+        rules: by which the votes were rated.
+        agreements: of annotators.
+        beside: the survey's ratings next to yours.
+        notes: which votes do not count.
+        before: the boards with the votes of annotators who are left out; None: nobody is.
+    """
+
+    found: Evaluation
+    rules: Rules
+    agreements: Sequence[Agreement] = ()
+    beside: Sequence[Line] = ()
+    notes: Sequence[str] = ()
+    before: Evaluation | None = None
+
+    @property
+    def changes(self) -> list[tuple[Standing, Standing]]:
+        """Each model before and after annotators were left out."""
+        if self.before is None:
+            return []
+        then = {each.model: each for board in self.before.boards for each in board.standings}
+        return [(then[each.model], each) for board in self.found.boards for each in board.standings]
+
+
+def write_results(folder: Path, report: Report) -> list[Path]:
+    """Write ``elo.html``, ``elo.json``, ``elo.csv`` and the figures into an existing folder.
+
+    Returns:
+        their paths.
+    """
     paths, figures = [], []
+    found = report.found
     for number, board in enumerate(found.boards):
         drawn = []
         for name, title, figure in draw_board(board):
@@ -53,15 +85,41 @@ def write_results(
             paths += [path, path.with_suffix(".svg")]
         figures.append(drawn)
     page = render_page(
-        "gptalt_eval_plugin_elo", "elo", found=found, figures=figures, agreements=agreements,
-        published=beside, rule=rule, scale=scale, seed=seed, version=__version__,
-        models=[model for board in found.boards for model in board.models],
+        "gptalt_eval_plugin_elo", "elo", report=report, found=found, rules=report.rules, figures=figures,
+        version=__version__, models=[model for board in found.boards for model in board.models],
+        most=MOST_PAIRS,
     )  # fmt: skip
-    check_plain(folder / "elo.html", folder / "elo.json")
-    (folder / "elo.html").write_text(page, encoding="utf-8")
-    settings = {"merge": rule, "seed": seed, **asdict(scale)}
-    (folder / "elo.json").write_text(dump(found, agreements, settings), encoding="utf-8")
-    return [folder / "elo.html", folder / "elo.json", *paths]
+    files = [folder / f"elo.{end}" for end in ("html", "json", "csv")]
+    check_plain(*files)
+    for file, text in zip(files, (page, dump(report), write_table(found)), strict=True):
+        file.write_text(text, encoding="utf-8")
+    return [*files, *paths]
+
+
+def write_table(found: Evaluation) -> str:
+    """The boards as CSV: one line a model, by board and rank."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for number, board in enumerate(found.boards):
+        for each in board.standings:
+            rest = each.votes - each.wins - each.ties
+            values = (
+                each.rank, each.best, each.worst, each.rating, each.rating_low, each.rating_high,
+                each.average, each.votes, each.wins, rest, each.ties, each.elo, each.low, each.high,
+            )  # fmt: skip
+            shown = [value if isinstance(value, int) else format_number(value) for value in values]
+            writer.writerow([number + 1, protect(each.model), *shown])
+    return lines.getvalue()
+
+
+def format_number(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else ""
+
+
+def protect(name: str) -> str:
+    """A spreadsheet takes a text that begins so for a formula."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
 def draw_board(board: Board) -> list[tuple[str, str, Any]]:
@@ -89,11 +147,13 @@ def name_colours(svg: str) -> str:
     return svg.replace("var(--ink)", "#1c2430").replace("var(--line)", "#dde3ea")
 
 
-def dump(found: Evaluation, agreements: Sequence[Agreement], settings: dict[str, Any]) -> str:
+def dump(report: Report) -> str:
+    found = report.found
     boards = [
         {
             "models": [clean(asdict(each)) for each in board.standings],
             "orders": board.orders,
+            "style": [asdict(each) for each in board.style],
             "calibration": [asdict(each) for each in board.calibration],
             "pairs": {
                 name: [[clean(value) for value in row] for row in getattr(board.pairs, name).tolist()]
@@ -102,9 +162,16 @@ def dump(found: Evaluation, agreements: Sequence[Agreement], settings: dict[str,
         }
         for board in found.boards
     ]
+    rules = asdict(report.rules)
     whole = {
-        "settings": settings, "votes": found.votes, "skipped": found.skipped, "comparisons": found.merged,
-        "boards": boards, "categories": found.categories, "agreement": [asdict(each) for each in agreements],
+        "settings": {**rules.pop("scale"), **rules}, "notes": list(report.notes), "votes": found.votes,
+        "skipped": found.skipped, "comparisons": found.merged, "left_out": list(found.left_out),
+        "boards": boards,
+        "categories": {
+            name: {model: asdict(each) for model, each in rated.items()}
+            for name, rated in found.categories.items()
+        },
+        "agreement": [asdict(each) for each in report.agreements],
     }  # fmt: skip
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 

@@ -67,17 +67,24 @@ def number_votes(votes: Iterable[Vote]) -> Comparisons:
 
 
 def number_table(table: VoteTable) -> Comparisons:
-    """A table's votes without skipped ones. Votes without an annotator are each by somebody else."""
+    """A table's votes without skipped ones. What has no annotator, or no question, stands alone."""
     kept = table.choose(table.outcome != SKIP)
-    annotator = kept.annotator.astype(np.int64)
-    if "" in kept.annotators:
-        nobody = annotator == kept.annotators.index("")
-        annotator[nobody] = len(kept.annotators) + np.flatnonzero(nobody)
+    question = separate_nameless(kept.question, kept.questions)
+    annotator = separate_nameless(kept.annotator, kept.annotators)
     scores = np.array([1.0, 0.0, 0.5])[kept.outcome]
     return Comparisons(
         kept.models, kept.first.astype(np.int64), kept.second.astype(np.int64), scores,
-        kept.question.astype(np.int64), annotator,
+        question, annotator,
     )  # fmt: skip
+
+
+def separate_nameless(numbers: npt.NDArray[np.int32], names: Sequence[str]) -> Ints:
+    """[N] the numbers of names; each one without a name is on its own."""
+    separate = numbers.astype(np.int64)
+    if "" in names:
+        nameless = separate == list(names).index("")
+        separate[nameless] = len(names) + np.flatnonzero(nameless)
+    return separate
 
 
 def predict(first: Floats | float, second: Floats | float, width: float = 400.0) -> Floats:

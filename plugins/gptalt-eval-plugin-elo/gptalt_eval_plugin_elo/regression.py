@@ -19,22 +19,40 @@ LEAST = 0.05  # of the information about something that is taken to remain when 
 @dataclass(frozen=True)
 class Fit:
     """Attributes:
-    place, covariance: [models], [models, models] strengths on the natural scale.
-    slope, slopes: [F], [F, F] coefficients of differences in style.
+    place: [models] strengths on the natural scale.
+    covariance: [models + F, models + F] of the strengths and the coefficients, robust.
+    alone: the same, if votes were independent.
+    slope: [F] coefficients of differences in style.
     student_t: half a 95 % interval's width, in standard errors.
     """
 
     place: Floats
     covariance: Floats
+    alone: Floats
     slope: Floats
-    slopes: Floats
     student_t: float
 
+    def measure_errors(self, contrasts: Floats) -> Floats:
+        """Half the widths of 95 % intervals of contrasts [C, models + F].
 
-def fit(weighted: tuple[Comparisons, Floats], count: int, style: Floats | None) -> Fit:
-    """The maximum of the likelihood, and the robust covariance of its place."""
-    votes, weight = weighted
+        Votes that agree by chance, such as a few ties, would leave nothing open: where the robust variance is
+        below a quarter of that of independent votes, the latter counts.
+        """
+        robust, alone = (
+            np.einsum("ij,jk,ik->i", contrasts, each, contrasts).clip(0)
+            for each in (self.covariance, self.alone)
+        )
+        return np.asarray(self.student_t * np.sqrt(np.where(robust < alone / 4, alone, robust)))
+
+
+def fit(votes: Comparisons, weight: Floats, count: int, style: Floats | None = None) -> Fit:
+    """The maximum of the likelihood, and the robust covariance of its place.
+
+    Raises:
+        ValueError: style cannot be told from the models.
+    """
     design = Design(votes, weight, count, style)
+    design.check_rank()
     place = np.zeros(design.size)
     for _ in range(STEPS):
         expected = design.predict(place)
@@ -43,10 +61,8 @@ def fit(weighted: tuple[Comparisons, Floats], count: int, style: Floats | None) 
         place += step / max(1.0, float(np.abs(step).max()) / 2)
         if np.abs(step).max() < PRECISION:
             break
-    covariance, student_t = design.estimate_covariance(place)
-    return Fit(
-        place[:count], covariance[:count, :count], place[count:], covariance[count:, count:], student_t
-    )
+    covariance, alone, student_t = design.estimate_covariance(place)
+    return Fit(place[:count], covariance, alone, place[count:], student_t)
 
 
 class Design:
@@ -70,12 +86,17 @@ class Design:
             kept = self.row = np.arange(len(votes))
         self.first, self.second, self.outcome = votes.first[kept], votes.second[kept], votes.score[kept]
         self.controls = self.style[kept]
-        self.total = np.bincount(self.row, weight, len(kept))
+        self.total: Floats = np.bincount(self.row, weight, len(kept)).astype(np.float64)
 
     def predict(self, place: Floats) -> Floats:
         """[rows] the expected score."""
         logit = place[self.first] - place[self.second] + self.controls @ place[self.count :]
         return np.asarray(1 / (1 + np.exp(-logit)))
+
+    def check_rank(self) -> None:
+        values = np.linalg.eigvalsh(self.sum_squares(self.total))
+        if self.controls.shape[1] and int((values < 1e-9 * values[-1]).sum()) > 1:
+            raise ValueError("a model's answers differ from the others' by the same style in each vote")
 
     def score(self, expected: Floats) -> Floats:
         """The gradient of the log-likelihood."""
@@ -85,7 +106,11 @@ class Design:
 
     def invert(self, expected: Floats) -> Floats:
         """The inverse information, with the strengths' sum at 0."""
-        weight = self.total * expected * (1 - expected)
+        information = self.sum_squares(self.total * expected * (1 - expected))
+        return np.asarray(np.linalg.pinv(information, hermitian=True))
+
+    def sum_squares(self, weight: Floats) -> Floats:
+        """[models + F, models + F] the sum of the rows' outer products with themselves, times weights."""
         information = np.zeros((self.size, self.size))
         np.add.at(information, (self.first, self.first), weight)
         np.add.at(information, (self.second, self.second), weight)
@@ -97,10 +122,10 @@ class Design:
             information[: self.count, self.count + number] = cross
             information[self.count + number, : self.count] = cross
         information[self.count :, self.count :] = (self.controls * weight[:, None]).T @ self.controls
-        return np.asarray(np.linalg.pinv(information, hermitian=True))
+        return information
 
-    def estimate_covariance(self, place: Floats) -> tuple[Floats, float]:
-        """The robust covariance, and Student's t for 95 % with its degrees of freedom."""
+    def estimate_covariance(self, place: Floats) -> tuple[Floats, Floats, float]:
+        """The robust covariance, that of votes on their own, and Student's t for 95 %."""
         expected = self.predict(place)
         bread = self.invert(expected)
         rest = self.weight * (self.outcome - expected)[self.row]
@@ -112,8 +137,18 @@ class Design:
             both = groups[0] * (groups[1].max(initial=0) + 1) + groups[1]
             meat = meat + parts[1][0] - self.gather(rest, weight, bread, both)[0]
         values, vectors = np.linalg.eigh(bread @ meat @ bread)
-        covariance = (vectors * np.maximum(values, 0)) @ vectors.T
-        return np.asarray(covariance), float(student.ppf(0.975, max(1, number - 1)))
+        covariance = np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+        return covariance, self.estimate_alone(expected, bread), float(student.ppf(0.975, max(1, number - 1)))
+
+    def estimate_alone(self, expected: Floats, bread: Floats) -> Floats:
+        """The covariance if votes were independent, and one more of them were decided.
+
+        Votes that are all ties would otherwise seem to leave nothing open.
+        """
+        decided = int((self.votes.score != 0.5).sum())
+        squares = np.bincount(self.row, self.weight**2, len(self.total))
+        meat = self.sum_squares(squares * expected * (1 - expected)) * (decided + 1) / (len(self.votes) + 2)
+        return np.asarray(bread @ meat @ bread)
 
     def list_groups(self) -> list[Ints]:
         """The ways in which votes can be alike: [N] numbers of their groups. Each vote alone, if in none."""

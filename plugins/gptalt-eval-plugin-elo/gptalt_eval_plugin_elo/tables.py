@@ -91,3 +91,8 @@ def calibrate(pairs: Pairs) -> list[Calibration]:
             predicted = float((pairs.predicted * decided)[inside].sum() / total)
             found.append(Calibration(predicted, float(pairs.wins[inside].sum() / total), total))
     return found
+
+
+def average_wins(pairs: Pairs) -> Floats:
+    """[models] mean predicted share of votes won against the others, each alike."""
+    return np.asarray(np.nanmean(pairs.predicted, axis=1)) if len(pairs.wins) > 1 else np.full(1, np.nan)

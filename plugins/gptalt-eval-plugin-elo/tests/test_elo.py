@@ -8,12 +8,13 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from gptalt_eval_plugin_elo import Vote, published
-from gptalt_eval_plugin_elo.agreement import measure_agreement, merge_votes, orient
+from gptalt_eval_plugin_elo.agreement import measure_agreement
 from gptalt_eval_plugin_elo.bradley_terry import fit_bradley_terry
-from gptalt_eval_plugin_elo.evaluation import evaluate
+from gptalt_eval_plugin_elo.evaluation import Rules, evaluate
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
-from gptalt_eval_plugin_elo.page import list_published, write_results
+from gptalt_eval_plugin_elo.merging import merge_votes, number_units
+from gptalt_eval_plugin_elo.page import Report, list_published, write_results
 from gptalt_eval_plugin_elo.ratings import (
     Scale,
     compute_elo,
@@ -22,6 +23,7 @@ from gptalt_eval_plugin_elo.ratings import (
     predict,
     shuffle_elo,
 )
+from gptalt_eval_plugin_elo.table import gather_votes
 from gptalt_eval_plugin_elo.tables import calibrate, compare_pairs, count_needed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_tie_discounted_by_hand():
         for number, (one, other) in enumerate(outcomes)
         for each in (vote("x", "y", one, f"q{number}", "ann"), vote("x", "y", other, f"q{number}", "bob"))
     ]
-    every, pair = measure_agreement(votes)
+    every, pair = measure_agreement(gather_votes(votes))
     assert (pair.who, pair.pairs) == ("ann and bob", 5)
     assert every.tie_discounted.value == pair.tie_discounted.value == pytest.approx((1 + 0 + 0.5 + 1 + 0) / 5)
     assert every.tie_discounted.low <= 0.5 <= every.tie_discounted.high
@@ -74,8 +76,22 @@ def test_sides_do_not_matter():
         vote("y", "x", "b", annotator="bob"),
         vote("x", "y", "skip", annotator="c"),
     ]
-    assert orient(votes[0]) == orient(votes[1])
-    assert measure_agreement(votes)[0].tie_discounted.value == 1
+    assert orient(votes[:2]) == [0, 0]
+    assert measure_agreement(gather_votes(votes))[0].tie_discounted.value == 1
+
+
+def orient(votes):
+    return number_units(gather_votes(votes))[1].tolist()
+
+
+def merge(votes, rule):
+    """The winners, and the outcomes for models in the order of their names."""
+    merged = merge_votes(gather_votes(votes), rule)
+    return [("a", "b", "tie")[each] for each in merged.outcome], number_units(merged)[1].tolist()
+
+
+def rate(votes, merging="survey", scale=SCALE, orders=50):
+    return evaluate(gather_votes(votes), Rules(merging, scale, orders))
 
 
 def judge(rng, items, judges):
@@ -93,7 +109,7 @@ def test_kappa_and_alpha_are_those_of_the_libraries():
     krippendorff = pytest.importorskip("krippendorff")
     metrics = pytest.importorskip("sklearn.metrics")
     votes = judge(random.Random(3), 300, ["ann", "bob", "eve"])
-    found = {each.who: each for each in measure_agreement(votes)}
+    found = {each.who: each for each in measure_agreement(gather_votes(votes))}
     codes = {"a": 0, "b": 1, "tie": 2, "skip": np.nan}
     table = np.array(
         [[codes[v.winner] for v in votes if v.annotator == name] for name in ("ann", "bob", "eve")]
@@ -115,13 +131,13 @@ def test_kappa_and_alpha_are_those_of_the_libraries():
 def test_judges_with_themselves_and_categories():
     votes = [vote("x", "y", "a", "q1", "ann", "c1"), vote("x", "y", "b", "q1", "ann", "c1")]
     votes += [vote("x", "y", "a", "q2", "ann", "c2"), vote("x", "y", "a", "q2", "bob", "c2")]
-    found = {each.who: each.tie_discounted.value for each in measure_agreement(votes)}
+    found = {each.who: each.tie_discounted.value for each in measure_agreement(gather_votes(votes))}
     assert found == {"all votes": 0.5, "ann and bob": 1.0, "ann, twice": 0.0, "c1": 0.0, "c2": 1.0}
 
 
 def test_nothing_judged_twice_is_said():
     with pytest.raises(GptaltError, match="Nothing was judged twice"):
-        measure_agreement([vote("x", "y", "a"), vote("x", "z", "a")])
+        measure_agreement(gather_votes([vote("x", "y", "a"), vote("x", "z", "a")]))
 
 
 @pytest.mark.parametrize(
@@ -135,16 +151,14 @@ def test_nothing_judged_twice_is_said():
 def test_merging(winners, survey, majority):
     votes = [vote("x", "y", winner, annotator=str(number)) for number, winner in enumerate(winners)]
     for rule, expected in (("survey", survey), ("majority", majority)):
-        assert [each.winner for each in merge_votes(votes, rule)] == [expected]
+        assert merge(votes, rule)[0] == [expected]
         # the same from the other side
         swapped = [
             each._replace(model_a="y", model_b="x", winner={"a": "b", "b": "a"}.get(each.winner, each.winner))
             for each in votes
         ]
-        assert [orient(each) for each in merge_votes(swapped, rule)] == [
-            orient(each) for each in merge_votes(votes, rule)
-        ]
-    assert len(merge_votes(votes, "all")) == sum(winner != "skip" for winner in winners)
+        assert merge(swapped, rule)[1] == merge(votes, rule)[1]
+    assert len(merge(votes, "all")[0]) == sum(winner != "skip" for winner in winners)
 
 
 # ---------------------------------------------------------------------- ratings
@@ -225,7 +239,7 @@ def test_bradley_terry_is_the_likelihoods_maximum():
 def test_a_model_that_only_wins_has_no_finite_rating():
     votes = draw_votes(200, {"a": 1000.0, "b": 1000.0, "c": 1000.0})
     votes += [vote("best", name, "a") for name in "abc"] + [vote("a", "worst", "a")]
-    board = evaluate(votes, "all", SCALE, 50, 0).boards[0]
+    board = rate(votes, "all").boards[0]
     by_name = {each.model: each for each in board.standings}
     for name in ("best", "worst"):
         assert np.isnan(by_name[name].rating)
@@ -236,13 +250,13 @@ def test_a_model_that_only_wins_has_no_finite_rating():
 def test_models_that_no_vote_connects_are_apart():
     votes = [vote("a", "b", "a"), vote("b", "c", "tie"), vote("x", "y", "b"), vote("x", "y", "a")]
     assert find_groups(number_votes(votes)) == [[0, 1, 2], [3, 4]]
-    found = evaluate(votes, "all", SCALE, 20, 0)
+    found = rate(votes, "all")
     assert [sorted(board.models) for board in found.boards] == [["a", "b", "c"], ["x", "y"]]
 
 
 def test_only_skips_are_said():
     with pytest.raises(GptaltError, match="No vote says"):
-        evaluate([vote("a", "b", "skip")], "survey", SCALE, 10, 0)
+        rate([vote("a", "b", "skip")])
 
 
 # ---------------------------------------------------------------------- pairs
@@ -305,7 +319,7 @@ def test_pandalms_agreement_is_the_libraries(pandalm, shared_data):
     metrics = pytest.importorskip("sklearn.metrics")
     rows = json.loads((shared_data / "votes" / "pandalm-testset-v1.json").read_text(encoding="utf-8"))
     table = np.array([[row[f"annotator{n}"] for row in rows] for n in (1, 2, 3)])
-    found = {each.who: each for each in measure_agreement(pandalm)}
+    found = {each.who: each for each in measure_agreement(gather_votes(pandalm))}
     assert found["all votes"].alpha.value == pytest.approx(
         krippendorff.alpha(reliability_data=table, level_of_measurement="nominal"), abs=1e-12
     )
@@ -320,11 +334,14 @@ def test_pandalms_agreement_is_the_libraries(pandalm, shared_data):
 
 def test_pandalms_ratings_are_evalicas(pandalm):
     evalica = pytest.importorskip("evalica")
-    found = evaluate(pandalm, "survey", SCALE, 200, 0)
-    merged = merge_votes(pandalm, "survey")
+    found = rate(pandalm, orders=200)
+    merged = merge_votes(gather_votes(pandalm), "survey")
     assert found.merged == len(merged) == 999
-    winners = {"a": evalica.Winner.X, "b": evalica.Winner.Y, "tie": evalica.Winner.Draw}
-    columns = [v.model_a for v in merged], [v.model_b for v in merged], [winners[v.winner] for v in merged]
+    winners = [evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw]
+    columns = (
+        [merged.models[each] for each in merged.first], [merged.models[each] for each in merged.second],
+        [winners[each] for each in merged.outcome],
+    )  # fmt: skip
     elo = evalica.elo(*columns, initial=1000.0, base=10.0, scale=400.0, k=16.0).scores
     strength = evalica.bradley_terry(*columns, tolerance=1e-9, limit=10_000).scores
     [board] = found.boards
@@ -345,10 +362,9 @@ def test_the_page_and_its_files(tmp_path):
         for each in draw_votes(300, WORLD)
     ]
     votes += [vote("x", "y 模型", "a", "q1", "ann"), vote("x", "y 模型", "b", "q1", "bob")]
-    found = evaluate(votes, "survey", SCALE, 50, 0)
-    paths = write_results(
-        tmp_path, found, measure_agreement(votes), list_published(found), "survey", SCALE, 0
-    )
+    found = rate(votes)
+    report = Report(found, Rules(), measure_agreement(gather_votes(votes)), list_published(found))
+    paths = write_results(tmp_path, report)
     names = {path.name for path in paths}
     assert {
         "elo.html",
@@ -360,7 +376,7 @@ def test_the_page_and_its_files(tmp_path):
     } <= names
     page = paths[0].read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script" in page
-    assert "y 模型" in page and "Agreement between judges" in page and "StableLM" in page
+    assert "y 模型" in page and "Agreement between annotators" in page and "StableLM" in page
     assert page.count("<figure") == 8
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
     numbers = json.loads(paths[1].read_text(encoding="utf-8"))
@@ -370,8 +386,8 @@ def test_the_page_and_its_files(tmp_path):
 
 @pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
 def test_in_a_browser(tmp_path, browser, probe, size, scheme):
-    found = evaluate(draw_votes(400, WORLD), "survey", SCALE, 50, 0)
-    page = write_results(tmp_path, found, [], list_published(found), "survey", SCALE, 0)[0]
+    found = rate(draw_votes(400, WORLD))
+    page = write_results(tmp_path, Report(found, Rules(), beside=list_published(found)))[0]
     text = page.read_text(encoding="utf-8")
     assert "unsafe-inline" not in text and "style=" not in text
     script = "document.title = document.documentElement.scrollWidth + ' ' + innerWidth"
@@ -446,7 +462,17 @@ def test_the_published_table_needs_no_votes(call):
         (("votes", "import"), "arguments are required: FILE"),
         (("votes", "imprt", "x"), "There is no command 'votes imprt'.\nDid you mean 'import'"),
         (("votes", "import", "none.jsonl"), "cannot be read"),
-        (("elo", "--orders", "0"), "must be above 0"),
+        (("elo", "--orders", "0"), "--orders 0: the number must be at least 1"),
+        (("elo", "--seed", "-1"), "--seed -1: the number must be at least 0"),
+        (("votes", "agreement", "--seed", "-1"), "--seed -1: the number must be at least 0"),
+        (("elo", "--least_votes", "-1"), "--least_votes -1: the number must be at least 0"),
+        (("elo", "--k", "nan"), "--k nan: the number must be above 0"),
+        (("elo", "--k", "-1"), "--k -1.0: the number must be above 0"),
+        (("elo", "--scale", "inf"), "--scale inf: the number must be above 0"),
+        (("elo", "--start", "nan"), "--start nan: this is not a rating"),
+        (("elo", "--anchor", "x=high"), "--anchor: 'x=high' is not a model and its rating"),
+        (("elo", "--anchor", "=3"), "--anchor: '=3' is not a model and its rating"),
+        (("elo", "--anchor", "x=inf"), "--anchor: 'x=inf' is not a model and its rating"),
     ],
 )
 def test_mistakes_are_explained(call, words, said):

@@ -1,0 +1,95 @@
+"""Which votes are rated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptalt_eval import GptaltError
+from gptalt_eval_plugin_elo.ratings import Ints
+from gptalt_eval_plugin_elo.table import VoteTable
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Attributes:
+    category, language: only votes on such questions; None: on all.
+    kind: ``person`` or ``judge``; None: people's votes, or if there are none, judges'.
+    names_shown: whether votes by people who saw the models' names count too.
+    without: annotators whose votes do not count.
+    """
+
+    category: str | None = None
+    language: str | None = None
+    kind: str | None = None
+    names_shown: bool = False
+    without: Sequence[str] = ()
+
+
+def choose_votes(table: VoteTable, filters: Filters) -> tuple[VoteTable, list[str]]:
+    """The votes that count, and what is to be said about the others.
+
+    Raises:
+        GptaltError: no votes are left, or a name is unknown.
+    """
+    notes = []
+    for name, wanted, names, column in (
+        ("category", filters.category, table.categories, table.category),
+        ("language", filters.language, table.languages, table.language),
+    ):
+        if wanted is not None:
+            table = choose_named(table, name, wanted, names, column == find_number(names, wanted))
+            notes.append(f"Only votes of the {name} '{wanted}': {len(table):,}.")
+    if not len(table):
+        return table, notes
+    by_judge = table.by_judge
+    judges = filters.kind == "judge" or (filters.kind is None and bool(by_judge.all()))
+    if filters.kind is not None and not (by_judge == judges).any():
+        raise GptaltError(f"There are no votes of a {filters.kind}.", "Omit --kind.")
+    if judges:
+        notes.append("These are votes of models that judged, not of people.")
+    elif by_judge.any():
+        notes.append(f"{int(by_judge.sum()):,} votes of models that judged are not rated (--kind judge).")
+    table = table.choose(by_judge == judges)
+    if not filters.names_shown and not table.blind.all():
+        seen = int((~table.blind).sum())
+        notes.append(f"{seen:,} votes by people who saw the models' names do not count (--names_shown).")
+        table = table.choose(table.blind)
+        if not len(table):
+            raise GptaltError(
+                f"All {seen:,} votes are by people who saw the models' names.", "To rate them: --names_shown"
+            )
+    return leave_out(table, filters.without, notes), notes
+
+
+def choose_named(
+    table: VoteTable, name: str, wanted: str, names: Sequence[str], which: np.ndarray
+) -> VoteTable:
+    if not which.any():
+        known = sorted(each for each in names if each)
+        raise GptaltError(
+            f"There are no votes in the {name} '{wanted}'.", f"Available: {', '.join(known) or 'none'}."
+        )
+    return table.choose(which)
+
+
+def find_number(names: Sequence[str], name: str) -> int:
+    return list(names).index(name) if name in names else -1
+
+
+def leave_out(table: VoteTable, without: Sequence[str], notes: list[str]) -> VoteTable:
+    """The votes of the other annotators."""
+    for name in without:
+        if name not in table.annotators or not name:
+            known = sorted(each for each in table.annotators if each)
+            raise GptaltError(f"--without: nobody is called '{name}'.", f"Annotators: {', '.join(known)}.")
+    numbers: Ints = np.array([find_number(table.annotators, name) for name in without], dtype=np.int64)
+    which = np.isin(table.annotator, numbers)
+    if without:
+        notes.append(f"Without {', '.join(without)}: {int(which.sum()):,} votes do not count.")
+    kept = table.choose(~which)
+    if len(table) and not len(kept):
+        raise GptaltError("--without: no votes are left.", "Leave out fewer annotators.")
+    return kept
