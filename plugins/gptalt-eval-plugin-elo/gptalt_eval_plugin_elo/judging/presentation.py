@@ -110,7 +110,7 @@ def print_judges(judges: Sequence[Shown], sharpened: Sequence[Helped]) -> None:
     """A table of each judge, and one of people's ratings with each that helps."""
     from gptalt_eval import make_console
     from gptalt_eval import print_plain as print
-    from gptalt_eval_plugin_elo.commands import make_table
+    from gptalt_eval_plugin_elo.leaderboard import make_table
 
     for judge in judges:
         table = make_table("Judge", judge.name, "95 %")
