@@ -6,6 +6,7 @@ the old one and replaces it. An interrupted or killed import, or a full disk, le
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from gptalt_eval_plugin_elo.exports import (
     PageExport,
     check_complete,
     describe_vote,
+    find_id,
     find_key,
     find_page,
     parse_vote,
@@ -180,9 +182,19 @@ class Ledger:
     def list_lines(self) -> Iterator[bytes]:
         """The lines of all votes, each with its id."""
         keys = number_votes(self.rows.group, self.keys, self.alive)
-        for alive, key, line in zip(self.alive.tolist(), keys.tolist(), self.read_lines(), strict=True):
-            if alive:
-                yield line if key is None else b'{"id": "%016x", ' % key + line.lstrip()[1:]
+        columns = zip(self.alive.tolist(), keys.tolist(), self.read_lines(), strict=True)
+        for place, (alive, key, line) in enumerate(columns):
+            if alive and key is None:
+                yield line
+            elif alive:  # those of the file may be from an earlier version, or from elsewhere
+                yield self.add_key(line, key) if place < len(self.keys) else prefix_key(line, key)
+
+    def add_key(self, line: bytes, key: int) -> bytes:
+        record = json.loads(line)
+        own = find_id(record)
+        record.pop("id", None)
+        more = {"source_id": own} if own else {}
+        return prefix_key(dump({"source": self.path.name} | record | more), key)
 
     def read_lines(self) -> Iterator[bytes]:
         """The line of each vote, first of the file, then of those that were added."""
@@ -190,7 +202,7 @@ class Ledger:
             with open_named(self.path, "rb") as stream:
                 for number, line in enumerate(stream):
                     if number not in self.others:
-                        yield line if line.endswith(b"\n") else line + b"\n"
+                        yield line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") + b"\n"
         self.spool.seek(0)
         yield from self.spool
 
@@ -208,6 +220,10 @@ def number_votes(groups: Hashes, keys: Hashes, alive: Mask) -> np.ndarray[Any, n
     found = ids.astype(object)
     found[~bare] = None
     return found
+
+
+def prefix_key(line: bytes, key: int) -> bytes:
+    return b'{"id": "%016x", ' % key + line[1:]
 
 
 def dump(record: Mapping[str, Any]) -> bytes:

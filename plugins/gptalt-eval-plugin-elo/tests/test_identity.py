@@ -249,6 +249,29 @@ def test_the_votes_of_another_folder_are_the_same_votes(tmp_path):
     assert [vote.id for vote in read_votes(tmp_path / "w")] == ["", "", "v1", "", "", ""]
 
 
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b"\r\n \n"])
+@pytest.mark.parametrize("own", ["v1", 5, None])
+def test_a_file_that_somebody_made_gets_ids_of_ours(tmp_path, begin, own):
+    row = ONE if own is None else ONE | {"id": own}
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / VOTES).write_bytes(
+        begin + json.dumps(row).encode() + b"\r\n" + json.dumps(row).encode()
+    )
+    assert load(tmp_path / "v", write(tmp_path / "a.jsonl", row)) == (0, 1, 0, 0)
+    for n in range(3):
+        assert load(tmp_path / "v", write(tmp_path / "a.jsonl", row, ONE | {"question": f"new {n}"})) == (
+            1,
+            1,
+            0,
+            0,
+        )
+    text = (tmp_path / "v" / VOTES).read_text(encoding="utf-8")
+    assert all(line.count('"id"') == 1 for line in text.splitlines())
+    assert [vote.id for vote in read_votes(tmp_path / "v")][:2] == ["v1" if own == "v1" else ""] * 2
+    assert [line["source"] for line in read_lines(tmp_path / "v")][:2] == [VOTES] * 2
+    assert len({line["id"] for line in read_lines(tmp_path / "v")}) == 5
+
+
 def test_ids_stay_different_when_earlier_votes_have_gone(tmp_path):
     load(tmp_path / "v", write(tmp_path / "a.jsonl", ONE, ONE | {"winner": "b"}))
     lines = (tmp_path / "v" / VOTES).read_text().splitlines(keepends=True)
