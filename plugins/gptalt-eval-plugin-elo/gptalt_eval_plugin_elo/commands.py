@@ -14,7 +14,7 @@ from gptalt_eval_plugin_elo.votes import VoteFormat
 
 if TYPE_CHECKING:
     from gptalt_eval import Installed
-    from gptalt_eval_plugin_elo.importing import Counts
+    from gptalt_eval_plugin_elo.counts import Counts
 
 FOLDER = "votes"
 RULES = ("survey", "majority", "all")
@@ -29,7 +29,14 @@ IMPORT = (
     Option(("--format",), {"metavar": "NAME", "help": "format of the files; default: detected"}),
     Option(
         ("--columns",),
-        {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,model_b=right,winner=choice"},
+        {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,annotator={file},language=@en"},
+    ),
+    Option(
+        ("--winners",),
+        {
+            "metavar": "WINNER=WORD,...",
+            "help": "the file's words: a=left,b=right,tie=equal,tie=both",
+        },
     ),
     JSON,
 )
@@ -38,7 +45,9 @@ IMPORT = (
 def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from gptalt_eval_plugin_elo.counts import check_imported
     from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
+    from gptalt_eval_plugin_elo.winners import read_winners
 
     console = make_console(stderr=True)
     formats = gather_formats(plugins)
@@ -54,7 +63,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
         task = progress.add_task("Reading votes", total=total)
         counts = import_files(
             arguments.files, arguments.into, formats, arguments.format, columns,
-            gather_steps(lambda size: progress.advance(task, size)),
+            gather_steps(lambda size: progress.advance(task, size)), read_winners(arguments.winners),
         )  # fmt: skip
     if arguments.json:
         # asdict would break the Counter
@@ -62,6 +71,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
         print(json.dumps(listed, ensure_ascii=False))
     else:
         print_counts(counts, arguments.into / VOTES, arguments.into / REJECTED)
+    check_imported(counts, arguments.into / REJECTED)
     return 0
 
 
@@ -100,17 +110,10 @@ def read_columns(text: str | None) -> dict[str, str]:
     Raises:
         GptaltError: a part without '=', or a field that votes do not have.
     """
-    from gptalt_eval_plugin_elo.formats import FIELDS
+    from gptalt_eval_plugin_elo.formats.own import FIELDS
+    from gptalt_eval_plugin_elo.winners import split_pairs
 
-    columns = {}
-    for part in (text or "").split(",") if text else ():
-        name, separator, column = part.partition("=")
-        if not separator or name.strip() not in FIELDS:
-            raise GptaltError(
-                f"--columns: '{part}' does not name a field of a vote.", f"Available: {', '.join(FIELDS)}."
-            )
-        columns[name.strip()] = column.strip()
-    return columns
+    return dict(split_pairs(text, "--columns", FIELDS))
 
 
 def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> None:

@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO
 
 from filelock import FileLock, Timeout
 
 from gptalt_eval import GptaltError, check_plain, open_named
+from gptalt_eval_plugin_elo.conversion import convert_file, read_database
+from gptalt_eval_plugin_elo.counts import Counts, explain_missing, generalise
 from gptalt_eval_plugin_elo.exports import (
     PageExport,
     check_complete,
-    find_fault,
     find_page,
     parse_vote,
     read_export,
 )
 from gptalt_eval_plugin_elo.folders import written
-from gptalt_eval_plugin_elo.formats import Answers
+from gptalt_eval_plugin_elo.formats.survey import Answers
 from gptalt_eval_plugin_elo.ledger import Ledger, dump
 from gptalt_eval_plugin_elo.lines import Lines
 from gptalt_eval_plugin_elo.recognition import explain_unknown, recognise
 from gptalt_eval_plugin_elo.records import Step, Unreadable, read_records
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
+from gptalt_eval_plugin_elo.winners import Winners
 
 VOTES, REJECTED, LOCK = "votes.jsonl", "rejected.jsonl", ".votes.lock"
 DATABASE = "votes.sqlite"  # of the page
 PATIENCE = 60.0  # seconds to wait for another import
 Source = tuple[Path, VoteFormat | None]  # a file and its format; None: the page's database
-
-
-@dataclass
-class Counts:
-    """The result of importing one file.
-
-    Attributes:
-        format: the name of its format.
-        added, known, rejected: new votes, votes that were already known, records that are not votes.
-        reasons: why records were rejected, with counts.
-        changed: votes that were known with another verdict.
-        taken_back: votes of the page that are no longer on it.
-        older: why a page's votes were left alone.
-    """
-
-    format: str
-    added: int = 0
-    known: int = 0
-    rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    changed: int = 0
-    taken_back: int = 0
-    older: list[str] = field(default_factory=list)
 
 
 def import_files(
@@ -65,6 +43,7 @@ def import_files(
     name: str | None = None,
     columns: Mapping[str, str] | None = None,
     step: Step = lambda _: None,
+    given: Mapping[str, str] | None = None,
 ) -> dict[Path, Counts]:
     """Add the votes of files to ``votes.jsonl`` in a folder, and other records to ``rejected.jsonl``.
 
@@ -76,21 +55,43 @@ def import_files(
         name: name of the files' format; None: detected.
         columns: other names of the fields.
         step: called with the number of bytes read.
+        given: what words for the winner mean, by word.
 
     Raises:
-        GptaltError: a file does not exist, its format is unknown, it is a part of a page's export, or the
-            folder cannot be written. No vote is added then.
+        GptaltError: a file does not exist, its format or a word for the winner is unknown, it is a part of a
+            page's export, or the folder cannot be written. Nothing is added then.
     """
     chosen = choose_formats(files, formats, name, columns)
+    winners = Winners(given)
     with (
+        removed_if_empty(folder),
         written(folder, "--into"),
         locked(folder),
         closing(Ledger(folder / VOTES)) as votes,
-        closing(Lines(folder / REJECTED)) as rejected,
+        TemporaryFile(dir=folder) as rejected,
     ):
-        counts = {file: import_file(file, known, votes, rejected, step) for file, known in chosen}
+        counts = {file: import_file(file, known, votes, rejected, winners, step) for file, known in chosen}
+        winners.check()
+        with closing(Lines(folder / REJECTED)) as lines:
+            rejected.seek(0)
+            for line in rejected:
+                lines.add(line)
         votes.write()
     return counts
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """A folder that was made for an import that was refused is removed again."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except GptaltError:
+        if is_new:
+            with suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+        raise
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def find_source(path: Path) -> Path:
             f"Name the one that you mean: {there[0]} or {there[1]}",
         )
     if not there:
-        raise GptaltError(f"There are no votes in {path}.", "Import some: gptalt-eval votes import FILE...")
+        raise explain_missing(path, path / REJECTED)
     check_plain(there[0])
     return there[0]
 
@@ -176,11 +177,13 @@ def begins_with_export(file: Path) -> bool:
     return isinstance(first, tuple) and read_export(first[1]) is not None
 
 
-def import_file(file: Path, known: VoteFormat | None, votes: Ledger, rejected: Lines, step: Step) -> Counts:
+def import_file(
+    file: Path, known: VoteFormat | None, votes: Ledger, rejected: IO[bytes], winners: Winners, step: Step
+) -> Counts:
     """Add a file's votes to ``votes``, and its other records to ``rejected``."""
     counts = Counts(known.name if known else "page")
     exports: dict[str, PageExport] = {}
-    for line, found in convert_file(file, known, step):
+    for line, found in convert_file(file, known, winners, step):
         if isinstance(found, Vote):
             votes.add(found, f"{file.name}:{line}")
         elif isinstance(found, PageExport):
@@ -188,7 +191,9 @@ def import_file(file: Path, known: VoteFormat | None, votes: Ledger, rejected: L
         else:
             counts.rejected += 1
             counts.reasons[generalise(found.reason)] += 1
-            rejected.add(dump({"file": file.name, "line": line, "reason": found.reason, "text": found.text}))
+            rejected.write(
+                dump({"file": file.name, "line": line, "reason": found.reason, "text": found.text})
+            )
     settled, older = votes.settle(file, exports)
     counts.added, counts.known = settled.added, settled.known
     counts.changed, counts.taken_back = settled.changed, settled.taken_back
@@ -198,54 +203,6 @@ def import_file(file: Path, known: VoteFormat | None, votes: Ledger, rejected: L
         for each in older
     ]
     return counts
-
-
-def generalise(reason: str) -> str:
-    """A reason without its specific values, for counting."""
-    return reason.split(":")[0].split("(")[0].split(";")[0].strip()
-
-
-def convert_file(
-    file: Path, known: VoteFormat | None, step: Step
-) -> Iterator[tuple[int, Vote | PageExport | Unreadable]]:
-    """A file's votes and other records, each with its line."""
-    if known is None:
-        yield from read_database(file)
-        return
-    for record in read_records(file, step):
-        if isinstance(record, Unreadable):
-            yield record.line, record
-            continue
-        line, values = record
-        if "page" in values and (export := read_export(values)):
-            yield line, export
-            continue
-        for vote in convert_record(known, values):
-            reason = str(vote) if isinstance(vote, ValueError) else find_fault(vote)
-            yield line, (Unreadable(line, reason, dump_text(values)) if reason else vote)  # type: ignore[misc]
-
-
-def read_database(file: Path) -> Iterator[tuple[int, Vote | PageExport]]:
-    """What an export of the page would say."""
-    from gptalt_eval_plugin_elo.voting.export import read_page
-
-    export, votes = read_page(file)
-    if export:
-        yield 1, export
-    yield from enumerate(votes, 2)
-
-
-def convert_record(known: VoteFormat, values: Mapping[str, Any]) -> Iterable[Vote | ValueError]:
-    try:
-        yield from known.convert(values)
-    except ValueError as error:
-        yield error
-    except Exception as error:  # an unexpected error rejects one record, not the file
-        yield ValueError(f"{type(error).__name__}: {error}")
-
-
-def dump_text(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=True, default=str)[:2_000]
 
 
 def read_votes(path: Path) -> Iterator[Vote]:

@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval import GptaltError
-from gptalt_eval_plugin_elo.formats import (
-    Answers,
-    is_survey,
-    make_columns_format,
-    make_survey_format,
-    read_answers,
-)
-from gptalt_eval_plugin_elo.records import TABLES, read_records
-from gptalt_eval_plugin_elo.votes import VoteFormat
+from gptalt_eval_plugin_elo.formats.judged import is_review
+from gptalt_eval_plugin_elo.formats.labelstudio import is_labelstudio, make_labelstudio
+from gptalt_eval_plugin_elo.formats.own import NEEDED, make_columns_format
+from gptalt_eval_plugin_elo.formats.survey import Answers, is_survey, make_survey_format, read_answers
+from gptalt_eval_plugin_elo.formats.values import fold
+from gptalt_eval_plugin_elo.records import TABLES, Unreadable, read_records
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 EXAMINED = 20  # records, to recognise a format
+LISTED = 40  # columns in a message
+FILE_NAME = "{file}"  # in --columns: the file's name without its ending
+SAME = ("question", "model_a", "model_b", "category", "annotator", "time", "language")
+CONSTANT = "@"  # in --columns: what follows is the value itself
+Columns = Mapping[str, str]
 
 
 def recognise(
     file: Path,
     formats: Sequence[VoteFormat],
     name: str | None,
-    columns: Mapping[str, str] | None,
+    columns: Columns | None,
     answers: Answers | None,
 ) -> VoteFormat | Answers:
     """The format of a file, or the survey's answers.
 
     Raises:
-        GptaltError: it cannot be opened, or its format is unknown.
+        GptaltError: it cannot be opened, its format is unknown, or it has no column that was named.
     """
     try:
-        start = [record for record in islice(read_records(file), EXAMINED * 5) if isinstance(record, tuple)]
+        found = list(islice(read_records(file), EXAMINED * 5))
     except UnicodeError:
-        start = []
-    start = start[:EXAMINED]
-    if columns:
-        return make_columns_format(columns)
-    if any(is_survey(record) for _, record in start):
+        found = []
+    start = [record for _, record in [each for each in found if isinstance(each, tuple)][:EXAMINED]]
+    named, constants = split_columns(columns or {}, file)
+    if named:
+        return use_columns(file, named, constants, start)
+    known = choose_format(file, formats, name, answers, start)
+    if isinstance(known, VoteFormat):
+        return add_constants(known, constants)
+    if known is not None and not constants:
+        return known
+    own = make_columns_format({}, constants)
+    if constants and any(matches(own, record) for record in start):
+        return own
+    faults = [each.reason for each in found if isinstance(each, Unreadable)]
+    raise explain_unknown(file, formats, start, faults[0] if faults else "")
+
+
+def choose_format(
+    file: Path,
+    formats: Sequence[VoteFormat],
+    name: str | None,
+    answers: Answers | None,
+    start: Sequence[Mapping[str, Any]],
+) -> VoteFormat | Answers | None:
+    """The format that was named, or the one that most of the first records have; None: unknown."""
+    if any(is_survey(record) for record in start):
         if answers is None:
             raise GptaltError(
                 f"{file} refers to models by number; the table of their names is missing.",
@@ -48,27 +74,103 @@ def recognise(
                 f"gptalt-eval votes import ANSWERS.csv {file.name}",
             )
         return make_survey_format(answers, file.stem)
-    scores = {each.name: sum(matches(each, record) for _, record in start) for each in formats}
     if name is not None:
         named = {each.name: each for each in formats}
         if name not in named:
             raise GptaltError(f"There is no format '{name}'.", f"Available: {', '.join(named)}.")
         return named[name]
+    scores = {each.name: sum(matches(each, record) for record in start) for each in formats}
     best = max(formats, key=lambda each: scores[each.name])
     if scores[best.name]:
         return best
-    if file.suffix.lower() in TABLES and start:
-        found = read_table_of(file)
-        if found:
-            return found
-    raise explain_unknown(file, formats)
+    return read_table_of(file) if file.suffix.lower() in TABLES and start else None
 
 
-def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
-    return GptaltError(
-        f"{file} has an unknown format (not {', '.join(each.name for each in formats)}).",
-        "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice",
-    )
+def split_columns(columns: Columns, file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Fields with the names of their columns, and fields with a value of their own."""
+    named, constants = {}, {}
+    for field, column in columns.items():
+        if column == FILE_NAME:
+            constants[field] = file.stem
+        elif column.startswith(CONSTANT):
+            constants[field] = column.removeprefix(CONSTANT)
+        else:
+            named[field] = column
+    return named, constants
+
+
+def use_columns(
+    file: Path, named: Columns, constants: Columns, start: Sequence[Mapping[str, Any]]
+) -> VoteFormat:
+    """The format with these columns; in Label Studio's files, ``winner`` names a tag.
+
+    Raises:
+        GptaltError: the file has no such column.
+    """
+    if set(named) == {"winner"} and any(is_labelstudio(record) for record in start):
+        known = VoteFormat("labelstudio", "", is_labelstudio, make_labelstudio(named["winner"]))
+        return add_constants(known, constants)
+    there = list_columns(start)
+    folded = {fold(column) for column in there}
+    for field, column in named.items():
+        if start and fold(column) not in folded:
+            near = difflib.get_close_matches(column, there, 1)
+            raise GptaltError(
+                f"{file} has no column '{column}' for {field}. Its columns: {show_columns(there)}.",
+                f"Did you mean '{near[0]}'?" if near else "Name one of them.",
+            )
+    return make_columns_format(named, constants)
+
+
+def add_constants(known: VoteFormat, constants: Columns) -> VoteFormat:
+    """The format with the same values in every vote."""
+    if not constants:
+        return known
+    wrong = [field for field in constants if field not in SAME]
+    if wrong:
+        raise GptaltError(
+            f"--columns: '{wrong[0]}' cannot be the same for all votes of the format {known.name}.",
+            f"Available: {', '.join(SAME)}.",
+        )
+    changes: dict[str, Any] = dict(constants)
+
+    def convert(record: Mapping[str, Any]) -> Iterator[Vote | ValueError]:
+        for vote in known.convert(record):
+            yield vote._replace(**changes) if isinstance(vote, Vote) else vote
+
+    return replace(known, convert=convert)
+
+
+def list_columns(start: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(str(name) for record in start for name in record if name))
+
+
+def show_columns(columns: Sequence[str]) -> str:
+    shown = ", ".join(column[:40] for column in columns[:LISTED])
+    return shown + (f" and {len(columns) - LISTED} more" if len(columns) > LISTED else "")
+
+
+def explain_unknown(
+    file: Path, formats: Sequence[VoteFormat], start: Sequence[Mapping[str, Any]] = (), fault: str = ""
+) -> GptaltError:
+    """What is said of a file in no known format: its columns, and those that a vote needs."""
+    if any(is_review(record) for record in start):
+        return GptaltError(
+            f"{file} has FastChat's reviews by a model: scores of answers that it knows by id, not votes.",
+            "Write a table with question, model_a, model_b, winner and kind=judge; the models of the answers "
+            "are in FastChat's answer files.",
+        )
+    columns = list_columns(start)
+    text = f"{file} has an unknown format (not {', '.join(each.name for each in formats)})."
+    if columns:
+        text += f" Its columns: {show_columns(columns)}."
+    elif fault:
+        text += f" It cannot be read: {fault}."
+    hint = "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice"
+    folded = {fold(column): column for column in columns}
+    near = {field: difflib.get_close_matches(field, folded, 1) for field in NEEDED if field not in folded}
+    pairs = [f"{field}={folded[found[0]]}" for field, found in near.items() if found]
+    return GptaltError(text, f"{hint} (perhaps {','.join(pairs)})" if pairs else hint)
 
 
 def matches(known: VoteFormat, record: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Reads the records of vote files of any size one by one: JSON Lines, JSON arrays and objects, CSV.
+"""Reads the records of vote files of any size one by one: JSON Lines, JSON arrays and objects, and tables.
 
 Records that cannot be read are returned with their line and the reason, and reading continues after them.
 """
@@ -6,12 +6,13 @@ Records that cannot be read are returned with their line and the reason, and rea
 from __future__ import annotations
 
 import codecs
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from gptalt_eval import open_named
@@ -19,9 +20,8 @@ from gptalt_eval import open_named
 LONGEST = 16 << 20  # bytes of one record; a longer one is not a vote, and would fill the memory
 BLOCK = 1 << 18
 KEPT = 2_000  # characters of a record that cannot be read
-TABLES = {".csv": ",", ".tsv": "\t"}
+TABLES = (".csv", ".tsv", ".xlsx")
 NEXT = re.compile(r"[,\n][ \t\r]*(?=\{)")  # not \s: over many empty lines, it would be quadratic
-csv.field_size_limit(LONGEST)
 
 Step = Callable[[int], None]  # called with the number of bytes read
 
@@ -50,16 +50,45 @@ def read_records(path: Path, step: Step = lambda _: None) -> Iterator[Record | U
     Raises:
         GptaltError: the file cannot be opened, or is a pipe or a device.
     """
-    if path.suffix.lower() in TABLES:
-        yield from read_table(path, TABLES[path.suffix.lower()], step)
+    ending = path.suffix.lower()
+    if ending in (*TABLES, ".parquet"):
+        yield from read_tables(path, ending, step)
         return
-    with open_named(path, "rb") as stream:
+    with open_named(path, "rb") as raw, decode_utf16(raw) as stream:
         first = stream.readline(LONGEST).removeprefix(codecs.BOM_UTF8).strip()
         stream.seek(0)
         if first[:1] == b"[" or first == b"{":  # an array, or an object over several lines
             yield from read_values(stream, step)
         else:
             yield from read_lines(stream, step)
+
+
+def read_tables(path: Path, ending: str, step: Step) -> Iterator[Record | Unreadable]:
+    if ending in (".xlsx", ".parquet"):
+        from gptalt_eval_plugin_elo.sheets import read_parquet, read_sheet
+
+        yield from read_sheet(path, step) if ending == ".xlsx" else read_parquet(path, step)
+    else:
+        from gptalt_eval_plugin_elo.separated import read_table
+
+        yield from read_table(path, step)
+
+
+@contextmanager
+def decode_utf16(raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The file in UTF-8: itself, or a copy if it begins with a mark of UTF-16."""
+    start = raw.read(2)
+    raw.seek(0)
+    if start not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        yield raw
+        return
+    with TemporaryFile() as copy:
+        decode = codecs.getincrementaldecoder("utf-16")("replace").decode
+        while block := raw.read(BLOCK):
+            copy.write(decode(block).encode("utf-8", "replace"))
+        copy.write(decode(b"", True).encode("utf-8", "replace"))
+        copy.seek(0)
+        yield copy
 
 
 def read_lines(stream: IO[bytes], step: Step) -> Iterator[Record | Unreadable]:
@@ -158,52 +187,3 @@ def read_values(stream: IO[bytes], step: Step) -> Iterator[Record | Unreadable]:
 
 def has_surrogates(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def read_table(path: Path, separator: str, step: Step) -> Iterator[Record | Unreadable]:
-    """The rows of a CSV as objects; Chinese editions of Excel write GBK."""
-    encoding = find_encoding(path)
-    errors = "replace" if encoding == "utf-16" else "surrogateescape"  # which does not support them
-    with open_named(path, encoding=encoding, errors=errors, newline="") as stream:
-
-        def follow() -> Iterator[str]:
-            for line in stream:
-                step(len(line.encode("utf-8", "surrogatepass")))
-                yield line.replace("\0", "\ufffd")  # csv refuses NUL and everything after it
-
-        reader = csv.reader(follow(), delimiter=separator)
-        header: list[str] | None = None
-        begin = 1
-        while True:
-            begin = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Unreadable(begin, f"not CSV: {error}", "")
-                continue
-            if header is None:
-                header = [name.strip() for name in row]
-            elif any(cell.strip() for cell in row):
-                shown = show(separator.join(row))
-                if any(map(has_surrogates, row)):
-                    yield Unreadable(begin, f"not {encoding}", shown)
-                elif len(row) != len(header):
-                    yield Unreadable(begin, f"{len(row)} columns, the first line has {len(header)}", shown)
-                else:
-                    yield begin, dict(zip(header, row, strict=True))
-
-
-def find_encoding(path: Path) -> str:
-    with open_named(path, "rb") as stream:
-        start = stream.read(1 << 20)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            codecs.getincrementaldecoder(encoding)("strict").decode(start)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    return "utf-8-sig"

@@ -13,7 +13,7 @@ class Style(NamedTuple):
     """What an answer looks like, whatever it says.
 
     Attributes:
-        length: characters.
+        length: characters, or tokens where the source counts those; the same for both answers.
         headers, lists, bold: numbers of Markdown's headers, list items and bold passages.
     """
 
@@ -23,13 +23,23 @@ class Style(NamedTuple):
     bold: int
 
 
+class Word(str):
+    """A winner in a file's own words; the import finds out what it means, or asks."""
+
+    __slots__ = ()
+
+
+class Unclear(ValueError):
+    """A record in which several things could be the verdict: nothing of its file is imported."""
+
+
 class Vote(NamedTuple):
     """A person's or a judge's verdict on two models' answers to one question.
 
     Attributes:
         question: its id, or its text if it has no id.
         model_a, model_b: the models.
-        winner: ``a``, ``b``, ``tie`` or ``skip`` (not judged).
+        winner: ``a``, ``b``, ``tie`` or ``skip`` (not judged); from a format also a ``Word``.
         category: the question's category; may be empty.
         annotator: who judged; may be empty.
         time: when, ISO 8601; may be empty.
@@ -73,6 +83,7 @@ class VoteFormat:
         summary: one line.
         recognise: whether a record looks like this format; called with a few records of a file.
         convert: the votes of a record; yields or raises a ``ValueError`` with the reason if it is not a vote.
+            A vote whose winner is a ``Word`` is subject to ``--winners``.
     """
 
     name: str

@@ -5,13 +5,15 @@ import re
 from collections import Counter
 
 import pytest
+from gptalt_eval_plugin_elo import Vote
+from gptalt_eval_plugin_elo.conversion import dump_text
 from gptalt_eval_plugin_elo.exports import find_fault
-from gptalt_eval_plugin_elo.formats import Answers, Vote, list_formats
+from gptalt_eval_plugin_elo.formats import list_formats
+from gptalt_eval_plugin_elo.formats.survey import Answers
 from gptalt_eval_plugin_elo.importing import (
     REJECTED,
     VOTES,
     Counts,
-    dump_text,
     generalise,
     import_files,
     read_votes,
@@ -24,6 +26,7 @@ from hypothesis import strategies as st
 from gptalt_eval import GptaltError
 
 KNOWN = list_formats()
+NOT = "not gptalt, fastchat, onehot, fastchat-log, mt-bench, pandalm, labelstudio"
 OWN = {"question": "q1", "model_a": "m", "model_b": "n", "winner": "a"}
 ARENA = {"question_id": "q1", "model_a": "m", "model_b": "n", "winner": "model_a"}
 TABLE = "no,类别,问题,M,N\n0,写作,写诗,一,二\n"
@@ -58,10 +61,7 @@ def test_the_format_is_that_of_most_of_the_first_records(tmp_path):
     late = [{"x": 1}] * 20
     assert recognise_records(tmp_path, *late[:19], OWN).name == "gptalt"
     what, hint = refuse(recognise_records, tmp_path, *late, OWN)
-    assert (
-        what
-        == f"{tmp_path / 'anna.jsonl'} has an unknown format (not gptalt, fastchat, pandalm, labelstudio)."
-    )
+    assert what == f"{tmp_path / 'anna.jsonl'} has an unknown format ({NOT}). Its columns: x."
     assert hint == "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice"
 
 
@@ -78,13 +78,19 @@ def test_a_format_may_be_named(tmp_path):
     assert recognise_records(tmp_path, OWN, name="fastchat").name == "fastchat"
     assert refuse(recognise_records, tmp_path, OWN, name="fast") == (
         "There is no format 'fast'.",
-        "Available: gptalt, fastchat, pandalm, labelstudio.",
+        f"Available: {NOT.removeprefix('not ')}.",
     )
 
 
 def test_columns_go_before_what_is_recognised(tmp_path):
-    assert recognise_records(tmp_path, OWN, columns={"winner": "choice"}).name == "columns"
-    assert recognise_records(tmp_path, SURVEY, columns={"winner": "choice"}).name == "columns"
+    for record in (OWN, SURVEY):
+        named = record | {"choice": "a"}
+        assert recognise_records(tmp_path, named, columns={"winner": "Choice"}).name == "columns"
+    assert refuse(recognise_records, tmp_path, OWN, columns={"winner": "winer"}) == (
+        f"{tmp_path / 'anna.jsonl'} has no column 'winer' for winner. "
+        "Its columns: question, model_a, model_b, winner.",
+        "Did you mean 'winner'?",
+    )
 
 
 def test_the_survey_wants_its_answers(tmp_path):
@@ -181,8 +187,8 @@ def test_each_file_is_counted_by_itself(tmp_path):
     one = write(
         tmp_path / "one.jsonl",
         OWN,
-        OWN | {"winner": "x"},
-        OWN | {"winner": "y"},
+        OWN | {"category": "x" * 2_001},
+        OWN | {"category": ["y"]},
         {"question": 1},
         OWN | {"model_b": "m"},
     )
@@ -194,7 +200,7 @@ def test_each_file_is_counted_by_itself(tmp_path):
         ("gptalt", 1, 0, 4), ("gptalt", 2, 1, 0),
     ]  # fmt: skip
     assert counts[one].reasons == {
-        "unknown winner 'x'": 1, "unknown winner 'y'": 1, "'model_a' is missing": 1, "a model against itself": 1,
+        "'category' is 2001 characters long": 1, "'category' is not text": 1, "'model_a' is missing": 1, "a model against itself": 1,
     }  # fmt: skip
     assert counts[other].reasons == {}
     lines = [json.loads(line) for line in (tmp_path / "v" / VOTES).read_text(encoding="utf-8").splitlines()]
@@ -209,8 +215,8 @@ def test_each_file_is_counted_by_itself(tmp_path):
     rejected = [json.loads(line) for line in (tmp_path / "v" / REJECTED).read_text().splitlines()]
     assert [each["line"] for each in rejected] == [2, 3, 4, 5]
     assert rejected[0] == {
-        "file": "one.jsonl", "line": 2, "reason": "unknown winner 'x'; expected a, b, tie or skip",
-        "text": json.dumps(OWN | {"winner": "x"}),
+        "file": "one.jsonl", "line": 2, "reason": "'category' is 2001 characters long",
+        "text": json.dumps(OWN | {"category": "x" * 2_001})[:2_000],
     }  # fmt: skip
     assert all(type(number) is int for each in counts.values() for number in (each.added, each.known))
     assert Counts("x") == Counts("x", 0, 0, 0, Counter())
@@ -255,7 +261,7 @@ def test_values_that_json_does_not_know_are_shown_as_text():
 
 
 def test_what_is_shown_of_a_record_that_is_none(tmp_path):
-    file = write(tmp_path / "a.jsonl", OWN, OWN | {"winner": "x" * 5_000, "question": "题"})
+    file = write(tmp_path / "a.jsonl", OWN, OWN | {"category": "x" * 5_000, "question": "题"})
     import_files([file], tmp_path / "v", KNOWN)
     [line] = (tmp_path / "v" / REJECTED).read_text(encoding="utf-8").splitlines()
     assert len(json.loads(line)["text"]) == 2_000 and "\\u9898" in json.loads(line)["text"]

@@ -4,8 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from gptalt_eval_plugin_elo import ratings
-from gptalt_eval_plugin_elo.formats import Vote
+from gptalt_eval_plugin_elo import Vote, ratings
 from gptalt_eval_plugin_elo.ratings import (
     Scale,
     compute_elo,

@@ -16,7 +16,7 @@ from gptalt_eval_plugin_elo.commands import gather_formats
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import read_votes
 
-from gptalt_eval import PluginError, hookimpl
+from gptalt_eval import GptaltError, PluginError, hookimpl
 from gptalt_eval.commands import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -56,7 +56,8 @@ def test_votes_in_a_format_of_another_plugin_are_imported(elo_first, shown, make
     plugins = make_plugins(*((elo, shown) if elo_first else (shown, elo)))
     file = write_duels(tmp_path)
 
-    assert cli.dispatch(["votes", "import", str(file), "--into", str(tmp_path / "votes")], plugins) == 0
+    with pytest.raises(GptaltError, match=r"^1 of 3 records of .* are not votes; the others were imported"):
+        cli.dispatch(["votes", "import", str(file), "--into", str(tmp_path / "votes")], plugins)
 
     assert plugins.problems == []
     assert list(read_votes(tmp_path / "votes")) == [Vote("d1", "x", "y", "b"), Vote("d3", "x", "y", "a")]
@@ -68,7 +69,8 @@ def test_votes_in_a_format_of_another_plugin_are_imported(elo_first, shown, make
 def test_a_format_can_be_named(shown, make_plugins, tmp_path, capsys):
     words = ["votes", "import", str(write_duels(tmp_path)), "--into", str(tmp_path / "votes"), "--json"]
 
-    assert cli.dispatch([*words, "--format", "duel"], make_plugins(elo, shown)) == 0
+    with pytest.raises(GptaltError):
+        cli.dispatch([*words, "--format", "duel"], make_plugins(elo, shown))
 
     (counts,) = json.loads(capsys.readouterr().out).values()
     assert counts == {

@@ -1,0 +1,131 @@
+"""Battles of FastChat and LMArena.
+
+The fields are those of FastChat's ``clean_battle`` files and of the data sets
+``chatbot_arena_conversations``, ``mt_bench_human_judgments``, ``arena-human-preference-55k``
+(one-hot), ``-100k`` and ``-140k``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gptalt_eval_plugin_elo.formats.values import (
+    Record,
+    add_turn,
+    fold,
+    fold_names,
+    get_first,
+    get_optional,
+    get_text,
+    get_truth,
+    get_word,
+    has,
+)
+from gptalt_eval_plugin_elo.votes import Style, Vote, Word
+
+MODELS = ("model_a", "model_b")
+QUESTIONS = ("question_id", "conversation_id", "id")
+JUDGES = ("judge", "judge_hash", "annotator")
+GPT4 = "gpt4_pair"  # the judge in the part of mt_bench_human_judgments that no person judged
+HOT = "winner_"
+is_onehot = has(*MODELS, "winner_model_a", "winner_model_b", "winner_tie")
+
+
+def is_battle(record: Record) -> bool:
+    names = {fold(name) for name in record}
+    return {*MODELS, "winner"} <= names and "question" not in names
+
+
+def convert_battle(record: Record) -> Iterator[Vote]:
+    record = fold_names(record)
+    yield make_vote(record, get_word(record, "winner"))
+
+
+def convert_onehot(record: Record) -> Iterator[Vote]:
+    """The column with the 1 names the winner; none or two are a word that nobody knows."""
+    record = fold_names(record)
+    hot = [name.removeprefix(HOT) for name, value in record.items() if name.startswith(HOT) and is_one(value)]
+    yield make_vote(record, Word("+".join(hot)))
+
+
+def is_one(value: Any) -> bool:
+    return str(value).strip().casefold() in ("1", "1.0", "true")
+
+
+def make_vote(record: Record, winner: Word) -> Vote:
+    judge = find_judge(record)
+    hidden = record.get("anony") in (None, "") or get_truth(record, "anony")
+    category = record.get("category")
+    models = get_text(record, "model_a"), get_text(record, "model_b")
+    return Vote(
+        add_turn(find_question(record), record), *models, winner,
+        category if isinstance(category, str) else "", judge, get_first(record, ("tstamp", "timestamp")),
+        get_optional(record, "language"), kind="judge" if judge == GPT4 else "person", blind=hidden,
+        style_a=read_style(record, "a"), style_b=read_style(record, "b"),
+    )  # fmt: skip
+
+
+def find_judge(record: Record) -> str:
+    judge = record.get("judge")
+    if isinstance(judge, (list, tuple)):
+        return " ".join(map(str, judge))
+    return get_first(record, JUDGES)
+
+
+def find_question(record: Record) -> str:
+    """The question's id, or its text; in files without both, each battle is a question of its own."""
+    found = get_first(record, QUESTIONS) or find_prompt(record.get("conversation_a"))
+    if not found and isinstance(record.get("prompt"), str):
+        found = record["prompt"].strip()
+    if found:
+        return found
+    if record.get("tstamp") not in (None, "") and find_judge(record):
+        return f"battle {get_text(record, 'tstamp')} {find_judge(record)}"
+    content = json.dumps(record, sort_keys=True, default=str)
+    return f"battle {hashlib.blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def find_prompt(conversation: Any) -> str:
+    """The first text of a conversation; empty: there is none."""
+    if not isinstance(conversation, list) or not conversation or not isinstance(conversation[0], dict):
+        return ""
+    content = conversation[0].get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "\n".join(text.strip() for text in texts if isinstance(text, str)).strip()
+
+
+def read_style(record: Record, side: str) -> Style | None:
+    """What LMArena counted in an answer, whose length is in tokens; None: it is not there."""
+    data: Any = record.get("conv_metadata", record)
+    if isinstance(data, str):
+        try:
+            data = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(data, dict):
+        return None
+    names = (
+        f"sum_assistant_{side}_tokens",
+        f"header_count_{side}",
+        f"list_count_{side}",
+        f"bold_count_{side}",
+    )
+    counts = [add_counts(data.get(name)) for name in names]
+    if any(count is None for count in counts):
+        return None
+    return Style(*(int(count) for count in counts if count is not None))
+
+
+def add_counts(value: Any) -> int | None:
+    """A count, or the sum of an object of counts; None: it is neither."""
+    counts = list(value.values()) if isinstance(value, dict) else [value]
+    for place, count in enumerate(counts):
+        if isinstance(count, str) and count.strip().removesuffix(".0").isdecimal():
+            counts[place] = int(count.strip().removesuffix(".0"))
+    if any(type(count) not in (int, float) or not 0 <= count < 1 << 31 for count in counts):
+        return None
+    return int(sum(counts))

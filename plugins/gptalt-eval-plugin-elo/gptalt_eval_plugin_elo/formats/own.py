@@ -1,0 +1,65 @@
+"""Our own format, and tables whose columns the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gptalt_eval_plugin_elo.exports import find_id, find_page, is_stored, read_more
+from gptalt_eval_plugin_elo.formats.values import (
+    Record,
+    add_turn,
+    fold,
+    fold_names,
+    get_optional,
+    get_text,
+    get_truth,
+    get_word,
+    has,
+)
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
+
+NEEDED = ("question", "model_a", "model_b", "winner")
+#: those that a file can name
+FIELDS = (*NEEDED, "category", "annotator", "time", "language", "turn", "blind", "kind", "id")
+is_own = has(*NEEDED)
+
+
+def convert_own(record: Record) -> Iterator[Vote]:
+    record = fold_names(record)
+    models = get_text(record, "model_a"), get_text(record, "model_b")
+    winner: str = get_word(record, "winner")
+    if is_stored(record) or find_page(find_id(record)):  # written by us: models may be called A and B
+        winner = str(winner)
+    category, annotator, when = (get_optional(record, name) for name in ("category", "annotator", "time"))
+    more = read_more(record)
+    if "blind" not in more and record.get("anony") not in (None, ""):
+        more["blind"] = get_truth(record, "anony")
+    question = add_turn(get_text(record, "question"), record)
+    yield Vote(question, *models, winner, category, annotator, when, **more)
+
+
+def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str] | None = None) -> VoteFormat:
+    """A format whose fields have other names: ``{"question": "prompt", "model_a": "left", ...}``.
+
+    Args:
+        columns: each field's column, in any case; the others have their own names.
+        constants: fields that are the same in every vote.
+    """
+    given = constants or {}
+
+    def convert(record: Record) -> Iterator[Vote]:
+        folded = fold_names(record)
+        named: dict[str, Any] = dict(given)
+        for field in FIELDS:
+            column = columns.get(field, field)
+            if field in given:
+                continue
+            if column in record or fold(column) in folded:
+                named[field] = record[column] if column in record else folded[fold(column)]
+            if field in NEEDED and (field not in named or (named[field] in (None, "") and field != "winner")):
+                raise ValueError(f"'{column}' is missing")
+        yield from convert_own(named)
+
+    needed = [columns.get(field, field) for field in NEEDED if field not in given]
+    return VoteFormat("columns", "columns that --columns names", has(*map(fold, needed)), convert)

@@ -1,0 +1,115 @@
+"""Tables as text: CSV with any separator, in the encodings that spreadsheets write."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from gptalt_eval import open_named
+from gptalt_eval_plugin_elo.records import LONGEST, Record, Step, Unreadable, has_surrogates, show
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+OTHERS = (",", ";", "\t", "|")
+csv.field_size_limit(LONGEST)
+
+
+def read_table(path: Path, step: Step) -> Iterator[Record | Unreadable]:
+    """The rows of a table as objects.
+
+    The separator is the one that divides the first line into most columns, or the one that a first line
+    ``sep=;`` names. A table in which two columns have the same name is not read.
+    """
+    encoding = find_encoding(path)
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"  # which does not support them
+    with open_named(path, encoding=encoding, errors=errors, newline="") as stream:
+
+        def follow() -> Iterator[str]:
+            for line in stream:
+                step(len(line.encode("utf-8", "surrogatepass")))
+                yield line.replace("\0", "\ufffd")  # csv refuses NUL and everything after it
+
+        lines = follow()
+        first = next(lines, "")
+        skipped = 0
+        separator = find_separator(first, SEPARATORS[path.suffix.lower()])
+        if first.lower().startswith("sep=") and len(first.strip("\r\n")) == 5:
+            skipped, first = 1, next(lines, "")
+        yield from read_rows(first, lines, separator, encoding, skipped)
+
+
+def read_rows(
+    first: str, lines: Iterator[str], separator: str, encoding: str, skipped: int
+) -> Iterator[Record | Unreadable]:
+    def join() -> Iterator[str]:
+        if first:
+            yield first
+        yield from lines
+
+    reader = csv.reader(join(), delimiter=separator)
+    header: list[str] | None = None
+    while True:
+        begin = skipped + reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Unreadable(begin, f"not CSV: {error}", "")
+            continue
+        shown = show(separator.join(row))
+        if header is None:
+            header = [name.strip() for name in row]
+            if fault := find_double(header):
+                yield Unreadable(begin, fault, shown)
+                return
+        elif any(cell.strip() for cell in row):
+            if any(map(has_surrogates, row)):
+                yield Unreadable(begin, f"not {encoding}", shown)
+            elif len(row) != len(header):
+                yield Unreadable(begin, f"{len(row)} columns, the first line has {len(header)}", shown)
+            else:
+                yield begin, dict(zip(header, row, strict=True))
+
+
+def find_double(header: list[str]) -> str:
+    """What is said of a table with two columns of the same name; empty: it has none."""
+    names = Counter(name for name in header if name)
+    name, number = names.most_common(1)[0] if names else ("", 0)
+    return f"{number} columns are called '{name}'" if number > 1 else ""
+
+
+def find_separator(first: str, usual: str) -> str:
+    line = first.rstrip("\r\n")
+    if line.lower().startswith("sep=") and len(line) == 5:
+        return line[4]
+    numbers = {usual: count_columns(line, usual)}
+    for separator in OTHERS:
+        numbers.setdefault(separator, count_columns(line, separator))
+    return max(numbers, key=lambda separator: numbers[separator])
+
+
+def count_columns(line: str, separator: str) -> int:
+    if separator not in line:
+        return 1
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:
+        return 0
+
+
+def find_encoding(path: Path) -> str:
+    """Chinese editions of Excel write GBK, and as Unicode text UTF-16."""
+    with open_named(path, "rb") as stream:
+        start = stream.read(1 << 20)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            codecs.getincrementaldecoder(encoding)("strict").decode(start)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "utf-8-sig"
