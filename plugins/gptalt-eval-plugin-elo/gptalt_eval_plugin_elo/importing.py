@@ -236,3 +236,6 @@ def read_votes(path: Path) -> Iterator[Vote]:
         numbers[find_page(vote.id) if vote.id else ""] += 1
         yield vote
     check_complete(file, exports, {page: number for page, number in numbers.items() if page})
+    rejected = file.with_name(REJECTED)
+    if not numbers and not exports and rejected.is_file() and rejected.stat().st_size:
+        raise explain_missing(path, rejected)

@@ -433,13 +433,18 @@ def call(monkeypatch, tmp_path, capsys):
 
 def test_one_command_each(call, tmp_path):
     votes = [
-        {**each._asdict(), "annotator": name} for each in draw_votes(60, WORLD) for name in ("ann", "bob")
+        {**each._asdict(), "model_a": f"m-{each.model_a}", "model_b": f"m-{each.model_b}", "annotator": name}
+        for each in draw_votes(60, WORLD)
+        for name in ("ann", "bob")
     ]
-    lines = [json.dumps(each) for each in votes] + ["{", json.dumps(votes[0] | {"winner": "x"})]
+    lines = [json.dumps(each) for each in votes] + [
+        "{",
+        json.dumps(votes[0] | {"model_b": "m", "model_a": "m"}),
+    ]
     (tmp_path / "v.jsonl").write_text("\n".join(lines))
     printed = call("votes", "import", "v.jsonl")
     assert "gptalt, 120 new votes, 2 records that are not votes" in printed
-    assert "1 times: unknown winner 'x'" in printed and "rejected.jsonl" in printed
+    assert "1 times: a model against itself" in printed and "rejected.jsonl" in printed
     assert "0 new votes, 120 already known" in call("votes", "import", "v.jsonl")
     assert "ann and bob" in call("votes", "agreement")
     assert json.loads(call("votes", "agreement", "--json"))[0]["tie_discounted"]["value"] == 1

@@ -310,7 +310,7 @@ def test_a_damaged_secret_is_made_anew(tmp_path, state, content):
 def test_a_reason_that_cannot_be_encoded_is_written_all_the_same(scene):
     row = {**VOTES[0], "model_a": "\ud800", "model_b": "\ud800"}
     (scene / "work" / "votes.jsonl").write_text(f"{json.dumps(VOTES[1])}\n{json.dumps(row)}\n")
-    assert call("votes", "import", "votes.jsonl") == 0
+    assert call("votes", "import", "votes.jsonl") == 2, "half of them is no vote"
     assert "a model against itself" in (scene / "work" / "votes" / "rejected.jsonl").read_text(
         encoding="utf-8"
     )
@@ -416,5 +416,5 @@ def test_no_file_takes_longer_than_it_is_large(scene, capsys, name, ending):
 def test_records_after_a_damaged_one_are_found(scene):
     rows = ",\n\n  ".join(map(json.dumps, VOTES))
     (scene / "work" / "votes.json").write_text(f'[{{"a":x}},\n \n\t{rows}]')
-    assert call("votes", "import", "votes.json") == 0
+    assert call("votes", "import", "votes.json") == 2, "one of four is no vote"
     assert (scene / "work" / "votes" / "votes.jsonl").read_text().count("\n") == len(VOTES)
