@@ -1,4 +1,4 @@
-"""Converts files of votes, whatever their format, to votes and to records that are none."""
+"""Converts files of votes, whatever their format, to votes and to records that are not votes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SIDES = {"model_1": 0, "model_2": 1}
 
 
 def convert_judgment(record: Record) -> Iterator[Vote]:
-    """Two votes: in the second game, ``model_2`` came first. ``error`` is no verdict."""
+    """Two votes: in the second game, ``model_2`` came first. ``error`` means not judged."""
     record = fold_names(record)
     question = add_turn(get_text(record, "question_id"), record)
     judge, when = find_judge(record), get_optional(record, "tstamp")

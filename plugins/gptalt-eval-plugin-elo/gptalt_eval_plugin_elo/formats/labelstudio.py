@@ -22,7 +22,7 @@ from gptalt_eval_plugin_elo.winners import UnknownWinner, read_winner
 PAIRS = (("model_a", "model_b"), ("model1", "model2"), ("model_1", "model_2"), ("left_model", "right_model"),
          ("model_left", "model_right"))  # fmt: skip
 QUESTIONS = ("question", "question_id", "prompt", "text", "instruction")
-#: columns of a row that are no tags
+#: columns of a row that are not tags
 NO_TAGS = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "category",
            "language", *QUESTIONS, *(name for pair in PAIRS for name in pair)}  # fmt: skip
 has_annotations = has("annotations", "data")
@@ -124,7 +124,7 @@ def join_choices(chosen: Any) -> Word:
 
 
 def list_columns(record: Record, models: Models, tag: str) -> tuple[Tags, Tags]:
-    """The same of a row. Texts that do not say who won may be the task's data: they are no tags."""
+    """The same of a row. Texts that do not say who won may be data of the task and do not count."""
     pairwise: dict[str, list[Word]] = {}
     choices: dict[str, list[Word]] = {}
     for name, value in record.items():

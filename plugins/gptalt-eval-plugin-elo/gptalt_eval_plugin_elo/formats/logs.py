@@ -13,7 +13,7 @@ SINGLE = ("upvote", "downvote")  # on one model's answer
 
 
 def convert_log(record: Record) -> Iterator[Vote]:
-    """Clicks that are no votes on a pair (``chat``, ``flag``, ``upvote``) give none."""
+    """Clicks other than votes on a pair (``chat``, ``flag``, ``upvote``) are passed over."""
     kind = get_text(record, "type")
     if "vote" not in kind or kind in SINGLE:
         return

@@ -38,6 +38,6 @@ def convert_pandalm(record: Record) -> Iterator[Vote]:
 
 
 def read_code(value: Any) -> str:
-    """The outcome, or a word that is none."""
+    """The outcome, or an unknown word."""
     word = make_word(value)
     return CODES.get(word.removesuffix(".0"), word)
