@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptalt_eval import GptaltError, Option, Owner, PluginError, make_console
+from gptalt_eval import Option, Owner, PluginError, make_console
 from gptalt_eval import print_plain as print
 from gptalt_eval_plugin_elo.votes import VoteFormat
 
