@@ -18,14 +18,13 @@ from gptalt_eval_plugin_elo.bradley_terry import (
 from gptalt_eval_plugin_elo.merging import merge_votes
 from gptalt_eval_plugin_elo.ratings import (
     Comparisons,
-    Floats,
     Scale,
     compute_elo,
     find_groups,
     number_table,
     shuffle_elo,
 )
-from gptalt_eval_plugin_elo.style import NAMES, compare_styles
+from gptalt_eval_plugin_elo.style import Differences, compare_styles
 from gptalt_eval_plugin_elo.table import SKIP, VoteTable
 from gptalt_eval_plugin_elo.tables import Calibration, Pairs, average_wins, calibrate, compare_pairs
 
@@ -159,7 +158,7 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
     for group in find_groups(votes):
         if len(group) > 1:
             inside = np.isin(votes.first, group)
-            own = None if style is None else style[inside]
+            own = None if style is None else Differences(style.names, style.values[inside])
             boards.append(make_board(renumber(votes.choose(inside), np.array(group)), own, rules))
     check_anchor(boards, rules.anchor)
     skipped = int((table.outcome == SKIP).sum())
@@ -175,7 +174,7 @@ def leave_out_rare(table: VoteTable, least: int) -> tuple[VoteTable, list[str]]:
     return kept, [table.models[number] for number in np.flatnonzero(rare).tolist()]
 
 
-def make_board(votes: Comparisons, style: Floats | None, rules: Rules) -> Board:
+def make_board(votes: Comparisons, style: Differences | None, rules: Rules) -> Board:
     elo = compute_elo(votes, rules.scale)
     shuffled = shuffle_elo(votes, rules.scale, rules.orders, rules.seed)
     mean, (low, high) = shuffled.mean(0), np.percentile(shuffled, (2.5, 97.5), axis=0)
@@ -212,9 +211,17 @@ def make_board(votes: Comparisons, style: Floats | None, rules: Rules) -> Board:
     return Board(standings, sorted_pairs, calibrate(sorted_pairs), len(shuffled), fitted.style)
 
 
-def fit_anchored(votes: Comparisons, style: Floats | None, rules: Rules) -> BradleyTerry:
-    names = () if style is None else NAMES
-    fitted = fit_bradley_terry(votes, rules.scale, rules.even_pairs, style, names)
+def fit_anchored(votes: Comparisons, style: Differences | None, rules: Rules) -> BradleyTerry:
+    """The ratings, so that the anchor has its own.
+
+    Raises:
+        GptaltError: style cannot be told from the models.
+    """
+    differences, names = (None, ()) if style is None else (style.values, style.names)
+    try:
+        fitted = fit_bradley_terry(votes, rules.scale, rules.even_pairs, differences, names)
+    except ValueError as error:
+        raise GptaltError(f"--style_control: {error}.", "Omit --style_control.") from error
     if rules.anchor is None or rules.anchor[0] not in votes.models:
         return fitted
     model, rating = rules.anchor

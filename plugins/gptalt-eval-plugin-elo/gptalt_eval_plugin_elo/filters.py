@@ -35,13 +35,14 @@ def choose_votes(table: VoteTable, filters: Filters) -> tuple[VoteTable, list[st
         GptaltError: no votes are left, or a name is unknown.
     """
     notes = []
-    for name, wanted, names, column in (
-        ("category", filters.category, table.categories, table.category),
-        ("language", filters.language, table.languages, table.language),
-    ):
-        if wanted is not None:
-            table = choose_named(table, name, wanted, names, column == find_number(names, wanted))
-            notes.append(f"Only votes of the {name} '{wanted}': {len(table):,}.")
+    if filters.category is not None:
+        which = table.category == find_number(table.categories, filters.category)
+        table = choose_named(table, "category", filters.category, table.categories, which)
+        notes.append(f"Only votes of the category '{filters.category}': {len(table):,}.")
+    if filters.language is not None:
+        which = table.language == find_number(table.languages, filters.language)
+        table = choose_named(table, "language", filters.language, table.languages, which)
+        notes.append(f"Only votes of the language '{filters.language}': {len(table):,}.")
     if not len(table):
         return table, notes
     by_judge = table.by_judge

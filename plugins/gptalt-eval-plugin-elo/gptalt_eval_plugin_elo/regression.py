@@ -96,7 +96,7 @@ class Design:
     def check_rank(self) -> None:
         values = np.linalg.eigvalsh(self.sum_squares(self.total))
         if self.controls.shape[1] and int((values < 1e-9 * values[-1]).sum()) > 1:
-            raise ValueError("a model's answers differ from the others' by the same style in each vote")
+            raise ValueError("the models' answers differ so regularly that style cannot be told from them")
 
     def score(self, expected: Floats) -> Floats:
         """The gradient of the log-likelihood."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from gptalt_eval import GptaltError
@@ -12,8 +15,19 @@ from gptalt_eval_plugin_elo.votes import Style
 NAMES = Style._fields
 
 
-def compare_styles(table: VoteTable) -> Floats:
-    """[N, 4] the differences of length and Markdown, each divided by its root mean square.
+@dataclass(frozen=True)
+class Differences:
+    """Attributes:
+    names: what is compared; what all answers are alike in is left out.
+    values: [N, names] first less second, each divided by its root mean square.
+    """
+
+    names: Sequence[str]
+    values: Floats
+
+
+def compare_styles(table: VoteTable) -> Differences:
+    """The differences of length and Markdown.
 
     As in LMArena's style control (Li, Angelopoulos and Chiang 2024, Does style matter?): (a - b) / (a + b) of
     the two answers' numbers, 0 if both are 0. Their mean stays: who is named first is not a matter of style.
@@ -32,4 +46,7 @@ def compare_styles(table: VoteTable) -> Floats:
     total = one + other
     share = np.divide(one - other, total, out=np.zeros_like(total), where=total > 0)
     size = np.sqrt((share**2).mean(0))
-    return np.asarray(share / np.where(size > 0, size, 1.0))
+    return Differences(
+        [name for name, each in zip(NAMES, size, strict=True) if each > 0],
+        share[:, size > 0] / size[size > 0],
+    )
