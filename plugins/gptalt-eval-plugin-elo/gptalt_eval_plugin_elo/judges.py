@@ -142,15 +142,18 @@ def compare_with_people(people: VoteTable, at: Indices, judged: Units) -> Floats
 
 def compare_people(people: VoteTable) -> Floats:
     """[questions, 3, 3] votes of two people on the same answers; of each person, the first one counts."""
-    keys, annotator = number_units(people), people.annotator.astype(np.int64)
+    keys, place = np.unique(number_units(people), return_inverse=True)
+    annotator = people.annotator.astype(np.int64)
     nameless = np.array([not name for name in people.annotators], bool)[annotator]
-    annotator = np.where(nameless, -1 - np.arange(len(people)), annotator)  # each could be somebody else
-    first = np.unique(np.stack([keys, annotator]), axis=1, return_index=True)[1]
-    _, unit = np.unique(keys[first], return_inverse=True)
-    counts = np.bincount(unit * 3 + orient(people)[first], minlength=3 * (1 + unit.max(initial=-1)))
+    size = len(people.annotators) + len(people)
+    # without a name, each could be somebody else
+    annotator = np.where(nameless, len(people.annotators) + np.arange(len(people)), annotator)
+    first = np.unique(place * size + annotator, return_index=True)[1]
+    unit = place[first]
+    counts = np.bincount(unit * 3 + orient(people)[first], minlength=3 * len(keys))
     by_unit = counts.reshape(-1, 3).astype(float)
     pairs = by_unit[:, :, None] * by_unit[:, None, :] - by_unit[:, :, None] * np.eye(3)
-    questions, cluster = np.unique(np.unique(keys) // len(people.models) ** 2, return_inverse=True)
+    questions, cluster = np.unique(keys // len(people.models) ** 2, return_inverse=True)
     found = np.zeros((len(questions), 3, 3))
     np.add.at(found, cluster, pairs)
     return found
