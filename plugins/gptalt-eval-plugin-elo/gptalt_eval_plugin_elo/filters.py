@@ -65,6 +65,24 @@ def choose_votes(table: VoteTable, filters: Filters) -> tuple[VoteTable, list[st
     return leave_out(table, filters.without, notes), notes
 
 
+def choose_beside(table: VoteTable, filters: Filters) -> VoteTable:
+    """People's votes that count, and those of judges on the same questions, to compare them.
+
+    Args:
+        table: all votes.
+        filters: those that ``choose_votes`` accepts; whose votes are rated does not matter.
+    """
+    kept = table.by_judge | table.blind | filters.names_shown
+    for wanted, names, column in (
+        (filters.category, table.categories, table.category),
+        (filters.language, table.languages, table.language),
+    ):
+        if wanted is not None:
+            kept &= column == find_number(names, wanted)
+    left_out = [find_number(table.annotators, name) for name in filters.without]
+    return table.choose(kept & ~np.isin(table.annotator, left_out))
+
+
 def choose_named(
     table: VoteTable, name: str, wanted: str, names: Sequence[str], which: np.ndarray
 ) -> VoteTable:

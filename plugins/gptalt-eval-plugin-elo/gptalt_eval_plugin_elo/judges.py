@@ -80,6 +80,8 @@ def measure_judges(table: VoteTable) -> list[JudgeReport]:
     Args:
         table: votes of people and judges.
     """
+    if not table.by_judge.any():
+        return []
     people = table.choose(~table.by_judge & (table.outcome != SKIP))
     lengths = find_lengths(table)
     numbers = np.unique(table.annotator[table.by_judge]).tolist()

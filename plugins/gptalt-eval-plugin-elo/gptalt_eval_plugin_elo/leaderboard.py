@@ -84,10 +84,13 @@ def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
 def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.agreement import measure_agreement
     from gptalt_eval_plugin_elo.evaluation import evaluate
-    from gptalt_eval_plugin_elo.filters import choose_votes
+    from gptalt_eval_plugin_elo.filters import choose_beside, choose_votes
     from gptalt_eval_plugin_elo.folders import written
     from gptalt_eval_plugin_elo.importing import find_source, read_votes
+    from gptalt_eval_plugin_elo.judges import measure_judges
+    from gptalt_eval_plugin_elo.judging.presentation import print_judges
     from gptalt_eval_plugin_elo.page import Report, list_published, write_results
+    from gptalt_eval_plugin_elo.sharpening import fit_with_judges
     from gptalt_eval_plugin_elo.table import gather_votes
 
     folder = arguments.votes or Path(FOLDER)
@@ -106,9 +109,13 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     except GptaltError:  # nothing was judged twice
         agreements = []
     beside = list_published(found) if arguments.published else []
+    both = choose_beside(table, filters)
+    judges, sharpened = measure_judges(both), fit_with_judges(both, rules.scale)
+    by_judges = bool(chosen.by_judge.all())
     output = arguments.output or (folder if folder.is_dir() else folder.parent)
     with written(output, "--output"):
-        files = write_results(output, Report(found, rules, agreements, beside, notes, before))
+        report = Report(found, rules, agreements, beside, notes, before, by_judges, judges, sharpened)
+        files = write_results(output, report)
     if arguments.json:
         print(files[1].read_text(encoding="utf-8"), end="")
         return 0
@@ -116,6 +123,7 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     print_boards(found)
     if before:
         print_before(before, found)
+    print_judges(judges, sharpened)
     if beside:
         print_beside(beside)
     print(f"Report: {files[0]}")

@@ -16,6 +16,9 @@ from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
 from gptalt_eval_plugin_elo.evaluation import Board, Evaluation, Rules, Standing
 from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, save_png
+from gptalt_eval_plugin_elo.judges import JudgeReport
+from gptalt_eval_plugin_elo.judging.presentation import describe, show_help, show_judge
+from gptalt_eval_plugin_elo.sharpening import Sharpened
 
 COLUMNS = (
     "board", "model", "rank", "rank_best", "rank_worst", "rating", "rating_low", "rating_high",
@@ -46,6 +49,9 @@ class Report:
         beside: the survey's ratings next to yours.
         notes: which votes do not count.
         before: the boards with the votes of annotators who are left out; None: nobody is.
+        by_judges: whether models judged, and not people.
+        judges: models that judged, beside people.
+        sharpened: people's ratings with each judge's help.
     """
 
     found: Evaluation
@@ -54,6 +60,9 @@ class Report:
     beside: Sequence[Line] = ()
     notes: Sequence[str] = ()
     before: Evaluation | None = None
+    by_judges: bool = False
+    judges: Sequence[JudgeReport] = ()
+    sharpened: Sequence[Sharpened] = ()
 
     @property
     def changes(self) -> list[tuple[Standing, Standing]]:
@@ -87,7 +96,10 @@ def write_results(folder: Path, report: Report) -> list[Path]:
     page = render_page(
         "gptalt_eval_plugin_elo", "elo", report=report, found=found, rules=report.rules, figures=figures,
         version=__version__, models=[model for board in found.boards for model in board.models],
-        most=MOST_PAIRS,
+        most=MOST_PAIRS, title="Judged by models" if report.by_judges else "Human evaluation",
+        by_judges=report.by_judges, start=report.rules.scale.start,
+        judges=[show_judge(each) for each in report.judges],
+        sharpened=[show_help(each) for each in report.sharpened],
     )  # fmt: skip
     files = [folder / f"elo.{end}" for end in ("html", "json", "csv")]
     check_plain(*files)
@@ -171,7 +183,9 @@ def dump(report: Report) -> str:
             name: {model: asdict(each) for model, each in rated.items()}
             for name, rated in found.categories.items()
         },
-        "agreement": [asdict(each) for each in report.agreements],
+        "agreement": [asdict(each) for each in report.agreements], "judged_by_models": report.by_judges,
+        "judges": [describe(each) for each in report.judges],
+        "sharpened": [describe(each) for each in report.sharpened],
     }  # fmt: skip
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 

@@ -133,6 +133,8 @@ def fit_with_judges(table: VoteTable, scale: Scale | None = None) -> list[Sharpe
         one for each judge; none where the judge compared nothing, or people's votes are on fewer than ten
         questions or determine no ratings.
     """
+    if not table.by_judge.any():
+        return []
     people = table.choose(~table.by_judge & (table.outcome != SKIP))
     score = np.select([people.outcome == FIRST, people.outcome == TIE], [1.0, 0.5], 0.0)
     names = find_rated(number_table(people))

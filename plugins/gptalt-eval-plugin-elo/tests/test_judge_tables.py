@@ -61,7 +61,7 @@ def test_json_has_every_measure_and_no_nan(measured):
 
 def test_the_terminal_shows_judges_and_sharpened_ratings(measured, capsys):
     reports, sharpened = measured
-    print_judges([show_judge(each) for each in reports], [show_help(each) for each in sharpened])
+    print_judges(reports, sharpened)
     printed = capsys.readouterr().out
     assert "first shown minus second" in printed and "with m0" in printed
     assert f"{sharpened[0].people[0].value:.0f}" in printed
@@ -71,7 +71,7 @@ def test_the_terminal_shows_judges_and_sharpened_ratings(measured, capsys):
 def test_a_judge_that_does_not_help_shows_no_ratings(capsys):
     estimate = [Estimate(1000.0, 900.0, 1100.0)] * 2
     useless = Sharpened("m0", 0.0, 20, 40, 20, ["x", "y"], estimate, estimate)
-    print_judges([], [show_help(useless)])
+    print_judges([], [useless])
     printed = capsys.readouterr().out
     assert "m0 does not make people's ratings more precise" in printed and "1000" not in printed
 
@@ -86,8 +86,9 @@ def test_the_page_has_a_section_of_judges(measured):
     reports, sharpened = measured
     hostile = show_judge(REPORT)._replace(name="<script>alert(1)</script>")
     page = template.render(
-        judges=[hostile, show_judge(reports[0])], sharpened=[show_help(each) for each in sharpened]
-    )
+        judges=[hostile, show_judge(reports[0])], sharpened=[show_help(each) for each in sharpened],
+        by_judges=False, start=1000.0,
+    )  # fmt: skip
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert page.count("<tr>") == 1 + len(hostile.rows) + 1 + 4
-    assert template.render(judges=[], sharpened=[]).strip() == ""
+    assert template.render(judges=[], sharpened=[], by_judges=False, start=1000.0).strip() == ""

@@ -281,6 +281,28 @@ def test_mistakes_are_explained(judge, folder, asked, words, expected):
     assert asked == [] and not (folder.parent / "votes").exists()
 
 
+@pytest.mark.parametrize(
+    ("answer", "words", "expected"),
+    [
+        (
+            Answer("How q1?", "m" * 2_001, "good", "q1", "maths", "en"),
+            [],
+            "'model' is 2001 characters long",
+        ),
+        (Answer("How q1?", "m\0", "good", "q1", "maths", "en"), [], "contains a NUL byte"),
+        (Answer("How q1?", "m", "good", "q1", "c" * 2_001, "en"), [], "'category' is 2001 characters long"),
+        (Answer("How q1?", "m", "good", "q1", "maths", "en"), ["--name", "n" * 300], "cannot be the name"),
+    ],
+)
+def test_names_that_votes_cannot_have_are_refused_before_judging(
+    judge, folder, asked, answer, words, expected
+):
+    write_answers(folder / "answers.jsonl", [answer])
+    with pytest.raises(GptaltError, match=expected):
+        judge(*words)
+    assert asked == []
+
+
 def test_a_single_model_cannot_be_compared(judge, folder):
     answers = [each for each in read_answers(folder) if each.model == "good"]
     (folder / "answers.jsonl").unlink()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptalt_eval import GptaltError, check_folders, check_plain, open_named
 from gptalt_eval_plugin_elo.asking import make_folder, make_word, run_tasks, write_task
-from gptalt_eval_plugin_elo.exports import PageExport, read_export
+from gptalt_eval_plugin_elo.exports import PageExport, find_fault, read_export
 from gptalt_eval_plugin_elo.folders import written
 from gptalt_eval_plugin_elo.importing import VOTES, read_votes
 from gptalt_eval_plugin_elo.judging.prompts import Match, hash_prompts, write_prompt
@@ -75,7 +75,9 @@ def compare(judge: Judge, matches: Sequence[Match], folder: Path, plugins: Any =
     for match in matches:
         prompt = write_prompt(match, judge.verdict)
         name = make_word(f"verdicts_{match.first.language or 'other'}")
-        tasks.setdefault(name, {})[make_vote(match, "", judge.name, judge.page, prompt).id] = match, prompt
+        vote = make_vote(match, "tie", judge.name, judge.page, prompt)
+        refuse_fault(vote)
+        tasks.setdefault(name, {})[vote.id] = match, prompt
     include = make_folder(own, repr(sorted((name, *sorted(rows)) for name, rows in tasks.items())))
     with written(include, "--answers"):
         for name, rows in tasks.items():
@@ -98,6 +100,15 @@ def identify(judge: Judge, match: Match) -> str:
 
 def find_folder(folder: Path, name: str) -> Path:
     return check_folders(folder, "judges", make_word(name))
+
+
+def refuse_fault(vote: Vote) -> None:
+    """Raise if what would be judged cannot be a vote, before anything is judged."""
+    fault = find_fault(vote)
+    if fault:
+        raise GptaltError(
+            f"The answers to {vote.question:.60} cannot be judged: {fault}.", "Change its name."
+        )
 
 
 def refuse_cut(record: Record, judge: Judge) -> None:

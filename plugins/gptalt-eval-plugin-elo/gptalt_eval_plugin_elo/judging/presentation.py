@@ -106,18 +106,18 @@ def show_help(each: Sharpened) -> Helped:
     return Helped(each.judge, explain(each), ratings if each.weight else [])
 
 
-def print_judges(judges: Sequence[Shown], sharpened: Sequence[Helped]) -> None:
+def print_judges(judges: Sequence[JudgeReport], sharpened: Sequence[Sharpened]) -> None:
     """A table of each judge, and one of people's ratings with each that helps."""
     from gptalt_eval import make_console
     from gptalt_eval import print_plain as print
     from gptalt_eval_plugin_elo.leaderboard import make_table
 
-    for judge in judges:
+    for judge in map(show_judge, judges):
         table = make_table("Judge", judge.name, "95 %")
         for row in judge.rows:
             table.add_row(*row)
         make_console().print(table)
-    for each in sharpened:
+    for each in map(show_help, sharpened):
         if each.ratings:
             table = make_table("Model", "people", "95 %", f"with {each.judge}", "95 %")
             for model, people, helped in each.ratings:
