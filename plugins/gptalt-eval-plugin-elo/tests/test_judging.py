@@ -263,6 +263,19 @@ def test_long_comparisons_are_left_out_when_asked(judge, folder, capsys):
     assert len(list(read_votes(folder.parent / "votes"))) == 14
 
 
+def test_answers_in_which_a_model_names_itself_can_be_left_out(judge, folder, capsys):
+    own = Answer("How q1?", "poor", "poor answer, but I am ChatGLM, a language model.", "q1", "maths", "en")
+    write_answers(folder / "answers.jsonl", [own])
+    judge("--language", "en")
+    printed = capsys.readouterr().out
+    assert "Answers in which a model names itself: 1 (poor on q1/en). The judge sees whose" in printed
+    assert len(list(read_votes(folder.parent / "votes"))) == 18
+    judge("--language", "en", "--leave_out_named")
+    assert "They are left out" in capsys.readouterr().out
+    votes = list(read_votes(folder.parent / "votes"))
+    assert len(votes) == 14 and not any("poor" in vote[1:3] for vote in votes if vote.question == "q1/en")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -12,7 +12,7 @@ from gptalt_eval import GptaltError, Option, UnknownNameError
 from gptalt_eval import print_plain as print
 from gptalt_eval_plugin_elo.answers import FILE
 from gptalt_eval_plugin_elo.commands import FOLDER as VOTES_FOLDER
-from gptalt_eval_plugin_elo.voting.commands import ANSWERS, FOLDER, PASSED_ON
+from gptalt_eval_plugin_elo.voting.commands import ANSWERS, FOLDER, PASSED_ON, list_names
 
 if TYPE_CHECKING:
     from gptalt_eval import Installed
@@ -32,6 +32,8 @@ JUDGE = (
     Option(("--limit", "-L"), {"type": int, "metavar": "N", "help": "maximum questions per category"}),
     Option(("--longest",), {"type": int, "metavar": "N",
                             "help": "leave out comparisons whose prompts have more characters"}),
+    Option(("--leave_out_named",), {"action": "store_true",
+                                    "help": "leave out answers in which a model names itself"}),
     Option(("--name",), {"metavar": "NAME", "help": "the judge's name (default: the model's)"}),
     Option(("--into",), {"type": Path, "default": Path(VOTES_FOLDER), "metavar": "FOLDER",
                          "help": f"where its votes are added; default: {VOTES_FOLDER}"}),
@@ -48,11 +50,12 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.judging.verdicts import summarise
 
     refuse_chat_likelihoods(arguments.model, arguments.verdict)
-    answers = read_answers(arguments.answers)
+    answers = choose_blind(read_answers(arguments.answers), arguments.leave_out_named, list_names(plugins))
     possible = list(pair_answers(answers))
     if not possible:
         raise GptaltError(
-            f"{arguments.answers} contains no question that two models answer.",
+            f"{arguments.answers} contains no question that two models answer"
+            + (" without naming themselves." if arguments.leave_out_named else "."),
             "Ask a second one: gptalt-eval answers --models NAME",
         )
     matches = choose_short(list(pair_answers(choose_answers(answers, arguments))), arguments)
@@ -79,6 +82,26 @@ def refuse_chat_likelihoods(model: str, verdict: str) -> None:
             f"'{model}' returns text only: a served chat model has no log-likelihoods.",
             "Let it write its verdict: --verdict text",
         )
+
+
+def choose_blind(answers: Sequence[Answer], leave_out: bool, models: Sequence[str]) -> Sequence[Answer]:
+    """The answers without those in which a model names itself, if these are to be left out.
+
+    Args:
+        answers: all answers.
+        leave_out: whether to leave them out; else they are only mentioned.
+        models: names of models.
+    """
+    from gptalt_eval_plugin_elo.naming import Names, find_named
+
+    named = {(each.question, each.model) for each in find_named(answers, Names(models))}
+    if named:
+        shown = ", ".join(f"{model:.40} on {question:.40}" for question, model in sorted(named)[:3])
+        print(
+            f"Answers in which a model names itself: {len(named):,} ({shown}{', ...' if len(named) > 3 else ''}). "
+            + ("They are left out." if leave_out else "The judge sees whose they are (--leave_out_named).")
+        )
+    return [each for each in answers if not leave_out or (each.key, each.model) not in named]
 
 
 def choose_answers(answers: Sequence[Answer], arguments: argparse.Namespace) -> list[Answer]:
