@@ -96,9 +96,9 @@ def choose_blind(answers: Sequence[Answer], leave_out: bool, models: Sequence[st
 
     named = {(each.question, each.model) for each in find_named(answers, Names(models))}
     if named:
-        shown = ", ".join(f"{model:.40} on {question:.40}" for question, model in sorted(named)[:3])
+        shown = [f"{model:.40} on {question:.40}" for question, model in sorted(named)]
         print(
-            f"Answers in which a model names itself: {len(named):,} ({shown}{', ...' if len(named) > 3 else ''}). "
+            f"Answers in which a model names itself: {len(named):,} ({', '.join(shown[:3])}). "
             + ("They are left out." if leave_out else "The judge sees whose they are (--leave_out_named).")
         )
     return [each for each in answers if not leave_out or (each.key, each.model) not in named]
