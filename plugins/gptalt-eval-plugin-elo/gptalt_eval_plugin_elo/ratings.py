@@ -129,16 +129,8 @@ def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) ->
 
 def find_groups(votes: Comparisons) -> list[list[int]]:
     """Groups of models that votes connect, largest first; different groups cannot be compared."""
-    return split_graph(votes, "weak")
-
-
-def split_graph(votes: Comparisons, connection: str) -> list[list[int]]:
     count = len(votes.models)
-    # an edge from the loser to the winner; a tie is an edge in both directions
-    up, down = votes.score >= 0.5, votes.score <= 0.5
-    begin = np.concatenate([votes.second[up], votes.first[down]])
-    end = np.concatenate([votes.first[up], votes.second[down]])
-    graph = coo_array((np.ones(len(begin)), (begin, end)), shape=(count, count))
-    number, labels = connected_components(graph, directed=True, connection=connection)
+    graph = coo_array((np.ones(len(votes)), (votes.first, votes.second)), shape=(count, count))
+    number, labels = connected_components(graph, directed=False)
     groups = [np.flatnonzero(labels == label).tolist() for label in range(number)]
     return sorted(groups, key=len, reverse=True)
