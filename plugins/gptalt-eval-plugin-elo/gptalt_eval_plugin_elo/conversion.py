@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval_plugin_elo.exports import PageExport, find_fault, read_export
+from gptalt_eval_plugin_elo.exports import PageExport, find_fault, find_key, read_export
 from gptalt_eval_plugin_elo.records import Step, Unreadable, read_records
 from gptalt_eval_plugin_elo.votes import Unclear, Vote, VoteFormat
 from gptalt_eval_plugin_elo.winners import Winners
+
+REPEATED = "the same vote as in an earlier line"
 
 
 def convert_file(
@@ -27,6 +29,7 @@ def convert_file(
     if known is None:
         yield from read_database(file)
         return
+    seen: set[int] = set()
     for record in read_records(file, step):
         if isinstance(record, Unreadable):
             yield record.line, record
@@ -34,6 +37,9 @@ def convert_file(
         line, values = record
         if "page" in values and (export := read_export(values)):
             yield line, export
+            continue
+        if is_repeated(values, seen):
+            yield line, Unreadable(line, REPEATED, dump_text(values))
             continue
         for vote in convert_record(known, values):
             found = vote if isinstance(vote, ValueError) else winners.read(vote, file)
@@ -44,6 +50,16 @@ def convert_file(
             elif found is not None:
                 fault = find_fault(found)
                 yield line, (Unreadable(line, fault, dump_text(values)) if fault else found)
+
+
+def is_repeated(values: Mapping[str, Any], seen: set[int]) -> bool:
+    """Whether a line of a ``votes.jsonl`` has the id of an earlier one: two such files were put together."""
+    key = find_key(values) if "source" in values else 0
+    if key in seen:
+        return True
+    if key:
+        seen.add(key)
+    return False
 
 
 def read_database(file: Path) -> Iterator[tuple[int, Vote | PageExport]]:

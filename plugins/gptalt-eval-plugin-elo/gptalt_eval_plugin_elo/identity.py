@@ -90,7 +90,8 @@ class IdentityColumns:
 def hash_vote(vote: Vote) -> tuple[int, int, int]:
     """Hashes of the source's id, of what was judged by whom, and of the latter without the language."""
     first, second = sorted((vote.model_a, vote.model_b))
-    judged = (vote.question, first, second, vote.annotator)
+    # earlier versions had a conversation's question without the turn
+    judged = (vote.question.removesuffix("/turn 1"), first, second, vote.annotator)
     rest = [vote.time]
     if not vote.annotator and (not vote.time or DAY.fullmatch(vote.time)):
         winner = {"a": vote.model_a, "b": vote.model_b}.get(vote.winner, "")

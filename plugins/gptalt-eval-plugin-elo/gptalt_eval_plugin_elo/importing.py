@@ -12,7 +12,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from gptalt_eval import GptaltError, check_plain, open_named
-from gptalt_eval_plugin_elo.conversion import convert_file, read_database
+from gptalt_eval_plugin_elo.conversion import REPEATED, convert_file, is_repeated, read_database
 from gptalt_eval_plugin_elo.counts import Counts, explain_missing, generalise
 from gptalt_eval_plugin_elo.exports import (
     PageExport,
@@ -219,6 +219,7 @@ def read_votes(path: Path) -> Iterator[Vote]:
         return
     exports: dict[str, PageExport] = {}
     numbers: Counter[str] = Counter()
+    seen: set[int] = set()
     for record in read_records(file):
         if isinstance(record, tuple) and "page" in record[1] and (export := read_export(record[1])):
             exports[export.page] = export
@@ -227,10 +228,12 @@ def read_votes(path: Path) -> Iterator[Vote]:
             if isinstance(record, Unreadable):
                 raise ValueError(record.reason)
             vote = parse_vote(record[1])
+            if is_repeated(record[1], seen):
+                raise ValueError(REPEATED)
         except ValueError as error:
             line = record.line if isinstance(record, Unreadable) else record[0]
             raise GptaltError(
-                f"{file}, line {line} is not a vote.",
+                f"{file}, line {line} is not a vote: {str(error)[:100]}.",
                 "To import other files: gptalt-eval votes import FILE...",
             ) from error
         numbers[find_page(vote.id) if vote.id else ""] += 1

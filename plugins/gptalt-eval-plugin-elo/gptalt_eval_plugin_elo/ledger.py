@@ -79,8 +79,12 @@ class Ledger:
         if not self.path.exists():
             return
         with open_named(self.path, "rb") as stream:
+            seen: set[int] = set()
             for number, line in enumerate(iter(partial(stream.readline, LONGEST), b"")):
                 vote, key = self.read_line(number, line)
+                if key and key in seen:  # two files were put together
+                    vote, self.is_changed = None, True
+                seen.add(key)
                 if vote is None:
                     self.others.add(number)
                     continue

@@ -218,6 +218,8 @@ def test_a_file_of_an_earlier_version_is_continued(tmp_path):
 
 ARENA = {"question_id": 7, "model_a": "a", "model_b": "b", "winner": "model_a", "judge": "j", "tstamp": 1.5, "turn": 1,
          "anony": True, "language": "English"}  # fmt: skip
+PANDA = {"idx": 3, "motivation_app": "", "cmp_key": "x_y", "instruction": "i", "input": "", "response1": "1", "response2": "2",
+         "annotator1": 1, "annotator2": 1}  # fmt: skip
 TASK = {"id": 5, "data": {"prompt": "Why?", "model_a": "x", "model_b": "y"}, "annotations": [
     {"id": 9, "completed_by": 1, "created_at": "2026-01-01T00:00:00Z",
      "result": [{"from_name": "better", "type": "pairwise", "value": {"selected": "left"}}]},
@@ -227,7 +229,7 @@ TASK = {"id": 5, "data": {"prompt": "Why?", "model_a": "x", "model_b": "y"}, "an
 @pytest.mark.parametrize(("record", "known"), [
     (ARENA, {"question": "7", "model_a": "a", "model_b": "b", "annotator": "j", "time": "1.5"}),
     (TASK, {"question": "Why?", "model_a": "x", "model_b": "y", "annotator": "1", "time": "2026-01-01T00:00:00Z"}),
-    ({"idx": 3, "cmp_key": "x_y", "annotator1": 1}, {"question": "3", "model_a": "x", "model_b": "y", "annotator": "annotator1"}),
+    (PANDA, {"question": "3", "model_a": "x", "model_b": "y", "annotator": "annotator1"}),
 ])  # fmt: skip
 def test_what_an_earlier_version_imported_from_other_tools_is_known(tmp_path, record, known):
     """Their formats are read with more fields now."""
@@ -235,7 +237,7 @@ def test_what_an_earlier_version_imported_from_other_tools_is_known(tmp_path, re
     write(tmp_path / "v" / VOTES, {"category": "", "time": "", **known, "winner": "a", "source": "a.json:1"})
     (tmp_path / "a.json").write_text(json.dumps([record]))
     [counts] = import_files([tmp_path / "a.json"], tmp_path / "v", list_formats()).values()
-    assert (counts.added, counts.known, counts.changed) == (0, 1, 0)
+    assert (counts.added, counts.known, counts.changed) == ("annotator2" in record, 1, 0)
 
 
 def test_the_votes_of_another_folder_are_the_same_votes(tmp_path):
@@ -270,6 +272,22 @@ def test_a_file_that_somebody_made_gets_ids_of_ours(tmp_path, begin, own):
     assert [vote.id for vote in read_votes(tmp_path / "v")][:2] == ["v1" if own == "v1" else ""] * 2
     assert [line["source"] for line in read_lines(tmp_path / "v")][:2] == [VOTES] * 2
     assert len({line["id"] for line in read_lines(tmp_path / "v")}) == 5
+
+
+def test_files_of_votes_that_were_put_together(tmp_path):
+    """Their ids say which votes are in both."""
+    load(tmp_path / "v", write(tmp_path / "a.jsonl", ONE, ONE, BARE))
+    load(tmp_path / "w", tmp_path / "a.jsonl", write(tmp_path / "b.jsonl", TWO))
+    both = tmp_path / "both.jsonl"
+    both.write_text((tmp_path / "v" / VOTES).read_text() + (tmp_path / "w" / VOTES).read_text())
+    with pytest.raises(GptaltError, match="line 4 is not a vote: the same vote as in an earlier line"):
+        list(read_votes(both))
+    [counts] = import_files([both], tmp_path / "x", list_formats()).values()
+    assert (counts.added, counts.rejected) == (4, 3)
+    assert list_votes(tmp_path / "x") == list_votes(tmp_path / "w")
+    (tmp_path / "v" / VOTES).write_bytes(both.read_bytes())
+    assert load(tmp_path / "v", tmp_path / "b.jsonl") == (0, 1, 0, 0)
+    assert list_votes(tmp_path / "v") == list_votes(tmp_path / "w"), "the next import repairs it"
 
 
 def test_ids_stay_different_when_earlier_votes_have_gone(tmp_path):

@@ -406,9 +406,13 @@ def test_what_is_said_of_votes_that_are_none(tmp_path):
         "Import some: gptalt-eval votes import FILE...",
     )
     file = tmp_path / VOTES
-    for wrong in (OWN | {"winner": "x"}, OWN | {"question": 3}, {"model_a": "m"}):
+    for wrong, why in (
+        (OWN | {"winner": "x"}, "unknown winner 'x'"),
+        (OWN | {"question": 3}, "a field is not text"),
+        ({"model_a": "m"}, "unknown winner ''"),
+    ):
         write(file, OWN, wrong)
         assert refuse(lambda: list(read_votes(tmp_path))) == (
-            f"{file}, line 2 is not a vote.",
+            f"{file}, line 2 is not a vote: {why}.",
             "To import other files: gptalt-eval votes import FILE...",
         )
