@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gptalt_eval import Command, Hook, hookimpl
 from gptalt_eval_plugin_elo import votes
-from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
+from gptalt_eval_plugin_elo.votes import Vote, VoteFormat, Word
 
-__all__ = ["Vote", "VoteFormat"]
+__all__ = ["Vote", "VoteFormat", "Word"]
 
 __version__ = "0.1.0"
 gptalt_eval_api = 1  # the version of gptalt-eval's hook API

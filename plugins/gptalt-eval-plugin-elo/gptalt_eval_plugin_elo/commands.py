@@ -21,7 +21,10 @@ RULES = ("survey", "majority", "all")
 JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
 SEED = Option(("--seed",), {"type": int, "default": 0, "metavar": "N", "help": "for shuffling and bootstrap"})
 IMPORT = (
-    Option(("files",), {"nargs": "+", "type": Path, "metavar": "FILE", "help": "votes, as JSON or CSV"}),
+    Option(
+        ("files",),
+        {"nargs": "+", "type": Path, "metavar": "FILE", "help": "JSON, CSV, Parquet or Excel"},
+    ),
     Option(
         ("--into",),
         {"type": Path, "default": Path(FOLDER), "metavar": "FOLDER", "help": f"default: {FOLDER}"},
@@ -29,7 +32,7 @@ IMPORT = (
     Option(("--format",), {"metavar": "NAME", "help": "format of the files; default: detected"}),
     Option(
         ("--columns",),
-        {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,annotator={file},language=@en"},
+        {"metavar": "FIELD=COLUMN,...", "help": "question=prompt,model_a=left,annotator={file}"},
     ),
     Option(
         ("--winners",),

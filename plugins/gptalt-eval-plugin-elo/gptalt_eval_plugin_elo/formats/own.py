@@ -22,6 +22,7 @@ from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 NEEDED = ("question", "model_a", "model_b", "winner")
 #: those that a file can name
 FIELDS = (*NEEDED, "category", "annotator", "time", "language", "turn", "blind", "kind", "id")
+EXPLICIT = ("kind", "id")  # which other tables use for other things
 is_own = has(*NEEDED)
 
 
@@ -47,14 +48,14 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
         constants: fields that are the same in every vote.
     """
     given = constants or {}
+    taken = {fold(column) for column in columns.values()}
+    own = [field for field in FIELDS if field in columns or field not in (*given, *taken, *EXPLICIT)]
 
     def convert(record: Record) -> Iterator[Vote]:
         folded = fold_names(record)
         named: dict[str, Any] = dict(given)
-        for field in FIELDS:
+        for field in own:
             column = columns.get(field, field)
-            if field in given:
-                continue
             if column in record or fold(column) in folded:
                 named[field] = record[column] if column in record else folded[fold(column)]
             if field in NEEDED and (field not in named or (named[field] in (None, "") and field != "winner")):
