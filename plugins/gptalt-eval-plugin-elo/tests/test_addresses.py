@@ -123,7 +123,7 @@ def test_annotators_names():
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [("anna," + "x" * 2000, r"'x{40}\.\.\.' has 2,000 characters"), ("an\x1b[2Jna", r"'an\\x1b\[2Jna' contains U\+001B"),
+    [("anna," + "x" * 2000, r"--annotators: the name 'x{40}\.\.\.' has 2,000 characters"), ("an\x1b[2Jna", r"'an\\x1b\[2Jna' contains U\+001B"),
      ("\u202eanna", r"contains U\+202E"), ("anna\0", r"U\+0000"), ("an\u200bna", r"U\+200B"), ("\udcff", r"U\+DCFF"),
      ("anna\ufeff", r"U\+FEFF"), ("\u200fanna", r"U\+200F"), ("an\u00adna", r"U\+00AD")],
 )  # fmt: skip

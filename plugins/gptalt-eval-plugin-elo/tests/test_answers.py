@@ -141,6 +141,9 @@ def test_the_questions_of_the_plugin_are_asked_without_more(answer, tmp_path):
     [
         (["--models", "on"], r"no model 'on'.*\n.*one"),
         (["--models", "one,two", "--name", "x"], "--name can only be used with one model"),
+        (["--models", "one", "--name", "x" * 2000], r"--name: the name 'x{40}\.\.\.' has 2,000 characters"),
+        (["--models", "one", "--name", "o\u200fne"], r"--name: .* contains U\+200F, which cannot be seen"),
+        (["--models", "one", "--name", "o\x1b[2Jne"], r"--name: .* contains U\+001B"),
         (["--models", "one", "--limit", "0"], "no questions would be asked"),
         (["--models", "one", "--language", "de"], r"mine.jsonl contains no question in 'de'"),
         (["--models", "one", "--questions", "gone.jsonl"], "There is no file gone.jsonl"),

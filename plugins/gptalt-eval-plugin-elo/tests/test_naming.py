@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval import Model
-from gptalt_eval.testing import make_plugin_set
+from gptalt_eval.commands.cli import dispatch
+from gptalt_eval.testing import make_plugin_set, make_scripted_model
 
 NAMES = Names(["zork-7b", "org/Tiny-Narwhal2-chat"])
 ITSELF = [
@@ -181,3 +182,14 @@ def test_answers_prints_them(capsys):
     assert said[-2:] == ["  and 3 more", "To leave them out: gptalt-eval votes serve --leave_out_named"]
     print_named([])
     assert capsys.readouterr().out == ""
+
+
+def test_the_command_lists_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    zork = make_scripted_model(generate=lambda prompt: "Hm. I am Zork. So be it.", name="zork")
+    (tmp_path / "q.jsonl").write_text('{"id": "q1", "category": "c", "en": "Why?"}\n')
+    words = ["answers", "--models", "zork", "--questions", "q.jsonl", "--language", "en"]
+    assert dispatch(words, make_plugin_set(gptalt_eval_plugin_elo, models=[zork])) == 0
+    said = capsys.readouterr().out
+    assert "1 answers in which" not in said and "One answer in which a model names itself" in said
+    assert "  zork, q1/en: I am Zork." in said

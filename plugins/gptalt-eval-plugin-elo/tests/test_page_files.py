@@ -339,6 +339,19 @@ def test_votes_of_a_running_server_are_read(path, capsys):
     store.close()
 
 
+def test_a_copy_of_the_file_alone_has_every_vote(path, capsys):
+    """The server may be running, or was killed: what SQLite keeps beside the file is not copied."""
+    store = Store(path)
+    ben = next(each for each in store.list_annotators() if each.name == "ben")
+    assert store.undo(ben, store.find_progress(ben).last)
+    shown = store.show(ben)
+    assert store.vote(ben, shown.item, shown.turn, "tie")
+    alone = path.with_name("copy.sqlite")
+    alone.write_bytes(path.read_bytes())
+    assert sorted(each["winner"] == "tie" for each in export(alone, capsys)[1]) == [False, False, True]
+    store.close()
+
+
 def test_the_page_and_its_numbers_identify_a_vote(path):
     with opened_votes(path) as found:
         page, votes = found.page, list(found.votes)

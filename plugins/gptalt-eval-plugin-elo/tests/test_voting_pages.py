@@ -333,7 +333,7 @@ def test_answers_that_name_their_model_are_listed_and_can_be_left_out(serve):
     texts[0, "moss"] = "I am MOSS. <b>\u202eThe sky.</b>"
     texts[1, "vicuna"] = "我是Vicuna。天空。"
     server = serve("--twice", "0", texts=texts, names="anna")
-    assert "In 2 answers a model names itself" in "".join(server.said)
+    assert "Answers in which a model names itself: 2." in "".join(server.said)
     page = server.fetch(server.organiser)
     listed = re.findall(r"<li>(.*?)</li>", page)
     assert listed == [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gptalt_eval_plugin_elo.voting.store import Annotator, Store
 
 FOLDER = "answers"
-LONGEST_NAME = 100  # characters of an annotator's name
+LONGEST_NAME = 100  # characters of an annotator's or a model's name
 JOINERS = "\u200c\u200d"  # between letters of Persian and Indian scripts
 MOST_JUDGES = 1_000
 LISTED = 20  # answers in which a model names itself
@@ -79,6 +79,7 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     if arguments.name and len(names) > 1:
         raise GptaltError("--name can only be used with one model.", "Run one model at a time.")
+    check_name("--name", arguments.name or "")
     languages = [code.strip() for code in arguments.language.split(",") if code.strip()]
     questions = read_questions(arguments.questions, languages)
     if arguments.limit is not None:
@@ -111,7 +112,8 @@ def list_names(plugins: Installed) -> list[str]:
 def print_named(named: Sequence[Naming]) -> None:
     if not named:
         return
-    print(f"{len(named):,} answers in which a model names itself, so that judging them is not blind:")
+    count = f"{len(named):,} answers" if len(named) > 1 else "One answer"
+    print(f"{count} in which a model names itself, so that judging them is not blind:")
     for each in named[:LISTED]:
         print(f"  {each.model:.60}, {each.question:.60}: {each.sentence:.120}")
     if len(named) > LISTED:
@@ -187,18 +189,23 @@ def read_people(text: str) -> list[str]:
     """
     names = [" ".join(part.split()) for part in text.split(",")]
     for name in names:
-        if len(name) > LONGEST_NAME:
-            raise GptaltError(
-                f"The annotator's name '{name[:40]}...' has {len(name):,} characters.",
-                f"Give at most {LONGEST_NAME}.",
-            )
-        hidden = next((each for each in name if not each.isprintable() and each not in JOINERS), "")
-        if hidden:
-            raise GptaltError(
-                f"The annotator's name {name!a:.80} contains U+{ord(hidden):04X}, which cannot be seen.",
-                "Give a name of letters.",
-            )
+        check_name("--annotators", name)
     return [name for name in names if name]
+
+
+def check_name(flag: str, name: str) -> None:
+    """Check that people can read a name: two that look the same would be two.
+
+    Raises:
+        GptaltError: it is too long, or contains characters that cannot be seen.
+    """
+    if len(name) > LONGEST_NAME:
+        what = f"the name '{name[:40]}...' has {len(name):,} characters"
+        raise GptaltError(f"{flag}: {what}.", f"Give at most {LONGEST_NAME}.")
+    hidden = next((each for each in name if not each.isprintable() and each not in JOINERS), "")
+    if hidden:
+        what = f"the name {name!a:.80} contains U+{ord(hidden):04X}, which cannot be seen"
+        raise GptaltError(f"{flag}: {what}.", "Give a name of letters.")
 
 
 def print_links(store: Store, annotators: Sequence[Annotator], count: int, homes: Sequence[str]) -> None:
@@ -219,7 +226,9 @@ def print_links(store: Store, annotators: Sequence[Annotator], count: int, homes
 
 def print_hints(is_local: bool, left_out: int, named: int) -> None:
     if named and not left_out:
-        print(f"In {named:,} answers a model names itself; to ask for no votes on them: --leave_out_named")
+        print(
+            f"Answers in which a model names itself: {named:,}. To ask for no votes on them: --leave_out_named"
+        )
     if left_out:
         print(f"{left_out:,} comparisons are left out, as a model names itself in one of their answers.")
     if not is_local:

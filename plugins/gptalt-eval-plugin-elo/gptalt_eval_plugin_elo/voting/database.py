@@ -59,6 +59,8 @@ class Database:
             prepare(self.connection)
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")  # a commit is on disk when it returns
+            # and in this file itself, which people copy without the one beside it
+            self.connection.execute("PRAGMA wal_autocheckpoint = 1")
         try:
             with self.transaction() as run:
                 if not run(ENTRIES).fetchall():
