@@ -333,7 +333,7 @@ def test_answers_that_name_their_model_are_listed_and_can_be_left_out(serve):
     texts[0, "moss"] = "I am MOSS. <b>\u202eThe sky.</b>"
     texts[1, "vicuna"] = "我是Vicuna。天空。"
     server = serve("--twice", "0", texts=texts, names="anna")
-    assert "Answers in which a model names itself: 2." in "".join(server.said)
+    assert "Answers in which a model names itself: 2 (" in "".join(server.said)
     page = server.fetch(server.organiser)
     listed = re.findall(r"<li>(.*?)</li>", page)
     assert listed == [
@@ -346,7 +346,7 @@ def test_answers_that_name_their_model_are_listed_and_can_be_left_out(serve):
     server.kill()
     server.command.append("--leave_out_named")
     server.start()
-    assert "4 comparisons are left out" in "".join(server.said)
+    assert "in one of the answers: 4\n" in "".join(server.said)
     assert "14 of 14" in server.fetch(server.organiser)
 
 

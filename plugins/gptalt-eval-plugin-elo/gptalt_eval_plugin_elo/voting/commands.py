@@ -226,11 +226,9 @@ def print_links(store: Store, annotators: Sequence[Annotator], count: int, homes
 
 def print_hints(is_local: bool, left_out: int, named: int) -> None:
     if named and not left_out:
-        print(
-            f"Answers in which a model names itself: {named:,}. To ask for no votes on them: --leave_out_named"
-        )
+        print(f"Answers in which a model names itself: {named:,} (to leave them out: --leave_out_named)")
     if left_out:
-        print(f"{left_out:,} comparisons are left out, as a model names itself in one of their answers.")
+        print(f"Comparisons that are left out, as a model names itself in one of the answers: {left_out:,}")
     if not is_local:
         print(
             "Anyone who sees the network traffic sees the links: put a server with TLS in front of this one."

@@ -40,7 +40,7 @@ TEXTS = {
         "choose": "Show the command",
         "ratings": "Ratings by all votes:",
         "before_after": "Ratings with all votes, and without those of the chosen annotators:",
-        "named": "{count:,} answers in which a model names itself",
+        "named": "Answers in which a model names itself: {count:,}",
         "more": "{count:,} more are not shown.",
         "leave_out": "Votes on them are not blind. To ask for none: votes serve --leave_out_named",
         "full": "This cannot be saved at the moment. Your earlier votes are safe. Please try again later.",
