@@ -107,15 +107,17 @@ def test_verdicts_in_one_language_say_nothing_about_another():
 # ---------------------------------------------------------------------- worlds
 
 
-@pytest.fixture(scope="module")
-def truth():
+def find_truth():
     """The strengths that the votes of all people on all questions would have."""
     suited = np.random.default_rng(0).normal(0, SUITED, (200_000, 4)) + STRENGTHS
     low, high = np.triu_indices(4, 1)
-    score = np.array(
-        [np.mean(1 / (1 + np.exp(suited[:, b] - suited[:, a]))) for a, b in zip(low, high, strict=True)]
-    )
-    return fit_strengths(low, high, score, np.zeros(6, int), 4, 1).values
+    chances = 1 / (1 + np.exp(suited[:, high] - suited[:, low]))
+    return fit_strengths(low, high, chances.mean(0), np.zeros(6, int), 4, 1).values
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return find_truth()
 
 
 def choose_evenly(world):
@@ -150,19 +152,15 @@ def judge_the_opposite(world, log_odds):
     return -2 * log_odds, 2 * log_odds
 
 
-@pytest.fixture
-def run(make_world):
-    def play(judge, choose, seed, questions=120):
-        world = make_world(seed, questions)
-        suited = world.random.normal(0, SUITED, (questions, 4)) + STRENGTHS
-        log_odds = suited[world.question, world.low] - suited[world.question, world.high]
-        which = choose(world)
-        world.poll(0, world.draw(log_odds[which]), which)
-        shown_first, shown_second = judge(world, log_odds)
-        world.judge(3, world.draw(shown_first), world.draw(-shown_second))
-        return world.finish()
-
-    return play
+def simulate(make_world, judge, choose, seed, questions=120):
+    world = make_world(seed, questions)
+    suited = world.random.normal(0, SUITED, (questions, 4)) + STRENGTHS
+    log_odds = suited[world.question, world.low] - suited[world.question, world.high]
+    which = choose(world)
+    world.poll(0, world.draw(log_odds[which]), which)
+    shown_first, shown_second = judge(world, log_odds)
+    world.judge(3, world.draw(shown_first), world.draw(-shown_second))
+    return world.finish()
 
 
 def count_covered(column, truth, table):
@@ -181,10 +179,10 @@ WORLDS = [
 
 
 @pytest.mark.parametrize(("judge", "choose"), WORLDS)
-def test_95_percent_of_intervals_contain_the_truth(run, truth, judge, choose):
+def test_95_percent_of_intervals_contain_the_truth(make_world, truth, judge, choose):
     covered, gains, weights = [0, 0], [], []
     for seed in range(SEEDS):
-        table = run(judge, choose, seed)
+        table = simulate(make_world, judge, choose, seed)
         (found,) = fit_with_judges(table)
         gains.append(found.gain)
         weights.append(found.weight)
@@ -198,8 +196,8 @@ def test_95_percent_of_intervals_contain_the_truth(run, truth, judge, choose):
         assert np.mean(np.array(weights) == 0) > 0.9 and np.mean(gains) == pytest.approx(1, abs=0.02)
 
 
-def test_people_alone_have_the_ratings_of_the_board(run):
-    table = run(judge_well, choose_evenly, 0)
+def test_people_alone_have_the_ratings_of_the_board(make_world):
+    table = simulate(make_world, judge_well, choose_evenly, 0)
     (found,) = fit_with_judges(table, Scale(1200, 16, 200))
     board = fit_bradley_terry(number_table(table.choose(~table.by_judge)), Scale(1200, 16, 200))
     assert [each.value for each in found.people] == pytest.approx(board.rating)
