@@ -20,6 +20,8 @@ VOTE_ID = re.compile(r"(page-[0-9a-f]{16})/\d+/\d+")
 KEY = re.compile(r"[0-9a-f]{16}")
 USUAL = Vote._fields[:7]  # which each line has
 MORE = {*Vote._fields[7:], "source_id"}  # which only some have
+READ = {*Vote._fields, "source_id", "source", "names_itself"}
+CONVERTED = {*Vote._fields, "turn", "anony"}  # which an import reads in any case of letters
 TEXTS = (*Vote._fields[:9],)
 WINNERS = ("a", "b", "tie", "skip")
 LONGEST_NAME = 2_000  # characters of a model, an annotator, an id
@@ -155,11 +157,18 @@ def parse_vote(record: Mapping[str, Any]) -> Vote:
     fields = [record.get(name, "") for name in USUAL]
     if not all(isinstance(value, str) for value in fields):
         raise ValueError("a field is not text")
+    if not record.keys() <= READ and (name := next(filter(is_misread, record), "")):
+        raise ValueError(f"it has '{name}', which only an import reads")
     vote = Vote(*fields, **read_more(record))
     fault = find_fault(vote)
     if fault:
         raise ValueError(fault)
     return vote
+
+
+def is_misread(name: str) -> bool:
+    """Whether a field says something that only an import understands, under this name."""
+    return name not in READ and name.strip().casefold() in CONVERTED
 
 
 def find_fault(vote: Vote) -> str:

@@ -12,6 +12,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from datetime import datetime, timezone
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 VERDICTS = {"a": 0, "b": 1, "tie": 2, "skip": 3}
 DAY = re.compile(r"\d{4}-\d\d-\d\d")  # on which many may have judged the same
+MILLISECONDS = 1e11  # a larger number of seconds would be after the year 5000
 ODD = np.uint64(0x9E3779B97F4A7C15)  # multiples of an odd number are different for 2^64 times
 
 
@@ -37,6 +39,8 @@ class Identities:
         told: [N] whether the language is known.
         verdict: [N] 0: the model whose name comes first won, 1: the other, 2: a tie, 3: skipped.
         page: [N] number of the page that it is from; -1: from none.
+        sure: [N] whether another vote with the same content and verdict can only be a copy: it has an id, or
+            an annotator and a time of day.
     """
 
     own: Hashes
@@ -45,6 +49,7 @@ class Identities:
     told: Mask
     verdict: npt.NDArray[np.int8]
     page: npt.NDArray[np.int32]
+    sure: Mask
 
     def __len__(self) -> int:
         return len(self.own)
@@ -67,7 +72,7 @@ class IdentityColumns:
 
     def __init__(self) -> None:
         self.hashes = [array("Q") for _ in range(3)]
-        self.told, self.verdict, self.page = array("b"), array("b"), array("i")
+        self.told, self.verdict, self.page, self.sure = array("b"), array("b"), array("i"), array("b")
 
     def __len__(self) -> int:
         return len(self.page)
@@ -80,25 +85,53 @@ class IdentityColumns:
         self.told.append(vote.language != "")
         self.verdict.append(1 - verdict if swapped and verdict < 2 else verdict)
         self.page.append(page)
+        timed = vote.annotator != "" and vote.time != "" and not DAY.fullmatch(vote.time)
+        self.sure.append(vote.id != "" or timed)
 
     def finish(self) -> Identities:
         own, content, loose = (np.array(column, np.uint64) for column in self.hashes)
         return Identities(own, content, loose, np.array(self.told, bool), np.array(self.verdict, np.int8),
-                          np.array(self.page, np.int32))  # fmt: skip
+                          np.array(self.page, np.int32), np.array(self.sure, bool))  # fmt: skip
 
 
 def hash_vote(vote: Vote) -> tuple[int, int, int]:
     """Hashes of the source's id, of what was judged by whom, and of the latter without the language."""
     first, second = sorted((vote.model_a, vote.model_b))
     # earlier versions had a conversation's question without the turn
-    judged = (vote.question.removesuffix("/turn 1"), first, second, vote.annotator)
-    rest = [vote.time]
+    question = mend_number(vote.question.removesuffix("/turn 1"))
+    judged = (question, first, second, mend_number(vote.annotator))
+    rest = [mend_time(vote.time)]
     if not vote.annotator and (not vote.time or DAY.fullmatch(vote.time)):
         winner = {"a": vote.model_a, "b": vote.model_b}.get(vote.winner, "")
         rest += ["won" if winner else vote.winner, winner, vote.category, vote.kind, str(vote.blind)]
     loose = hash_texts(*judged, *rest)
     content = hash_texts(*judged, *rest, "in", vote.language) if vote.language else loose
     return (hash_texts(*judged, "named", vote.id) if vote.id else 0), content, loose
+
+
+def mend_number(text: str) -> str:
+    """A number that passed through a spreadsheet (``7.0``) as it was before."""
+    return text[:-2] if text.endswith(".0") and text[:-2].isdecimal() else text
+
+
+def mend_time(text: str) -> str:
+    """A moment in one form, however a tool writes it: seconds since 1970, or else the text as it is.
+
+    What is not said is taken to be UTC. Fractions of a millisecond do not count.
+    """
+    if not text or DAY.fullmatch(text):
+        return text
+    try:
+        number = float(text)
+        moment = datetime.fromtimestamp(number / 1000 if number > MILLISECONDS else number, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return text
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return f"{moment.timestamp():.3f}"
 
 
 def hash_texts(*texts: str) -> int:
@@ -123,6 +156,15 @@ def pair_votes(new: Identities, old: Identities) -> tuple[Places, Places]:
         found.append((at_new[places[0]], at_old[places[1]]))
         free_new[found[-1][0]] = free_old[found[-1][1]] = False
     return np.concatenate([new for new, _ in found]), np.concatenate([old for _, old in found])
+
+
+def find_copies(votes: Identities) -> Mask:
+    """[N] which votes are certainly copies of an earlier one in the same file."""
+    at = np.flatnonzero(votes.sure)
+    ranks = rank_equal(tell_apart(votes.group[at], votes.verdict[at]))
+    copies = np.zeros(len(votes), bool)
+    copies[at[ranks > 0]] = True
+    return copies
 
 
 def list_rounds(new: Identities, old: Identities) -> Iterator[tuple[str, Mask, Mask]]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptalt_eval import open_named
+from gptalt_eval import GptaltError, open_named
 from gptalt_eval_plugin_elo.records import LONGEST, Record, Step, Unreadable, has_surrogates, show
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -37,18 +37,24 @@ def read_table(path: Path, step: Step) -> Iterator[Record | Unreadable]:
         separator = find_separator(first, SEPARATORS[path.suffix.lower()])
         if first.lower().startswith("sep=") and len(first.strip("\r\n")) == 5:
             skipped, first = 1, next(lines, "")
-        yield from read_rows(first, lines, separator, encoding, skipped)
+        yield from read_rows(path, first, lines, separator, encoding, skipped)
 
 
 def read_rows(
-    first: str, lines: Iterator[str], separator: str, encoding: str, skipped: int
+    path: Path, first: str, lines: Iterator[str], separator: str, encoding: str, skipped: int
 ) -> Iterator[Record | Unreadable]:
+    """
+    Raises:
+        GptaltError: a quote is not closed, or there is more text behind it.
+    """
+
     def join() -> Iterator[str]:
         if first:
             yield first
         yield from lines
 
-    reader = csv.reader(join(), delimiter=separator)
+    # strict: a quote that belongs to a text would hide the rows up to the next one
+    reader = csv.reader(join(), delimiter=separator, strict=True)
     header: list[str] | None = None
     while True:
         begin = skipped + reader.line_num + 1
@@ -57,8 +63,11 @@ def read_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            yield Unreadable(begin, f"not CSV: {error}", "")
-            continue
+            raise GptaltError(
+                f"{path}, line {begin}: the quotes are not those of a table ({error}), so that it is unclear "
+                "where the rows end.",
+                'A text with a quote is written in quotes, and the quote in it twice: "so ""it"" is".',
+            ) from error
         shown = show(separator.join(row))
         if header is None:
             header = [name.strip() for name in row]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gptalt_eval_plugin_elo.identity import Identities, Mask, pair_votes
+from gptalt_eval_plugin_elo.identity import Identities, Mask, find_copies, pair_votes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def settle_votes(
         repeated: those of which the file says the same as what is known.
         ignored: numbers of the pages of which a newer export is known; their votes in the file do not count.
     """
-    wanted = np.flatnonzero(~np.isin(new.page, list(ignored)))
+    copies = find_copies(new)
+    wanted = np.flatnonzero(~np.isin(new.page, list(ignored)) & ~copies)
     paired, at_old = pair_votes(new.choose(wanted), old)
     at_new = wanted[paired]
     is_new, gone = np.zeros(len(new), bool), np.ones(len(old), bool)
@@ -57,10 +58,9 @@ def settle_votes(
     whole = [*replaced, *np.intersect1d(list(repeated), touched)]  # as a block, in the page's order
     on_page, was_on_page = np.isin(new.page, whole), np.isin(old.page, whole)
     gone &= was_on_page
-    kept, dropped = is_new | on_page, was_on_page
+    kept, dropped = is_new | (on_page & ~copies), was_on_page
     for place in (other, better & ~foreign, on_page[at_new]):
         kept[at_new[place]] = True
         dropped[at_old[place]] = True
-    return Settlement(
-        kept, dropped, int(is_new.sum()), int((~other).sum()), int(other.sum()), int(gone.sum())
-    )
+    known = int((~other).sum() + copies.sum())
+    return Settlement(kept, dropped, int(is_new.sum()), known, int(other.sum()), int(gone.sum()))

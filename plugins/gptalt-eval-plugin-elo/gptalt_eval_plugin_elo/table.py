@@ -82,11 +82,34 @@ def gather_votes(votes: Iterable[Vote]) -> VoteTable:
     table: npt.NDArray[Any] = np.fromiter(rows, dtype=np.dtype((np.int32, 17)))
     columns = [np.ascontiguousarray(table[:, place]) for place in range(9)]
     first, second, outcome, question, annotator, category, language, by_judge, blind = columns
+    questions = split_languages(names["question"], question, names["language"], language)
     return VoteTable(
-        models=list(names["model"].numbers), questions=list(names["question"].numbers),
+        models=list(names["model"].numbers), questions=questions,
         annotators=list(names["annotator"].numbers), categories=list(names["category"].numbers),
         languages=list(names["language"].numbers),
         first=first, second=second, outcome=outcome.astype(np.int8), question=question, annotator=annotator,
         category=category, language=language, by_judge=by_judge.astype(bool), blind=blind.astype(bool),
         style=table[:, 9:].reshape(-1, 2, 4).copy(),
     )  # fmt: skip
+
+
+def split_languages(questions: Names, question: Numbers, languages: Names, language: Numbers) -> list[str]:
+    """The questions' names; those with votes in several languages are one for each.
+
+    Args:
+        questions, languages: the names.
+        question, language: [N] their numbers; those of these questions change.
+    """
+    names, spoken = list(questions.numbers), list(languages.numbers)
+    said = (language != languages.numbers.get("", -1)) & (question != questions.numbers.get("", -1))
+    keys = np.unique(question[said].astype(np.int64) * len(spoken) + language[said])
+    several = np.bincount(keys // max(1, len(spoken)), minlength=len(names)) > 1
+    split = np.flatnonzero(said & several[question])
+    keys, place = np.unique(
+        question[split].astype(np.int64) * len(spoken) + language[split], return_inverse=True
+    )
+    numbers = [
+        questions.number(f"{names[key // len(spoken)]}\0{spoken[key % len(spoken)]}") for key in keys.tolist()
+    ]
+    question[split] = np.array(numbers, np.int32)[place]
+    return list(questions.numbers)

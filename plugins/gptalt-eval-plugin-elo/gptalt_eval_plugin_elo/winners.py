@@ -9,6 +9,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from gptalt_eval import GptaltError
@@ -72,7 +73,7 @@ def read_winner(word: str, models: tuple[str, str], given: Mapping[str, str]) ->
         if not side:
             raise UnknownWinner("names neither or both of two models")
         return side
-    meaning = WORDS.get(re.sub(r"[\s_-]+", " ", simple), "")
+    meaning = WORDS.get(space(word), "")
     is_number = NUMBER.fullmatch(simple) is not None
     if meaning and (not sides or side == meaning):
         return meaning
@@ -86,11 +87,20 @@ def read_winner(word: str, models: tuple[str, str], given: Mapping[str, str]) ->
 
 
 def find_sides(word: str, models: tuple[str, str]) -> list[str]:
-    """On which sides a model has this name; without case, if none has exactly this one."""
-    names = [name.strip() for name in models]
-    if word not in names:
-        word, names = simplify(word), [simplify(name) for name in names]
-    return [side for side, name in zip("ab", names, strict=True) if name == word]
+    """On which sides a model has this name, in the first of three forms in which one has it.
+
+    Exactly; without case; and with blanks for ``_`` and ``-``, as words are compared.
+    """
+    for form in (str.strip, simplify, space):
+        sides = [side for side, name in zip("ab", models, strict=True) if form(name) == form(word)]
+        if sides:
+            return sides
+    return []
+
+
+def space(word: str) -> str:
+    """The word with single blanks between its parts, in which ``_`` and ``-`` are blanks."""
+    return re.sub(r"[\s_-]+", " ", simplify(word))
 
 
 class Winners:
@@ -102,6 +112,7 @@ class Winners:
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
         self.given = given or {}
+        self.find = lru_cache(MOST)(lambda word, models: read_winner(word, models, self.given))
         self.known: Counter[tuple[str, str]] = Counter()  # by word and outcome
         self.unknown: Counter[tuple[str, str]] = Counter()  # by word and reason
         self.unclear: Counter[str] = Counter()  # by what is unclear
@@ -112,7 +123,7 @@ class Winners:
         if not isinstance(vote.winner, Word):
             return vote
         try:
-            winner = read_winner(vote.winner, (vote.model_a, vote.model_b), self.given)
+            winner = self.find(vote.winner, (vote.model_a, vote.model_b))
         except UnknownWinner as error:
             self.count(self.unknown, (vote.winner.strip()[:60], str(error)))
             self.files[file] = None

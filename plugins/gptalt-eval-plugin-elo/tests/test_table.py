@@ -20,7 +20,7 @@ def restore(table):
     for row in range(len(table)):
         styles = [None if style[0] < 0 else Style(*style.tolist()) for style in table.style[row]]
         yield Vote(
-            table.questions[table.question[row]], table.models[table.first[row]],
+            table.questions[table.question[row]].split("\0")[0], table.models[table.first[row]],
             table.models[table.second[row]], ("a", "b", "tie", "skip")[table.outcome[row]],
             table.categories[table.category[row]], table.annotators[table.annotator[row]],
             language=table.languages[table.language[row]],

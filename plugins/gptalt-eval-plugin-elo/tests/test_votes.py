@@ -50,8 +50,15 @@ def test_our_own_lines(tmp_path):
 
 def test_fastchats_arena(tmp_path):
     rows = [
-        {"question_id": 7, "model_a": "a", "model_b": "b", "winner": winner, "judge": "j", "tstamp": 1.5}
-        for winner in ("model_a", "model_b", "tie", "tie (bothbad)")
+        {
+            "question_id": 7,
+            "model_a": "a",
+            "model_b": "b",
+            "winner": winner,
+            "judge": "j",
+            "tstamp": 1.5 + place,
+        }
+        for place, winner in enumerate(("model_a", "model_b", "tie", "tie (bothbad)"))
     ]
     rows.append({"model_a": "a", "model_b": "b", "winner": "model_b", "conversation_a": [{"content": "Hi"}]})
     for file in (write(tmp_path / "l.jsonl", *rows), tmp_path / "array.json"):
@@ -136,9 +143,9 @@ ANSWERS = "no,类别,问题,ChatGLM,Vicuna,MOSS\n0,写作,写诗,一,二,三\n1,
 def test_the_surveys_files(tmp_path, encoding):
     table = tmp_path / "answers.csv"
     table.write_text(ANSWERS, encoding=encoding)
-    entries = [[0, 0, 1], [1, 2, 0], [1, 1, 2], [0, 1, 2], [5, 0, 1], [0, 0, 9], [0, 0, 1], "x"]
+    entries = [[0, 0, 1], [1, 2, 0], [1, 1, 2], [0, 1, 2], [5, 0, 1], [0, 0, 9], [0, 0], "x"]
     file = tmp_path / "anna.json"
-    file.write_text(json.dumps({"que_idx": entries, "que_rec": [1, -1, -2, 0, 1, 1, 7, 1]}))
+    file.write_text(json.dumps({"que_idx": entries, "que_rec": [1, -1, -2, 0, 1, 1, 1, 1]}))
     counts, votes = load(file, tmp_path / "v", table)
     assert (counts.format, counts.added, counts.rejected) == ("survey", 4, 4)
     assert votes == [
@@ -230,7 +237,7 @@ def mangle(generator, good):
     kinds = (
         lambda: good[: generator.randrange(1, len(good) - 1)],
         lambda: json.dumps(OWN | {"question": generator.choice([None, "", [], {}, True])}).encode(),
-        lambda: json.dumps({name: OWN[name] for name in OWN if name != "winner"}).encode(),
+        lambda: json.dumps({name: OWN[name] for name in OWN if name != "model_a"}).encode(),
         lambda: json.dumps(OWN | {"model_a": generator.choice([None, [], {"a": 1}, "", False])}).encode(),
         lambda: json.dumps(OWN | {"model_b": OWN["model_a"]}).encode(),
         lambda: json.dumps(OWN | {"question": "a\0b"}).encode(),

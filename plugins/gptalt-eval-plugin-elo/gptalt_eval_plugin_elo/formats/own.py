@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gptalt_eval_plugin_elo.exports import find_id, find_page, is_stored, read_more
+from gptalt_eval_plugin_elo.exports import WINNERS, find_id, find_page, is_stored, read_more
 from gptalt_eval_plugin_elo.formats.values import (
     Record,
     add_turn,
@@ -16,6 +16,7 @@ from gptalt_eval_plugin_elo.formats.values import (
     get_truth,
     get_word,
     has,
+    is_missing,
 )
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
@@ -27,14 +28,15 @@ is_own = has(*NEEDED)
 
 
 def convert_own(record: Record) -> Iterator[Vote]:
-    record = fold_names(record)
+    record = {name: value for name, value in fold_names(record).items() if not is_missing(value)}
     models = get_text(record, "model_a"), get_text(record, "model_b")
     winner: str = get_word(record, "winner")
-    if is_stored(record) or find_page(find_id(record)):  # written by us: models may be called A and B
+    is_ours = is_stored(record) or find_page(find_id(record))
+    if is_ours and winner in WINNERS:  # written by us: models may be called A and B
         winner = str(winner)
     category, annotator, when = (get_optional(record, name) for name in ("category", "annotator", "time"))
     more = read_more(record)
-    if "blind" not in more and record.get("anony") not in (None, ""):
+    if "blind" not in more and "anony" in record:
         more["blind"] = get_truth(record, "anony")
     question = add_turn(get_text(record, "question"), record)
     yield Vote(question, *models, winner, category, annotator, when, **more)
@@ -58,7 +60,7 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
             column = columns.get(field, field)
             if column in record or fold(column) in folded:
                 named[field] = record[column] if column in record else folded[fold(column)]
-            if field in NEEDED and (field not in named or (named[field] in (None, "") and field != "winner")):
+            if field in NEEDED and field != "winner" and named.get(field) in (None, ""):
                 raise ValueError(f"'{column}' is missing")
         yield from convert_own(named)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval_plugin_elo.formats.values import has, shorten
+from gptalt_eval_plugin_elo.formats.values import has, make_word, shorten
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 
@@ -63,10 +63,9 @@ def read_entry(answers: Answers, annotator: str, indices: Any, recorded: Any) ->
     ):
         if not 0 <= index < len(there):
             raise ValueError(f"there is no {what} {index}; the table has {len(there)}")
-    if type(recorded) is not int or recorded not in RECORDED:
-        raise ValueError(f"recorded as {shorten(recorded)}; expected 1, -1, -2 or 0")
+    known = RECORDED.get(recorded) if type(recorded) is int else None
     return Vote(
-        str(question), answers.models[first], answers.models[second], RECORDED[recorded],
+        str(question), answers.models[first], answers.models[second], known or make_word(recorded),
         answers.categories[question], annotator,
     )  # fmt: skip
 

@@ -48,31 +48,30 @@ def get_text(record: Record, name: str) -> str:
     value = record.get(name)
     if isinstance(value, str) and value.strip():
         return value.strip()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if value is None or value == "":
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+        return str(int(value) if value == value // 1 else value)
+    if is_missing(value):
         raise ValueError(f"'{name}' is missing")
     raise ValueError(f"'{name}' is not text: {shorten(value)}")
 
 
+def is_missing(value: Any) -> bool:
+    """Whether nothing was given; tables have ``nan`` for nothing."""
+    return value is None or value == "" or (isinstance(value, float) and value != value)
+
+
 def get_optional(record: Record, name: str) -> str:
-    return get_text(record, name) if record.get(name) not in (None, "") else ""
+    return "" if is_missing(record.get(name)) else get_text(record, name)
 
 
 def get_first(record: Record, names: tuple[str, ...]) -> str:
     """The first of several values that is there; empty: none is."""
-    return next((get_text(record, name) for name in names if record.get(name) not in (None, "")), "")
+    return next((get_text(record, name) for name in names if not is_missing(record.get(name))), "")
 
 
 def get_word(record: Record, name: str) -> Word:
-    """A winner, as a word whatever it is: an empty one may mean a tie.
-
-    Raises:
-        ValueError: the record has nothing of this name.
-    """
-    if name not in record:
-        raise ValueError(f"'{name}' is missing")
-    return make_word(record[name])
+    """A winner, as a word whatever it is: an empty one may mean a tie, and so may none at all."""
+    return make_word(record.get(name))
 
 
 def make_word(value: Any) -> Word:
