@@ -169,6 +169,17 @@ def test_numbers_of_rows_are_not_ids(tmp_path, number):
     assert load(tmp_path / "v", file) == (0, 2, 0, 0)
 
 
+@pytest.mark.parametrize("numbers", [(17, 18), ("17", "18")])
+def test_numbers_are_ids_if_the_user_says_so(tmp_path, numbers):
+    columns = {"id": "Vote"}
+    rows = [BARE | {"vote": number} for number in numbers]
+    for changes, expected in (({}, (2, 0, 0)), ({"winner": "b"}, (0, 0, 2))):
+        file = write(tmp_path / "a.jsonl", *(row | changes for row in rows[::-1]))
+        [counts] = import_files([file], tmp_path / "v", list_formats(), columns=columns).values()
+        assert (counts.added, counts.known, counts.changed) == expected
+    assert [vote.id for vote in read_votes(tmp_path / "v")] == ["vote 18", "vote 17"]
+
+
 @pytest.mark.parametrize("more", [{"id": "v1"}, {"language": "en"}, {"id": "v1", "language": "en"}])
 @pytest.mark.parametrize("known", [ONE, BARE, ONE | {"time": "t1"}])
 def test_a_vote_that_says_more_is_still_the_same(tmp_path, known, more):

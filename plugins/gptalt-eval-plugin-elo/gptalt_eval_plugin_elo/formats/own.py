@@ -62,6 +62,8 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
                 named[field] = record[column] if column in record else folded[fold(column)]
             if field in NEEDED and field != "winner" and named.get(field) in (None, ""):
                 raise ValueError(f"'{column}' is missing")
+        if "id" in columns and named.get("id") not in (None, ""):
+            named["id"] = f"{fold(columns['id'])} {named['id']}"  # a number is an id if the user says so
         yield from convert_own(named)
 
     needed = [columns.get(field, field) for field in NEEDED if field not in given]
