@@ -108,14 +108,26 @@ def find_one_run(path: Path) -> Record:
 
 def run_report(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.record import find_runs, load_record
-    from gptalt_eval.results.report import write_report
+    from gptalt_eval.machine.storage import write_atomically
 
     records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
+    if arguments.format == "html":
+        from gptalt_eval.results.report import render_report
+
+        text = render_report(records, plugins)
+    else:
+        from gptalt_eval.results.exports import export_scores
+
+        text = export_scores(records, arguments.format)
+        if arguments.output is None:
+            print(text, end="")
+            return 0
     target = arguments.output or records[0].folder / "report.html"
     try:
         if target.exists():
             check_ordinary(target)  # nobody reads it from a pipe: it is replaced
-        print(write_report(records, target, plugins))
+        write_atomically(target, text)
+        print(target)
     except OSError as error:
         raise GptaltError(
             f"{target} cannot be written: {error.strerror}.", "Choose another place with --output."

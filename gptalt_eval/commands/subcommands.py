@@ -78,7 +78,18 @@ SHOW_TASK = (
 )
 REPORT = (
     Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
-    Option(("--output", "-o"), {"type": Path, "metavar": "FILE", "help": "default: report.html in the run"}),
+    Option(
+        ("--format",),
+        {
+            "choices": ("html", "csv", "markdown", "latex"),
+            "default": "html",
+            "help": "a page, or a table of the scores, printed (default: html)",
+        },
+    ),
+    Option(
+        ("--output", "-o"),
+        {"type": Path, "metavar": "FILE", "help": "default: report.html in the run; a table is printed"},
+    ),
 )
 TRUST = Option(
     ("--trust",),
@@ -152,7 +163,12 @@ def register_commands() -> list[Command]:
         ),
         Command("install", "install plugins: 'install medqa'", run_install, INSTALL),
         Command("uninstall", "uninstall plugins", run_uninstall, UNINSTALL),
-        Command("report", "write report.html for one or several runs", run_report, REPORT),
+        Command(
+            "report",
+            "write report.html for runs, or print their scores as a table",
+            run_report,
+            REPORT,
+        ),
         Command("resume", "finish an interrupted run or experiment", run_resume, RESUME),
         Command("compare", "compare arms that scored the same rows", run_compare, COMPARE),
         Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),

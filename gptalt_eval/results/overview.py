@@ -180,7 +180,11 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) ->
         for arm, scores in by_arm.items()
     }
     equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
-    return {arm: Entry(firsts[arm], arm in equal, arm in tied - equal, answers[arm]) for arm in firsts}
+    marks = len(equal) < len(firsts) or len(firsts) == 1  # where all are equal, none is the best
+    return {
+        arm: Entry(firsts[arm], marks and arm in equal, marks and arm in tied - equal, answers[arm])
+        for arm in firsts
+    }
 
 
 def rank_value(value: float) -> float:

@@ -130,8 +130,9 @@ def format_number(value: float) -> str:
 
 
 def protect(name: str) -> str:
-    """A spreadsheet takes a text that begins so for a formula."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+    """A name in one line of CSV; what begins like a formula is quoted, as spreadsheets would compute it."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in name)
+    return f"'{plain}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else plain
 
 
 def draw_board(board: Board) -> list[tuple[str, str, Any]]:
