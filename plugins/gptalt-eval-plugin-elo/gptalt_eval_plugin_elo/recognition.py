@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +23,7 @@ EXAMINED = 20  # records, to recognise a format
 LISTED = 40  # columns in a message
 FILE_NAME = "{file}"  # in --columns: the file's name without its ending
 SAME = ("question", "model_a", "model_b", "category", "annotator", "time", "language")
+EXAMPLE = "question=prompt,model_a=left,model_b=right,winner=choice"
 CONSTANT = "@"  # in --columns: what follows is the value itself
 Columns = Mapping[str, str]
 
@@ -38,11 +40,7 @@ def recognise(
     Raises:
         GptaltError: it cannot be opened, its format is unknown, or it has no column that was named.
     """
-    try:
-        found = list(islice(read_records(file), EXAMINED * 5))
-    except UnicodeError:
-        found = []
-    start = [record for _, record in [each for each in found if isinstance(each, tuple)][:EXAMINED]]
+    start, _ = read_start(file)
     named, constants = split_columns(columns or {}, file)
     if named:
         return use_columns(file, named, constants, start)
@@ -54,8 +52,18 @@ def recognise(
     own = make_columns_format({}, constants)
     if constants and any(matches(own, record) for record in start):
         return own
+    raise explain_unknown(file, formats)
+
+
+def read_start(file: Path) -> tuple[list[Mapping[str, Any]], str]:
+    """The first records of a file, and what is wrong with the first one that cannot be read."""
+    try:
+        found = list(islice(read_records(file), EXAMINED * 5))
+    except UnicodeError:
+        found = []
     faults = [each.reason for each in found if isinstance(each, Unreadable)]
-    raise explain_unknown(file, formats, start, faults[0] if faults else "")
+    records = [record for _, record in [each for each in found if isinstance(each, tuple)][:EXAMINED]]
+    return records, faults[0] if faults else ""
 
 
 def choose_format(
@@ -150,10 +158,9 @@ def show_columns(columns: Sequence[str]) -> str:
     return shown + (f" and {len(columns) - LISTED} more" if len(columns) > LISTED else "")
 
 
-def explain_unknown(
-    file: Path, formats: Sequence[VoteFormat], start: Sequence[Mapping[str, Any]] = (), fault: str = ""
-) -> GptaltError:
+def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
     """What is said of a file in no known format: its columns, and those that a vote needs."""
+    start, fault = read_start(file)
     if any(is_review(record) for record in start):
         return GptaltError(
             f"{file} has FastChat's reviews by a model: scores of answers that it knows by id, not votes.",
@@ -166,11 +173,16 @@ def explain_unknown(
         text += f" Its columns: {show_columns(columns)}."
     elif fault:
         text += f" It cannot be read: {fault}."
-    hint = "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice"
     folded = {fold(column): column for column in columns}
-    near = {field: difflib.get_close_matches(field, folded, 1) for field in NEEDED if field not in folded}
-    pairs = [f"{field}={folded[found[0]]}" for field, found in near.items() if found]
-    return GptaltError(text, f"{hint} (perhaps {','.join(pairs)})" if pairs else hint)
+    missing = [field for field in NEEDED if field not in folded]
+    if not columns or not missing:
+        return GptaltError(text, f"Name its columns: --columns {EXAMPLE}")
+    pairs = []
+    for field in missing:
+        near = difflib.get_close_matches(field, folded, 1)
+        # each column is suggested once
+        pairs.append(f"{field}={folded.pop(near[0]) if near else 'COLUMN'}")
+    return GptaltError(text, f"Name its columns: --columns {shlex.quote(','.join(pairs))}")
 
 
 def matches(known: VoteFormat, record: Mapping[str, Any]) -> bool:

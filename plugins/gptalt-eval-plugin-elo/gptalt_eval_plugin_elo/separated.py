@@ -12,6 +12,7 @@ from gptalt_eval import GptaltError, open_named
 from gptalt_eval_plugin_elo.records import LONGEST, Record, Step, Unreadable, has_surrogates, show
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+COMMON = 0.9  # share of characters
 OTHERS = (",", ";", "\t", "|")
 csv.field_size_limit(LONGEST)
 
@@ -76,7 +77,8 @@ def read_rows(
                 return
         elif any(cell.strip() for cell in row):
             if any(map(has_surrogates, row)):
-                yield Unreadable(begin, f"not {encoding}", shown)
+                wrong = "not UTF-8, save it as CSV UTF-8" if encoding == "utf-8-sig" else f"not {encoding}"
+                yield Unreadable(begin, wrong, shown)
             elif len(row) != len(header):
                 yield Unreadable(begin, f"{len(row)} columns, the first line has {len(header)}", shown)
             else:
@@ -110,15 +112,30 @@ def count_columns(line: str, separator: str) -> int:
 
 
 def find_encoding(path: Path) -> str:
-    """Chinese editions of Excel write GBK, and as Unicode text UTF-16."""
+    """Chinese editions of Excel write GBK, and as Unicode text UTF-16.
+
+    Others write their own encodings, many of whose texts could be GBK too: what is not as common in Chinese
+    is not taken for it, and is not UTF-8.
+    """
     with open_named(path, "rb") as stream:
         start = stream.read(1 << 20)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            codecs.getincrementaldecoder(encoding)("strict").decode(start)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    return "utf-8-sig"
+    return "gb18030" if not is_text(start, "utf-8-sig") and is_chinese(start) else "utf-8-sig"
+
+
+def is_text(start: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)("strict").decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def is_chinese(start: bytes) -> bool:
+    """Whether it is GBK, and nearly all characters are among the 7,445 that GB 2312 chose for Chinese."""
+    if not is_text(start, "gb18030"):
+        return False
+    characters = [each for each in start.decode("gb18030", "ignore") if not each.isascii()]
+    common = "".join(characters).encode("gb2312", "ignore").decode("gb2312")
+    return len(common) >= COMMON * len(characters)
