@@ -177,12 +177,16 @@ def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
     missing = [field for field in NEEDED if field not in folded]
     if not columns or not missing:
         return GptaltError(text, f"Name its columns: --columns {EXAMPLE}")
-    pairs = []
-    for field in missing:
-        near = difflib.get_close_matches(field, folded, 1)
-        # each column is suggested once
-        pairs.append(f"{field}={folded.pop(near[0]) if near else 'COLUMN'}")
+    pairs = [f"{field}={folded.get(find_near(field, list(folded)), 'COLUMN')}" for field in missing]
     return GptaltError(text, f"Name its columns: --columns {shlex.quote(','.join(pairs))}")
+
+
+def find_near(field: str, columns: Sequence[str]) -> str:
+    """The only column whose name is near; empty: none is, or several, which could be the other model's."""
+    plain = field.replace("_", "")
+    near = [column for column in columns if column.replace("_", "") == plain]
+    near = near or difflib.get_close_matches(field, columns, 2)
+    return near[0] if len(near) == 1 else ""
 
 
 def matches(known: VoteFormat, record: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import shlex
 
 import pytest
 from gptalt_eval_plugin_elo import Vote
@@ -260,7 +261,7 @@ def test_tables_that_are_refused(tmp_path, text, said):
     with pytest.raises(GptaltError) as caught:
         import_files([file], tmp_path / "v", list_formats())
     assert said in caught.value.what
-    assert ("(perhaps winner=winer)" in caught.value.hint) == ("winer" in text)
+    assert (caught.value.hint == "Name its columns: --columns winner=winer") == ("winer" in text)
 
 
 def test_an_unknown_file_with_columns_of_other_names_names_the_nearest(tmp_path):
@@ -269,7 +270,40 @@ def test_an_unknown_file_with_columns_of_other_names_names_the_nearest(tmp_path)
     with pytest.raises(GptaltError) as caught:
         import_files([file], tmp_path / "v", list_formats())
     assert "Its columns: Questions, modelA, modelB, victor." in caught.value.what
-    assert caught.value.hint.endswith("(perhaps question=Questions,model_a=modelA,model_b=modelB)")
+    assert caught.value.hint == (
+        "Name its columns: --columns question=Questions,model_a=modelA,model_b=modelB,winner=COLUMN"
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [
+        ("Question,Model A,Model B,Preference,Rater", "winner=COLUMN"),
+        ("id,model,answer,model 2,winner", "question=COLUMN,model_a=COLUMN,model_b=COLUMN"),
+        ("Frage,Modell links,Modell rechts,Sieger,Person",
+         "question=COLUMN,model_a=COLUMN,model_b=COLUMN,winner=COLUMN"),
+        ("question text,Model A,Model B,winner,time", "'question=question text'"),
+    ],
+)  # fmt: skip
+def test_a_table_that_could_have_the_surveys_answers_lists_its_columns_too(tmp_path, head, hint):
+    file = tmp_path / "v.csv"
+    file.write_text(head + "\n1,2,3,4,5\n")
+    with pytest.raises(GptaltError) as caught:
+        import_files([file], tmp_path / "v", list_formats())
+    assert caught.value.what.endswith(f"Its columns: {head.replace(',', ', ')}.")
+    assert shlex.split(caught.value.hint) == shlex.split(f"Name its columns: --columns {hint}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("cp1252", "Jörg Größe"), ("cp1250", "Łukasz"), ("cp1251", "Аня"), ("big5", "繁體中文的問題")],
+)
+def test_another_encoding_is_not_read_as_chinese(tmp_path, encoding, name):
+    file = tmp_path / "v.csv"
+    rows = "question,model_a,model_b,winner,annotator\n{},x,y,a,n\nq,x,y,b,n\n"
+    file.write_text(rows.format(name), encoding=encoding)
+    [counts] = import_files([file], tmp_path / "v", list_formats()).values()
+    assert (counts.added, counts.reasons) == (1, {"not UTF-8, save it as CSV UTF-8": 1})
 
 
 # ---------------------------------------------------------------------- files that need a package

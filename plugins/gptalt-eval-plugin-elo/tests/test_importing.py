@@ -62,7 +62,7 @@ def test_the_format_is_that_of_most_of_the_first_records(tmp_path):
     assert recognise_records(tmp_path, *late[:19], OWN).name == "gptalt"
     what, hint = refuse(recognise_records, tmp_path, *late, OWN)
     assert what == f"{tmp_path / 'anna.jsonl'} has an unknown format ({NOT}). Its columns: x."
-    assert hint == "Name its columns: --columns question=prompt,model_a=left,model_b=right,winner=choice"
+    assert hint == "Name its columns: --columns question=COLUMN,model_a=COLUMN,model_b=COLUMN,winner=COLUMN"
 
 
 def test_what_cannot_be_read_is_not_looked_at(tmp_path):

@@ -175,7 +175,7 @@ def test_any_csv(tmp_path):
     assert (counts.added, counts.rejected) == (2, 2)
     assert [(vote.winner, vote.question) for vote in votes] == [("a", "two\nlines"), ("b", "q")]
     assert [each["line"] for each in read_rejected(tmp_path / "v")] == [5, 6]
-    with pytest.raises(GptaltError, match="--columns question=prompt"):
+    with pytest.raises(GptaltError, match="--columns question=COLUMN,"):
         load(file, tmp_path / "w")
     with pytest.raises(GptaltError, match="'frage=x' is not NAME=VALUE"):
         read_columns("frage=x")
