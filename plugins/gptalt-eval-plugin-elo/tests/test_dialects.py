@@ -282,7 +282,7 @@ def test_an_unknown_file_with_columns_of_other_names_names_the_nearest(tmp_path)
         ("id,model,answer,model 2,winner", "question=COLUMN,model_a=COLUMN,model_b=COLUMN"),
         ("Frage,Modell links,Modell rechts,Sieger,Person",
          "question=COLUMN,model_a=COLUMN,model_b=COLUMN,winner=COLUMN"),
-        ("question text,Model A,Model B,winner,time", "'question=question text'"),
+        ("Questions,Model A,MODEL-B,victor,time", "question=Questions,winner=COLUMN"),
     ],
 )  # fmt: skip
 def test_a_table_that_could_have_the_surveys_answers_lists_its_columns_too(tmp_path, head, hint):
