@@ -440,7 +440,7 @@ def test_no_part_of_a_file_doubles_its_votes(tmp_path_factory, rows, changes):
     folder = tmp_path_factory.mktemp("i")
     load(folder / "v", write(folder / "a.jsonl", *rows))
     expected = list_votes(folder / "v")
-    sure = [tuple(row.values()) for row in rows if row["annotator"] and "T" in row["time"]]
+    sure = [tuple(sorted(row.items())) for row in rows if row["annotator"] and "T" in row["time"]]
     assert expected.total() == len(rows) - len(sure) + len(set(sure)), "who judged when can be there once"
     for change, seed in changes:
         part = list(rows)
