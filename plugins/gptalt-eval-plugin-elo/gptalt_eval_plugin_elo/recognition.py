@@ -90,7 +90,8 @@ def choose_format(
     scores = {each.name: sum(matches(each, record) for record in start) for each in formats}
     best = max(formats, key=lambda each: scores[each.name])
     if scores[best.name]:
-        return best
+        is_tasks = best.recognise is is_labelstudio
+        return replace(best, convert=make_labelstudio()) if is_tasks else best
     return read_table_of(file) if file.suffix.lower() in TABLES and start else None
 
 

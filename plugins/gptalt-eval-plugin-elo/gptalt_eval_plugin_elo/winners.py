@@ -37,7 +37,8 @@ WORDS = {
 }  # fmt: skip
 NUMBER = re.compile(r"[+-]?\d+([./]\d+)?")
 SHOWN = 20  # words in a message
-MOST = 1_000  # different words that are counted
+MOST = 1_000  # different words that are counted, or kept
+LONG = 200  # characters; what is longer is not kept
 
 
 class UnknownWinner(ValueError):
@@ -120,15 +121,19 @@ class Winners:
 
     def read(self, vote: Vote, file: Path) -> Vote | None:
         """The vote with its outcome; None: the word is not understood."""
-        if not isinstance(vote.winner, Word):
+        if vote.winner in OUTCOMES and not isinstance(vote.winner, Word):
             return vote
+        if vote.model_a == vote.model_b:  # whoever won, it is not a vote
+            return vote._replace(winner="skip")
+        word = str(vote.winner)
         try:
-            winner = self.find(vote.winner, (vote.model_a, vote.model_b))
+            find = self.find if len(word) < LONG else self.find.__wrapped__
+            winner = find(word, (vote.model_a, vote.model_b))
         except UnknownWinner as error:
-            self.count(self.unknown, (vote.winner.strip()[:60], str(error)))
+            self.count(self.unknown, (word.strip()[:60], str(error)))
             self.files[file] = None
             return None
-        self.count(self.known, (vote.winner.strip()[:60], winner))
+        self.count(self.known, (word[:60], winner))
         return vote._replace(winner=winner)
 
     def add_unclear(self, reason: str, file: Path) -> None:
@@ -179,7 +184,8 @@ def list_words(counted: Counter[tuple[str, str]]) -> str:
         for (word, note), number in counted.most_common(SHOWN)
     ]
     more = len(counted) - SHOWN
-    return ", ".join(listed) + (f" and {more:,} more" if more > 0 else "")
+    at_least = "at least " * (len(counted) == MOST)
+    return ", ".join(listed) + (f" and {at_least}{more:,} more" if more > 0 else "")
 
 
 def read_winners(text: str | None) -> dict[str, str]:

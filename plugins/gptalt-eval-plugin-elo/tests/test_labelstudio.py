@@ -85,6 +85,20 @@ def test_two_tags_that_could_be_the_verdict_are_asked_for(tmp_path, results, sai
     assert error.hint == "Say which one it is: --columns winner=NAME"
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_tag_about_something_else_is_not_the_verdict_where_it_stands_alone(tmp_path, turned):
+    annotations = annotate(pair("left"), choose("good")), annotate(choose("both bad"), id=10)
+    error = refuse(tmp_path, *(annotations[::-1] if turned else annotations))
+    assert "unclear: 'quality' stands beside another tag, and elsewhere it would be the verdict" in error.what
+    votes = load(tmp_path, *annotations, columns={"winner": "pref"}, given={"": "skip"})
+    assert [vote.winner for vote in votes] == ["a", "skip"]
+
+
+def test_a_tag_that_stands_in_for_the_pairwise_one_is_the_verdict(tmp_path):
+    votes = load(tmp_path, annotate(pair("left")), annotate(choose("tie"), id=10))
+    assert [vote.winner for vote in votes] == ["a", "tie"]
+
+
 def test_the_user_names_the_tag(tmp_path):
     results = pair("left"), choose("both bad"), choose("B", name="fluency")
     for tag, winner in (("pref", "a"), ("quality", "tie"), ("fluency", "b")):

@@ -169,9 +169,7 @@ def test_any_csv(tmp_path):
         encoding="utf-8",
     )
     columns = read_columns("question=prompt,model_a=l,model_b=r,winner=choice,annotator=who")
-    with pytest.raises(GptaltError, match="understood: maybe"):
-        load(file, tmp_path / "v", columns=columns)
-    counts, votes = load(file, tmp_path / "v", columns=columns, given={"maybe": "tie"})
+    counts, votes = load(file, tmp_path / "v", columns=columns)
     assert (counts.added, counts.rejected) == (2, 2)
     assert [(vote.winner, vote.question) for vote in votes] == [("a", "two\nlines"), ("b", "q")]
     assert [each["line"] for each in read_rejected(tmp_path / "v")] == [5, 6]

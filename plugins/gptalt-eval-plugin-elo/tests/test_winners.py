@@ -242,7 +242,32 @@ def test_all_files_are_looked_at_before_one_is_refused(tmp_path):
 
 def test_a_column_of_texts_is_not_listed_in_full(tmp_path):
     error = refuse(write_winners(tmp_path / "v.jsonl", *(f"text {n}" for n in range(1_500))), tmp_path / "v")
-    assert "text 19 (1 vote) and 980 more." in error.what and len(error.what) < 1_000
+    assert "text 19 (1 vote) and at least 980 more." in error.what and len(error.what) < 1_000
+
+
+def test_a_plugins_unknown_word_is_asked_for_too():
+    winners = Winners()
+    assert winners.read(Vote("q", "x", "y", "lft"), "f") is None
+    assert winners.read(Vote("q", "x", "y", "left"), "f").winner == "a"
+    with pytest.raises(GptaltError, match=r"understood: lft \(1 vote\)"):
+        winners.check()
+
+
+def test_a_model_against_itself_is_rejected_whoever_won(tmp_path):
+    file = write(
+        tmp_path / "v.jsonl", *[OWN | {"model_b": "x", "winner": word} for word in ("x", "lft")], OWN
+    )
+    [counts] = import_files([file], tmp_path / "v", list_formats()).values()
+    assert (counts.added, counts.reasons) == (1, {"a model against itself": 2})
+
+
+@pytest.mark.parametrize("code", [2, -3, True, "1", None])
+def test_a_code_that_the_survey_did_not_have_stops_the_import(tmp_path, code):
+    (tmp_path / "t.csv").write_text("no,kind,question,M,N\n0,c,q,one,two\n")
+    file = write(tmp_path / "anna.json", {"que_idx": [[0, 0, 1]] * 2, "que_rec": [1, code]})
+    with pytest.raises(GptaltError, match="cannot be understood"):
+        import_files([tmp_path / "t.csv", file], tmp_path / "v", list_formats())
+    assert not (tmp_path / "v").exists()
 
 
 def test_a_plugins_format_has_outcomes_of_its_own():

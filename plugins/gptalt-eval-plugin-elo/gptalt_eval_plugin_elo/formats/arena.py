@@ -100,6 +100,8 @@ def find_prompt(conversation: Any) -> str:
 
 def read_style(record: Record, side: str) -> Style | None:
     """What LMArena counted in an answer, whose length is in tokens; None: it is not there."""
+    if "conv_metadata" not in record and f"sum_assistant_{side}_tokens" not in record:
+        return None
     data: Any = record.get("conv_metadata", record)
     if isinstance(data, str):
         try:

@@ -33,4 +33,5 @@ def convert_judgment(record: Record) -> Iterator[Vote]:
         if word in SIDES:
             winner = "ab"[SIDES[word] ^ swapped]
         shown = models[::-1] if swapped else models
-        yield Vote(question, *shown, winner, annotator=judge, time=when, kind="judge")
+        named = f"game {swapped + 1}"  # else the second one would pass for a copy of the first
+        yield Vote(question, *shown, winner, "", judge, when, "", named, "judge")

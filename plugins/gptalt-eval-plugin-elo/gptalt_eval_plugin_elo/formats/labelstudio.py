@@ -38,23 +38,41 @@ def is_labelstudio(record: Record) -> bool:
 def make_labelstudio(tag: str = "") -> Callable[[Record], Iterable[Vote | ValueError]]:
     """Converts a task with its annotations, or a row.
 
+    It remembers what it has seen: make one for each file.
+
     Args:
         tag: the one whose value is the verdict; empty: the pairwise one, or the only one.
     """
 
+    beside: set[str] = set()  # Choices tags that said something else beside a choice between the answers
+    alone: set[str] = set()  # and those that were the verdict
+
+    def decide(tags: tuple[Tags, Tags], models: Models) -> Word:
+        winner = find_verdict(*tags, models, tag)
+        for name, words in tags[1].items() if not tag else ():
+            if not tags[0]:
+                alone.add(name)
+            elif not any(find_meaning(word, models) for word in words):
+                beside.add(name)
+            if name in beside and name in alone:
+                raise Unclear(f"'{name}' stands beside another tag, and elsewhere it would be the verdict")
+        return winner
+
     def convert(record: Record) -> Iterator[Vote | ValueError]:
         if has_annotations(record):
-            yield from convert_task(record, tag)
+            yield from convert_task(record, decide)
         else:
             models, question = read_data(record, record)
-            winner = find_verdict(*list_columns(record, models, tag), models, tag)
+            winner = decide(list_columns(record, models, tag), models)
             yield make_vote(record, models, question, winner, record.get("annotator"),
                             record.get("created_at"), record.get("annotation_id"))  # fmt: skip
 
     return convert
 
 
-def convert_task(record: Record, tag: str) -> Iterator[Vote | ValueError]:
+def convert_task(
+    record: Record, decide: Callable[[tuple[Tags, Tags], Models], Word]
+) -> Iterator[Vote | ValueError]:
     data, annotations = record["data"], record["annotations"]
     if not isinstance(data, dict) or not isinstance(annotations, list):
         raise ValueError("'data' is not an object, or 'annotations' is not a list")
@@ -65,7 +83,7 @@ def convert_task(record: Record, tag: str) -> Iterator[Vote | ValueError]:
                 raise ValueError("an annotation without 'result'")
             winner: str = "skip"
             if not annotation.get("was_cancelled"):
-                winner = find_verdict(*list_tags(annotation["result"]), models, tag)
+                winner = decide(list_tags(annotation["result"]), models)
             yield make_vote(data, models, question, winner, annotation.get("completed_by"),
                             annotation.get("created_at"), annotation.get("id"))  # fmt: skip
         except ValueError as error:
@@ -128,7 +146,7 @@ def list_columns(record: Record, models: Models, tag: str) -> tuple[Tags, Tags]:
     pairwise: dict[str, list[Word]] = {}
     choices: dict[str, list[Word]] = {}
     for name, value in record.items():
-        if fold(name) in NO_TAGS:
+        if fold(name) in NO_TAGS and name != tag:
             continue
         for each in read_cell(value):
             if isinstance(each, dict):
