@@ -123,7 +123,7 @@ class Winners:
         """The vote with its outcome; None: the word is not understood."""
         if vote.winner in OUTCOMES and not isinstance(vote.winner, Word):
             return vote
-        if vote.model_a == vote.model_b:  # whoever won, it is not a vote
+        if vote.model_a == vote.model_b:  # it is not a vote, and will be rejected
             return vote._replace(winner="skip")
         word = str(vote.winner)
         try:

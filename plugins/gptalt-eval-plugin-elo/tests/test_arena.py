@@ -192,7 +192,7 @@ def log(kind, models=("", ""), names=("m", "n"), **more):
 
 def test_the_servers_log(tmp_path):
     kinds = ("leftvote", "chat", "rightvote", "tievote", "flag", "bothbad_vote", "upvote")
-    known, votes = load(tmp_path, *map(log, kinds))
+    known, votes = load(tmp_path, *(log(kind, tstamp=1.5 + n) for n, kind in enumerate(kinds)))
     assert known == "fastchat-log"
     assert [vote.winner for vote in votes] == ["a", "b", "tie", "tie"]
     assert votes[0][:8] == ("c0/turn 1", "m", "n", "a", "", votes[0].annotator, "1.5", "")
@@ -252,14 +252,19 @@ def test_mt_benchs_judgments_are_two_votes(tmp_path):
         "tstamp": 1.5,
     }
     games = [("model_1", "model_1"), ("model_2", "model_1"), ("tie", "error")]
-    known, votes = load(tmp_path, *[row | {"g1_winner": one, "g2_winner": two} for one, two in games])
+    known, votes = load(
+        tmp_path,
+        *[
+            row | {"g1_winner": one, "g2_winner": two, "question_id": 81 + n}
+            for n, (one, two) in enumerate(games)
+        ],
+    )
     assert known == "mt-bench"
     assert [(vote.model_a, vote.model_b, vote.winner) for vote in votes] == [
         ("m", "n", "a"), ("n", "m", "b"), ("m", "n", "b"), ("n", "m", "b"), ("m", "n", "tie"), ("n", "m", "skip"),
     ]  # fmt: skip
-    assert {(vote.question, vote.annotator, vote.kind) for vote in votes} == {
-        ("81/turn 1", "gpt-4 pair-v2", "judge")
-    }
+    assert {(vote.annotator, vote.kind) for vote in votes} == {("gpt-4 pair-v2", "judge")}
+    assert [vote.question for vote in votes] == [f"{n}/turn 1" for n in (81, 81, 82, 82, 83, 83)]
 
 
 def test_fastchats_reviews_name_no_models(tmp_path):
