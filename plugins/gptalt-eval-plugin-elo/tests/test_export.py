@@ -12,8 +12,9 @@ from gptalt_eval_plugin_elo.exports import PageExport, find_page, parse_vote, re
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import VOTES, import_files, read_votes
 from gptalt_eval_plugin_elo.markdown import measure_style
+from gptalt_eval_plugin_elo.naming import Names
 from gptalt_eval_plugin_elo.votes import Style, Vote
-from gptalt_eval_plugin_elo.voting.export import read_page
+from gptalt_eval_plugin_elo.voting.export import read_page, write_lines
 from gptalt_eval_plugin_elo.voting.store import CHOICES, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ class Page:
 
     def export(self, name="votes.jsonl"):
         file = self.home / name
-        file.write_text("".join(self.store.export()), encoding="utf-8")
+        file.write_text("".join(write_lines(self.store.path, Names())), encoding="utf-8")
         return file
 
     def load(self, file):

@@ -11,6 +11,8 @@ from pathlib import Path
 import gptalt_eval_plugin_elo
 import pytest
 from gptalt_eval_plugin_elo.answers import Answer, write_answers
+from gptalt_eval_plugin_elo.naming import Names
+from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.reading import opened_votes
 from gptalt_eval_plugin_elo.voting.store import Store
 from gptalt_eval_plugin_elo.voting.versions import (
@@ -185,7 +187,7 @@ def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, version):
     path = tmp_path / "votes.sqlite"
     write_earlier(path, version)
     store = Store(path)
-    votes = [json.loads(line) for line in [*store.export()][1:]]
+    votes = [json.loads(line) for line in [*write_lines(store.path, Names())][1:]]
     assert [(each["annotator"], each["question"], each["winner"], each["time"]) for each in votes] == [
         ("ann", "q1", "a", "t2"), ("ann", "q2", "tie", "t5"), ("ben", "q3", "b", "t7"),
     ]  # fmt: skip
@@ -199,7 +201,7 @@ def test_a_file_of_an_earlier_version_keeps_every_vote(tmp_path, version):
     page = store.facts["page"]
     store.close()
     again = Store(path)
-    assert again.facts["page"] == page and len(list(again.export())) == 1 + 3
+    assert again.facts["page"] == page and len(list(write_lines(again.path, Names()))) == 1 + 3
     again.close()
 
 
@@ -234,7 +236,7 @@ def test_a_killed_change_of_version_leaves_the_earlier_file(tmp_path, monkeypatc
         assert connection.execute("SELECT count(*) FROM votes").fetchone() == (3,)
     connection.close()
     store = Store(path)
-    assert len(list(store.export())) == 1 + 3
+    assert len(list(write_lines(store.path, Names()))) == 1 + 3
     store.close()
 
 
@@ -287,7 +289,7 @@ def test_a_full_disk_leaves_an_earlier_version_as_it_was(tmp_path):
     with full(path), pytest.raises(GptaltError, match="Free some space"):
         Store(path)
     store = Store(path)
-    assert len(list(store.export())) == 1 + 3
+    assert len(list(write_lines(store.path, Names()))) == 1 + 3
     store.close()
 
 

@@ -12,6 +12,8 @@ import pytest
 from gptalt_eval_plugin_elo.answers import Answer
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
+from gptalt_eval_plugin_elo.naming import Names
+from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.overview import gather_overview
 from gptalt_eval_plugin_elo.voting.rendering import FORMULA, RENDERED, SHOWN, render
 from gptalt_eval_plugin_elo.voting.store import CHOICES, LEASE, Store
@@ -46,7 +48,9 @@ def store(tmp_path):
 
 
 def read_exported(store):
-    return [json.loads(line) for line in store.export()][1:]  # after the line about the page
+    return [json.loads(line) for line in write_lines(store.path, Names())][
+        1:
+    ]  # after the line about the page
 
 
 def judge_all(store, people, choose=lambda shown: "left"):
@@ -369,7 +373,7 @@ def test_the_export_is_what_the_importer_knows(store, tmp_path):
     store.add_answers(make_answers(), 1, 0.5)
     judge_all(store, store.add_annotators(["anna", "本"]))
     file = tmp_path / "votes.jsonl"
-    file.write_text("".join(store.export()), encoding="utf-8")
+    file.write_text("".join(write_lines(store.path, Names())), encoding="utf-8")
     counts = import_files([file], tmp_path / "votes", list_formats())[file]
     assert (counts.format, counts.added, counts.rejected) == ("gptalt", 18, 0)
     assert {vote.annotator for vote in read_votes(tmp_path / "votes")} == {"anna", "本"}

@@ -8,7 +8,7 @@ import random
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations
@@ -16,9 +16,7 @@ from pathlib import Path
 
 from gptalt_eval import GptaltError, read_secret
 from gptalt_eval_plugin_elo.answers import Answer
-from gptalt_eval_plugin_elo.naming import Names
 from gptalt_eval_plugin_elo.voting.database import Database
-from gptalt_eval_plugin_elo.voting.export import write_lines
 from gptalt_eval_plugin_elo.voting.versions import Run, draw_id, is_swapped
 
 LEASE = 1800.0  # seconds during which an open comparison is not shown to others
@@ -292,7 +290,3 @@ class Store(Database):
                 f"SELECT count(*) FROM ({COVERED}) WHERE NOT judged AND covered < wanted", about
             ).fetchone()[0]
         return Progress(voted, left, last)
-
-    def export(self) -> Iterator[str]:
-        """The votes as lines in the format ``gptalt`` of ``votes import``, after one about the page."""
-        return write_lines(self.path, Names())
