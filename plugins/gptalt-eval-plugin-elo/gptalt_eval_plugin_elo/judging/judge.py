@@ -136,6 +136,7 @@ def read_winners(record: Record, task: str, verdict: str) -> Iterator[tuple[str,
 def read_export_of(name: str, folder: Path) -> tuple[PageExport, dict[str, Vote]]:
     """What a judge's file of votes says, and its votes by id; of a new judge, there are none."""
     file = find_folder(folder, name) / VOTES
+    check_plain(file)
     if not file.exists():
         page = hashlib.sha256(f"{folder.resolve()}\0{name}".encode()).hexdigest()[:16]
         return PageExport(f"page-{page}", 0, 0), {}
