@@ -108,11 +108,12 @@ def build_requests(lm: ObservedLM, name: str, task: Any, spec: RunSpec, task_has
 
 def explain_no_room(lm: ObservedLM, task: Any) -> str:
     """Why no prompt of a task fits into the model's context before an answer; empty: one does."""
-    if task.OUTPUT_TYPE != "generate_until" or getattr(lm.lm, "backend", "") != "causal":
+    usual = getattr(lm.lm, "max_gen_toks", None)  # None: a server, which knows its model's context
+    if task.OUTPUT_TYPE != "generate_until" or getattr(lm.lm, "backend", "") != "causal" or usual is None:
         return ""
     from gptalt_eval.scoring.stock import read_settings
 
-    longest = read_settings(task.config.generation_kwargs or {}, lm.lm.max_gen_toks)["max_gen_toks"]
+    longest = read_settings(task.config.generation_kwargs or {}, usual)["max_gen_toks"]
     if longest < lm.lm.max_length:
         return ""
     return (

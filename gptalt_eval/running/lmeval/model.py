@@ -15,6 +15,7 @@ from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.running.lmeval.fingerprint import describe_parts, find_tokenizer, hash_parts
+from gptalt_eval.running.lmeval.observed import sends_chats
 
 
 def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str]) -> LM:
@@ -196,7 +197,7 @@ def choose_template(lm: LM, model: str, template: bool | str) -> None:
             text = f"The tokenizer of '{model}' has no chat template '{template}'."
             raise GptaltError(text, hint if names else "Give --apply_chat_template without a name.")
         lm.chat_template_args = {**lm.chat_template_args, "chat_template": template}
-    elif not lm.chat_template(template):
+    elif not lm.chat_template(template) and not sends_chats(lm):
         text = f"The tokenizer of '{model}' has no chat template."
         raise GptaltError(text, "Omit --apply_chat_template, or use only --prompt_style standard.")
 

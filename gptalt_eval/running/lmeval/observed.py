@@ -55,12 +55,13 @@ class ObservedLM:
             GptaltError: the model's template refuses it, or does what a template may not do.
         """
         try:
-            return str(self.lm.apply_chat_template(turns, add_generation_prompt=add_generation_prompt))
+            written = self.lm.apply_chat_template(turns, add_generation_prompt=add_generation_prompt)
         except TemplateError as error:
             raise GptaltError(
                 f"The model's chat template cannot be applied: {error}",
                 "Choose another prompt style, or run without --apply_chat_template.",
             ) from error
+        return read_prompt(written)
 
     def keep(self, request_type: str, arguments: Any, answer: Any) -> None:
         if self.answers is not None and self.keeps and not is_nan(answer):
@@ -98,6 +99,8 @@ class ObservedLM:
         """Receive an answer as soon as the model has it."""
         if request_type == "loglikelihood" and arguments in self.expected:
             return  # stored when it is computed, counted when it is requested
+        if sends_chats(self.lm):
+            arguments = (read_prompt(arguments[0]), *arguments[1:])
         self.display.answered(1)
         self.keep(request_type, arguments, answer)
 
@@ -200,10 +203,24 @@ class ObservedLM:
             raise
 
     def make_asked(self, requests: Sequence[Any]) -> Sequence[Any]:
-        """The requests as the model takes them: lm-eval's own classes want opened pictures."""
+        """The requests as the model takes them: lm-eval's own classes want opened pictures, servers chats."""
+        if sends_chats(self.lm):
+            from lm_eval.models.api_models import JsonChatStr
+
+            return [copy_with(each, (JsonChatStr(each.args[0]), *each.args[1:])) for each in requests]
         if getattr(self.lm, "opens_pictures", False) or all(len(request.args) < 3 for request in requests):
             return requests
         return [copy_with(request, open_pictures(request.args)) for request in requests]
+
+
+def sends_chats(lm: Any) -> bool:
+    """Whether a model is behind a server that gets messages, and applies a template of its own to them."""
+    return any(kind.__name__ == "LocalChatCompletion" for kind in type(lm).__mro__)
+
+
+def read_prompt(written: Any) -> str:
+    """A prompt as text: the messages for a server are JSON, which lm-eval puts into a tuple."""
+    return str(getattr(written, "prompt", written))
 
 
 def copy_with(request: Any, arguments: tuple[Any, ...]) -> Any:
