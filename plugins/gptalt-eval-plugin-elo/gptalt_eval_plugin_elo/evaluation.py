@@ -63,6 +63,8 @@ class Standing:
         votes, wins, ties: numbers of its comparisons.
         rating, rating_low, rating_high: Bradley-Terry rating and its 95 % interval; without a finite rating,
             nan and the one end that the votes support.
+        place: where it stands: its rating, or without one what half a vote more for each side of its pairs
+            would give.
         rank, best, worst: its rank by Bradley-Terry, and the rank's 95 % interval.
         average: predicted share of votes, without ties, that it wins against the others, each alike.
         plain: the rating without style control; nan if style is not controlled for.
@@ -77,6 +79,7 @@ class Standing:
     rating: float
     rating_low: float
     rating_high: float
+    place: float
     rank: int
     best: int
     worst: int
@@ -192,6 +195,7 @@ def make_board(votes: Comparisons, style: Differences | None, rules: Rules) -> B
             rating=float(fitted.rating[i]),
             rating_low=float(fitted.low[i]),
             rating_high=float(fitted.high[i]),
+            place=float(fitted.place[i]),
             rank=int(fitted.rank[i]),
             best=int(fitted.best[i]),
             worst=int(fitted.worst[i]),

@@ -61,6 +61,36 @@ def draw_heat_map(
 
 
 @page_style()
+def draw_ratings(names: Sequence[str], places: Floats, low: Floats, high: Floats, rated: np.ndarray) -> Any:
+    """Ratings with their intervals, the best first; an arrow where an interval has no end.
+
+    Args:
+        names: [models].
+        places, low, high: [models] where each stands, and its interval.
+        rated: [models] whether it has a finite rating; the others' places are hollow.
+    """
+    figure, axes = make_axes(6.4, 0.9 + 0.26 * len(names))
+    rows = np.arange(len(names))[::-1]
+    ends = np.concatenate([each[np.isfinite(each)] for each in (places, low, high)])
+    left, right = float(ends.min()), float(ends.max())
+    margin = 0.05 * (right - left or 1.0)
+    for row, place, begin, end, is_rated in zip(rows, places, low, high, rated, strict=True):
+        shown = max(begin, left - margin), min(end, right + margin)
+        axes.plot(shown, [row, row], color="#0072b2", linewidth=2, alpha=0.6, solid_capstyle="butt")
+        for value, marker, is_open in zip(shown, "<>", (begin == -np.inf, end == np.inf), strict=True):
+            if is_open:
+                axes.plot([value], [row], marker=marker, color="#0072b2", markersize=5)
+        axes.plot(
+            [place], [row], "o", color="#0072b2", markersize=6, fillstyle="full" if is_rated else "none"
+        )
+    axes.set_yticks(rows, names)
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.set_title("Ratings with 95 % intervals")
+    return figure
+
+
+@page_style()
 def draw_calibration(bins: Sequence[Calibration]) -> Any:
     """Actual over predicted shares; on the diagonal they are equal."""
     figure, axes = make_axes(4.6, 3.6)

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gptalt_eval import check_plain, make_svg, render_page
 from gptalt_eval_plugin_elo import __version__, published
 from gptalt_eval_plugin_elo.agreement import Agreement
 from gptalt_eval_plugin_elo.evaluation import Board, Evaluation, Rules, Standing
-from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, save_png
+from gptalt_eval_plugin_elo.figures import draw_calibration, draw_heat_map, draw_ratings, save_png
 from gptalt_eval_plugin_elo.judges import JudgeReport
 from gptalt_eval_plugin_elo.judging.presentation import describe, show_help, show_judge
 from gptalt_eval_plugin_elo.sharpening import Sharpened
@@ -143,7 +145,12 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
     decided = pairs.wins + pairs.wins.T
     actual, predicted = "Actual win rates, % (votes, without ties)", "Predicted win rates, %"
     difference = "Actual minus predicted, percentage points"
+    each = board.standings
+    places = np.array([standing.place for standing in each])
+    low, high = (np.array([getattr(one, f"rating_{end}") for one in each]) for end in ("low", "high"))
+    rated = np.array([standing.rating == standing.rating for standing in each])
     return [
+        ("ratings", "Ratings with 95 % intervals", draw_ratings(models, places, low, high, rated)),
         ("win-rates", actual, draw_heat_map(actual, models, pairs.actual, decided)),
         ("predicted", predicted, draw_heat_map(predicted, models, pairs.predicted)),
         (

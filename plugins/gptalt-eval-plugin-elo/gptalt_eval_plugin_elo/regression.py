@@ -11,9 +11,9 @@ from scipy.stats import t as student
 from gptalt_eval_plugin_elo.ratings import Comparisons, Floats, Ints
 
 STEPS, PRECISION = 100, 1e-10  # of Newton's method, on the natural scale
-GROUPS = 10  # questions, or people, that show how much they differ; fewer do not
+GROUPS = 10  # questions, or people, with several votes show how much they differ; fewer do not
 LARGEST = 5_000_000  # numbers in the groups' information; of more groups, leaving one out changes little
-LEAST = 0.05  # of the information about something that is taken to remain when a group is left out
+LEAST = 0.25  # of the information about something that is taken to remain when a group is left out
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Design:
         """The ways in which votes can be alike: [N] numbers of their groups. Each vote alone, if in none."""
         votes = self.votes
         named = [each for each in (votes.question, votes.annotator) if each is not None]
-        alike = [each for each in named if GROUPS <= len(np.unique(each)) < len(each)]
+        alike = [each for each in named if (np.unique(each, return_counts=True)[1] > 1).sum() >= GROUPS]
         return alike or [np.arange(len(votes))]
 
     def gather(self, rest: Floats, weight: Floats, bread: Floats, groups: Ints) -> tuple[Floats, int]:

@@ -174,6 +174,30 @@ def test_fewer_than_ten_questions_show_nothing_of_others():
     assert one.low == pytest.approx(two.low) and one.high == pytest.approx(two.high)
 
 
+def test_a_newcomer_whom_one_person_judged():
+    """Leaving that person out leaves nothing of it: its interval was 5,000 points wide."""
+    votes = [each._replace(annotator="ann" if number % 2 else "ben") for number, each in enumerate(draw(300))]
+    votes += [Vote(f"n{number}", "new", "x", "a" if number else "b", annotator="ann") for number in range(12)]
+    votes += [each._replace(question=f"again {each.question}", annotator="") for each in votes[:100]]
+    numbered = number_votes(votes)
+    found = fit_bradley_terry(numbered, SCALE)
+    low, high = by_name(numbered, found.low)["new"], by_name(numbered, found.high)["new"]
+    alone = fit_bradley_terry(number_votes([each._replace(annotator="") for each in votes]), SCALE)
+    assert 200 < high - low < 900
+    assert high - low == pytest.approx(alone.high.max() - by_name(numbered, alone.low)["new"], rel=0.5)
+
+
+def test_everything_that_is_known_of_a_model_from_one_of_many_people():
+    votes = [each._replace(annotator=f"p{number % 20}") for number, each in enumerate(draw(400))]
+    votes += [
+        Vote(f"n{number}", "new", "x", "a" if number % 4 else "b", annotator="p0") for number in range(12)
+    ]
+    numbered = number_votes(votes)
+    found = fit_bradley_terry(numbered, SCALE)
+    assert 150 < by_name(numbered, found.high - found.low)["new"] < 1_500
+    assert max(by_name(numbered, found.high - found.low)[name] for name in "wxyz") < 200
+
+
 def draw_world(generator, kind):
     """Votes, and what their expectation says of the models: [models] on the natural scale."""
     count = {"newcomer": 7, "uneven": 8}.get(kind, 5)

@@ -377,7 +377,7 @@ def test_the_page_and_its_files(tmp_path):
     page = paths[0].read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script" in page
     assert "y 模型" in page and "Agreement between annotators" in page and "StableLM" in page
-    assert page.count("<figure") == 8
+    assert page.count("<figure") == 10
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
     numbers = json.loads(paths[1].read_text(encoding="utf-8"))
     assert numbers["comparisons"] == 301

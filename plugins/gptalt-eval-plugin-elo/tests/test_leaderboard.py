@@ -271,7 +271,7 @@ def test_a_large_board_has_no_numbers_in_its_cells(tmp_path):
     ]
     files = write_results(tmp_path, Report(rate(votes), Rules()))
     page = files[0].read_text(encoding="utf-8")
-    assert "How many more votes" not in page and page.count("<figure") == 4
+    assert "How many more votes" not in page and page.count("<figure") == 5
 
 
 # ---------------------------------------------------------------------- commands
