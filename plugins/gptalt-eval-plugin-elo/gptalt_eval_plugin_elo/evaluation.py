@@ -154,6 +154,8 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
             raise GptaltError(
                 f"No two models have {rules.least_votes} comparisons.", "Lower --least_votes, or omit it."
             )
+        if not len(table):
+            raise GptaltError("There are no votes.", "Import some: gptalt-eval votes import FILE...")
         raise GptaltError("No vote says which answer is better.", "All of them were skipped.")
     style = compare_styles(merged) if rules.style_control else None
     votes = number_table(merged)

@@ -21,7 +21,15 @@ KEY = re.compile(r"[0-9a-f]{16}")
 USUAL = Vote._fields[:7]  # which each line has
 MORE = {*Vote._fields[7:], "source_id"}  # which only some have
 READ = {*Vote._fields, "source_id", "source", "names_itself"}
-CONVERTED = {*Vote._fields, "turn", "anony"}  # which an import reads in any case of letters
+CONVERTED = {
+    *Vote._fields,
+    "turn",
+    "anony",
+    "judge",
+    "judge_hash",
+    "tstamp",
+    "timestamp",
+}  # which an import reads in any case of letters
 TEXTS = (*Vote._fields[:9],)
 WINNERS = ("a", "b", "tie", "skip")
 LONGEST_NAME = 2_000  # characters of a model, an annotator, an id

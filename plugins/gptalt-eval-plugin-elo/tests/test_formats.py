@@ -151,6 +151,9 @@ def choose(*values, **more):
         ("gptalt", OWN | {"winner": True}, ["the word true"]),
         ("gptalt", OWN | {"winner": None}, ["the word "]),
         ("gptalt", OWN | {"winner": []}, ["the word []"]),
+        ("gptalt", without(OWN, "annotator", "time") | {"judge": "j", "tstamp": 1.5}, [Vote("3", "m", "n", "b", "c", "j", "1.5")]),
+        ("gptalt", without(OWN, "annotator") | {"judge_hash": "h", "timestamp": 2}, [Vote("3", "m", "n", "b", "c", "h", "t")]),
+        ("gptalt", OWN | {"judge": "j", "tstamp": 1.5}, [Vote("3", "m", "n", "b", "c", "x", "t")]),
         ("gptalt", OWN | {"turn": 2, "anony": False}, [Vote("3/turn 2", "m", "n", "b", "c", "x", "t", blind=False)]),
         ("gptalt", OWN | {"blind": True, "anony": False}, [Vote("3", "m", "n", "b", "c", "x", "t")]),
         ("gptalt", {name.title(): value for name, value in OWN.items()}, [Vote("3", "m", "n", "b", "c", "x", "t")]),
@@ -252,6 +255,8 @@ def test_columns_of_other_names():
     }
     assert known.recognise(record) and not known.recognise(without(record, "prompt"))
     assert convert(known, record) == [Vote("p", "m", "n", "b", "", "x", "t")]
+    shown = without(record, "who", "time") | {"Judge": "j", "tstamp": 1.5, "anony": "False", "turn": 2}
+    assert convert(known, shown) == [Vote("p/turn 2", "m", "n", "b", "", "j", "1.5", blind=False)]
     for name in ("prompt", "model_a", "model_b"):
         assert convert(known, without(record, name)) == [f"'{name}' is missing"]
     for name in ("prompt", "model_a", "model_b"):

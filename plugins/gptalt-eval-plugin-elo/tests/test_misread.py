@@ -158,7 +158,7 @@ def test_what_is_another_vote(tmp_path, field, one, other):
 # ---------------------------------------------------------------------- read without an import
 
 
-@pytest.mark.parametrize("field", ["turn", "anony", "Annotator", "LANGUAGE", "Turn"])
+@pytest.mark.parametrize("field", ["turn", "anony", "Annotator", "LANGUAGE", "Turn", "judge", "tstamp"])
 def test_what_only_an_import_understands_is_not_passed_over(tmp_path, field):
     """The two turns of a conversation are two questions, and who saw the names does not count."""
     file = tmp_path / "a.jsonl"

@@ -315,6 +315,17 @@ def test_an_empty_folder_is_called_empty(tmp_path, monkeypatch):
         call("elo")
 
 
+def test_a_folder_whose_votes_file_is_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "votes").mkdir()
+    (tmp_path / "votes" / "votes.jsonl").write_text("")
+    with pytest.raises(GptaltError, match=r"^There are no votes"):
+        call("elo")
+    write_winners(tmp_path / "votes" / "votes.jsonl", "skip")
+    with pytest.raises(GptaltError, match=r"^No vote says which answer is better\.\nAll of them were skipped"):
+        call("elo")
+
+
 @pytest.mark.parametrize(("bad", "good", "fails"), [(1, 9, False), (1, 8, True), (5, 5, True), (0, 3, False)])
 def test_many_records_that_are_no_votes_are_a_failure(tmp_path, monkeypatch, capsys, bad, good, fails):
     monkeypatch.chdir(tmp_path)

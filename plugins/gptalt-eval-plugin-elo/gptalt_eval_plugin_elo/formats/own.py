@@ -11,6 +11,7 @@ from gptalt_eval_plugin_elo.formats.values import (
     add_turn,
     fold,
     fold_names,
+    get_first,
     get_optional,
     get_text,
     get_truth,
@@ -23,6 +24,10 @@ from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 NEEDED = ("question", "model_a", "model_b", "winner")
 #: those that a file can name
 FIELDS = (*NEEDED, "category", "annotator", "time", "language", "turn", "blind", "kind", "id")
+#: and what other tools call them
+ANNOTATORS = ("annotator", "judge", "judge_hash")
+TIMES = ("time", "tstamp", "timestamp")
+OTHERS = (*ANNOTATORS[1:], *TIMES[1:], "anony")
 EXPLICIT = ("kind", "id")  # which other tables use for other things
 is_own = has(*NEEDED)
 
@@ -34,12 +39,12 @@ def convert_own(record: Record) -> Iterator[Vote]:
     is_ours = is_stored(record) or find_page(find_id(record))
     if is_ours and winner in WINNERS:  # written by us: models may be called A and B
         winner = str(winner)
-    category, annotator, when = (get_optional(record, name) for name in ("category", "annotator", "time"))
+    annotator, when = get_first(record, ANNOTATORS), get_first(record, TIMES)
     more = read_more(record)
     if "blind" not in more and "anony" in record:
         more["blind"] = get_truth(record, "anony")
     question = add_turn(get_text(record, "question"), record)
-    yield Vote(question, *models, winner, category, annotator, when, **more)
+    yield Vote(question, *models, winner, get_optional(record, "category"), annotator, when, **more)
 
 
 def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str] | None = None) -> VoteFormat:
@@ -55,7 +60,10 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
 
     def convert(record: Record) -> Iterator[Vote]:
         folded = fold_names(record)
-        named: dict[str, Any] = dict(given)
+        named: dict[str, Any] = {
+            name: folded[name] for name in OTHERS if name in folded and name not in taken
+        }
+        named |= given
         for field in own:
             column = columns.get(field, field)
             if column in record or fold(column) in folded:
