@@ -322,7 +322,9 @@ def test_a_folder_whose_votes_file_is_empty(tmp_path, monkeypatch):
     with pytest.raises(GptaltError, match=r"^There are no votes"):
         call("elo")
     write_winners(tmp_path / "votes" / "votes.jsonl", "skip")
-    with pytest.raises(GptaltError, match=r"^No vote says which answer is better\.\nAll of them were skipped"):
+    with pytest.raises(
+        GptaltError, match=r"^No vote says which answer is better\.\nAll of them were skipped"
+    ):
         call("elo")
 
 
