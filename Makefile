@@ -2,6 +2,7 @@
 # make demo-images   a small image-text model, trained here on drawings, shows that pictures arrive
 # make install  the program and its plugins into .venv, without what only tests need
 # make vote   two variants of the demo's model answer nine questions; vote which answer is better
+# make elo    the ratings by the votes of make vote
 # make test   the whole test suite
 # make test-next   the same on the published pre-release of lm-eval; tests/next.toml lists what cannot pass there
 # make lint   ruff and mypy
@@ -12,7 +13,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-images install vote test lint coverage mutants bench changelog clean
+.PHONY: demo demo-images install vote elo test lint coverage mutants bench changelog clean
 
 # the example is there to copy from
 PLUGINS := $(filter-out %-example,$(wildcard plugins/*-plugin-*))
@@ -72,10 +73,18 @@ install:
 
 ASK := $(BIN)/gptalt-eval answers --models smollm2 --limit 1 --language en --batch_size 9 --output_path runs/vote
 
+# one person alone has no second judge
 vote: .venv/plain
+	@echo "Two variants of smollm2 answer nine questions: two to three minutes on two cores, and once only."
+	@echo "Answers are cut after 128 tokens."
 	@$(ASK) --gen_kwargs max_gen_toks=128
 	@$(ASK) --gen_kwargs max_gen_toks=128,do_sample=true,temperature=1 --name smollm2-sampled
-	@$(BIN)/gptalt-eval votes serve --answers runs/vote --annotators you
+	@echo
+	@echo "Open your link in a browser. After voting, stop the server with Ctrl-C and type:  make elo"
+	@$(BIN)/gptalt-eval votes serve --answers runs/vote --annotators you --twice 0
+
+elo: .venv/plain
+	@$(BIN)/gptalt-eval elo runs/vote
 
 test: .venv/installed
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

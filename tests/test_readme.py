@@ -48,6 +48,20 @@ def test_commands_are_understood(given):
             assert find_faults(read_argv(namespace)) == []
 
 
+def test_make_runs_and_names_what_there_is():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    said = " ".join(re.findall(r'@echo "(.*)"$', makefile, re.M))
+    named = re.findall(r"\bmake (\w[\w-]*)", said)
+    assert "elo" in named and all(f"\n{name}:" in makefile for name in named)
+    [ask] = re.findall(r"^ASK := \$\(BIN\)/gptalt-eval (.*)$", makefile, re.M)
+    run = re.findall(r"^\t@\$\(BIN\)/gptalt-eval ((?:votes|elo) .*)$", makefile, re.M)
+    parser = make_parser(gather_commands(make_plugin_set()), make_plugin_set())
+    parsed = [parser.parse_args(shlex.split(command)) for command in (ask, *run)]
+    answers, serve, elo = parsed
+    assert answers.output_path == serve.answers == elo.votes, "the ratings are of these votes"
+    assert len(serve.annotators.split(",")) == serve.judges == 1 and serve.twice == 0, "nobody else judges"
+
+
 def test_both_languages_show_the_same():
     assert commands(READMES[0]) == commands(READMES[1])
     assert blocks(READMES[0], "python") == blocks(READMES[1], "python")

@@ -39,7 +39,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval, by bootstrap over questions; over pairs of answers, if of under ten."""
+    """A value and its 95 % interval, by bootstrap over questions; over pairs of answers, if of under ten.
+
+    One question or pair of answers alone has no interval: its ends are nan.
+    """
 
     value: float
     low: float
@@ -172,6 +175,8 @@ def measure_votes(who: str, votes: Votes, seed: int) -> Agreement | None:
     totals = resample(np.stack(parts, axis=1).reshape(len(counts), -1), groups, seed).reshape(
         -1, len(parts), 3, 3
     )
+    if len(counts) == 1:
+        totals = totals[:1]
     discounted = estimate(discount_ties, totals[:, 0])
     assert discounted is not None
     return Agreement(
@@ -211,7 +216,7 @@ def estimate(measure: Callable[[Floats], Floats], tables: Floats) -> Estimate | 
     values = measure(tables)
     if np.isnan(values[0]):
         return None
-    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
+    low, high = np.nanpercentile(values[1:], (2.5, 97.5)) if len(values) > 1 else (np.nan, np.nan)
     return Estimate(float(values[0]), float(low), float(high))
 
 

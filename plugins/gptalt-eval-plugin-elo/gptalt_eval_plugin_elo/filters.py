@@ -50,9 +50,9 @@ def choose_votes(table: VoteTable, filters: Filters) -> tuple[VoteTable, list[st
     if filters.kind is not None and not (by_judge == judges).any():
         raise GptaltError(f"There are no votes of a {filters.kind}.", "Omit --kind.")
     if judges:
-        notes.append("These are votes of models that judged, not of people.")
+        notes.append("These are votes by models, not by people.")
     elif by_judge.any():
-        notes.append(f"{int(by_judge.sum()):,} votes of models that judged are not rated (--kind judge).")
+        notes.append(f"{int(by_judge.sum()):,} votes by models do not count. For theirs alone: --kind judge")
     table = table.choose(by_judge == judges)
     if not filters.names_shown and not table.blind.all():
         seen = int((~table.blind).sum())

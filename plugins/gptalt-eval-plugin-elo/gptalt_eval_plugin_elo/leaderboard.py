@@ -67,6 +67,7 @@ def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
     from gptalt_eval_plugin_elo.agreement import measure_agreement
     from gptalt_eval_plugin_elo.filters import choose_votes
     from gptalt_eval_plugin_elo.importing import read_votes
+    from gptalt_eval_plugin_elo.page import clean
     from gptalt_eval_plugin_elo.table import gather_votes
 
     check_least("seed", arguments.seed, 0)
@@ -74,7 +75,7 @@ def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
     chosen, notes = choose_votes(table, read_filters(arguments))
     found = measure_agreement(chosen, arguments.seed)
     if arguments.json:
-        print(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+        print(json.dumps([clean(asdict(each)) for each in found], ensure_ascii=False))
     else:
         print_notes(notes)
         print_agreement(found)
@@ -207,7 +208,7 @@ def print_agreement(found: Sequence[Agreement]) -> None:
     for each in found:
         discounted = each.tie_discounted
         rest = [f"{value.value:.3f}" if value else "" for value in (each.kappa, each.alpha)]
-        interval = f"{discounted.low:.3f}-{discounted.high:.3f}"
+        interval = f"{discounted.low:.3f}-{discounted.high:.3f}" if discounted.low == discounted.low else ""
         table.add_row(each.who, f"{each.pairs:,}", f"{discounted.value:.4f}", interval, *rest)
     make_console().print(table)
     print("Tie-discounted: 1 for equal votes, 0.5 if exactly one is a tie, 0 for opposite votes.")
@@ -215,7 +216,8 @@ def print_agreement(found: Sequence[Agreement]) -> None:
 
 
 def print_boards(found: Evaluation) -> None:
-    print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} comparisons after merging.")
+    compared = "comparison" if found.merged == 1 else "comparisons"
+    print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} {compared} after merging.")
     if found.left_out:
         print(f"Left out, as they have too few comparisons: {', '.join(found.left_out)}.")
     if len(found.boards) > 1:
@@ -236,7 +238,7 @@ def print_board(board: Board) -> None:
     for each in board.standings:
         table.add_row(
             each.model, f"{each.rank}", f"{each.best}-{each.worst}", show(each.rating), show_interval(each),
-            f"{each.average:.0%}", f"{each.elo:.0f}", f"{each.low:.0f}-{each.high:.0f}", f"{each.votes:,}",
+            f"{each.average:.0%}", f"{each.elo:.0f}", span(each.low, each.high), f"{each.votes:,}",
         )  # fmt: skip
     make_console().print(table)
     for style in board.style:
@@ -253,8 +255,13 @@ def show(rating: float) -> str:
 def show_interval(each: Standing) -> str:
     low, high = each.rating_low, each.rating_high
     if math.isfinite(low) and math.isfinite(high):
-        return f"{low:.0f}-{high:.0f}"
+        return span(low, high)
     return f"above {low:.0f}" if math.isfinite(low) else f"below {high:.0f}" if math.isfinite(high) else ""
+
+
+def span(low: float, high: float) -> str:
+    """An interval; a minus is not read as the dash."""
+    return f"{low:.0f}{'-' if low >= 0 else ' to '}{high:.0f}"
 
 
 def print_before(before: Evaluation, after: Evaluation) -> None:

@@ -191,7 +191,8 @@ def dump(report: Report) -> str:
             name: {model: asdict(each) for model, each in rated.items()}
             for name, rated in found.categories.items()
         },
-        "agreement": [asdict(each) for each in report.agreements], "judged_by_models": report.by_judges,
+        "agreement": [clean(asdict(each)) for each in report.agreements],
+        "judged_by_models": report.by_judges,
         "judges": [describe(each) for each in report.judges],
         "sharpened": [describe(each) for each in report.sharpened],
     }  # fmt: skip

@@ -258,6 +258,15 @@ def test_what_is_not_defined_is_none():
     assert float(compute_kappa(np.diag([4.0, 2, 0]))) == float(compute_alpha(np.diag([4.0, 2, 0]))) == 1
 
 
+def test_one_pair_of_answers_has_no_interval():
+    whole, pair = measure(make_votes([[A, B]]))
+    for each in (whole.tie_discounted, pair.tie_discounted, pair.kappa, pair.alpha):
+        assert each.value == 0 and np.isnan([each.low, each.high]).all()
+    three = measure(make_votes([[A, B, A]]))[0].tie_discounted
+    assert three.value == pytest.approx(1 / 3) and np.isnan(three.low), "nor have three votes on it"
+    assert measure(make_votes([[A, B], [A, A]]))[0].tie_discounted == Estimate(0.5, 0.0, 1.0)
+
+
 def test_an_interval_leaves_out_what_is_not_defined():
     tables = np.array([1.0, 2.0, np.nan, 4.0])
     assert estimate(lambda given: given, tables) == Estimate(1.0, 2.05, 3.95)

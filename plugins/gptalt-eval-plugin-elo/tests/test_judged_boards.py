@@ -67,7 +67,7 @@ def test_judges_do_not_change_peoples_board(rate):
         assert beside[name] == alone[name]
     assert not beside["judged_by_models"]
     assert "<h1>Human evaluation</h1>" in page and "<h2>Models as judges</h2>" in page
-    assert "votes of models that judged are not rated" in printed and "agreement with people" in printed
+    assert "votes by models do not count" in printed and "agreement with people" in printed
 
 
 def test_the_order_of_judges_and_people_does_not_matter(rate):
@@ -85,7 +85,7 @@ def test_a_board_of_judges_alone_says_so(rate):
     found, page, printed = rate(list_judge())
     assert found["judged_by_models"] and found["judges"][0]["shared"] == 0
     assert "<h1>Judged by models</h1>" in page and "<title>Judged by models" in page
-    assert "Human evaluation" not in page and "not of people" in printed
+    assert "Human evaluation" not in page and "not by people" in printed
     assert [each["model"] for each in found["boards"][0]["models"]] == ["z", "y", "x"]
 
 

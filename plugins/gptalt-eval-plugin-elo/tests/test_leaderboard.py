@@ -5,12 +5,14 @@ import io
 import itertools
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from gptalt_eval_plugin_elo.bradley_terry import fit_bradley_terry
 from gptalt_eval_plugin_elo.evaluation import Rules, evaluate
 from gptalt_eval_plugin_elo.filters import Filters, choose_votes
+from gptalt_eval_plugin_elo.leaderboard import span
 from gptalt_eval_plugin_elo.page import Report, protect, write_results, write_table
 from gptalt_eval_plugin_elo.ratings import Scale, number_table
 from gptalt_eval_plugin_elo.style import compare_styles
@@ -83,11 +85,11 @@ def test_people_are_rated_and_judges_are_not_mixed_in():
     votes = draw(30) + draw(50, seed=1, kind="judge", annotator="gpt")
     table, notes = choose(votes)
     assert len(table) == 30 and not table.by_judge.any()
-    assert notes == ["50 votes of models that judged are not rated (--kind judge)."]
+    assert notes == ["50 votes by models do not count. For theirs alone: --kind judge"]
     table, notes = choose(votes, kind="judge")
-    assert len(table) == 50 and notes == ["These are votes of models that judged, not of people."]
+    assert len(table) == 50 and notes == ["These are votes by models, not by people."]
     table, notes = choose(votes[30:])
-    assert len(table) == 50 and notes == ["These are votes of models that judged, not of people."]
+    assert len(table) == 50 and notes == ["These are votes by models, not by people."]
 
 
 def test_votes_by_people_who_saw_the_names_do_not_count():
@@ -302,6 +304,28 @@ def test_the_terminal_shows_rank_rating_and_elo(call):
     assert heading.split()[:4] == ["Model", "rank", "95", "%"]
     assert said.index("strong") < said.index("middle") < said.index("weak ")
     assert "rank before" in said and " 500 " in said
+
+
+def test_a_minus_is_not_read_as_the_dash_of_an_interval(call):
+    said = call("elo", "--orders", "20", "--start", "-1000")
+    assert " to -" in said and "--" not in said
+    assert " to " not in call("elo", "--orders", "20")
+    assert (span(0, 20), span(-3, 20), span(-30, -20)) == ("0-20", "-3 to 20", "-30 to -20")
+
+
+def test_one_comparison_is_called_so_and_has_no_interval_of_agreement(call):
+    lines = (
+        {"question": "q", "model_a": "x", "model_b": "y", "winner": winner, "annotator": who, "category": "c"}
+        for winner, who in (("a", "n"), ("tie", "m"))
+    )
+    Path("one.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    call("votes", "import", "one.jsonl", "--into", "one")
+    assert "; 1 comparison after" in call("elo", "one", "--orders", "20")
+    page = Path("one/elo.html").read_text(encoding="utf-8")
+    assert "1 comparison after" in page and ">0.500</td>" in page and "nan" not in page
+    assert json.loads(Path("one/elo.json").read_text())["agreement"][0]["tie_discounted"]["low"] is None
+    assert json.loads(call("votes", "agreement", "one", "--json"))[0]["tie_discounted"]["low"] is None
+    assert "nan" not in call("votes", "agreement", "one")
 
 
 def test_agreement_has_the_same_filters(call):
