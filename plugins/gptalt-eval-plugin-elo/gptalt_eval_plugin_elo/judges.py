@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gptalt_eval_plugin_elo.agreement import Estimate, compute_kappa, discount_ties
 from gptalt_eval_plugin_elo.estimation import (
@@ -198,7 +199,12 @@ def measure_length(judge: Units, people: Units, doublings: Floats) -> Swayed | N
 
 
 def measure_own(judge: Units, people: Units, own: int) -> Swayed | None:
-    """The rating of one model, above the others' mean, by a judge and by people; None: either is infinite."""
+    """The rating of one model, above the mean of those that votes connect with it, by a judge and by people.
+
+    None: it has no finite rating from one of them, or was compared with none.
+    """
+    connected = find_connected(judge, own)
+    judge, people = judge.choose(connected), people.choose(connected)
     names, place = np.unique(np.concatenate([judge.low, judge.high]), return_inverse=True)
     if own not in names:
         return None
@@ -210,6 +216,17 @@ def measure_own(judge: Units, people: Units, own: int) -> Swayed | None:
     at = int(np.searchsorted(names, own))
     unit = POINTS * len(names) / (len(names) - 1)  # the mean of all is 0
     return subtract(of_judge, of_people, at, unit) if of_judge and of_people else None
+
+
+def find_connected(units: Units, model: int) -> npt.NDArray[np.bool_]:
+    """[U] which pairs of answers are by models that comparisons connect with one."""
+    reached = np.zeros(1 + max(model, int(units.high.max(initial=0))), bool)
+    reached[model] = True
+    count = 0
+    while count < (count := int(reached.sum())):
+        touched = reached[units.low] | reached[units.high]
+        reached[units.low[touched]] = reached[units.high[touched]] = True
+    return np.asarray(reached[units.low])
 
 
 def subtract(judge: Fit, people: Fit, at: int, unit: float = 1.0) -> Swayed:

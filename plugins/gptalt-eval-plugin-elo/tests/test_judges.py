@@ -145,6 +145,35 @@ def test_lengths_that_are_unknown_or_equal_say_nothing():
         assert report.longer is report.length is None
 
 
+def list_own(pairs, wins=3):
+    """The judge m0 prefers the first of each pair with 3:1, and people with 1:1, on questions of each pair."""
+    for first, second in pairs:
+        for number in range(4):
+            question, word = f"{first}{second}{number}", "a" if number < wins else "b"
+            yield judged(question, first, second, word, "m0")
+            yield judged(question, second, first, {"a": "b", "b": "a"}[word], "m0")
+            yield voted(question, first, second, "ab"[number % 2])
+
+
+def test_its_own_answers_by_hand():
+    (report,) = measure(list_own([("m0", "m1")]))
+    assert report.own.judge - report.own.people == pytest.approx(POINTS * math.log(3))
+    assert report.own.difference.value == pytest.approx(POINTS * math.log(3))
+
+
+def test_models_that_no_comparison_connects_with_its_own_do_not_matter():
+    pairs = [("m0", "m1"), ("m2", "m3"), ("m3", "m4")]
+    for order in (pairs, pairs[::-1]):
+        (report,) = measure(list_own(order))
+        assert report.own.difference.value == pytest.approx(POINTS * math.log(3))
+
+
+@pytest.mark.parametrize("pairs", [[("m2", "m3")], [("m0", "m1")]])
+def test_own_answers_without_a_finite_rating(pairs):
+    (report,) = measure([*list_own(pairs, wins=4), Vote("alone", "m0", "m1", "skip")])
+    assert report.own is None
+
+
 def test_without_people_there_is_nothing_to_agree_with():
     votes = [judged(f"q{n}", *pair, "a") for n in range(5) for pair in ("xy", "yx")]
     (report,) = measure(votes)
