@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gptalt_eval import Owner
 from gptalt_eval.commands.cli import gather_commands, make_parser
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.spec import read_argv
@@ -55,7 +56,9 @@ def test_make_runs_and_names_what_there_is():
     assert "elo" in named and all(f"\n{name}:" in makefile for name in named)
     [ask] = re.findall(r"^ASK := \$\(BIN\)/gptalt-eval (.*)$", makefile, re.M)
     run = re.findall(r"^\t@\$\(BIN\)/gptalt-eval ((?:votes|elo) .*)$", makefile, re.M)
-    parser = make_parser(gather_commands(make_plugin_set()), make_plugin_set())
+    plugins = make_plugin_set()
+    plugins.register(pytest.importorskip("gptalt_eval_plugin_elo"), Owner("elo"))
+    parser = make_parser(gather_commands(plugins), plugins)
     parsed = [parser.parse_args(shlex.split(command)) for command in (ask, *run)]
     answers, serve, elo = parsed
     assert answers.output_path == serve.answers == elo.votes, "the ratings are of these votes"
