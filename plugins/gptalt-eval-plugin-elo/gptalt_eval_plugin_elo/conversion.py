@@ -31,6 +31,8 @@ def convert_file(
         return
     seen: set[int] = set()
     for record in read_records(file, step):
+        if isinstance(record, Unreadable) and record.cells and lacks_winner(known, record.cells):
+            record = record.line, record.cells
         if isinstance(record, Unreadable):
             yield record.line, record
             continue
@@ -60,6 +62,12 @@ def is_repeated(values: Mapping[str, Any], seen: set[int]) -> bool:
     if key:
         seen.add(key)
     return False
+
+
+def lacks_winner(known: VoteFormat, cells: Mapping[str, Any]) -> bool:
+    """Whether nothing but the winner of a row is missing: a tie, for all one knows."""
+    votes = list(convert_record(known, cells))
+    return all(isinstance(vote, Vote) and vote.winner == "" for vote in votes)
 
 
 def read_database(file: Path) -> Iterator[tuple[int, Vote | PageExport]]:

@@ -34,11 +34,13 @@ class Unreadable:
         line: its line in the file, from 1; in a CSV or an array, the line where it begins.
         reason: why it is not a vote.
         text: its beginning.
+        cells: of a row that is too short, those that are there, the others empty.
     """
 
     line: int
     reason: str
     text: str
+    cells: Mapping[str, Any] | None = None
 
 
 Record = tuple[int, Mapping[str, Any]]

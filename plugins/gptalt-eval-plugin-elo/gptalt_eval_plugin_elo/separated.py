@@ -6,6 +6,7 @@ import codecs
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from gptalt_eval import GptaltError, open_named
@@ -49,10 +50,13 @@ def read_rows(
         GptaltError: a quote is not closed, or there is more text behind it.
     """
 
+    line = first
+
     def join() -> Iterator[str]:
-        if first:
-            yield first
-        yield from lines
+        nonlocal line
+        while line:
+            yield line
+            line = next(lines, "")
 
     # strict: a quote that belongs to a text would hide the rows up to the next one
     reader = csv.reader(join(), delimiter=separator, strict=True)
@@ -80,9 +84,15 @@ def read_rows(
                 wrong = "not UTF-8, save it as CSV UTF-8" if encoding == "utf-8-sig" else f"not {encoding}"
                 yield Unreadable(begin, wrong, shown)
             elif len(row) != len(header):
-                yield Unreadable(begin, f"{len(row)} columns, the first line has {len(header)}", shown)
+                reason = f"{len(row)} columns, the first line has {len(header)}"
+                yield Unreadable(begin, reason, shown, fill_row(row, header) if line.endswith("\n") else None)
             else:
                 yield begin, dict(zip(header, row, strict=True))
+
+
+def fill_row(row: list[str], header: list[str]) -> dict[str, str] | None:
+    """A row whose empty last cells a program has left out; None: it has too many cells."""
+    return dict(zip_longest(header, row, fillvalue="")) if len(row) < len(header) else None
 
 
 def find_double(header: list[str]) -> str:

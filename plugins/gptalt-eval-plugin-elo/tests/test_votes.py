@@ -165,7 +165,7 @@ def test_the_surveys_votes_need_its_table(tmp_path):
 def test_any_csv(tmp_path):
     file = tmp_path / "c.csv"
     file.write_text(
-        'prompt,l,r,choice,who\n"two\nlines",x,y,Left,me\nq,x,y,y,me\nq,x,x,maybe,me\nq,x,y\n',
+        'prompt,l,r,choice,who\n"two\nlines",x,y,Left,me\nq,x,y,y,me\nq,x,x,maybe,me\nq,x\n',
         encoding="utf-8",
     )
     columns = read_columns("question=prompt,model_a=l,model_b=r,winner=choice,annotator=who")

@@ -8,6 +8,8 @@ from gptalt_eval_plugin_elo import Vote
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
 from gptalt_eval_plugin_elo.winners import UnknownWinner, Winners, read_winner, read_winners, simplify
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gptalt_eval import GptaltError
 from gptalt_eval.commands import cli
@@ -233,6 +235,31 @@ def test_our_own_export_means_sides_whatever_models_are_called(tmp_path):
     assert (counts.added, winners) == (1, ["a"])
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_row_without_its_empty_last_cell(tmp_path, ending):
+    """As Excel writes some of them; the ties would be left out."""
+    rows = [
+        "question,model_a,model_b,winner",
+        *(f"q{n},x,y,a" for n in range(30)),
+        "q30,x,y",
+        "q31,x,y,b",
+        "",
+    ]
+    file = tmp_path / "v.csv"
+    file.write_bytes(ending.join(rows).encode())
+    assert "(empty) (1 vote)" in refuse(file, tmp_path / "v").what
+    counts, winners = load(file, tmp_path / "v", "tie=(empty)")
+    assert (counts.rejected, winners) == (0, ["a"] * 30 + ["tie", "b"])
+
+
+@pytest.mark.parametrize("last", ["q30,x", "q30,x,y", "q30,x,y,a,b\n", "q30\n", "q30,x\n"])
+def test_a_row_that_is_cut_off_or_lacks_more(tmp_path, last):
+    file = tmp_path / "v.csv"
+    file.write_text("question,model_a,model_b,winner\n" + "q,x,y,a\n" * 30 + last)
+    counts, winners = load(file, tmp_path / "v")
+    assert (counts.added, counts.rejected) == (30, 1)
+
+
 def test_all_files_are_looked_at_before_one_is_refused(tmp_path):
     files = [write_winners(tmp_path / f"{name}.jsonl", name, "a") for name in ("lft", "rgt")]
     with pytest.raises(GptaltError) as caught:
@@ -273,6 +300,55 @@ def test_a_code_that_the_survey_did_not_have_stops_the_import(tmp_path, code):
 def test_a_plugins_format_has_outcomes_of_its_own():
     vote = Vote("q", "B", "A", "a")
     assert Winners({"a": "b"}).read(vote, None) is vote
+
+
+VALUES = st.sampled_from(
+    ["a", "b", "tie", "model_b", "x", "Y", "both_bad", "B ", "", "no", 1, 0.0, None, True, ["a"], {}, "1/2"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(VALUES, min_size=1, max_size=6),
+    st.sampled_from(["own", "battle", "csv", "choices", "row"]),
+    st.data(),
+)
+def test_all_votes_come_in_or_none(tmp_path_factory, values, form, data):
+    """Whatever stands for the winner, in any format: there are as many votes as records, or an error."""
+    folder = tmp_path_factory.mktemp("w")
+    rows = [OWN | {"question": f"q{n}", "winner": value} for n, value in enumerate(values)]
+    file = folder / "v.json"
+    if form == "battle":
+        rows = [{("question_id" if name == "question" else name): row[name] for name in row} for row in rows]
+    elif form == "choices":
+        rows = [{"id": n, "data": OWN, "annotations": [{"result": [{"value": {"choices": [value]}}]}]}
+                for n, value in enumerate(values)]  # fmt: skip
+    elif form == "row":
+        rows = [
+            {**OWN, "winner": "", "annotator": 1, "annotation_id": n, "lead_time": 2, "pref": value}
+            for n, value in enumerate(values)
+        ]
+        rows = [{name: row[name] for name in row if name != "winner"} for row in rows]
+    file.write_text(json.dumps(rows))
+    if form == "csv":
+        file = folder / "v.csv"
+        lines = [[f"q{n}", "x", "y", json.dumps(value).replace('"', "")] for n, value in enumerate(values)]
+        file.write_text(
+            "question;model_a;model_b;winner\n" + "".join(";".join(line) + "\n" for line in lines)
+        )
+    words = data.draw(
+        st.lists(
+            st.sampled_from(["no", "1", "0", "true", "(empty)", "null", "1/2", '"[""a""]"', "{}"]),
+            unique=True,
+        )
+    )
+    given_words = read_winners(",".join(f"tie={word}" for word in words if word[0] != '"') or None)
+    try:
+        [counts] = import_files([file], folder / "v", list_formats(), given=given_words).values()
+    except GptaltError as error:
+        assert "understood" in error.what and not (folder / "v").exists()
+    else:
+        assert (counts.added, counts.rejected) == (len(values), 0)
 
 
 # ---------------------------------------------------------------------- exit codes
