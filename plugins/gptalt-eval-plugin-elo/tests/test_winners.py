@@ -256,7 +256,7 @@ def test_a_row_without_its_empty_last_cell(tmp_path, ending):
 def test_a_row_that_is_cut_off_or_lacks_more(tmp_path, last):
     file = tmp_path / "v.csv"
     file.write_text("question,model_a,model_b,winner\n" + "q,x,y,a\n" * 30 + last)
-    counts, winners = load(file, tmp_path / "v")
+    counts, _ = load(file, tmp_path / "v")
     assert (counts.added, counts.rejected) == (30, 1)
 
 
