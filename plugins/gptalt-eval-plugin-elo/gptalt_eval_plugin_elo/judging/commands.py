@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gptalt_eval_plugin_elo.judging.prompts import Match
 
 VERDICTS = ("likelihood", "text")
-SHARED = {f"--{name}" for name in (*PASSED_ON, "plain")}
+OWN = ("model_args", "gen_kwargs", "plain")
+SHARED = {f"--{name}" for name in PASSED_ON if name not in OWN}
 JUDGE = (
     Option(("--model", "-M"), {"required": True, "metavar": "NAME", "help": "the model that judges"}),
     Option(("--answers",), {"type": Path, "default": Path(FOLDER), "metavar": "ANSWERS",
@@ -37,6 +38,10 @@ JUDGE = (
     Option(("--name",), {"metavar": "NAME", "help": "the judge's name (default: the model's)"}),
     Option(("--into",), {"type": Path, "default": Path(VOTES_FOLDER), "metavar": "FOLDER",
                          "help": f"where its votes are added; default: {VOTES_FOLDER}"}),
+    Option(("--model_args",), {"metavar": "NAME=VALUE,...", "help": "as for a run"}),
+    Option(("--gen_kwargs",), {"metavar": "NAME=VALUE,...",
+                               "help": "as for a run, for --verdict text (max_gen_toks=512, no sampling)"}),
+    Option(("--plain",), {"action": "store_true", "help": "plain prompts, without a chat template"}),
     *(option for option in ANSWERS if option.names[0] in SHARED),
 )  # fmt: skip
 
