@@ -106,6 +106,14 @@ def test_no_votes_at_all():
     assert len(table) == 0 and notes == []
 
 
+def test_what_is_said_without_votes_and_with_skipped_ones_only():
+    with pytest.raises(GptaltError, match="There are no votes yet"):
+        rate([])
+    with pytest.raises(GptaltError, match="No vote says which answer is better") as caught:
+        rate([Vote("q", "x", "y", "skip")])
+    assert caught.value.hint == "All of them were skipped."
+
+
 # ---------------------------------------------------------------------- rules
 
 
