@@ -18,6 +18,7 @@ from gptalt_eval_plugin_elo.bradley_terry import (
 from gptalt_eval_plugin_elo.merging import merge_votes
 from gptalt_eval_plugin_elo.ratings import (
     Comparisons,
+    Ints,
     Scale,
     compute_elo,
     find_groups,
@@ -130,7 +131,7 @@ class Evaluation:
     merged: number of comparisons after merging.
     boards: one for each connected group of models, the largest first.
     categories: by category, its rated models; none, if its votes rate no two models.
-    left_out: models with too few comparisons.
+    left_out: models with too few comparisons, or with none.
     """
 
     votes: int
@@ -147,10 +148,9 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
     Raises:
         GptaltError: there are no votes left, the anchor has no rating, or the answers' styles are not known.
     """
-    merged = merge_votes(table, rules.merge)
-    merged, left_out = leave_out_rare(merged, rules.least_votes)
+    merged = leave_out_rare(every := merge_votes(table, rules.merge), rules.least_votes)
     if not len(merged):
-        if left_out:
+        if len(every):
             raise GptaltError(
                 f"No two models have {rules.least_votes} comparisons.", "Lower --least_votes, or omit it."
             )
@@ -169,16 +169,26 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
             boards.append(make_board(renumber(votes.choose(inside), np.array(group)), own, rules))
     check_anchor(boards, rules.anchor)
     skipped = int((table.outcome == SKIP).sum())
+    there = np.union1d(table.first, table.second)
+    left_out = [table.models[number] for number in np.setdiff1d(there, [*merged.first, *merged.second])]
     return Evaluation(len(table), skipped, len(merged), boards, rate_categories(merged, rules), left_out)
 
 
-def leave_out_rare(table: VoteTable, least: int) -> tuple[VoteTable, list[str]]:
-    """The votes on models with enough comparisons, and the names of the other models."""
+def leave_out_rare(table: VoteTable, least: int) -> VoteTable:
+    """The votes on models with enough comparisons among themselves."""
+    while len(table):
+        held = count_comparisons(table)
+        enough = (held[table.first] >= least) & (held[table.second] >= least)
+        if enough.all():
+            break
+        table = table.choose(enough)
+    return table
+
+
+def count_comparisons(table: VoteTable) -> Ints:
+    """[models] the number of each one's comparisons."""
     count = len(table.models)
-    held = np.bincount(table.first, minlength=count) + np.bincount(table.second, minlength=count)
-    rare = (held < least) & (held > 0)
-    kept = table.choose(~rare[table.first] & ~rare[table.second])
-    return kept, [table.models[number] for number in np.flatnonzero(rare).tolist()]
+    return np.bincount(table.first, minlength=count) + np.bincount(table.second, minlength=count)
 
 
 def make_board(votes: Comparisons, style: Differences | None, rules: Rules) -> Board:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ def choose_votes(table: VoteTable, filters: Filters) -> tuple[VoteTable, list[st
     Raises:
         GptaltError: no votes are left, or a name is unknown.
     """
-    notes = []
+    notes = [*list_alike("models", table.models), *list_alike("annotators", table.annotators)]
     if filters.category is not None:
         which = table.category == find_number(table.categories, filters.category)
         table = choose_named(table, "category", filters.category, table.categories, which)
@@ -112,3 +113,14 @@ def leave_out(table: VoteTable, without: Sequence[str], notes: list[str]) -> Vot
     if len(table) and not len(kept):
         raise GptaltError("--without: no votes are left.", "Leave out fewer annotators.")
     return kept
+
+
+def list_alike(what: str, names: Sequence[str]) -> Iterator[str]:
+    """What is said of names that a reader takes for one, but that are counted apart."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            shown = ", ".join(f"'{name}'" for name in same)
+            yield f"These {what} are counted apart, though their names look alike: {shown}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gptalt_eval_plugin_elo.filters import Filters
 
 FOLDER = "votes"
+LARGEST = 1_000_000  # points
 RULES = ("survey", "majority", "all")
 VOTES = Option(
     ("votes",),
@@ -35,7 +37,7 @@ FILTERS = (
     Option(("--kind",), {"choices": KINDS, "help": "whose votes; default: people's, if there are any"}),
     Option(("--names_shown",), {"action": "store_true",
                                 "help": "count votes by people who saw the models' names too"}),
-    Option(("--without",), {"metavar": "NAME,...", "help": "leave out these annotators' votes"}),
+    Option(("--without",), {"metavar": "NAME,...", "help": "leave out these annotators' votes; a name with a comma in quotes"}),
 )  # fmt: skip
 AGREEMENT = (VOTES, *FILTERS, SEED, JSON)
 ELO = (
@@ -135,7 +137,7 @@ def read_filters(arguments: argparse.Namespace, everyone: bool = False) -> Filte
     """Args: everyone: whether to leave out nobody."""
     from gptalt_eval_plugin_elo.filters import Filters
 
-    without = [name.strip() for name in (arguments.without or "").split(",") if name.strip()]
+    without = [name.strip() for name in next(csv.reader([arguments.without or ""]), []) if name.strip()]
     return Filters(
         arguments.category, arguments.language, arguments.kind, arguments.names_shown,
         () if everyone else tuple(without),
@@ -152,11 +154,12 @@ def read_rules(arguments: argparse.Namespace) -> Rules:
     from gptalt_eval_plugin_elo.ratings import Scale
 
     for name, usual in (("k", 16), ("scale", 400)):
-        if not 0 < getattr(arguments, name) < math.inf:
+        if not 0 < getattr(arguments, name) <= LARGEST:
             raise GptaltError(
-                f"--{name} {getattr(arguments, name)}: the number must be above 0.", f"Omit it for {usual}."
+                f"--{name} {getattr(arguments, name)}: the number must be above 0, and at most {LARGEST:,}.",
+                f"Omit it for {usual}.",
             )
-    if not math.isfinite(arguments.start):
+    if not abs(arguments.start) <= LARGEST:
         raise GptaltError(f"--start {arguments.start}: this is not a rating.", "Omit it for 1000.")
     check_least("orders", arguments.orders, 1)
     check_least("seed", arguments.seed, 0)
@@ -219,7 +222,7 @@ def print_boards(found: Evaluation) -> None:
     compared = "comparison" if found.merged == 1 else "comparisons"
     print(f"{found.votes:,} votes, {found.skipped:,} skipped; {found.merged:,} {compared} after merging.")
     if found.left_out:
-        print(f"Left out, as they have too few comparisons: {', '.join(found.left_out)}.")
+        print(f"Left out, with too few comparisons or none: {', '.join(found.left_out)}.")
     if len(found.boards) > 1:
         print(f"No vote connects these {len(found.boards)} groups of models; compare only within a group.")
     for board in found.boards:
@@ -229,7 +232,10 @@ def print_boards(found: Evaluation) -> None:
         "Rating: Bradley-Terry, with 95 % intervals of rating and rank. Wins: predicted, against the others."
     )
     if any(each.rating != each.rating for board in found.boards for each in board.standings):
-        print("none: the model only won, or only lost; the interval has the end that the votes support.")
+        print(
+            "none: the model, or a group with it, won or lost all its comparisons with the rated ones; the interval has "
+            "the end that the votes support."
+        )
     print(f"Elo: the survey's, one pass in the votes' order; over {orders:,} orders: central 95 %.")
 
 

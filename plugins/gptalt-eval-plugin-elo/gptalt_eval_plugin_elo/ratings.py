@@ -89,7 +89,7 @@ def separate_nameless(numbers: npt.NDArray[np.int32], names: Sequence[str]) -> I
 
 def predict(first: Floats | float, second: Floats | float, width: float = 400.0) -> Floats:
     """Share of votes, without ties, that a model with the first rating wins against one with the second."""
-    return np.asarray(1 / (1 + 10 ** ((np.asarray(second) - np.asarray(first)) / width)))
+    return np.asarray(1 / (1 + 10 ** np.minimum(300, (np.asarray(second) - np.asarray(first)) / width)))
 
 
 def compute_elo(votes: Comparisons, scale: Scale) -> Floats:
@@ -98,7 +98,7 @@ def compute_elo(votes: Comparisons, scale: Scale) -> Floats:
     for first, second, score in zip(
         votes.first.tolist(), votes.second.tolist(), votes.score.tolist(), strict=True
     ):
-        expected = 1 / (1 + 10 ** ((ratings[second] - ratings[first]) / scale.width))
+        expected = 1 / (1 + 10 ** min(300.0, (ratings[second] - ratings[first]) / scale.width))
         change = scale.k * (score - expected)
         ratings[first] += change
         ratings[second] -= change
@@ -121,7 +121,7 @@ def shuffle_elo(votes: Comparisons, scale: Scale, orders: int, seed: int = 0) ->
         first = votes.first[step] + offset
         second = votes.second[step] + offset
         change = flat[second] - flat[first]
-        change = scale.k * (votes.score[step] - 1 / (1 + 10 ** (change / scale.width)))
+        change = scale.k * (votes.score[step] - 1 / (1 + 10 ** np.minimum(300, change / scale.width)))
         flat[first] += change
         flat[second] -= change
     return ratings
