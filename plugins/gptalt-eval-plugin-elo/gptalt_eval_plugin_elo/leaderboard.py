@@ -37,7 +37,7 @@ FILTERS = (
     Option(("--kind",), {"choices": KINDS, "help": "whose votes; default: people's, if there are any"}),
     Option(("--names_shown",), {"action": "store_true",
                                 "help": "count votes by people who saw the models' names too"}),
-    Option(("--without",), {"metavar": "NAME,...", "help": "leave out these annotators' votes; a name with a comma in quotes"}),
+    Option(("--without",), {"metavar": "NAME,...", "help": "leave out these annotators' votes"}),
 )  # fmt: skip
 AGREEMENT = (VOTES, *FILTERS, SEED, JSON)
 ELO = (
@@ -233,8 +233,8 @@ def print_boards(found: Evaluation) -> None:
     )
     if any(each.rating != each.rating for board in found.boards for each in board.standings):
         print(
-            "none: the model, or a group with it, won or lost all its comparisons with the rated ones; the interval has "
-            "the end that the votes support."
+            "none: the model, or a group with it, won or lost all its comparisons with the rated ones; "
+            "the interval has the end that the votes support."
         )
     print(f"Elo: the survey's, one pass in the votes' order; over {orders:,} orders: central 95 %.")
 
