@@ -153,14 +153,12 @@ def read_rules(arguments: argparse.Namespace) -> Rules:
     from gptalt_eval_plugin_elo.evaluation import Rules
     from gptalt_eval_plugin_elo.ratings import Scale
 
-    for name, usual in (("k", 16), ("scale", 400)):
-        if not 0 < getattr(arguments, name) <= LARGEST:
+    for name, usual, least in (("k", 16, 0), ("scale", 400, 0), ("start", 1000, -LARGEST)):
+        if not least < (value := getattr(arguments, name)) <= LARGEST:
             raise GptaltError(
-                f"--{name} {getattr(arguments, name)}: the number must be above 0, and at most {LARGEST:,}.",
+                f"--{name} {value}: the number must be above {least:,}, and at most {LARGEST:,}.",
                 f"Omit it for {usual}.",
             )
-    if not abs(arguments.start) <= LARGEST:
-        raise GptaltError(f"--start {arguments.start}: this is not a rating.", "Omit it for 1000.")
     check_least("orders", arguments.orders, 1)
     check_least("seed", arguments.seed, 0)
     check_least("least_votes", arguments.least_votes, 0)
