@@ -155,10 +155,8 @@ def read_rules(arguments: argparse.Namespace) -> Rules:
 
     for name, usual, least in (("k", 16, 0), ("scale", 400, 0), ("start", 1000, -LARGEST)):
         if not least < (value := getattr(arguments, name)) <= LARGEST:
-            raise GptaltError(
-                f"--{name} {value}: the number must be above {least:,}, and at most {LARGEST:,}.",
-                f"Omit it for {usual}.",
-            )
+            what = f"--{name} {value}: the number must be above {least:,}, and at most {LARGEST:,}."
+            raise GptaltError(what, f"Omit it for {usual}.")
     check_least("orders", arguments.orders, 1)
     check_least("seed", arguments.seed, 0)
     check_least("least_votes", arguments.least_votes, 0)

@@ -474,7 +474,7 @@ def test_the_published_table_needs_no_votes(call):
         (("elo", "--k", "nan"), "--k nan: the number must be above 0"),
         (("elo", "--k", "-1"), "--k -1.0: the number must be above 0"),
         (("elo", "--scale", "inf"), "--scale inf: the number must be above 0"),
-        (("elo", "--start", "nan"), "--start nan: this is not a rating"),
+        (("elo", "--start", "nan"), "--start nan: the number must be above -1,000,000"),
         (("elo", "--anchor", "x=high"), "--anchor: 'x=high' is not a model and its rating"),
         (("elo", "--anchor", "=3"), "--anchor: '=3' is not a model and its rating"),
         (("elo", "--anchor", "x=inf"), "--anchor: 'x=inf' is not a model and its rating"),
