@@ -79,6 +79,24 @@ def test_links_lead_somewhere():
             assert (folder / target).exists(), f"{name}: {target}"
 
 
+def name_anchors(text):
+    """The anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_are_headings():
+    found = 0
+    for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")]:
+        for target, anchor in re.findall(
+            r"\]\(((?!https?:)[^)#]*)#([^)]+)\)", file.read_text(encoding="utf-8")
+        ):
+            there = file.parent / target if target else file
+            assert anchor in name_anchors(there.read_text(encoding="utf-8")), f"{file}: #{anchor}"
+            found += 1
+    assert found > 10
+
+
 @pytest.mark.torch
 def test_the_python_runs(tmp_path, smollm2):
     [code] = blocks("README.md", "python")
