@@ -7,12 +7,14 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
+from zipfile import ZipFile
 
 from gptalt_eval import GptaltError, open_named
 from gptalt_eval_plugin_elo.records import Record, Step, Unreadable, show
 from gptalt_eval_plugin_elo.separated import find_double
 
+LARGEST = 1 << 30  # bytes of a workbook when unpacked; a small file can become very large
 ROWS = 1_000  # of a Parquet file, in memory at a time
 
 
@@ -64,6 +66,7 @@ def read_sheet(path: Path, step: Step) -> Iterator[Record | Unreadable]:
     openpyxl = load_package("openpyxl", "xlsx", path)
     with open_named(path, "rb") as stream:
         try:
+            check_size(stream, path)
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             sheets = [
                 sheet for sheet in book.worksheets if any(map(is_filled, sheet.iter_rows(values_only=True)))
@@ -80,6 +83,13 @@ def read_sheet(path: Path, step: Step) -> Iterator[Record | Unreadable]:
         except Exception as error:  # openpyxl promises no kinds of errors
             raise explain_damaged(path, "Excel", error) from error
     step(path.stat().st_size)
+
+
+def check_size(stream: IO[bytes], path: Path) -> None:
+    with ZipFile(stream) as archive:
+        if sum(each.file_size for each in archive.infolist()) > LARGEST:
+            raise GptaltError(f"{path} would be larger than 1 GiB when unpacked.", "Save the votes as CSV.")
+    stream.seek(0)
 
 
 def is_filled(row: Iterable[Any]) -> bool:

@@ -361,6 +361,13 @@ def test_a_workbook_with_several_sheets_is_refused(tmp_path):
         import_files([tmp_path / "v.xlsx"], tmp_path / "v", list_formats())
 
 
+def test_a_workbook_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "v.xlsx").write_bytes(make_sheet(ROWS))
+    monkeypatch.setattr("gptalt_eval_plugin_elo.sheets.LARGEST", 10_000)
+    with pytest.raises(GptaltError, match="larger than 1 GiB when unpacked"):
+        import_files([tmp_path / "v.xlsx"], tmp_path / "v", list_formats())
+
+
 def test_numbers_and_empty_cells_of_a_sheet(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
