@@ -156,8 +156,6 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
             )
         if not len(table):
             raise GptaltError("There are no votes.", "Import some: gptalt-eval votes import FILE...")
-        if not len(table):
-            raise GptaltError("There are no votes yet.", "Judge some answers: gptalt-eval votes serve")
         raise GptaltError("No vote says which answer is better.", "All of them were skipped.")
     style = compare_styles(merged) if rules.style_control else None
     votes = number_table(merged)
