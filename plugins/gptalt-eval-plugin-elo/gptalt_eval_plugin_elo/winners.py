@@ -17,7 +17,7 @@ from gptalt_eval_plugin_elo.votes import Vote, Word
 
 OUTCOMES = ("a", "b", "tie", "skip")
 MODEL = "model"  # in --winners: the word is a model's name
-EMPTY = "(empty)"
+EMPTY = "@empty"  # without parentheses, which a shell does not take
 #: words that mean one thing wherever they are used, with single blanks; numbers are not among them
 WORDS = {
     **dict.fromkeys((

@@ -156,7 +156,7 @@ def test_the_55k_release(tmp_path):
 @pytest.mark.parametrize(
     ("row", "word"),
     [
-        (mark(0, 0, 0), "(empty)"),
+        (mark(0, 0, 0), "@empty"),
         (mark(1, 1, 0), "model_a+model_b"),
         (mark(0, 0, 0, winner_neither=1), "neither"),
     ],
@@ -165,7 +165,7 @@ def test_a_row_that_marks_none_or_two_is_asked_for(tmp_path, row, word):
     with pytest.raises(GptaltError) as caught:
         load(tmp_path, mark(1, 0, 0), row)
     assert f"{word} (1 vote)" in caught.value.what
-    _, votes = load(tmp_path, mark(1, 0, 0), row | {"id": 2}, given={word.replace("(empty)", ""): "skip"})
+    _, votes = load(tmp_path, mark(1, 0, 0), row | {"id": 2}, given={word.replace("@empty", ""): "skip"})
     assert [vote.winner for vote in votes] == ["a", "skip"]
 
 

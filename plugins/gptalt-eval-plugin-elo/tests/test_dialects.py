@@ -375,7 +375,7 @@ def test_numbers_and_empty_cells_of_a_sheet(tmp_path):
                 [9, "x", "y", 1, "more"]):  # fmt: skip
         book.active.append(row)
     book.save(tmp_path / "v.xlsx")
-    given = read_winners("a=1,b=2,tie=(empty)")
+    given = read_winners("a=1,b=2,tie=@empty")
     [counts] = import_files([tmp_path / "v.xlsx"], tmp_path / "v", list_formats(), given=given).values()
     assert [vote[:4] for vote in read_votes(tmp_path / "v")] == [
         ("7", "x", "y", "a"), ("8", "x", "y", "b"), ("9", "x", "y", "tie"),

@@ -104,21 +104,21 @@ def test_the_user_names_the_tag(tmp_path):
     for tag, winner in (("pref", "a"), ("quality", "tie"), ("fluency", "b")):
         [vote] = load(tmp_path, annotate(*results), columns={"winner": tag})
         assert vote == VOTE._replace(winner=winner), "a new verdict with the same id replaces the old one"
-    with pytest.raises(GptaltError, match=r"understood: \(empty\) \(1 vote\)"):
+    with pytest.raises(GptaltError, match=r"understood: @empty \(1 vote\)"):
         load(tmp_path, annotate(*results), columns={"winner": "pre"})
 
 
 @pytest.mark.parametrize(
     ("results", "word"),
     [
-        ([], "(empty)"), ([choose()], "(empty)"), ([choose("maybe")], "maybe"), ([choose("tie", "left")], "tie, left"),
-        ([pair("middle")], "middle"), ([{"value": {"text": ["hm"]}}], "(empty)"),
+        ([], "@empty"), ([choose()], "@empty"), ([choose("maybe")], "maybe"), ([choose("tie", "left")], "tie, left"),
+        ([pair("middle")], "middle"), ([{"value": {"text": ["hm"]}}], "@empty"),
     ],
 )  # fmt: skip
 def test_an_annotation_that_says_nothing_known_is_asked_for(tmp_path, results, word):
     error = refuse(tmp_path, annotate(pair("left")), annotate(*results))
     assert f"understood: {word} (1 vote)" in error.what
-    votes = load(tmp_path, annotate(*results), given={word.replace("(empty)", ""): "skip"})
+    votes = load(tmp_path, annotate(*results), given={word.replace("@empty", ""): "skip"})
     assert [vote.winner for vote in votes] == ["skip"]
 
 
@@ -173,7 +173,7 @@ def test_a_row_with_two_verdicts_or_none(tmp_path):
     import_files([file], tmp_path / "v", list_formats(), columns={"winner": "fluency"})
     assert [vote.winner for vote in read_votes(tmp_path / "v")] == ["b"]
     file.write_text(json.dumps([ROW | {"pref": "left"}, ROW | {"annotation_id": 10, "pref": "hm"}]))
-    with pytest.raises(GptaltError, match=r"\(empty\) \(1 vote\)"):
+    with pytest.raises(GptaltError, match=r"@empty \(1 vote\)"):
         import_files([file], tmp_path / "v", list_formats())
     with pytest.raises(GptaltError, match=r"hm \(1 vote\)"):
         import_files([file], tmp_path / "v", list_formats(), columns={"winner": "pref"})

@@ -122,7 +122,7 @@ def test_label_studios_export(tmp_path):
     }
     file = tmp_path / "ls.json"
     file.write_text(json.dumps([task]))
-    with pytest.raises(GptaltError, match=r"understood: .empty. .1 vote"):
+    with pytest.raises(GptaltError, match=r"understood: @empty .1 vote"):
         load(file, tmp_path / "v")
     counts, votes = load(file, tmp_path / "v", given={"": "skip"})
     assert (counts.format, counts.rejected) == ("labelstudio", 1)

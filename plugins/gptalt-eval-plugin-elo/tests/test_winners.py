@@ -132,7 +132,7 @@ def test_what_the_user_says_goes_before_what_is_known():
         ("a=left", {"left": "a"}),
         ("a=1,b=2,tie=0", {"1": "a", "2": "b", "0": "tie"}),
         ("a=1.0,a= Left ,tie=both bad,tie==", {"1": "a", "left": "a", "both bad": "tie", "=": "tie"}),
-        ('"tie=good, both",skip=(empty)', {"good, both": "tie", "": "skip"}),
+        ('"tie=good, both",skip=@empty', {"good, both": "tie", "": "skip"}),
         ("model=B", {"b": "model"}),
         ("a=1,a=1.0", {"1": "a"}),
     ],
@@ -194,8 +194,8 @@ def test_what_was_there_stays_as_it_was(tmp_path):
         ([-1, 0, 1], "-1 (1 vote, a code", "a=-1,tie=0,b=1", ["a", "tie", "b"]),
         ([1, 0.5, 0], "0.5 (1 vote, a code", "a=1,tie=0.5,b=0", ["a", "tie", "b"]),
         (["1", "1/2", "0"], "1/2 (1 vote, a code", "a=1,tie=1/2,b=0", ["a", "tie", "b"]),
-        (["a", "b", ""], "(empty) (1 vote)", "tie=(empty)", ["a", "b", "tie"]),
-        (["a", None, "b"], "(empty) (1 vote)", "skip=(empty)", ["a", "skip", "b"]),
+        (["a", "b", ""], "@empty (1 vote)", "tie=@empty", ["a", "b", "tie"]),
+        (["a", None, "b"], "@empty (1 vote)", "skip=@empty", ["a", "skip", "b"]),
         ([True, False, "tie"], "true (1 vote)", "a=true,b=false", ["a", "b", "tie"]),
         ([["x"], "y", []], '["x"] (1 vote)', 'a=["x"],tie=[]', None),
         (
@@ -247,8 +247,8 @@ def test_a_row_without_its_empty_last_cell(tmp_path, ending):
     ]
     file = tmp_path / "v.csv"
     file.write_bytes(ending.join(rows).encode())
-    assert "(empty) (1 vote)" in refuse(file, tmp_path / "v").what
-    counts, winners = load(file, tmp_path / "v", "tie=(empty)")
+    assert "@empty (1 vote)" in refuse(file, tmp_path / "v").what
+    counts, winners = load(file, tmp_path / "v", "tie=@empty")
     assert (counts.rejected, winners) == (0, ["a"] * 30 + ["tie", "b"])
 
 
@@ -338,7 +338,7 @@ def test_all_votes_come_in_or_none(tmp_path_factory, values, form, data):
         )
     words = data.draw(
         st.lists(
-            st.sampled_from(["no", "1", "0", "true", "(empty)", "null", "1/2", '"[""a""]"', "{}"]),
+            st.sampled_from(["no", "1", "0", "true", "@empty", "null", "1/2", '"[""a""]"', "{}"]),
             unique=True,
         )
     )
