@@ -26,6 +26,7 @@ COLUMNS = (
     "board", "model", "rank", "rank_best", "rank_worst", "rating", "rating_low", "rating_high",
     "average_win_rate", "votes", "wins", "losses", "ties", "elo", "elo_orders_low", "elo_orders_high",
 )  # fmt: skip
+MOST_DRAWN = 150  # models that a figure has room for
 MOST_PAIRS = 25  # models of which the page shows how many votes would settle each pair
 Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo
 
@@ -149,6 +150,9 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
     places = np.array([standing.place for standing in each])
     low, high = (np.array([getattr(one, f"rating_{end}") for one in each]) for end in ("low", "high"))
     rated = np.array([standing.rating == standing.rating for standing in each])
+    calibration = ("calibration", "Calibration", draw_calibration(board.calibration))
+    if len(models) > MOST_DRAWN:
+        return [calibration]
     return [
         ("ratings", "Ratings with 95 % intervals", draw_ratings(models, places, low, high, rated)),
         ("win-rates", actual, draw_heat_map(actual, models, pairs.actual, decided)),
@@ -158,7 +162,7 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
             difference,
             draw_heat_map(difference, models, pairs.actual - pairs.predicted, centred=True),
         ),
-        ("calibration", "Calibration", draw_calibration(board.calibration)),
+        calibration,
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gptalt_eval_plugin_elo import page
 from gptalt_eval_plugin_elo.bradley_terry import fit_bradley_terry
 from gptalt_eval_plugin_elo.evaluation import Rules, evaluate
 from gptalt_eval_plugin_elo.filters import Filters, choose_votes
@@ -265,13 +266,30 @@ def test_the_page_says_what_does_not_count_and_what_changed(tmp_path):
     chosen, notes = choose_votes(table, Filters(without=["anna"]))
     rules = Rules(orders=20, style_control=True)
     report = Report(evaluate(chosen, rules), rules, notes=notes, before=evaluate(table, rules))
-    page = write_results(tmp_path, report)[0].read_text(encoding="utf-8")
-    assert "Without anna: 100 votes do not count." in page
-    assert "Before and after leaving out annotators" in page and "Style: a usual difference in length" in page
+    shown = write_results(tmp_path, report)[0].read_text(encoding="utf-8")
+    assert "Without anna: 100 votes do not count." in shown
+    assert (
+        "Before and after leaving out annotators" in shown and "Style: a usual difference in length" in shown
+    )
     numbers = json.loads((tmp_path / "elo.json").read_text(encoding="utf-8"))
     assert numbers["notes"] == notes and numbers["settings"]["style_control"] is True
     assert numbers["settings"]["width"] == 400
     assert {"rating", "low", "high"} == set(numbers["categories"]["code"]["strong"])
+
+
+def test_a_huge_board_has_no_figures_of_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_DRAWN", 3)
+    votes = [
+        Vote(f"q{i}", one, other, "ab"[i % 2]) for i in range(2) for one, other in itertools.pairwise("vwxyz")
+    ]
+    files = write_results(tmp_path, Report(rate(votes), Rules()))
+    assert {file.name for file in files} == {
+        "elo.html",
+        "elo.json",
+        "elo.csv",
+        "calibration.png",
+        "calibration.svg",
+    }
 
 
 def test_a_large_board_has_no_numbers_in_its_cells(tmp_path):
@@ -280,8 +298,8 @@ def test_a_large_board_has_no_numbers_in_its_cells(tmp_path):
         Vote(f"q{i}", one, other, "ab"[i % 2]) for i in range(2) for one, other in itertools.pairwise(names)
     ]
     files = write_results(tmp_path, Report(rate(votes), Rules()))
-    page = files[0].read_text(encoding="utf-8")
-    assert "How many more votes" not in page and page.count("<figure") == 5
+    text = files[0].read_text(encoding="utf-8")
+    assert "How many more votes" not in text and text.count("<figure") == 5
 
 
 # ---------------------------------------------------------------------- commands
@@ -329,8 +347,8 @@ def test_one_comparison_is_called_so_and_has_no_interval_of_agreement(call):
     Path("one.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     call("votes", "import", "one.jsonl", "--into", "one")
     assert "; 1 comparison after" in call("elo", "one", "--orders", "20")
-    page = Path("one/elo.html").read_text(encoding="utf-8")
-    assert "1 comparison after" in page and ">0.500</td>" in page and "nan" not in page
+    shown = Path("one/elo.html").read_text(encoding="utf-8")
+    assert "1 comparison after" in shown and ">0.500</td>" in shown and "nan" not in shown
     assert json.loads(Path("one/elo.json").read_text())["agreement"][0]["tie_discounted"]["low"] is None
     assert json.loads(call("votes", "agreement", "one", "--json"))[0]["tie_discounted"]["low"] is None
     assert "nan" not in call("votes", "agreement", "one")
