@@ -36,7 +36,7 @@ examples:
   gptalt-eval --model hf --model_args pretrained=./my-model,dtype=bfloat16 --tasks mmlu --num_fewshot 5
   gptalt-eval run experiment.yaml
   gptalt-eval ls tasks race
-  gptalt-eval show task piqa
+  gptalt-eval show piqa
   gptalt-eval report runs/2026-01-31_12-00-00
 """
 
@@ -74,11 +74,21 @@ def dispatch(words: list[str], plugins: Installed) -> int:
         raise unknown_command(words[0], commands)
     if " ".join(words[:2]) in MOVED:
         raise point_to_new(" ".join(words[:2]))
+    if words[0] == "show" and len(words) > 1 and not words[1].startswith("-"):
+        add_kind(words, commands["show"], plugins)
     parser = make_parser(commands, plugins)
     namespace, rest = parser.parse_known_args(words)
     if rest:
         namespace.subparser.error(f"unrecognized arguments: {' '.join(rest)}")
     return run_command(namespace.chosen, namespace, plugins)
+
+
+def add_kind(words: list[str], show: Command, plugins: Installed) -> None:
+    """``show NAME`` finds out what the name stands for."""
+    if words[1] not in {each.name for each in show.commands}:
+        from gptalt_eval.commands.show import find_kind
+
+        words.insert(1, find_kind(plugins, words[1]))
 
 
 def run_command(command: Command, namespace: argparse.Namespace, plugins: Installed) -> int:

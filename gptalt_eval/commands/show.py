@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gptalt_eval.commands.model_page import list_facts, render_example
@@ -13,6 +14,29 @@ from gptalt_eval.contract.types import Dataset, Installed, Split
 from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.resolve import resolve
+
+KINDS = ("task", "model", "dataset")
+
+
+def find_kind(plugins: Installed, name: str) -> str:
+    """What a name stands for, the first of ``KINDS``.
+
+    Raises:
+        UnknownNameError: nothing has this name; suggests the nearest.
+    """
+    catalog = Catalog(plugins)
+    finds: tuple[Callable[[str], object], ...] = (catalog.find_task, catalog.find_model)
+    for kind, find in zip(KINDS, finds, strict=False):
+        try:
+            find(name)
+        except UnknownNameError:
+            continue
+        return kind
+    if name in catalog.datasets:
+        return KINDS[2]
+    known = [*KINDS, *catalog.list_benchmarks(), *catalog.model_names, *catalog.datasets]
+    hint = did_you_mean(name, dict.fromkeys(known)) or "See: gptalt-eval ls tasks, models, datasets"
+    raise UnknownNameError(f"There is no task, model or dataset '{name}'.", hint)
 
 
 def describe_model(catalog: Catalog, name: str) -> str:

@@ -111,7 +111,9 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
         (("ls", "models", "--all"), "--all does not apply to models."),
         (("ls", "tasks", "--data_dir", "x"), "--data_dir does not apply to tasks."),
         (("show",), "'gptalt-eval show' needs a subcommand: task, model, dataset."),
-        (("show", "modle", "x"), "There is no command 'show modle'.\nDid you mean 'model'"),
+        (("show", "modle", "x"), "There is no task, model or dataset 'modle'.\nDid you mean 'model'"),
+        (("show", "piqua"), "There is no task, model or dataset 'piqua'.\nDid you mean 'piqa'"),
+        (("show", "qqqqqqqq"), "There is no task, model or dataset 'qqqqqqqq'.\nSee: gptalt-eval ls"),
         (("show", "model", "hf", "--num_fewshot", "1"), "There is no option --num_fewshot"),
     ],
 )
@@ -211,6 +213,27 @@ def test_a_whole_run_and_its_report_and_its_repetition(tmp_path, monkeypatch, ca
     assert results[0] == results[-1]
     assert call("report", str(run), "--output", str(tmp_path / "both.html")) == 0
     assert "scripted" in (tmp_path / "both.html").read_text()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("arc_easy", "task"), ("mmlu", "task"), ("smollm2", "model")])
+def test_show_finds_out_what_a_name_stands_for(gptalt_eval, name, kind):
+    assert gptalt_eval("show", name)[1] == gptalt_eval("show", kind, name)[1]
+
+
+def test_show_of_a_name_takes_the_flags_of_its_kind(gptalt_eval):
+    shown = gptalt_eval("show", "arc_easy", "--num_fewshot", "1")[1]
+    assert shown == gptalt_eval("show", "task", "arc_easy", "--num_fewshot", "1")[1]
+
+
+def test_show_of_a_name_that_only_a_dataset_has(gptalt_eval):
+    from gptalt_eval.planning.catalog import Catalog
+    from gptalt_eval.testing import make_plugin_set
+
+    catalog = Catalog(make_plugin_set())
+    name = next(
+        each for each in catalog.datasets if each not in catalog.tasks and each not in catalog.lm_eval_tasks
+    )
+    assert gptalt_eval("show", name)[1] == gptalt_eval("show", "dataset", name)[1]
 
 
 def test_show_config_prints_the_result(tmp_path, capsys):
