@@ -441,3 +441,27 @@ def test_a_vote_is_known_by_what_was_judged():
         make_vote(match._replace(first=match.second, second=match.first), "a", "judge", PAGE, prompt),
     ]
     assert len({vote.id, *(each.id for each in others)}) == 5
+
+
+@pytest.mark.parametrize(("first", "then", "said"), [
+    ((), ("--model_args", "pretrained=other"), "another model_args: None instead of 'pretrained=other'"),
+    (("--gen_kwargs", "temperature=0"), ("--gen_kwargs", "temperature=1"), "another gen_kwargs"),
+    ((), ("--plain",), "another apply_chat_template: True instead of False"),
+])  # fmt: skip
+def test_two_judges_do_not_pass_for_one(judge, folder, first, then, said):
+    """A part of the verdicts would be the one's, and the rest the other's; a served model is easily renamed."""
+    judge(*first)
+    before = list(read_votes(folder.parent / "votes"))
+    with pytest.raises(GptaltError, match=said) as error:
+        judge("--limit", "1", *then)
+    assert "--name NAME" in str(error.value.hint)
+    assert list(read_votes(folder.parent / "votes")) == before
+    assert judge("--limit", "1", *then, "--name", "second") == 0
+    assert judge("--limit", "1", *first, "--batch_size", "1") == 0
+    assert len({vote.annotator for vote in read_votes(folder.parent / "votes")}) == 2
+
+
+def test_a_judges_description_may_be_damaged(judge, folder):
+    judge()
+    (folder / "judges" / "expert" / "judge.json").write_text("[1")
+    assert judge("--plain") == 0

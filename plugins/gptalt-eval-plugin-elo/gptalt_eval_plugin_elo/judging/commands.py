@@ -50,7 +50,7 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval_plugin_elo.answers import read_answers
     from gptalt_eval_plugin_elo.commands import gather_formats
     from gptalt_eval_plugin_elo.importing import VOTES, import_files
-    from gptalt_eval_plugin_elo.judging.judge import Judge, compare, read_export_of, save_votes
+    from gptalt_eval_plugin_elo.judging.judge import Judge, compare, read_export_of, refuse_other, save_votes
     from gptalt_eval_plugin_elo.judging.prompts import hash_prompts, pair_answers
     from gptalt_eval_plugin_elo.judging.verdicts import summarise
 
@@ -70,6 +70,7 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     name = arguments.name or arguments.model
     page = read_export_of(name, folder)[0].page
     judge = Judge(name, page, arguments.model, arguments.verdict, settings)
+    refuse_other(judge, folder)
     votes = compare(judge, matches, folder, plugins)
     file = save_votes(judge, votes, possible, folder)
     import_files([file], arguments.into, gather_formats(plugins), "gptalt")

@@ -30,6 +30,7 @@ TASKS: Mapping[str, Mapping[str, Any]] = {
         "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": 512},
     },
 }
+INDIFFERENT = {"device", "batch_size", "trust_remote_code"}  # settings that change no verdict
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,29 @@ def refuse_fault(vote: Vote) -> None:
         raise GptaltError(
             f"The answers to {vote.question:.60} cannot be judged: {fault}.", "Change its name."
         )
+
+
+def refuse_other(judge: Judge, folder: Path) -> None:
+    """Raise if another judge has this name: the verdicts of two would pass for those of one."""
+    own = find_folder(folder, judge.name)
+    file = own / "judge.json"
+    check_plain(file)
+    if not file.exists() or not (own / VOTES).exists():
+        return
+    with open_named(file) as stream:
+        try:
+            known = json.load(stream)
+            earlier = {"model": known["model"], **known["settings"]}
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return
+    now = json.loads(json.dumps({"model": judge.model, **judge.settings}, default=str))
+    for name in sorted((earlier.keys() | now.keys()) - INDIFFERENT):
+        if earlier.get(name) != now.get(name):
+            raise GptaltError(
+                f"'{judge.name}' has judged with another {name}: {earlier.get(name)!r:.200} instead of "
+                f"{now.get(name)!r:.200}.",
+                f"Give this judge a name of its own: --name NAME. To replace the earlier one, remove {own}",
+            )
 
 
 def refuse_cut(record: Record, judge: Judge) -> None:
