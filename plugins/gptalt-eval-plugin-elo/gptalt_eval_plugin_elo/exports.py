@@ -44,12 +44,15 @@ class PageExport(NamedTuple):
         revision: number of votes and undos on the page so far.
         votes: number of votes in the export.
         exported: when, ISO 8601.
+        left_out: number of votes on the page that are not in the export; None: the revision counts something
+            else than votes and undos.
     """
 
     page: str
     revision: int
     votes: int
     exported: str = ""
+    left_out: int | None = None
 
 
 def find_page(vote_id: str) -> str:
@@ -65,7 +68,10 @@ def read_export(record: Mapping[str, Any]) -> PageExport | None:
         return None
     if type(revision) is not int or type(votes) is not int or not 0 <= votes <= revision < 1 << 63:
         return None
-    return PageExport(page, revision, votes, str(record.get("exported") or "")[:40])
+    left_out = record.get("left_out")
+    if type(left_out) is not int or not 0 <= left_out < 1 << 63:
+        left_out = None
+    return PageExport(page, revision, votes, str(record.get("exported") or "")[:40], left_out)
 
 
 def read_more(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,9 +30,9 @@ from gptalt_eval_plugin_elo.exports import (
     parse_vote,
     read_export,
 )
-from gptalt_eval_plugin_elo.identity import Hashes, IdentityColumns, Mask, mix, rank_equal
+from gptalt_eval_plugin_elo.identity import Hashes, Identities, IdentityColumns, Mask, mix, rank_equal
 from gptalt_eval_plugin_elo.records import LONGEST
-from gptalt_eval_plugin_elo.settling import Settlement, settle_votes
+from gptalt_eval_plugin_elo.settling import Settlement, count_differences, settle_votes
 from gptalt_eval_plugin_elo.votes import Vote
 
 
@@ -143,6 +143,8 @@ class Ledger:
         same: list[PageExport] = []
         for page, export in exports.items():
             known = self.exports.get(page)
+            if known:
+                self.refuse_copy(file, new, export, known)
             if known and known.revision > export.revision:
                 older.append(Older(export, known))
             else:
@@ -156,6 +158,27 @@ class Ledger:
         self.alive = np.concatenate([self.alive, found.kept])
         self.rows = self.rows.join(new)
         return found, older
+
+    def refuse_copy(self, file: Path, new: Identities, export: PageExport, known: PageExport) -> None:
+        """Raise if people voted on two copies of a page: there are more other votes than votes and undos.
+
+        An export that somebody changed has the time of the one that it was.
+        """
+        number = self.pages.get(export.page, -1)
+        mine = self.rows.choose(self.alive & (self.rows.page == number))
+        if None in (export.left_out, known.left_out) or export.exported == known.exported:
+            return
+        if len(mine) != known.votes:
+            return
+        most = abs(export.revision - known.revision) + (export.left_out or 0) + (known.left_out or 0)
+        lost, fresh, changed = count_differences(new.choose(new.page == number), mine)
+        if lost + fresh + 2 * changed > most:
+            raise GptaltError(
+                f"{file} is from a copy of {export.page}, and people voted on both: {lost:,} of the known votes "
+                f"are not in it, {fresh:,} are new and {changed:,} are different, but there were fewer votes "
+                "and undos from the one to the other.",
+                "Import only the copy whose votes count, or each into a folder of its own: --into FOLDER",
+            )
 
     def find_numbers(self, exports: Iterable[PageExport]) -> list[int]:
         return [self.pages[export.page] for export in exports if export.page in self.pages]

@@ -64,3 +64,10 @@ def settle_votes(
         dropped[at_old[place]] = True
     known = int((~other).sum() + copies.sum())
     return Settlement(kept, dropped, int(is_new.sum()), known, int(other.sum()), int(gone.sum()))
+
+
+def count_differences(new: Identities, old: Identities) -> tuple[int, int, int]:
+    """Of two exports of a page, how many old votes are gone, how many are new, and how many are different."""
+    _, at_new, at_old = np.intersect1d(new.own, old.own, return_indices=True)
+    changed = int((new.verdict[at_new] != old.verdict[at_old]).sum())
+    return len(old) - len(at_old), len(new) - len(at_new), changed

@@ -1,7 +1,9 @@
 """The page's export: a newer one replaces the older, a part of one is refused, and nothing is left of what was undone."""
 
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -524,3 +526,72 @@ def test_no_text_takes_long_to_measure(text):
     began = process_time()
     assert measure_style(text).length == len(text)
     assert process_time() - began < 2
+
+
+# ---------------------------------------------------------------------- two copies of a page
+
+
+def fork(page, folder):
+    """A copy of the page, on which people go on voting."""
+    (folder / "answers").mkdir(parents=True)
+    with (
+        closing(sqlite3.connect(page.path)) as here,
+        closing(sqlite3.connect(folder / "answers" / "votes.sqlite")) as there,
+    ):
+        here.backup(there)
+    copy = Page(folder)
+    copy.folder = page.folder
+    return copy
+
+
+def date(file, second):
+    """The export as if it were of another second."""
+    first, rest = file.read_text(encoding="utf-8").split("\n", 1)
+    about = json.loads(first) | {"exported": f"2026-01-01T00:00:{second:02d}+00:00"}
+    file.write_text(json.dumps(about) + "\n" + rest, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(("here", "there"), [(1, 1), (1, 5), (5, 1), (3, 3)])
+def test_votes_on_two_copies_of_a_page_do_not_replace_each_other(tmp_path, here, there):
+    page = Page(tmp_path / "one")
+    page.vote("left")
+    copy = fork(page, tmp_path / "two")
+    for each, number, who in ((page, here, "anna"), (copy, there, "ben")):
+        for _ in range(number):
+            each.vote("tie", who)
+    page.load(date(page.export(), 0))
+    before = list(read_votes(page.folder))
+    for file in (copy.export(), copy.path):
+        with pytest.raises(GptaltError, match=r"from a copy of page-.*, and people voted on both"):
+            page.load(file)
+    assert list(read_votes(page.folder)) == before
+
+
+def test_a_copy_on_which_nobody_else_voted_goes_on(tmp_path):
+    page = Page(tmp_path / "one")
+    page.vote("left")
+    page.load(page.export())
+    copy = fork(page, tmp_path / "two")
+    copy.vote("right")
+    copy.undo()
+    copy.undo()
+    copy.vote("tie")
+    copy.vote("tie")
+    assert copy.load(copy.export()) == (1, 0, 1, 0)
+    assert page.load(page.export()) == (0, 0, 0, 0), "it is older"
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from([*CHOICES, "undo"]), st.sampled_from(["anna", "ben"])), max_size=30),
+    st.data(),
+)
+def test_no_export_of_one_page_is_taken_for_a_copy(tmp_path_factory, acts, data):
+    page = Page(tmp_path_factory.mktemp("p"), questions=2)
+    files = [date(page.export("0.jsonl"), 0)]
+    for number, (act, who) in enumerate(acts, 1):
+        page.undo(who) if act == "undo" else page.vote(act, who)
+        files.append(date(page.export(f"{number}.jsonl"), number))
+    for file in data.draw(st.lists(st.sampled_from(files), max_size=6)):
+        page.load(file)

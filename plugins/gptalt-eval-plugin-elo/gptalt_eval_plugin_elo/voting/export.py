@@ -46,10 +46,11 @@ def write_lines(path: Path, names: Names, leave_out_named: bool = False) -> Iter
     fault = None
     with opened_votes(path) as found:
         try:
-            votes.extend(row for row in read_rows(found, names) if not (leave_out_named and row[1]))
+            votes.extend(read_rows(found, names))
         except GptaltError as error:
             fault = error
-    if (export := describe_page(found, len(votes))) and not fault:
+    every, votes = len(votes), [row for row in votes if not (leave_out_named and row[1])]
+    if (export := describe_page(found, len(votes), every - len(votes))) and not fault:
         yield json.dumps(export._asdict()) + "\n"
     for vote, sides in votes:
         more = {"names_itself": sides} if sides else {}
@@ -70,12 +71,18 @@ def read_rows(found: PageVotes, names: Names | None) -> Iterator[tuple[Vote, lis
         yield vote._replace(id=f"{page}{each.item}/{each.person}") if page else vote, sides
 
 
-def describe_page(found: PageVotes, votes: int) -> PageExport | None:
-    """What the first line of an export says; None: the file does not say which page it is."""
+def describe_page(found: PageVotes, votes: int, left_out: int = 0) -> PageExport | None:
+    """What the first line of an export says; None: the file does not say which page it is.
+
+    Args:
+        found: the page.
+        votes, left_out: numbers of votes in the export, and of others.
+    """
     if not found.page:
         return None
     exported = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return PageExport(name_page(found.page), max(found.revision, votes), votes, exported)
+    revision = max(found.revision, votes + left_out)
+    return PageExport(name_page(found.page), revision, votes, exported, left_out)
 
 
 def name_page(own: str) -> str:
