@@ -174,9 +174,9 @@ class Ledger:
         lost, fresh, changed = count_differences(new.choose(new.page == number), mine)
         if lost + fresh + 2 * changed > most:
             raise GptaltError(
-                f"{file} is from a copy of {export.page}, and people voted on both: {lost:,} of the known votes "
-                f"are not in it, {fresh:,} are new and {changed:,} are different, but there were fewer votes "
-                "and undos from the one to the other.",
+                f"{file} is from a copy of {export.page}, and people voted on both: {lost:,} of the known "
+                f"votes are not in it, {fresh:,} are new and {changed:,} are different, but there were fewer "
+                "votes and undos from the one to the other.",
                 "Import only the copy whose votes count, or each into a folder of its own: --into FOLDER",
             )
 
