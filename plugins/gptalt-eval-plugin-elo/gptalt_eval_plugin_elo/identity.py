@@ -25,6 +25,7 @@ Places = npt.NDArray[np.intp]
 VERDICTS = {"a": 0, "b": 1, "tie": 2, "skip": 3}
 DAY = re.compile(r"\d{4}-\d\d-\d\d")  # on which many may have judged the same
 MILLISECONDS = 1e11  # a larger number of seconds would be after the year 5000
+CONTENT = "content "  # begins an id that is only what the vote says, which others may say too
 ODD = np.uint64(0x9E3779B97F4A7C15)  # multiples of an odd number are different for 2^64 times
 
 
@@ -86,7 +87,7 @@ class IdentityColumns:
         self.verdict.append(1 - verdict if swapped and verdict < 2 else verdict)
         self.page.append(page)
         timed = vote.annotator != "" and vote.time != "" and not DAY.fullmatch(vote.time)
-        self.sure.append(vote.id != "" or timed)
+        self.sure.append(timed or (vote.id != "" and not vote.id.startswith(CONTENT)))
 
     def finish(self) -> Identities:
         own, content, loose = (np.array(column, np.uint64) for column in self.hashes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gptalt_eval_plugin_elo.ratings import Ints
+from gptalt_eval_plugin_elo.ratings import Ints, separate_nameless
 from gptalt_eval_plugin_elo.table import FIRST, SECOND, SKIP, TIE, VoteTable
 
 Outcomes = npt.NDArray[np.int8]
@@ -17,13 +17,16 @@ Outcomes = npt.NDArray[np.int8]
 def number_units(table: VoteTable) -> tuple[Ints, Outcomes]:
     """Which pair of answers each vote is about, and its outcome for models in the order of their names.
 
+    Votes without a question are about answers of their own.
+
     Returns:
         [N] the pairs' numbers, and [N] outcomes: ``FIRST`` if the model with the earlier name won.
     """
     count = len(table.models)
     first, second = table.first.astype(np.int64), table.second.astype(np.int64)
     low, high = np.minimum(first, second), np.maximum(first, second)
-    _, unit = np.unique((table.question * count + low) * count + high, return_inverse=True)
+    question = separate_nameless(table.question, table.questions)
+    _, unit = np.unique((question * count + low) * count + high, return_inverse=True)
     return unit.astype(np.int64), turn(table.outcome, is_turned(table))
 
 

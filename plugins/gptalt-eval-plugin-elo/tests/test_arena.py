@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from gptalt_eval_plugin_elo import Vote
+from gptalt_eval_plugin_elo.agreement import measure_agreement
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
+from gptalt_eval_plugin_elo.merging import merge_votes
+from gptalt_eval_plugin_elo.table import gather_votes
 from gptalt_eval_plugin_elo.votes import Style
 
 from gptalt_eval import GptaltError
@@ -45,15 +48,15 @@ def test_clean_battles_have_neither_question_nor_conversation(tmp_path):
     known, votes = load(tmp_path, CLEAN, CLEAN | {"tstamp": 1682351600.5, "winner": "tie (bothbad)"})
     assert known == "fastchat"
     assert votes == [
-        Vote("battle 1682351591.1 arena_user_7/turn 1", "m", "n", "a", "", "arena_user_7", "1682351591.1", "English"),
-        Vote("battle 1682351600.5 arena_user_7/turn 1", "m", "n", "tie", "", "arena_user_7", "1682351600.5", "English"),
+        Vote("", "m", "n", "a", "", "arena_user_7", "1682351591.1", "English"),
+        Vote("", "m", "n", "tie", "", "arena_user_7", "1682351600.5", "English"),
     ]  # fmt: skip
 
 
 def test_battles_without_a_time_are_known_by_their_content(tmp_path):
     bare = without(CLEAN, "tstamp", "judge", "turn")
     _, votes = load(tmp_path, bare, bare | {"winner": "model_b"}, bare | {"model_b": "o"})
-    assert len({vote.question for vote in votes}) == 3
+    assert len({vote.id for vote in votes}) == 3 and {vote.question for vote in votes} == {""}
     again = import_files([tmp_path / "f.jsonl"], tmp_path / "v", list_formats())
     assert [(each.added, each.known) for each in again.values()] == [(0, 3)]
 
@@ -290,3 +293,26 @@ def test_each_file_of_reviews_is_refused(tmp_path):
         with pytest.raises(GptaltError, match="has FastChat's reviews by a model"):
             import_files([file], tmp_path / "v", list_formats())
     assert not (tmp_path / "v").exists()
+
+
+def test_battles_that_say_the_same_are_not_one(tmp_path):
+    """Files that say no more than who won: x beat y 90:10, which had become 1:1."""
+    rows = [{"model_a": "x", "model_b": "y", "winner": f"model_{'a' if n < 90 else 'b'}"} for n in range(100)]
+    _, votes = load(tmp_path, *rows)
+    assert len(merge_votes(gather_votes(votes), "survey")) == 100
+    [each] = import_files([tmp_path / "v"], tmp_path / "w", list_formats()).values()
+    assert (each.added, each.rejected) == (100, 0)
+    table = tmp_path / "f.csv"
+    table.write_text(
+        "model_b,model_a,winner,empty\n"
+        + "".join("{model_b},{model_a},{winner},\n".format(**row) for row in rows)
+    )
+    [each] = import_files([table], tmp_path / "v", list_formats()).values()
+    assert (each.added, each.known) == (0, 100)
+    with pytest.raises(GptaltError, match="Nothing was judged twice"):
+        measure_agreement(gather_votes(votes))
+
+
+def test_votes_of_our_own_without_a_question_are_not_one():
+    votes = [Vote("", "x", "y", "a")] * 9 + [Vote("", "y", "x", "a")] + [Vote("q", "x", "y", "tie")] * 2
+    assert len(merge_votes(gather_votes(votes), "majority")) == 11

@@ -23,7 +23,9 @@ from gptalt_eval_plugin_elo.formats.values import (
     get_truth,
     get_word,
     has,
+    is_missing,
 )
+from gptalt_eval_plugin_elo.identity import CONTENT, mend_number
 from gptalt_eval_plugin_elo.votes import Style, Vote, Word
 
 MODELS = ("model_a", "model_b")
@@ -60,10 +62,12 @@ def make_vote(record: Record, winner: Word) -> Vote:
     hidden = record.get("anony") in (None, "") or get_truth(record, "anony")
     category = record.get("category")
     models = get_text(record, "model_a"), get_text(record, "model_b")
+    question, when = find_question(record), get_first(record, ("tstamp", "timestamp"))
+    own = "" if question or (when and judge) else hash_content(record)
     return Vote(
-        add_turn(find_question(record), record), *models, winner,
-        category if isinstance(category, str) else "", judge, get_first(record, ("tstamp", "timestamp")),
-        get_optional(record, "language"), kind="judge" if judge == GPT4 else "person", blind=hidden,
+        add_turn(question, record), *models, winner,
+        category if isinstance(category, str) else "", judge, when,
+        get_optional(record, "language"), own, kind="judge" if judge == GPT4 else "person", blind=hidden,
         style_a=read_style(record, "a"), style_b=read_style(record, "b"),
     )  # fmt: skip
 
@@ -76,16 +80,18 @@ def find_judge(record: Record) -> str:
 
 
 def find_question(record: Record) -> str:
-    """The question's id, or its text; in files without both, each battle is a question of its own."""
+    """The question's id, or its text; empty: each battle is a question of its own."""
     found = get_first(record, QUESTIONS) or find_prompt(record.get("conversation_a"))
     if not found and isinstance(record.get("prompt"), str):
         found = record["prompt"].strip()
-    if found:
-        return found
-    if record.get("tstamp") not in (None, "") and find_judge(record):
-        return f"battle {get_text(record, 'tstamp')} {find_judge(record)}"
-    content = json.dumps(record, sort_keys=True, default=str)
-    return f"battle {hashlib.blake2b(content.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+    return found
+
+
+def hash_content(record: Record) -> str:
+    """What a battle without a question is known by: all it says, but for lists, however a tool writes it."""
+    texts = {name: mend_number(str(value)) for name, value in record.items() if not is_missing(value)}
+    content = sorted((name, text) for name, text in texts.items() if text[:1] not in ("[", "{"))
+    return CONTENT + hashlib.blake2b(repr(content).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def find_prompt(conversation: Any) -> str:

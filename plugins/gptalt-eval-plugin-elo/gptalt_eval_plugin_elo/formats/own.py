@@ -43,7 +43,8 @@ def convert_own(record: Record) -> Iterator[Vote]:
     more = read_more(record)
     if "blind" not in more and "anony" in record:
         more["blind"] = get_truth(record, "anony")
-    question = add_turn(get_text(record, "question"), record)
+    read_question = get_optional if is_ours else get_text  # ours may be a battle without one
+    question = add_turn(read_question(record, "question"), record)
     yield Vote(question, *models, winner, get_optional(record, "category"), annotator, when, **more)
 
 

@@ -96,7 +96,7 @@ def get_truth(record: Record, name: str) -> bool:
 def add_turn(question: str, record: Record) -> str:
     """The question's id with the turn of its conversation, of which each is a question of its own."""
     turn = get_optional(record, "turn")
-    return f"{question}/turn {turn.removesuffix('.0')}" if turn else question
+    return f"{question}/turn {turn.removesuffix('.0')}" if turn and question else question
 
 
 def shorten(value: Any) -> str:
