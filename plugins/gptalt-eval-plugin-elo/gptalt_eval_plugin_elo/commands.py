@@ -120,15 +120,17 @@ def read_columns(text: str | None) -> dict[str, str]:
 
 
 def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> None:
+    from gptalt_eval_plugin_elo.counts import count_rejected
+
     for file, each in counts.items():
-        print(f"{file}: {each.format}, {each.added:,} new votes", end="")
+        print(f"{file}: {each.format}, {each.added:,} new {'vote' if each.added == 1 else 'votes'}", end="")
         print(f", {each.known:,} already known" if each.known else "", end="")
         print(
             f", {each.changed:,} {'vote' if each.changed == 1 else 'votes'} changed" if each.changed else "",
             end="",
         )
         print(f", {each.taken_back:,} taken back" if each.taken_back else "", end="")
-        print(f", {each.rejected:,} records that are not votes" if each.rejected else "")
+        print(f"; {count_rejected(each.rejected)}" if each.rejected else "")
         for text in each.older:
             print(f"  {text}")
         for reason, count in each.reasons.most_common(5):

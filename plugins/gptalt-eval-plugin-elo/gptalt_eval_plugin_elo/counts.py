@@ -57,7 +57,7 @@ def check_imported(counts: Mapping[Path, Counts], rejected: Path) -> None:
         if not each.votes and not each.taken_back and not each.older:
             raise GptaltError(
                 f"No vote was imported from {file} (format {each.format}): "
-                f"{each.rejected:,} of its records are not votes.{most}"
+                f"{count_rejected(each.rejected)}.{most}"
                 if each.rejected
                 else f"No vote was imported from {file} (format {each.format}): there is none in it.",
                 f"See {rejected}." if each.rejected else "Is it the right file?",
@@ -68,6 +68,10 @@ def check_imported(counts: Mapping[Path, Counts], rejected: Path) -> None:
                 f"the others were imported.{most}",
                 f"See {rejected}, before you rely on ratings of the rest.",
             )
+
+
+def count_rejected(number: int) -> str:
+    return "1 record is not a vote" if number == 1 else f"{number:,} records are not votes"
 
 
 def explain_missing(path: Path, rejected: Path) -> GptaltError:

@@ -20,6 +20,7 @@ from gptalt_eval_plugin_elo.records import TABLES, Unreadable, read_records
 from gptalt_eval_plugin_elo.votes import Vote, VoteFormat
 
 EXAMINED = 20  # records, to recognise a format
+ANSWER = {"prompt", "model", "answer"}  # what each line of a file of answers has
 LISTED = 40  # columns in a message
 FILE_NAME = "{file}"  # in --columns: the file's name without its ending
 SAME = ("question", "model_a", "model_b", "category", "annotator", "time", "language")
@@ -168,6 +169,11 @@ def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
             "Write a table with question, model_a, model_b, winner and kind=judge; the models of the answers "
             "are in FastChat's answer files.",
         )
+    if start and file.suffix == ".jsonl" and all(set(record) >= ANSWER for record in start):
+        return GptaltError(
+            f"{file} has answers, not votes.",
+            f"To vote on them: gptalt-eval votes serve --answers {shlex.quote(str(file))}",
+        )
     columns = list_columns(start)
     text = f"{file} has an unknown format (not {', '.join(each.name for each in formats)})."
     if columns:
@@ -178,7 +184,10 @@ def explain_unknown(file: Path, formats: Sequence[VoteFormat]) -> GptaltError:
     missing = [field for field in NEEDED if field not in folded]
     if not columns or not missing:
         return GptaltError(text, f"Name its columns: --columns {EXAMPLE}")
-    pairs = [f"{field}={folded.get(find_near(field, list(folded)), 'COLUMN')}" for field in missing]
+    near = [find_near(field, list(folded)) for field in missing]
+    # a column that is near two names is neither
+    found = [folded[column] if column and near.count(column) == 1 else "COLUMN" for column in near]
+    pairs = [f"{field}={column}" for field, column in zip(missing, found, strict=True)]
     return GptaltError(text, f"Name its columns: --columns {shlex.quote(','.join(pairs))}")
 
 

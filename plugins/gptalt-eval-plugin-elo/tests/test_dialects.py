@@ -282,6 +282,7 @@ def test_an_unknown_file_with_columns_of_other_names_names_the_nearest(tmp_path)
         ("id,model,answer,model 2,winner", "question=COLUMN,model_a=COLUMN,model_b=COLUMN"),
         ("Frage,Modell links,Modell rechts,Sieger,Person",
          "question=COLUMN,model_a=COLUMN,model_b=COLUMN,winner=COLUMN"),
+        ("prompt,model,text,n,m", "question=COLUMN,model_a=COLUMN,model_b=COLUMN,winner=COLUMN"),
         ("Questions,Model A,MODEL-B,victor,time", "question=Questions,winner=COLUMN"),
     ],
 )  # fmt: skip
@@ -292,6 +293,16 @@ def test_a_table_that_could_have_the_surveys_answers_lists_its_columns_too(tmp_p
         import_files([file], tmp_path / "v", list_formats())
     assert caught.value.what.endswith(f"Its columns: {head.replace(',', ', ')}.")
     assert shlex.split(caught.value.hint) == shlex.split(f"Name its columns: --columns {hint}")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_answers_are_to_be_voted_on(tmp_path, ending):
+    file = tmp_path / f"mine{ending}"
+    row = {"prompt": "q", "model": "x", "answer": "yes", "category": "c", "language": "en"}
+    file.write_text(json.dumps(row) if ending == ".jsonl" else ",".join(row) + "\n" + ",".join(row.values()))
+    with pytest.raises(GptaltError, match=r"has answers, not votes") as caught:
+        import_files([file], tmp_path / "v", list_formats())
+    assert caught.value.hint == f"To vote on them: gptalt-eval votes serve --answers {file}"
 
 
 @pytest.mark.parametrize(

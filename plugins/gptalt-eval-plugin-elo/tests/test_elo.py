@@ -443,7 +443,7 @@ def test_one_command_each(call, tmp_path):
     ]
     (tmp_path / "v.jsonl").write_text("\n".join(lines))
     printed = call("votes", "import", "v.jsonl")
-    assert "gptalt, 120 new votes, 2 records that are not votes" in printed
+    assert "gptalt, 120 new votes; 2 records are not votes" in printed
     assert "1 times: a model against itself" in printed and "rejected.jsonl" in printed
     assert "0 new votes, 120 already known" in call("votes", "import", "v.jsonl")
     assert "ann and bob" in call("votes", "agreement")

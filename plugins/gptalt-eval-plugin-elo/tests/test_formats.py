@@ -206,7 +206,7 @@ def choose(*values, **more):
         ("labelstudio", TASK | {"annotations": []}, []),
         ("labelstudio", TASK | {"annotations": {}}, ["'data' is not an object, or 'annotations' is not a list"]),
         ("labelstudio", TASK | {"data": []}, ["'data' is not an object, or 'annotations' is not a list"]),
-        ("labelstudio", TASK | {"data": {"model_a": "m"}}, ["'data' does not say which models are compared (model_a, model_b)"]),
+        ("labelstudio", TASK | {"data": {"model_a": "m"}}, ["'data' needs 'model_a' and 'model_b', the names of the compared models"]),
         ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": None}}, ["'model_b' is missing"]),
         ("labelstudio", TASK | {"data": {"model_a": "m", "model_b": "n"}}, [Vote("5", "m", "n", "a", "", "1", "2026")]),
         ("labelstudio", without(TASK, "id") | {"data": {"model_a": "m", "model_b": "n"}}, ["'id' is missing"]),

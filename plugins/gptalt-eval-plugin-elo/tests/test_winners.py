@@ -372,7 +372,7 @@ def test_nothing_imported_is_a_failure(tmp_path, monkeypatch, capsys):
         call("votes", "import", "v.jsonl")
     assert caught.value.exit_code == 2
     assert caught.value.what == (
-        "No vote was imported from v.jsonl (format gptalt): 3 of its records are not votes. "
+        "No vote was imported from v.jsonl (format gptalt): 3 records are not votes. "
         "Most frequent reason: a model against itself (3)."
     )
     for command in (("elo",), ("votes", "agreement")):

@@ -98,7 +98,7 @@ def read_data(data: Record, record: Record) -> tuple[Models, str]:
     """The models and the question of a task."""
     pair = find_pair(data)
     if pair is None:
-        raise ValueError("'data' does not say which models are compared (model_a, model_b)")
+        raise ValueError("'data' needs 'model_a' and 'model_b', the names of the compared models")
     models = get_text(data, pair[0]), get_text(data, pair[1])
     return models, get_first(data, QUESTIONS) or get_text(record, "id")
 

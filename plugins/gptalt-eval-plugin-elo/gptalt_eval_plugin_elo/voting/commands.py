@@ -209,7 +209,7 @@ def check_name(flag: str, name: str) -> None:
 
 
 def print_links(store: Store, annotators: Sequence[Annotator], count: int, homes: Sequence[str]) -> None:
-    print(f"{count:,} comparisons; votes are saved in {store.path}.")
+    print(f"{count:,} {'comparison' if count == 1 else 'comparisons'}; votes are saved in {store.path}.")
     if store.renew_links():
         print(
             "The links are new, and the earlier ones no longer work: the file was moved, or the secret in "
