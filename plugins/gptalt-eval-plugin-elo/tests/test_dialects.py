@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 from gptalt_eval_plugin_elo import Vote
+from gptalt_eval_plugin_elo.answers import read_answers
 from gptalt_eval_plugin_elo.commands import read_columns
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
@@ -295,14 +296,18 @@ def test_a_table_that_could_have_the_surveys_answers_lists_its_columns_too(tmp_p
     assert shlex.split(caught.value.hint) == shlex.split(f"Name its columns: --columns {hint}")
 
 
-@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
-def test_answers_are_to_be_voted_on(tmp_path, ending):
-    file = tmp_path / f"mine{ending}"
+def test_answers_are_to_be_voted_on(tmp_path):
+    file = tmp_path / "my answers.jsonl"
     row = {"prompt": "q", "model": "x", "answer": "yes", "category": "c", "language": "en"}
-    file.write_text(json.dumps(row) if ending == ".jsonl" else ",".join(row) + "\n" + ",".join(row.values()))
-    with pytest.raises(GptaltError, match=r"has answers, not votes") as caught:
+    file.write_text(json.dumps(row))
+    with pytest.raises(GptaltError, match="has answers, not votes") as caught:
         import_files([file], tmp_path / "v", list_formats())
-    assert caught.value.hint == f"To vote on them: gptalt-eval votes serve --answers {file}"
+    assert shlex.split(caught.value.hint)[-3:] == ["serve", "--answers", str(file)]
+    assert read_answers(file), "and they can be"
+    table = tmp_path / "answers.csv"
+    table.write_text(",".join(row) + "\n" + ",".join(row.values()))
+    with pytest.raises(GptaltError, match="Its columns: prompt, model, answer"):
+        import_files([table], tmp_path / "v", list_formats())
 
 
 @pytest.mark.parametrize(
