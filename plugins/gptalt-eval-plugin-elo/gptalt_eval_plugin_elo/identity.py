@@ -40,8 +40,8 @@ class Identities:
         told: [N] whether the language is known.
         verdict: [N] 0: the model whose name comes first won, 1: the other, 2: a tie, 3: skipped.
         page: [N] number of the page that it is from; -1: from none.
-        sure: [N] whether another vote with the same content and verdict can only be a copy: it has an id, or
-            an annotator and a time of day.
+        named: [N] whether its id is its own, and not only what it says.
+        moment: [N] hash of who judged when; 0: one of them is not known.
     """
 
     own: Hashes
@@ -50,7 +50,8 @@ class Identities:
     told: Mask
     verdict: npt.NDArray[np.int8]
     page: npt.NDArray[np.int32]
-    sure: Mask
+    named: Mask
+    moment: Hashes
 
     def __len__(self) -> int:
         return len(self.own)
@@ -73,7 +74,8 @@ class IdentityColumns:
 
     def __init__(self) -> None:
         self.hashes = [array("Q") for _ in range(3)]
-        self.told, self.verdict, self.page, self.sure = array("b"), array("b"), array("i"), array("b")
+        self.told, self.verdict, self.page = array("b"), array("b"), array("i")
+        self.named, self.moment = array("b"), array("Q")
 
     def __len__(self) -> int:
         return len(self.page)
@@ -86,13 +88,15 @@ class IdentityColumns:
         self.told.append(vote.language != "")
         self.verdict.append(1 - verdict if swapped and verdict < 2 else verdict)
         self.page.append(page)
+        self.named.append(vote.id != "" and not vote.id.startswith(CONTENT))
         timed = vote.annotator != "" and vote.time != "" and not DAY.fullmatch(vote.time)
-        self.sure.append(timed or (vote.id != "" and not vote.id.startswith(CONTENT)))
+        self.moment.append(hash_texts(vote.annotator, mend_time(vote.time)) if timed else 0)
 
     def finish(self) -> Identities:
         own, content, loose = (np.array(column, np.uint64) for column in self.hashes)
-        return Identities(own, content, loose, np.array(self.told, bool), np.array(self.verdict, np.int8),
-                          np.array(self.page, np.int32), np.array(self.sure, bool))  # fmt: skip
+        columns = (self.told, bool), (self.verdict, np.int8), (self.page, np.int32), (self.named, bool)
+        rest = [np.array(column, kind) for column, kind in columns]
+        return Identities(own, content, loose, *rest, np.array(self.moment, np.uint64))
 
 
 def hash_vote(vote: Vote) -> tuple[int, int, int]:
@@ -160,11 +164,18 @@ def pair_votes(new: Identities, old: Identities) -> tuple[Places, Places]:
 
 
 def find_copies(votes: Identities) -> Mask:
-    """[N] which votes are certainly copies of an earlier one in the same file."""
-    at = np.flatnonzero(votes.sure)
-    ranks = rank_equal(tell_apart(votes.group[at], votes.verdict[at]))
+    """[N] which votes are certainly copies of an earlier one in the same file.
+
+    Those with the same id and verdict are; and so are those by one person at one moment, unless that person
+    judged anything else at the same moment: then the times are those of a day, or of a whole file.
+    """
+    verdicts = tell_apart(votes.group, votes.verdict)
+    timed = votes.moment != 0
+    said = np.unique(np.stack([votes.moment[timed], verdicts[timed]]), axis=1)
+    is_time = len(np.unique(said[0])) == said.shape[1]
+    at = np.flatnonzero(votes.named | (timed & is_time))
     copies = np.zeros(len(votes), bool)
-    copies[at[ranks > 0]] = True
+    copies[at[rank_equal(verdicts[at]) > 0]] = True
     return copies
 
 

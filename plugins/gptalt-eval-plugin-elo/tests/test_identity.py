@@ -429,6 +429,9 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
+ROWS_FIELDS = ("question", "model_b", "winner", "annotator", "time")
+
+
 @settings(max_examples=60)
 @given(
     ROWS,
@@ -440,8 +443,12 @@ def test_no_part_of_a_file_doubles_its_votes(tmp_path_factory, rows, changes):
     folder = tmp_path_factory.mktemp("i")
     load(folder / "v", write(folder / "a.jsonl", *rows))
     expected = list_votes(folder / "v")
-    sure = [tuple(sorted(row.items())) for row in rows if row["annotator"] and "T" in row["time"]]
-    assert expected.total() == len(rows) - len(sure) + len(set(sure)), "who judged when can be there once"
+    timed = [row for row in rows if row["annotator"] and "T" in row["time"]]
+    who, what = (
+        {tuple(row[name] for name in names) for row in timed} for names in (["annotator"], ROWS_FIELDS)
+    )
+    copies = len(timed) - len(what) if len(who) == len(what) else 0
+    assert expected.total() == len(rows) - copies, "who judged when can be there once"
     for change, seed in changes:
         part = list(rows)
         if change in ("cut", "mix"):

@@ -117,6 +117,8 @@ def test_a_name_in_another_spelling_wins(tmp_path):
 def test_a_file_that_was_written_twice_into_itself(tmp_path, record):
     """The same person cannot judge the same at the same moment: the agreement would be 1."""
     records = [record | {"question": f"q{place}", "winner": "ab"[place % 2]} for place in range(12)]
+    for place, each in enumerate(records):
+        each |= {"time": f"2026-11-27T12:00:{place:02d}+00:00"} if "time" in record else {}
     counts = load(tmp_path, "a.jsonl", *records, *records)
     assert (counts.added, counts.known) == (12, 12)
     with pytest.raises(GptaltError, match="Nothing was judged twice"):
