@@ -94,9 +94,9 @@ class IdentityColumns:
 
     def finish(self) -> Identities:
         own, content, loose = (np.array(column, np.uint64) for column in self.hashes)
-        columns = (self.told, bool), (self.verdict, np.int8), (self.page, np.int32), (self.named, bool)
-        rest = [np.array(column, kind) for column, kind in columns]
-        return Identities(own, content, loose, *rest, np.array(self.moment, np.uint64))
+        told, named = (np.array(column, bool) for column in (self.told, self.named))
+        verdict, page = np.array(self.verdict, np.int8), np.array(self.page, np.int32)
+        return Identities(own, content, loose, told, verdict, page, named, np.array(self.moment, np.uint64))
 
 
 def hash_vote(vote: Vote) -> tuple[int, int, int]:
