@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import gptalt_eval_plugin_elo
 import pytest
@@ -233,6 +234,17 @@ def test_verdicts_in_words(judge, folder, asked, capsys):
     assert {winner: winners.count(winner) for winner in set(winners)} == {"a": 18, "b": 6, "skip": 12}
     assert "24 verdicts: 24 for an answer, 0 ties; no verdict: 12." in capsys.readouterr().out
     assert len(asked) == 36
+
+
+@pytest.mark.parametrize(("verdict", "said"), [("text", True), ("likelihood", False)])
+def test_where_most_replies_state_no_letter_the_user_is_sent_to_them(judge, folder, capsys, verdict, said):
+    judge("--language", "en", "--verdict", verdict, rule=lambda prompt: "", reply=lambda prompt: "Well,")
+    printed = capsys.readouterr().out
+    assert "0 verdicts: 0 for an answer, 0 ties; no verdict: 18." in printed
+    assert ("If they were cut: --gen_kwargs max_gen_toks=" in printed) == said
+    [place] = re.findall(r"read them in (.*)\.$", printed, re.M) or [""]
+    replies = [file.read_text() for file in Path(place).rglob("samples_*.jsonl")] if said else []
+    assert any("Well," in text for text in replies) == said
 
 
 def test_the_two_ways_do_not_share_votes(judge, folder):

@@ -75,8 +75,12 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
     file = save_votes(judge, votes, possible, folder)
     import_files([file], arguments.into, gather_formats(plugins), "gptalt")
     print(f"{judge.name}, by {judge.verdict}, prompts {hash_prompts(judge.verdict)}:")
-    for line in summarise(votes).describe():
+    found = summarise(votes)
+    for line in found.describe():
         print(f"  {line}")
+    if judge.verdict == "text" and found.without > found.verdicts:
+        print(f"Most replies state no letter, or several: read them in {file.parent / 'runs'}.")
+        print("If they were cut: --gen_kwargs max_gen_toks=4096. If not, try a larger model.")
     print(f"Its votes: {file}, added to {arguments.into / VOTES}")
     print(f"To see how far it agrees with people: gptalt-eval elo {arguments.into}")
     return 0
