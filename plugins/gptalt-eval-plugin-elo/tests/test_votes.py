@@ -3,13 +3,18 @@
 import json
 import random
 import string
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from gptalt_eval_plugin_elo import Vote
-from gptalt_eval_plugin_elo.commands import read_columns
+from gptalt_eval_plugin_elo.commands import print_counts, read_columns
+from gptalt_eval_plugin_elo.counts import Counts
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files, read_votes
 from gptalt_eval_plugin_elo.records import LONGEST, Unreadable, read_records
+from gptalt_eval_plugin_elo.voting.commands import print_links
+from gptalt_eval_plugin_elo.voting.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -337,3 +342,26 @@ def test_a_long_first_line_hides_nothing(tmp_path):
     pretty = tmp_path / "pretty.json"
     pretty.write_text("\n".join(json.dumps(row, indent=1) for row in rows))
     assert [record for _, record in read_records(pretty)] == rows
+
+
+# ---------------------------------------------------------------------- one of a kind
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 comparison; votes"), (2_000, "2,000 comparisons; votes")])
+def test_the_page_counts_comparisons(tmp_path, capsys, count, said):
+    with closing(Store(tmp_path / "votes.sqlite")) as store:
+        print_links(store, store.add_annotators(["anna"]), count, ["http://here"])
+    assert capsys.readouterr().out.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("added", "rejected", "said"),
+    [
+        (1, 1, "gptalt, 1 new vote; 1 record is not a vote\n"),
+        (2, 3, "gptalt, 2 new votes; 3 records are not votes\n"),
+    ],
+)
+def test_an_import_counts_votes_and_other_records(capsys, added, rejected, said):
+    counts = Counts("gptalt", added, rejected=rejected)
+    print_counts({Path("v.jsonl"): counts}, Path("votes.jsonl"), Path("rejected.jsonl"))
+    assert f"v.jsonl: {said}" in capsys.readouterr().out
