@@ -9,7 +9,7 @@ import numpy as np
 
 from gptalt_eval import GptaltError
 from gptalt_eval_plugin_elo.merging import Outcomes, count_outcomes, number_units
-from gptalt_eval_plugin_elo.ratings import Floats, Ints
+from gptalt_eval_plugin_elo.ratings import Z95, Floats, Ints
 from gptalt_eval_plugin_elo.regression import GROUPS
 from gptalt_eval_plugin_elo.table import SKIP, VoteTable
 
@@ -41,7 +41,7 @@ class Agreement:
 class Estimate:
     """A value and its 95 % interval, by bootstrap over questions; over pairs of answers, if of under ten.
 
-    One question or pair of answers alone has no interval: its ends are nan.
+    The ends are nan where there is no interval: of one pair of answers alone, or where nothing varies.
     """
 
     value: float
@@ -177,7 +177,7 @@ def measure_votes(who: str, votes: Votes, seed: int) -> Agreement | None:
     )
     if len(counts) == 1:
         totals = totals[:1]
-    discounted = estimate(discount_ties, totals[:, 0])
+    discounted = estimate(discount_ties, totals[:, 0], len(np.unique(groups)))
     assert discounted is not None
     return Agreement(
         who, int(plain.sum()) // 2, discounted,
@@ -211,13 +211,27 @@ def resample(rows: Floats, groups: Ints, seed: int) -> Floats:
     return np.concatenate(found)
 
 
-def estimate(measure: Callable[[Floats], Floats], tables: Floats) -> Estimate | None:
-    """A measure of the first table, with its interval from the others; None if undefined."""
+def estimate(measure: Callable[[Floats], Floats], tables: Floats, groups: int = 0) -> Estimate | None:
+    """A measure of the first table, with its interval from the others; None if undefined.
+
+    Where all samples say the same, they do not tell how certain it is. A share of 0 or 1 then has Wilson's
+    interval (1927, Probable inference, the law of succession, and statistical inference), others have none.
+
+    Args:
+        measure: of tables.
+        tables: [1 + samples, 3, 3].
+        groups: number of questions or pairs of answers, if the measure is a share.
+    """
     values = measure(tables)
     if np.isnan(values[0]):
         return None
+    value = float(values[0])
     low, high = np.nanpercentile(values[1:], (2.5, 97.5)) if len(values) > 1 else (np.nan, np.nan)
-    return Estimate(float(values[0]), float(low), float(high))
+    if low == high:
+        least = groups / (groups + Z95**2)
+        ends = {1.0: (least, 1.0), 0.0: (0.0, 1 - least)} if groups else {}
+        low, high = ends.get(value, (np.nan, np.nan))
+    return Estimate(value, float(low), float(high))
 
 
 def discount_ties(tables: Floats) -> Floats:

@@ -253,7 +253,7 @@ def test_questions_are_drawn_if_there_are_ten():
 def test_what_is_not_defined_is_none():
     same = measure(make_votes([[A, A], [A, A]]))[0]
     assert (same.kappa, same.alpha) == (None, None)
-    assert same.tie_discounted == Estimate(1.0, 1.0, 1.0)
+    assert same.tie_discounted == Estimate(1.0, pytest.approx(2 / (2 + 1.96**2), abs=1e-3), 1.0)
     assert np.isnan(compute_kappa(np.diag([4.0, 0, 0]))) and np.isnan(compute_alpha(np.diag([4.0, 0, 0])))
     assert float(compute_kappa(np.diag([4.0, 2, 0]))) == float(compute_alpha(np.diag([4.0, 2, 0]))) == 1
 
@@ -265,6 +265,18 @@ def test_one_pair_of_answers_has_no_interval():
     three = measure(make_votes([[A, B, A]]))[0].tie_discounted
     assert three.value == pytest.approx(1 / 3) and np.isnan(three.low), "nor have three votes on it"
     assert measure(make_votes([[A, B], [A, A]]))[0].tie_discounted == Estimate(0.5, 0.0, 1.0)
+
+
+def test_agreement_without_exception_is_not_certain():
+    """Wilson's interval of 54 of 54 is [0.934, 1], of 0 of 18 [0, 0.176]; no other measure has an interval."""
+    always = measure(make_votes([[A, A]] * 27 + [[B, B]] * 27))[0]
+    assert (always.tie_discounted.low, always.tie_discounted.high) == (pytest.approx(0.934, abs=1e-3), 1.0)
+    assert always.kappa.value == always.alpha.value == 1
+    assert np.isnan([always.kappa.low, always.kappa.high, always.alpha.low, always.alpha.high]).all()
+    never = measure(make_votes([[A, B]] * 18))[0].tie_discounted
+    assert (never.low, never.high) == (0.0, pytest.approx(0.176, abs=1e-3))
+    half = measure(make_votes([[A, TIE]] * 18))[0].tie_discounted
+    assert half.value == 0.5 and np.isnan(half.low) and np.isnan(half.high)
 
 
 def test_an_interval_leaves_out_what_is_not_defined():
