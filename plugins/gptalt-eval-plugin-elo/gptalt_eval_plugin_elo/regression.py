@@ -11,6 +11,7 @@ from scipy.stats import t as student
 from gptalt_eval_plugin_elo.ratings import Comparisons, Floats, Ints
 
 STEPS, PRECISION = 100, 1e-10  # of Newton's method, on the natural scale
+STEEP, UNKNOWN = 30.0, 10.0  # a coefficient of style, and its standard error, that no votes support
 GROUPS = 10  # questions, or people, with several votes show how much they differ; fewer do not
 LARGEST = 5_000_000  # numbers in the groups' information; of more groups, leaving one out changes little
 LEAST = 0.25  # of the information about something that is taken to remain when a group is left out
@@ -49,7 +50,7 @@ def fit(votes: Comparisons, weight: Floats, count: int, style: Floats | None = N
     """The maximum of the likelihood, and the robust covariance of its place.
 
     Raises:
-        ValueError: style cannot be told from the models.
+        ValueError: style cannot be told from the models, or decides all votes, so that nothing is finite.
     """
     design = Design(votes, weight, count, style)
     design.check_rank()
@@ -62,6 +63,9 @@ def fit(votes: Comparisons, weight: Floats, count: int, style: Floats | None = N
         if np.abs(step).max() < PRECISION:
             break
     covariance, alone, student_t = design.estimate_covariance(place)
+    # beyond these, the likelihood only rises towards infinity (Albert and Anderson 1984)
+    if (np.abs(place[count:]) > STEEP).any() or (np.diag(alone)[count:] > UNKNOWN**2).any():
+        raise ValueError("style and models decide all votes, so that the effect of style has no finite size")
     return Fit(place[:count], covariance, alone, place[count:], student_t)
 
 

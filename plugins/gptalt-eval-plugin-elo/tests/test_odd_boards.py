@@ -9,6 +9,7 @@ from gptalt_eval_plugin_elo.evaluation import Rules, evaluate
 from gptalt_eval_plugin_elo.filters import Filters, choose_votes
 from gptalt_eval_plugin_elo.ratings import Scale, compute_elo, number_votes, shuffle_elo
 from gptalt_eval_plugin_elo.table import gather_votes
+from gptalt_eval_plugin_elo.votes import Style
 
 from gptalt_eval.__main__ import main
 
@@ -92,3 +93,22 @@ def test_a_narrow_scale_is_no_overflow(scale):
 def test_numbers_that_no_rating_can_have(elo, option, value):
     code, said = elo(duel("x", "y", 1, 1), option, value)
     assert code == 2 and option in said and "Omit it" in said
+
+
+@pytest.mark.parametrize("models", ["xy", "xyz"])
+def test_style_that_decides_all_votes_has_no_effect_of_finite_size(elo, models):
+    """The longer answer always wins: what the regression ended with had given a model 3,316 points."""
+    generator = np.random.default_rng(0)
+
+    def draw(votes, flipped):
+        for n in range(votes):
+            one, other = generator.permutation(list(models))[:2].tolist()
+            sizes = generator.choice(900, 2, replace=False) + 10
+            won = "ab"[int(sizes[0] < sizes[1]) ^ (n in flipped)]
+            styles = [Style(int(size), 0, 0, 0) for size in sizes]
+            yield Vote(f"q{n}", one, other, won, style_a=styles[0], style_b=styles[1])
+
+    code, said = elo([*draw(60, ())], "--style_control")
+    assert code == 2 and "the effect of style has no finite size" in said
+    code, said = elo([*draw(60, (3, 9, 20, 33, 41, 52))], "--style_control")
+    assert code == 0 and "Style: length moves votes by +" in said
