@@ -162,13 +162,12 @@ class Ledger:
     def refuse_copy(self, file: Path, new: Identities, export: PageExport, known: PageExport) -> None:
         """Raise if people voted on two copies of a page: there are more other votes than votes and undos.
 
-        An export that somebody changed has the time of the one that it was.
+        An export that somebody changed has the revision and the time of the one that it was.
         """
         number = self.pages.get(export.page, -1)
         mine = self.rows.choose(self.alive & (self.rows.page == number))
-        if None in (export.left_out, known.left_out) or export.exported == known.exported:
-            return
-        if len(mine) != known.votes:
+        is_same = (export.revision, export.exported) == (known.revision, known.exported)
+        if is_same or None in (export.left_out, known.left_out) or len(mine) != known.votes:
             return
         most = abs(export.revision - known.revision) + (export.left_out or 0) + (known.left_out or 0)
         lost, fresh, changed = count_differences(new.choose(new.page == number), mine)
