@@ -53,6 +53,42 @@ def test_clean_battles_have_neither_question_nor_conversation(tmp_path):
     ]  # fmt: skip
 
 
+def converse(prompt, *answers):
+    return [
+        {"role": "user", "content": prompt},
+        *({"role": "assistant", "content": each} for each in answers),
+    ]
+
+
+def test_the_same_prompt_with_other_answers_is_another_question(tmp_path):
+    """A hundred battles that begin with "hi" were one comparison, and a 90:10 was a 1:1."""
+    battles = [
+        {"model_a": "x", "model_b": "y", "winner": "model_a" if number < 90 else "model_b", "judge": f"u{number}",
+         "tstamp": number, "conversation_a": converse("hi", f"hello {number}"), "conversation_b": converse("hi", "oh")}
+        for number in range(100)
+    ]  # fmt: skip
+    _, votes = load(tmp_path, *battles)
+    merged = merge_votes(gather_votes(votes), "survey")
+    assert len(merged) == 100 and (merged.outcome == 0).sum() == 90
+    assert all(vote.question.startswith("hi [") for vote in votes)
+
+
+def test_the_same_answers_are_the_same_question_whoever_judges_and_on_whichever_side(tmp_path):
+    one = {"model_a": "x", "model_b": "y", "winner": "model_a", "judge": "u1", "tstamp": 1,
+           "conversation_a": converse("hi", "hello"), "conversation_b": converse("hi", "oh")}  # fmt: skip
+    other = {"model_a": "y", "model_b": "x", "winner": "model_b", "judge": "u2", "tstamp": 2,
+             "conversation_a": one["conversation_b"], "conversation_b": one["conversation_a"]}  # fmt: skip
+    _, votes = load(tmp_path, one, other)
+    assert votes[0].question == votes[1].question
+    assert measure_agreement(gather_votes(votes))[0].tie_discounted.value == 1
+
+
+def test_answers_that_are_not_there_leave_the_prompt(tmp_path):
+    bare = {"model_a": "x", "model_b": "y", "winner": "model_a", "judge": "u1", "tstamp": 1,
+            "conversation_a": converse("hi"), "conversation_b": converse("hi")}  # fmt: skip
+    assert load(tmp_path, bare)[1][0].question == "hi"
+
+
 def test_battles_without_a_time_are_known_by_their_content(tmp_path):
     bare = without(CLEAN, "tstamp", "judge", "turn")
     _, votes = load(tmp_path, bare, bare | {"winner": "model_b"}, bare | {"model_b": "o"})

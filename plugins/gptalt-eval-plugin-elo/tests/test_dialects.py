@@ -12,6 +12,8 @@ from gptalt_eval_plugin_elo.answers import read_answers
 from gptalt_eval_plugin_elo.commands import read_columns
 from gptalt_eval_plugin_elo.formats import list_formats
 from gptalt_eval_plugin_elo.importing import import_files, read_votes
+from gptalt_eval_plugin_elo.merging import merge_votes
+from gptalt_eval_plugin_elo.table import gather_votes
 from gptalt_eval_plugin_elo.winners import read_winners
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -398,3 +400,16 @@ def test_numbers_and_empty_cells_of_a_sheet(tmp_path):
         ("9", "x", "y", "a"),
     ]  # fmt: skip
     assert counts.rejected == 0, "a cell in a column without a name says nothing"
+
+
+def test_a_table_without_questions(tmp_path):
+    """``question=@all`` would make one comparison of ninety votes against ten."""
+    file = tmp_path / "duels.csv"
+    file.write_text("left,right,choice\n" + "x,y,a\n" * 90 + "x,y,b\n" * 10, encoding="utf-8")
+    columns = {"question": "@", "model_a": "left", "model_b": "right", "winner": "choice"}
+    for expected in (100, 0):
+        [counts] = import_files([file], tmp_path / "v", list_formats(), columns=columns).values()
+        assert (counts.added, counts.rejected) == (expected, 0)
+    votes = list(read_votes(tmp_path / "v"))
+    assert {vote.question for vote in votes} == {""} and sum(vote.winner == "a" for vote in votes) == 90
+    assert len(merge_votes(gather_votes(votes), "survey")) == 100

@@ -80,11 +80,24 @@ def find_judge(record: Record) -> str:
 
 
 def find_question(record: Record) -> str:
-    """The question's id, or its text; empty: each battle is a question of its own."""
-    found = get_first(record, QUESTIONS) or find_prompt(record.get("conversation_a"))
+    """The question's id, or its text and a hash of its answers; empty: each battle is a question of its own.
+
+    Without an id, battles with the same text ("hi") have answers of their own each time.
+    """
+    if found := get_first(record, QUESTIONS):
+        return found
+    texts = [read_texts(record.get(f"conversation_{side}")) for side in "ab"]
+    found = texts[0][0] if texts[0] else ""
     if not found and isinstance(record.get("prompt"), str):
         found = record["prompt"].strip()
-    return found
+    answers = sorted(
+        "\0".join(each[1:]) or str(record.get(f"response_{side}") or "")
+        for side, each in zip("ab", texts, strict=True)
+    )
+    if not found or not any(answers):
+        return found
+    digest = hashlib.blake2b("\1".join(answers).encode("utf-8", "replace"), digest_size=4)
+    return f"{found} [{digest.hexdigest()}]"
 
 
 def hash_content(record: Record) -> str:
@@ -94,11 +107,14 @@ def hash_content(record: Record) -> str:
     return CONTENT + hashlib.blake2b(repr(content).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def find_prompt(conversation: Any) -> str:
-    """The first text of a conversation; empty: there is none."""
-    if not isinstance(conversation, list) or not conversation or not isinstance(conversation[0], dict):
-        return ""
-    content = conversation[0].get("content")
+def read_texts(conversation: Any) -> list[str]:
+    """The texts of a conversation, the prompt first; none, if it is not one."""
+    if not isinstance(conversation, list) or not all(isinstance(each, dict) for each in conversation):
+        return []
+    return [read_text(each.get("content")) for each in conversation]
+
+
+def read_text(content: Any) -> str:
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
     return "\n".join(text.strip() for text in texts if isinstance(text, str)).strip()

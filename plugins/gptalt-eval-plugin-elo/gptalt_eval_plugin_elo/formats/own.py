@@ -59,6 +59,8 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
     taken = {fold(column) for column in columns.values()}
     own = [field for field in FIELDS if field in columns or field not in (*given, *taken, *EXPLICIT)]
 
+    has_question = given.get("question") != ""  # empty: each vote is on answers of its own
+
     def convert(record: Record) -> Iterator[Vote]:
         folded = fold_names(record)
         named: dict[str, Any] = {
@@ -73,7 +75,10 @@ def make_columns_format(columns: Mapping[str, str], constants: Mapping[str, str]
                 raise ValueError(f"'{column}' is missing")
         if "id" in columns and named.get("id") not in (None, ""):
             named["id"] = f"{fold(columns['id'])} {named['id']}"  # a number is an id if the user says so
-        yield from convert_own(named)
+        if has_question:
+            yield from convert_own(named)
+        else:
+            yield from (vote._replace(question="") for vote in convert_own({**named, "question": "none"}))
 
     needed = [columns.get(field, field) for field in NEEDED if field not in given]
     return VoteFormat("columns", "columns that --columns names", has(*map(fold, needed)), convert)
