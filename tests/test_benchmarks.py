@@ -97,15 +97,20 @@ def test_options_are_counted_by_question_not_by_context():
 
 
 @pytest.mark.torch
-def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch):
+def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch, capsys):
     import gpu
 
-    monkeypatch.setattr(gpu, "SUBJECTS", 5)
-    shape = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
-    result = gpu.compare(shape, 16, "cpu", 1, 64)
-    assert result["stock_tokens"] > result["unique"]
-    assert result["way"] == "pieces"
-    assert result["ratio"] > 0
+    words = ["gpu.py", "speed", "generate", "--small", "--tokenizer", smollm2["pretrained"]]
+    monkeypatch.setattr("sys.argv", words)
+    gpu.main()
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--model", "opt", "--tokenizer", smollm2["pretrained"]])
+    gpu.main()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["part"] for line in lines] == ["machine", *["speed"] * 2, *["generate"] * 2, *["exact"] * 2]
+    for line in lines[1:3]:
+        assert line["way"] == "pieces" and line["ratio"] > 0 and line["computed"] > 400
+    full, half = lines[-2:]
+    assert full["way"] == half["way"] == "pieces" and full["largest"] < 2e-5 < half["largest"] < 1
 
 
 @pytest.mark.torch

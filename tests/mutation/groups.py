@@ -109,11 +109,23 @@ GROUPS = {
         LM_EVAL,
     ),
     "contrasts": Group((f"{CORE}/results/contrasts.py",), ("tests/results/test_overview.py",), LM_EVAL),
-    "ratings": Group((f"{ELO}/ratings.py",), (f"{ELO_TESTS}/test_ratings.py",), STATS),
-    "agreement": Group((f"{ELO}/agreement.py",), (f"{ELO_TESTS}/test_agreement.py",), STATS),
+    "ratings": Group(
+        (f"{ELO}/ratings.py", f"{ELO}/bradley_terry.py", f"{ELO}/regression.py"),
+        (f"{ELO_TESTS}/test_ratings.py", f"{ELO_TESTS}/test_bradley_terry.py"),
+        STATS,
+    ),
+    "agreement": Group(
+        (f"{ELO}/agreement.py", f"{ELO}/merging.py"), (f"{ELO_TESTS}/test_agreement.py",), STATS
+    ),
     "importing": Group(
-        (f"{ELO}/importing.py", f"{ELO}/lines.py", f"{ELO}/recognition.py", f"{ELO}/formats.py"),
-        (f"{ELO_TESTS}/test_importing.py", f"{ELO_TESTS}/test_formats.py"),
+        (
+            f"{ELO}/importing.py",
+            f"{ELO}/identity.py",
+            f"{ELO}/lines.py",
+            f"{ELO}/recognition.py",
+            f"{ELO}/winners.py",
+        ),
+        (f"{ELO_TESTS}/test_importing.py", f"{ELO_TESTS}/test_identity.py", f"{ELO_TESTS}/test_winners.py"),
         STATS,
     ),
 }

@@ -534,6 +534,13 @@ def test_requests_are_told_apart_by_kind_and_arguments():
         seams.hash_request("generate_until", ("a", {}, {"visual": [object()]}))
 
 
+@holds("lm_eval.models.api_models.JsonChatStr")
+def test_a_served_chat_model_gets_messages():
+    """A chat template's messages reach a server as messages, not as one text."""
+    messages = '[{"role": "user", "content": "hello"}]'
+    assert seams.make_chat(messages).prompt == messages and json.loads(messages)
+
+
 # ------------------------------------------------------------------ results
 
 

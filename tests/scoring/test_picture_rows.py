@@ -25,7 +25,7 @@ def make_prompts(case, alone):
 
 def generate(alone, prompts, view=None):
     rows = sorted((Row([number], prompt) for number, prompt in enumerate(prompts)), key=len, reverse=True)
-    batch = Batch(alone.model, rows, TOKENS, view or make_row_view(alone))
+    batch = Batch(alone.model, rows, TOKENS, alone.tolerance, view or make_row_view(alone))
     said = {}
     while batch.active or batch.waiting:
         batch.step()

@@ -205,9 +205,7 @@ class ObservedLM:
     def make_asked(self, requests: Sequence[Any]) -> Sequence[Any]:
         """The requests as the model takes them: lm-eval's own classes want opened pictures, servers chats."""
         if sends_chats(self.lm):
-            from lm_eval.models.api_models import JsonChatStr
-
-            return [copy_with(each, (JsonChatStr(each.args[0]), *each.args[1:])) for each in requests]
+            return [copy_with(each, (seams.make_chat(each.args[0]), *each.args[1:])) for each in requests]
         if getattr(self.lm, "opens_pictures", False) or all(len(request.args) < 3 for request in requests):
             return requests
         return [copy_with(request, open_pictures(request.args)) for request in requests]

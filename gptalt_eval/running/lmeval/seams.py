@@ -243,7 +243,11 @@ def hash_request(request_type: str, arguments: Iterable[Any]) -> str:
     return str(hash_args(request_type, arguments))
 
 
-# ------------------------------------------------------------------ results
+def make_chat(prompt: str) -> Any:
+    """A prompt that lm-eval sends to a served chat model as messages."""
+    from lm_eval.models.api_models import JsonChatStr
+
+    return JsonChatStr(prompt)
 
 
 def flatten_sample(sample: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -287,9 +291,6 @@ def add_tokenizer(described: dict[str, Any], lm: LM) -> None:
 
     if "tokenizer" in vars(lm):
         add_tokenizer_info(described, lm)
-
-
-# ------------------------------------------------------------------ the process
 
 
 def set_log_level(level: int) -> None:

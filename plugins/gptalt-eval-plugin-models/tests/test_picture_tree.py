@@ -101,7 +101,7 @@ def test_generated_texts_are_those_of_the_model(lm):
         prompts.append(alone.pictures.expand(items))
         expected.append(said)
     rows = sorted((Row([number], prompt) for number, prompt in enumerate(prompts)), key=len, reverse=True)
-    batch, texts = Batch(unwrap(alone.model), rows, 6, make_row_view(alone)), {}
+    batch, texts = Batch(unwrap(alone.model), rows, 6, alone.tolerance, make_row_view(alone)), {}
     while batch.active or batch.waiting:
         batch.step()
         done = [place for place, row in enumerate(batch.active) if len(row.generated) == 6]
