@@ -256,7 +256,10 @@ def check_anchor(boards: Sequence[Board], anchor: tuple[str, float] | None) -> N
 
 
 def rate_categories(table: VoteTable, rules: Rules) -> dict[str, dict[str, CategoryRating]]:
-    """Ratings from the votes of each category, if there are several; only the largest connected group."""
+    """Ratings from the votes of each category, if there are several; only the largest connected group.
+
+    None, if an anchor has no rating in the category.
+    """
     held = np.bincount(table.category, minlength=len(table.categories))
     names = [number for number, name in enumerate(table.categories) if name and held[number]]
     found: dict[str, dict[str, CategoryRating]] = {}
@@ -271,4 +274,6 @@ def rate_categories(table: VoteTable, rules: Rules) -> dict[str, dict[str, Categ
             )
             for i in np.flatnonzero(~np.isnan(fitted.rating)).tolist()
         }
+        if rules.anchor and rules.anchor[0] not in found[table.categories[number]]:
+            found[table.categories[number]] = {}  # ratings from another zero would stand beside the others
     return found

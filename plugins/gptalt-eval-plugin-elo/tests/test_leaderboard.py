@@ -186,6 +186,15 @@ def test_categories_have_ratings_and_intervals_of_their_own():
     assert rate([each._replace(category="code") for each in votes]).categories == {}
 
 
+def test_a_category_that_does_not_rate_the_anchor_has_no_ratings():
+    """They would be on another scale than those beside them."""
+    votes = draw(400)
+    votes = [each for each in votes if each.category == "code" or "weak" not in (each.model_a, each.model_b)]
+    found = rate(votes, anchor=("weak", 800.0)).categories
+    assert found["code"]["weak"].rating == pytest.approx(800) and found["prose"] == {}
+    assert set(rate(votes).categories["prose"]) == {"strong", "middle"}
+
+
 def test_style_is_compared_from_both_sides():
     one, other = Style(300, 0, 2, 0), Style(100, 0, 0, 0)
     votes = [
