@@ -100,6 +100,12 @@ def test_options_are_counted_by_question_not_by_context():
 def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch, capsys):
     import gpu
 
+    make_requests = gpu.make_requests
+
+    def make_few(groups, questions, head, tail, **more):
+        return make_requests(min(groups, 2), 2, min(head, 60), 20, **more)
+
+    monkeypatch.setattr(gpu, "make_requests", make_few)
     words = ["gpu.py", "speed", "generate", "--small", "--tokenizer", smollm2["pretrained"]]
     monkeypatch.setattr("sys.argv", words)
     gpu.main()
@@ -108,7 +114,7 @@ def test_the_gpu_benchmark_runs_on_a_small_shape(smollm2, monkeypatch, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [line["part"] for line in lines] == ["machine", *["speed"] * 2, *["generate"] * 2, *["exact"] * 2]
     for line in lines[1:3]:
-        assert line["way"] == "pieces" and line["ratio"] > 0 and line["computed"] > 400
+        assert line["way"] == "pieces" and line["ratio"] > 0 and line["computed"] > 50
     full, half = lines[-2:]
     assert full["way"] == half["way"] == "pieces" and full["largest"] < 2e-5 < half["largest"] < 1
 
