@@ -84,8 +84,10 @@ def fit_bradley_terry(
     centre = held / max(1.0, held.sum())
     points = scale.width / np.log(10)
     rated = find_rated(votes)
-    whole = fit(*add_half(votes, weight, rated), count, None)
-    place, error = whole.place - centre @ whole.place, whole.measure_errors(np.eye(count) - centre)
+    place, error = np.zeros(count), np.zeros(count)
+    if len(rated) < max(2, count):  # not all have a rating
+        whole = fit(*add_half(votes, weight, rated), count, None)
+        place, error = whole.place - centre @ whole.place, whole.measure_errors(np.eye(count) - centre)
     rating, low, high = np.full(count, np.nan), place - error, place + error
     coefficients: list[Coefficient] = []
     if len(rated) > 1:
@@ -96,7 +98,7 @@ def fit_bradley_terry(
         value = found.place
         share = centre[rated] / centre[rated].sum()
         # the others' places are relative to those of the rated models
-        value = value - share @ value + share @ place[rated] if count > len(rated) else value - share @ value
+        value = value - share @ value + share @ place[rated]
         features = len(found.slope)
         against = np.hstack([np.eye(len(rated)) - share, np.zeros((len(rated), features))])
         spread = found.measure_errors(against)

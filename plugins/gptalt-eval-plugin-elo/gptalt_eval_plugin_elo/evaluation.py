@@ -167,8 +167,8 @@ def evaluate(table: VoteTable, rules: Rules) -> Evaluation:
             boards.append(make_board(renumber(votes.choose(inside), np.array(group)), own, rules))
     check_anchor(boards, rules.anchor)
     skipped = int((table.outcome == SKIP).sum())
-    there = np.union1d(table.first, table.second)
-    left_out = [table.models[number] for number in np.setdiff1d(there, [*merged.first, *merged.second])]
+    there, rated = (np.union1d(each.first, each.second) for each in (table, merged))
+    left_out = [table.models[number] for number in np.setdiff1d(there, rated)]
     return Evaluation(len(table), skipped, len(merged), boards, rate_categories(merged, rules), left_out)
 
 

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     found = evaluate(chosen, rules)
     before = None
     if filters.without:
-        before = evaluate(choose_votes(table, read_filters(arguments, everyone=True))[0], rules)
+        before = evaluate(choose_votes(table, replace(filters, without=()))[0], rules)
     try:
         agreements = measure_agreement(chosen, arguments.seed)
     except GptaltError:  # nothing was judged twice
@@ -133,14 +133,13 @@ def run_elo(arguments: argparse.Namespace, _: Installed) -> int:
     return 0
 
 
-def read_filters(arguments: argparse.Namespace, everyone: bool = False) -> Filters:
-    """Args: everyone: whether to leave out nobody."""
+def read_filters(arguments: argparse.Namespace) -> Filters:
     from gptalt_eval_plugin_elo.filters import Filters
 
     without = [name.strip() for name in next(csv.reader([arguments.without or ""]), []) if name.strip()]
     return Filters(
         arguments.category, arguments.language, arguments.kind, arguments.names_shown,
-        () if everyone else tuple(without),
+        tuple(without),
     )  # fmt: skip
 
 
