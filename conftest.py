@@ -94,6 +94,41 @@ def browser(tmp_path) -> Browser:
 
 
 @pytest.fixture(scope="session")
+def chromium():
+    """Chromium, driven by Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_tab(chromium):
+    """A function that opens a page's file in a tab; an error in the page's console fails the test."""
+    contexts, errors = [], []
+
+    def start(file: Path, width=1400, height=900, scheme="light", address="", **settings):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, **settings
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        tab.goto(file.as_uri() + (address and f"#{address}"))
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
 def wheels(tmp_path_factory) -> dict[str, Path]:
     """The wheels of the core and of every plugin, by distribution; the workers of one run build them once."""
     from environments import build_wheels

@@ -19,10 +19,9 @@ from gptalt_eval.results.arms import (
     walk_arms,
 )
 from gptalt_eval.results.contrasts import Contrast, find_contrasts
-from gptalt_eval.results.figures import Line, Point, draw_curves, draw_dumbbells
 from gptalt_eval.results.packages import tell_differences
 from gptalt_eval.results.pictures import Album
-from gptalt_eval.results.rows import Logged, is_usable
+from gptalt_eval.results.rows import Logged
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
 SIGNIFICANT = 0.05
@@ -76,7 +75,7 @@ class Overview:
         metrics: the metric of each column.
         arms: the rows.
         entries: by arm, then by task; None: not evaluated.
-        figures: (title, SVG).
+        scores: by column and arm, the main metric first.
         subjects: by task: subjects with their number of rows and each arm's mean score.
         contrasts: by task.
         failed: what could not be evaluated, and why.
@@ -88,7 +87,7 @@ class Overview:
     metrics: Mapping[str, str]
     arms: Sequence[Arm]
     entries: Sequence[Sequence[Entry | None]]
-    figures: Sequence[tuple[str, str]]
+    scores: Scores
     subjects: Mapping[str, Sequence[tuple[str, int, Sequence[float | None]]]]
     contrasts: Mapping[str, Sequence[Contrast]]
     failed: Mapping[str, str]
@@ -118,7 +117,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged], album: Al
         metrics=metrics,
         arms=arms,
         entries=[[column.get(arm) for column in columns] for arm in arms],
-        figures=draw_figures(scores),
+        scores=scores,
         subjects={task: count_subjects(rows[task], arms) for task in rows if task in tasks},
         contrasts={task: find_contrasts(rows[task], records, arms, album) for task in rows},
         failed=failed,
@@ -215,49 +214,6 @@ def overlap(one: Score, other: Score) -> bool:
     if one.interval is None or other.interval is None:
         return one.value == other.value
     return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
-
-
-def make_point(place: int, score: Score) -> Point:
-    low, high = score.interval or (score.value, score.value)
-    return Point(place, score.value, low, high)
-
-
-def draw_figures(scores: Scores) -> list[tuple[str, str]]:
-    """A curve over several shot counts, and a dumbbell plot for each pair of prompt styles."""
-    figures = []
-    for column, by_arm in scores.items():
-        task = column.title
-        lines: dict[str, list[Point]] = {}
-        styles = list(dict.fromkeys(arm.prompt_style for arm in by_arm))
-        for arm, found in by_arm.items():
-            name = f"{arm.model}, {arm.prompt_style}" if len(styles) > 1 else arm.model
-            if arm.num_fewshot is not None and is_usable(found[0].value):
-                lines.setdefault(name, []).append(make_point(arm.num_fewshot, found[0]))
-        if any(len(points) > 1 for points in lines.values()):
-            drawn = draw_curves(f"{task}: {scores_name(by_arm)}", [Line(*line) for line in lines.items()])
-            figures.append((f"{task} by number of shots", drawn))
-        for style in styles[1:]:
-            pairs = pair_styles(by_arm, styles[0], style)
-            if pairs:
-                title = f"{task}: {styles[0]} vs. {style}"
-                figures.append((title, draw_dumbbells(title, (styles[0], style), pairs)))
-    return figures
-
-
-def scores_name(by_arm: Mapping[Arm, Sequence[Score]]) -> str:
-    return next(iter(by_arm.values()))[0].metric
-
-
-def pair_styles(
-    by_arm: Mapping[Arm, Sequence[Score]], first: str, second: str
-) -> list[tuple[str, Point, Point]]:
-    pairs = []
-    for arm, found in by_arm.items():
-        other = by_arm.get(Arm(arm.model, second, arm.num_fewshot))
-        if arm.prompt_style == first and other and is_usable(found[0].value) and is_usable(other[0].value):
-            name = f"{arm.model}, {arm.shots}"
-            pairs.append((name, make_point(0, found[0]), make_point(0, other[0])))
-    return pairs
 
 
 def count_subjects(rows: TaskRows, arms: Sequence[Arm]) -> list[tuple[str, int, list[float | None]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Any
 LONGEST = 20_000  # characters of one text in a page
 
 
-def render_page(package: str, name: str, **values: Any) -> str:
+def render_page(package: str, name: str, parts: Sequence[str] = (), **values: Any) -> str:
     """A page of a package's folder ``pages``: ``NAME.html.j2`` with its ``NAME.css`` and ``NAME.js``.
 
     All values are escaped. The template gets ``style``, ``script`` and ``policy``, a Content Security Policy
@@ -20,12 +21,20 @@ def render_page(package: str, name: str, **values: Any) -> str:
     Args:
         package: the package.
         name: the template's name, without its endings.
+        parts: names of other style sheets and scripts of the page, which follow its own in this order.
         values: for the template.
     """
-    embedded = [files(package) / "pages" / f"{name}.{kind}" for kind in ("css", "js")]
-    style, script = (file.read_text(encoding="utf-8") if file.is_file() else "" for file in embedded)
+    style, script = (
+        "".join(read_file(package, f"{each}.{kind}") for each in (name, *parts)) for kind in ("css", "js")
+    )
     policy = make_policy(style, script)
     return str(load_template(package, name).render(style=style, script=script, policy=policy, **values))
+
+
+def read_file(package: str, name: str) -> str:
+    """A file of the folder ``pages``; empty: there is none."""
+    file = files(package) / "pages" / name
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 @cache

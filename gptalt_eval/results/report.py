@@ -20,7 +20,11 @@ from gptalt_eval.results.items import SHOWN, ShownTask, view_task
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.page import render_page
 from gptalt_eval.results.pictures import Album
+from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged, say_clusters
+
+#: what has a style sheet or a script of its own
+PARTS = ("address", "leaderboard", "figures", "items")
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
     views = [view_run(record, each, plugins, album) for record, each in zip(records, logged, strict=True)]
     overview = make_overview(records, logged, album)
     return render_page(
-        "gptalt_eval.results", "report", views=views, overview=overview, shown=SHOWN, album=album,
-        say_clusters=say_clusters,
+        "gptalt_eval.results", "report", PARTS, views=views, overview=overview, shown=SHOWN, album=album,
+        figures=draw_figures(overview) if overview else [], say_clusters=say_clusters,
     )  # fmt: skip
 
 

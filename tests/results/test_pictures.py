@@ -282,7 +282,7 @@ def test_names_that_are_none_are_escaped_and_not_looked_up(make_record, name):
     (record.folder.parent / "victim.webp").write_bytes(encode(SMALL))
     (record.folder / "pictures" / "victim.webp").write_bytes(encode(SMALL))
     page = render(load_record(record.folder))
-    assert len(list_images(page)) == 3 and page.count("<img") == 3 and "<script" not in page
+    assert len(list_images(page)) == 3 and page.count("<img") == 3 and page.count("<script") == 1
     assert "picture, item 3: not in the folder of this run" in page
 
 
@@ -297,7 +297,7 @@ def test_what_is_no_list_of_pictures_takes_nothing_else_with_it(make_record, vis
         request["arg_2"]["visual"] = visual
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = render(load_record(record.folder))
-    assert "item 3 ·" in page and "item 4 ·" in page and "<script" not in page
+    assert "item 3 ·" in page and "item 4 ·" in page and page.count("<script") == 1
     assert page.count("✓ right answer") == 2
 
 
@@ -309,7 +309,7 @@ def test_text_around_pictures_is_escaped(make_record):
             for prompt, option, shown in question["arguments"]
         ]
     page = render(make_record(questions))
-    assert "<script" not in page and page.count("<img") == len(list_images(page)) == 4
+    assert page.count("<script") == 1 and page.count("<img") == len(list_images(page)) == 4
 
 
 # ------------------------------------------------------------------ parts

@@ -1,0 +1,28 @@
+// What a reader has chosen is in the page's address, after "#", so that a link shows the same.
+const address = {
+  read() {
+    return new URLSearchParams(location.hash.slice(1));
+  },
+  get(key) {
+    return this.read().get(key) ?? "";
+  },
+  // an empty value removes the key; the browser's history gets an entry only where that helps to go back
+  set(key, value, { isStep = false } = {}) {
+    const chosen = this.read();
+    if (value === "") chosen.delete(key);
+    else chosen.set(key, value);
+    const hash = chosen.toString();
+    const url = location.pathname + location.search + (hash && "#" + hash);
+    try {
+      history[isStep ? "pushState" : "replaceState"](null, "", url);
+    } catch {
+      location.hash = hash; // some browsers refuse the above for files
+    }
+  },
+  // when a reader follows a link within the page, or goes back
+  onChange(show) {
+    addEventListener("hashchange", show);
+    addEventListener("popstate", show);
+  },
+};
+document.documentElement.classList.add("js");
