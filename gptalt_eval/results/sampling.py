@@ -72,31 +72,53 @@ class Totals:
     weights: Floats
 
 
-def total_clusters(values: Sequence[float], design: Design) -> list[Totals]:
-    """The clusters of each stratum; strata of one cluster are taken together, to see how much they vary.
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of a design belong.
+
+    Attributes:
+        clusters: the number of each row's cluster.
+        weights: of each row; all weigh as much as there are rows.
+        strata: the stratum of each cluster; -1: those that are taken together.
+    """
+
+    clusters: NDArray[np.int64]
+    weights: Floats
+    strata: NDArray[np.int64]
+
+
+def lay_out(design: Design, number: int) -> Layout:
+    """Number the clusters of some rows; strata of one cluster are taken together, to see how much they vary.
 
     If there is only one of them, it is taken together with the smallest other stratum.
     """
     import numpy as np
 
-    rows = np.asarray(values, dtype=float)
-    number = len(rows)
     strata = number_labels(design.strata or [0] * number)
     weights = np.ones(number)
     if design.equal:
         sizes = np.bincount(strata)
         weights = number / (len(sizes) * sizes[strata])
     clusters = number_labels(list(zip(strata, design.clusters or range(number), strict=True)))
-    sums = np.bincount(clusters, weights * rows)
-    shares = np.bincount(clusters, weights)
-    home = np.empty(len(sums), dtype=int)
+    home = np.empty(clusters.max() + 1, dtype=np.int64)
     home[clusters] = strata
     counts = np.bincount(home)
     alone = counts[home] == 1
     if alone.sum() == 1 < len(counts):
         alone |= home == np.argmin(np.where(counts == 1, len(home), counts))
     home[alone] = -1
-    return [Totals(sums[home == each], shares[home == each]) for each in np.unique(home)]
+    return Layout(clusters, weights, home)
+
+
+def total_clusters(values: Sequence[float], design: Design) -> list[Totals]:
+    """The clusters of each stratum, as :func:`lay_out` takes strata together."""
+    import numpy as np
+
+    layout = lay_out(design, len(values))
+    sums = np.bincount(layout.clusters, layout.weights * np.asarray(values, dtype=float))
+    shares = np.bincount(layout.clusters, layout.weights)
+    homes = [layout.strata == each for each in np.unique(layout.strata)]
+    return [Totals(sums[home], shares[home]) for home in homes]
 
 
 def number_labels(labels: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, sqrt
+from typing import TYPE_CHECKING
 
 from gptalt_eval.results.sampling import (
     INDEPENDENT,
@@ -16,6 +17,9 @@ from gptalt_eval.results.sampling import (
     split,
     total_clusters,
 )
+
+if TYPE_CHECKING:
+    from gptalt_eval.results.sampling import Floats
 
 #: the 97.5 % point of the normal distribution: half of a 95 % interval
 Z95 = 1.959963984540054
@@ -157,7 +161,13 @@ def flip_clusters(differences: Sequence[float], seed: int = 0, design: Design = 
     """
     import numpy as np
 
-    sums = np.concatenate([stratum.sums for stratum in total_clusters(differences, design)])
+    return flip_sums(np.concatenate([stratum.sums for stratum in total_clusters(differences, design)]), seed)
+
+
+def flip_sums(sums: Floats, seed: int = 0) -> float:
+    """As :func:`flip_clusters`, of the sum of each cluster."""
+    import numpy as np
+
     sums = sums[abs(sums) > TINY]
     sizes, counts = np.unique(abs(sums).round(12), return_counts=True)
     if len(sizes) < 2:
