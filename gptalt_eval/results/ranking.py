@@ -1,10 +1,11 @@
 """Ranks arms by their mean over tasks and groups, and says which ranks are sure.
 
-The interval of a mean is made of those of its columns (G. Y. Zou and A. Donner (2008), Construction of
-confidence limits about effect measures: a general approach, Stat. Med. 27, 1693-1702); if there is only one,
-it is that column's own. Two arms are compared as in :func:`flip_clusters`, over the rows of all columns:
-under the null, the arms may be swapped in each cluster of rows. There may be thousands of pairs of arms, so
-the distribution of these swaps is taken as normal, with a correction for continuity.
+The interval of a mean is Wilson's, of as many independent rows as it is sure of (C. Franco, R. J. A. Little,
+T. A. Louis and E. V. Slud (2019), Comparative study of confidence intervals for proportions in complex sample
+surveys, J. Surv. Stat. Methodol. 7, 334-364); of one column, it is that column's own. Two arms are compared
+as in :func:`flip_clusters`, over the rows of all columns: under the null, the arms may be swapped in each
+cluster of rows. There may be thousands of pairs of arms, so the distribution of these swaps is taken as
+normal, with a correction for continuity.
 """
 
 from __future__ import annotations
@@ -17,15 +18,8 @@ from typing import TYPE_CHECKING
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
 from gptalt_eval.results.sampling import lay_out
-from gptalt_eval.results.sheets import (
-    Column,
-    Sheet,
-    add_up,
-    find_errors,
-    make_column,
-    number_clusters,
-    read_sheets,
-)
+from gptalt_eval.results.sheets import add_up, make_column, read_sheets
+from gptalt_eval.results.spread import HUGE, Spread, join_columns, measure_spread
 from gptalt_eval.results.stats import Z95, adjust_holm, flip_clusters, flip_sums
 
 if TYPE_CHECKING:
@@ -58,22 +52,6 @@ class Standing:
     lowest: int
     highest: int
     p_value: float | None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far the arms' sums over some columns may be from the truth.
-
-    Attributes:
-        below, above: the squares of how far the arms' 95 % intervals reach.
-        variances: of the difference of each two arms, if the first is better than the second.
-        fourths: the clusters' differences to the power of four, added up; 0 where rows are not compared.
-    """
-
-    below: Floats
-    above: Floats
-    variances: Floats
-    fourths: Floats
 
 
 def rank_arms(
@@ -113,13 +91,13 @@ def rank_arms(
         raw = [found.get(arm, np.nan) for arm in arms]
     adjusted = adjust_known([p for place, p in enumerate(raw) if place != best])
     adjusted.insert(best, None)
-    low, high = (
-        np.sqrt(sum(each)) / number for each in zip(*((s.below, s.above) for s in spreads), strict=True)
-    )
+    intervals = find_intervals(means, spreads, number)
+    if number == 1:
+        intervals = [columns[places[0]][0][arm].interval for arm in arms]
     return {
         arm: Standing(
             mean=means[place],
-            interval=make_interval(means[place], float(low[place]), float(high[place])),
+            interval=intervals[place],
             rank=int(ranks[place]),
             lowest=1 + int(better[:, place].sum()),
             highest=len(arms) - int(better[place].sum()),
@@ -129,101 +107,37 @@ def rank_arms(
     }, places
 
 
-def make_interval(mean: float, below: float, above: float) -> tuple[float, float] | None:
-    return None if below != below or above != above else (mean - below, mean + above)
+def find_intervals(
+    means: Sequence[float], spreads: Sequence[Spread], number: int
+) -> list[tuple[float, float] | None]:
+    """Wilson's interval of each arm's mean over a number of columns, with Student's t; None: unknown."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    value = np.clip(means, 0, 1)
+    errors = np.array([each.errors for each in spreads]) / number**2
+    error, bound = errors.sum(axis=0), value * (1 - value)
+    freedoms = np.array([each.freedoms for each in spreads])
+    varies = (error > TINY**2) & (bound > TINY)
+    freedom = np.where(varies, error**2 / np.where(varies, (errors**2 / freedoms).sum(axis=0), 1), np.inf)
+    # where nothing varies, the clusters say as much as that many rows
+    shares = np.sum([each.shares for each in spreads], axis=0) / number**2
+    rows = np.where(varies, bound / np.where(varies, error, 1), 1 / shares)
+    t = np.where(freedom < HUGE, stdtrit(np.minimum(freedom, HUGE), 0.975), Z95)
+    middle = (value + t**2 / (2 * rows)) / (1 + t**2 / rows)
+    half = t / (1 + t**2 / rows) * np.sqrt(bound / rows + (t / (2 * rows)) ** 2)
+    low, high = np.minimum(middle - half, value), np.maximum(middle + half, value)
+    known = np.isfinite(error)
+    return [
+        (max(0.0, float(one)), min(1.0, float(other))) if sure else None
+        for one, other, sure in zip(low, high, known, strict=True)
+    ]
 
 
 def adjust_known(p_values: Sequence[float]) -> list[float | None]:
     """Holm's correction of those p-values that are known; None: it is not (NaN)."""
     adjusted = iter(adjust_holm([float(p) for p in p_values if p == p]))
     return [next(adjusted) if p == p else None for p in p_values]
-
-
-def join_columns(columns: Sequence[Column]) -> list[list[Column]]:
-    """The columns, those with the same documents together."""
-    blocks: list[tuple[list[Column], set[str]]] = []
-    for column in columns:
-        documents = {document for sheet in column.sheets for document in sheet.documents}
-        met = [block for block in blocks if not block[1].isdisjoint(documents)]
-        blocks = [block for block in blocks if block[1].isdisjoint(documents)]
-        together = [each for block in met for each in block[0]]
-        blocks.append(([*together, column], documents.union(*(block[1] for block in met))))
-    return [block for block, _ in blocks]
-
-
-def measure_spread(block: Sequence[Column], count: int) -> Spread:
-    """How sure the sums over some columns are, which are not independent of each other.
-
-    Args:
-        block: the columns.
-        count: the number of arms.
-    """
-    import numpy as np
-
-    below, above = (np.array([getattr(each, side) for each in block]) for side in ("below", "above"))
-    correlations = np.ones((len(block), len(block), count))
-    groups = group_arms(block, count)
-    if len(block) > 1:
-        for sheets, arms in groups:
-            correlations[:, :, arms] = correlate(sheets, arms)
-    lows, highs = (
-        np.maximum(np.einsum("ca,cda,da->a", each, correlations, each), 0) for each in (below, above)
-    )
-    variances = (np.sqrt(lows)[:, None] + np.sqrt(highs)) ** 2 / Z95**2
-    fourths = np.zeros((count, count))
-    for sheets, arms in groups:
-        if len(arms) > 1:
-            pairs = np.ix_(arms, arms)
-            variances[pairs], fourths[pairs] = compare_sheets(sheets, arms)
-    return Spread(lows, highs, variances, fourths)
-
-
-def group_arms(block: Sequence[Column], count: int) -> list[tuple[list[Sheet], list[int]]]:
-    """The arms that have the same rows in all columns, and these rows."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    homes = [
-        {arm: number for number, sheet in enumerate(column.sheets) for arm in sheet.arms} for column in block
-    ]
-    for arm in range(count):
-        if all(arm in home for home in homes):
-            groups.setdefault(tuple(home[arm] for home in homes), []).append(arm)
-    return [
-        ([column.sheets[number] for column, number in zip(block, numbers, strict=True)], arms)
-        for numbers, arms in groups.items()
-    ]
-
-
-def correlate(sheets: Sequence[Sheet], arms: Sequence[int]) -> Floats:
-    """The correlations of the columns' errors, of each arm; 1 where one of them has none."""
-    import numpy as np
-
-    clusters = number_clusters(sheets)
-    count = 1 + max(int(each.max()) for each in clusters)
-    errors = np.array(
-        [find_errors(sheet, arms, each, count) for sheet, each in zip(sheets, clusters, strict=True)]
-    )
-    covariances = np.einsum("cga,dga->cda", errors, errors)
-    deviations = np.sqrt(np.einsum("cca->ca", covariances))
-    products = deviations[:, None] * deviations
-    return np.where(products > 0, covariances / np.where(products > 0, products, 1), 1.0)
-
-
-def compare_sheets(sheets: Sequence[Sheet], arms: Sequence[int]) -> tuple[Floats, Floats]:
-    """The clusters' differences of each two arms, squared and to the power of four, added up."""
-    import numpy as np
-
-    clusters = number_clusters(sheets)
-    count = 1 + max(int(each.max()) for each in clusters)
-    sums = np.zeros((count, len(arms)))
-    for sheet, each in zip(sheets, clusters, strict=True):
-        sums += add_up(each, sheet.weights[:, None] * sheet.choose(arms) / len(each), count)
-    sums -= sums.mean(axis=1, keepdims=True)  # no difference changes, and fewer digits cancel out
-    squares = sums**2
-    second, fourth = squares.sum(axis=0), (squares**2).sum(axis=0)
-    third = (squares * sums).T @ sums
-    seconds = second[:, None] + second - 2 * (sums.T @ sums)
-    fourths = fourth[:, None] + fourth - 4 * (third + third.T) + 6 * (squares.T @ squares)
-    return np.maximum(seconds, 0), np.maximum(fourths, 0)
 
 
 def find_p_values(leads: Floats, spreads: Sequence[Spread]) -> Floats:

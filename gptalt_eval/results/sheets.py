@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
-from gptalt_eval.results.rows import Key, Row, label_clusters
+from gptalt_eval.results.rows import Key, Row, Rows, label_clusters
 from gptalt_eval.results.sampling import Design, lay_out, number_labels
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ class Column:
     Attributes:
         values: the scores.
         below, above: how far their 95 % intervals reach; NaN: unknown.
+        clusters: how many clusters of rows, or rows without one, they are the mean of.
         sheets: the rows; arms whose score is not their mean are left out.
     """
 
     values: Floats
     below: Floats
     above: Floats
+    clusters: Floats
     sheets: Sequence[Sheet]
 
 
@@ -86,6 +88,7 @@ def make_column(scores: Mapping[Arm, Score], task: TaskRows | None, arms: Sequen
         values=np.array([score.value for score in found]),
         below=np.array([below for below, _ in reaches]),
         above=np.array([above for _, above in reaches]),
+        clusters=np.array([max(1.0, score.clusters or score.items) for score in found]),
         sheets=[sheet for sheet in checked if sheet.arms],
     )
 
@@ -112,7 +115,9 @@ def read_sheets(task: TaskRows, metric: str, arms: Sequence[Arm]) -> list[Sheet]
     """The rows that have a metric, one sheet for the arms with the same ones."""
     found: list[tuple[dict[Key, Row], dict[int, list[float]]]] = []
     for place, arm in enumerate(arms):
-        rows = {key: row for key, row in task.arms.get(arm, {}).items() if metric in row.scores}
+        rows = task.arms.get(arm, {})
+        if None in [row.scores.get(metric) for row in rows.values()]:
+            rows = {key: row for key, row in rows.items() if metric in row.scores}
         if not rows:
             continue
         for first, values in found:
@@ -122,11 +127,11 @@ def read_sheets(task: TaskRows, metric: str, arms: Sequence[Arm]) -> list[Sheet]
                     first.update({key: row for key, row in same.items() if not first[key].cluster})
                 break
         else:
-            found.append((rows, {place: [row.scores[metric] for row in rows.values()]}))
+            found.append((dict(rows), {place: [row.scores[metric] for row in rows.values()]}))
     return [make_sheet(task, rows, values) for rows, values in found]
 
 
-def put_in_order(rows: dict[Key, Row], first: Mapping[Key, Row]) -> dict[Key, Row] | None:
+def put_in_order(rows: Rows, first: Rows) -> Rows | None:
     """Rows in the order of other rows; None unless they are of the same documents."""
     if list(rows) != list(first):
         if rows.keys() != first.keys():
@@ -136,7 +141,7 @@ def put_in_order(rows: dict[Key, Row], first: Mapping[Key, Row]) -> dict[Key, Ro
     return rows if documents == [row.document for row in first.values()] else None
 
 
-def make_sheet(task: TaskRows, rows: Mapping[Key, Row], values: Mapping[int, Sequence[float]]) -> Sheet:
+def make_sheet(task: TaskRows, rows: Rows, values: Mapping[int, Sequence[float]]) -> Sheet:
     import numpy as np
 
     strata = [name for name, _ in rows] if task.is_group else []
@@ -183,10 +188,10 @@ def number_clusters(sheets: Sequence[Sheet]) -> list[NDArray[np.int64]]:
     return np.split(labels, ends)
 
 
-def find_errors(sheet: Sheet, arms: Sequence[int], clusters: NDArray[np.int64], count: int) -> Floats:
-    """What each cluster adds to the error of each arm's mean; the sum of squares is its variance.
+def find_errors(sheet: Sheet, arms: Sequence[int], clusters: NDArray[np.int64]) -> tuple[Floats, int]:
+    """What each cluster adds to the error of each arm's mean, and the degrees of freedom.
 
-    As in :func:`gptalt_eval.results.sampling.estimate_mean`.
+    The sum of the squares is the variance as :func:`gptalt_eval.results.sampling.estimate_mean` has it.
     """
     import numpy as np
 
@@ -203,4 +208,5 @@ def find_errors(sheet: Sheet, arms: Sequence[int], clusters: NDArray[np.int64], 
     factors = np.sqrt(sizes / np.maximum(sizes - 1, 1))
     outer = np.empty(inner, dtype=np.int64)
     outer[layout.clusters] = clusters
-    return add_up(outer, factors[:, None] * (sums - weights[:, None] * means[strata]), count)
+    errors = factors[:, None] * (sums - weights[:, None] * means[strata])
+    return add_up(outer, errors, int(outer.max()) + 1), inner - number

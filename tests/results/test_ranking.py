@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
@@ -15,7 +16,7 @@ from gptalt_eval.results.overview import compare_with_best
 from gptalt_eval.results.ranking import compare_with, rank_arms
 from gptalt_eval.results.rows import Row
 from gptalt_eval.results.sampling import Design, estimate_mean
-from gptalt_eval.results.stats import adjust_holm, flip_sums, mcnemar_exact, mean_interval
+from gptalt_eval.results.stats import Z95, adjust_holm, flip_sums, mcnemar_exact, mean_interval
 
 SCORE = Score("task", "task", 0, 0, "acc", "none", 0.5, (0.4, 0.6), 100, 100, True, False, 0)
 
@@ -77,11 +78,13 @@ def test_means_and_ranks_by_hand():
 
 
 def test_the_interval_of_two_columns_by_hand():
-    """Half of the two columns' intervals, squared, added up: (0.4, 0.6) and (0.1, 0.5) about 0.5 and 0.2."""
+    """Wilson's, of as many rows as a share of 0.35 has with the error of (0.1^2 + 0.2^2)^0.5 / 2 / 1.96."""
     scores = {make_arm(0): replace(SCORE, value=0.5, interval=(0.4, 0.6))}
     others = {make_arm(0): replace(SCORE, value=0.2, interval=(0.1, 0.5))}
     [found], _ = rank((scores, None), (others, None))
-    assert found.interval == pytest.approx((0.35 - sqrt(0.02) / 2, 0.35 + sqrt(0.1) / 2))
+    rows = 0.35 * 0.65 / (0.05 / 4 / Z95**2)
+    expected = proportion_confint(0.35 * rows, rows, method="wilson")
+    assert found.interval == pytest.approx(expected)
     assert (found.rank, found.lowest, found.highest, found.p_value) == (1, 1, 1, None)
 
 
@@ -185,7 +188,7 @@ def test_the_same_column_twice_says_no_more_than_once():
     columns = [make_column(table, name, documents=documents) for name in "ab"]
     once, twice = rank(columns[0])[0], rank(*columns)[0]
     for one, two in zip(once, twice, strict=True):
-        assert two.interval == pytest.approx(one.interval)
+        assert two.interval == pytest.approx(one.interval, abs=0.001)
         assert (two.lowest, two.highest) == (one.lowest, one.highest)
 
 

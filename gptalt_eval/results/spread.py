@@ -1,0 +1,151 @@
+"""How far sums over several tasks and groups, and the differences of arms, may be from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gptalt_eval.results.sheets import Column, Sheet, add_up, find_errors, number_clusters
+from gptalt_eval.results.stats import Z95
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gptalt_eval.results.sampling import Floats
+
+HUGE = 1e9  # degrees of freedom
+LARGEST_VARIANCE = 0.25  # of a cluster whose scores are between 0 and 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the arms' sums over some columns may be from the truth.
+
+    Attributes:
+        errors: the variance of each arm's sum; NaN: unknown.
+        freedoms: its degrees of freedom.
+        shares: the squares of how much of the sum each independent cluster is, added up.
+        variances: of the difference of each two arms, if the first is better than the second.
+        fourths: the clusters' differences to the power of four, added up; 0 where rows are not compared.
+    """
+
+    errors: Floats
+    freedoms: Floats
+    shares: Floats
+    variances: Floats
+    fourths: Floats
+
+
+def join_columns(columns: Sequence[Column]) -> list[list[Column]]:
+    """The columns, those with the same documents together."""
+    blocks: list[tuple[list[Column], set[str]]] = []
+    for column in columns:
+        documents = {document for sheet in column.sheets for document in sheet.documents}
+        met = [block for block in blocks if not block[1].isdisjoint(documents)]
+        blocks = [block for block in blocks if block[1].isdisjoint(documents)]
+        together = [each for block in met for each in block[0]]
+        blocks.append(([*together, column], documents.union(*(block[1] for block in met))))
+    return [block for block, _ in blocks]
+
+
+def measure_spread(block: Sequence[Column], count: int) -> Spread:
+    """How sure the sums over some columns are, which are not independent of each other.
+
+    Args:
+        block: the columns.
+        count: the number of arms.
+    """
+    import numpy as np
+
+    below, above = (np.array([getattr(each, side) for each in block]) for side in ("below", "above"))
+    together = np.ones((len(block), len(block), count))  # correlations
+    errors = ((below + above).sum(axis=0) / (2 * Z95)) ** 2
+    freedoms = np.full(count, HUGE)
+    shares = np.sum([1 / column.clusters for column in block], axis=0)
+    groups = [(sheets, number_clusters(sheets), arms) for sheets, arms in group_arms(block, count)]
+    for sheets, clusters, arms in groups:
+        covariances, freedoms[arms] = estimate_errors(sheets, clusters, arms)
+        errors[arms] = covariances.sum(axis=(0, 1))
+        together[:, :, arms] = correlate(covariances)
+        shares[arms] = find_share(sheets, clusters)
+    lows, highs = (np.maximum(np.einsum("ca,cda,da->a", each, together, each), 0) for each in (below, above))
+    variances = (np.sqrt(lows)[:, None] + np.sqrt(highs)) ** 2 / Z95**2
+    fourths = np.zeros((count, count))
+    for sheets, clusters, arms in groups:
+        pairs = np.ix_(arms, arms)
+        variances[pairs], fourths[pairs] = compare_sheets(sheets, clusters, arms)
+    errors[np.isnan(lows + highs)] = np.nan
+    return Spread(errors, freedoms, shares, variances, fourths)
+
+
+def group_arms(block: Sequence[Column], count: int) -> list[tuple[list[Sheet], list[int]]]:
+    """The arms that have the same rows in all columns, and these rows."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    homes = [
+        {arm: number for number, sheet in enumerate(column.sheets) for arm in sheet.arms} for column in block
+    ]
+    for arm in range(count):
+        if all(arm in home for home in homes):
+            groups.setdefault(tuple(home[arm] for home in homes), []).append(arm)
+    return [
+        ([column.sheets[number] for column, number in zip(block, numbers, strict=True)], arms)
+        for numbers, arms in groups.items()
+    ]
+
+
+def estimate_errors(
+    sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]], arms: Sequence[int]
+) -> tuple[Floats, float]:
+    """The covariances of the columns' errors, columns by columns by arms, and their degrees of freedom."""
+    import numpy as np
+
+    found = [find_errors(sheet, arms, each) for sheet, each in zip(sheets, clusters, strict=True)]
+    count = max(len(errors) for errors, _ in found)
+    padded = np.array([np.pad(errors, ((0, count - len(errors)), (0, 0))) for errors, _ in found])
+    covariances = np.einsum("cga,dga->cda", padded, padded)
+    freedoms = [freedom for _, freedom in found]
+    for place, freedom in enumerate(freedoms):
+        if freedom < 1:
+            covariances[place, place] = LARGEST_VARIANCE
+    return covariances, float(min((each for each in freedoms if each > 0), default=HUGE))
+
+
+def correlate(covariances: Floats) -> Floats:
+    """The correlations of the columns' errors, of each arm; 1 where one of them has none."""
+    import numpy as np
+
+    deviations = np.sqrt(np.einsum("cca->ca", covariances))
+    products = deviations[:, None] * deviations
+    return np.where(products > 0, covariances / np.where(products > 0, products, 1), 1.0)
+
+
+def find_share(sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]]) -> float:
+    """The squares of how much of the columns' sum each cluster is, added up."""
+    import numpy as np
+
+    count = 1 + max(int(each.max()) for each in clusters)
+    shares = np.zeros(count)
+    for sheet, each in zip(sheets, clusters, strict=True):
+        shares += np.bincount(each, sheet.weights, count) / len(each)
+    return float(np.sum(shares**2))
+
+
+def compare_sheets(
+    sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]], arms: Sequence[int]
+) -> tuple[Floats, Floats]:
+    """The clusters' differences of each two arms, squared and to the power of four, added up."""
+    import numpy as np
+
+    count = 1 + max(int(each.max()) for each in clusters)
+    sums = np.zeros((count, len(arms)))
+    for sheet, each in zip(sheets, clusters, strict=True):
+        sums += add_up(each, sheet.weights[:, None] * sheet.choose(arms) / len(each), count)
+    sums -= sums.mean(axis=1, keepdims=True)  # no difference changes, and fewer digits cancel out
+    squares = sums**2
+    second, fourth = squares.sum(axis=0), (squares**2).sum(axis=0)
+    third = (squares * sums).T @ sums
+    seconds = second[:, None] + second - 2 * (sums.T @ sums)
+    fourths = fourth[:, None] + fourth - 4 * (third + third.T) + 6 * (squares.T @ squares)
+    return np.maximum(seconds, 0), np.maximum(fourths, 0)
