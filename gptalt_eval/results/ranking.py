@@ -82,14 +82,15 @@ def rank_arms(
     leads = np.subtract.outer(means, means)
     leads[abs(leads) < TINY] = 0
     p_values = find_p_values(number * leads, spreads)
-    better = find_better(leads, p_values)
     ranks = 1 + (leads < 0).sum(axis=1)
     best = int(np.argmin(ranks))
-    raw = list(p_values[best])
+    raw = p_values[best].copy()
     if number == 1:
         found = compare_with(arms[best], *columns[places[0]])
-        raw = [found.get(arm, np.nan) for arm in arms]
-    adjusted = adjust_known([p for place, p in enumerate(raw) if place != best])
+        raw = np.array([found.get(arm, np.nan) for arm in arms])
+        p_values[best] = p_values[:, best] = np.fmax(p_values[best], raw)  # neither contradicts the other
+    better = find_better(leads, p_values)
+    adjusted = adjust_known([p for place, p in enumerate(raw.tolist()) if place != best])
     adjusted.insert(best, None)
     intervals = find_intervals(means, spreads, number)
     if number == 1:
