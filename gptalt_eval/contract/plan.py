@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from gptalt_eval.contract.located import LocatedData
 from gptalt_eval.contract.models import Model, Template
-from gptalt_eval.contract.run import RunPlugin
+from gptalt_eval.contract.run import RunPlugin, label_task
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Owned, Owner, PromptStyle
 from gptalt_eval.machine.storage import follow_links
@@ -167,5 +167,4 @@ def title_model(model: Model, args: Mapping[str, Any]) -> str:
 
 def label(name: str, shots: int | None, style: PromptStyle | None) -> str:
     """The name of a task in one cell, with prompt style and shots."""
-    details = [style.name if style else "", "" if shots is None else f"{shots}-shot"]
-    return f"{name} ({', '.join(filter(None, details))})" if any(details) else name
+    return label_task(name, shots, style.name if style else "")

@@ -106,6 +106,15 @@ class RunCell:
     results: str | None = None
     prompts: str = ""
 
+    def label(self, task: str) -> str:
+        return label_task(task, self.num_fewshot, self.prompt_style or "")
+
+
+def label_task(name: str, shots: int | None, style: str) -> str:
+    """The name of a task in one cell, with prompt style and shots."""
+    details = [style, "" if shots is None else f"{shots}-shot"]
+    return f"{name} ({', '.join(filter(None, details))})" if any(details) else name
+
 
 @dataclass(frozen=True)
 class RunCut:
@@ -154,10 +163,21 @@ class RunPlugin:
 
 @dataclass(frozen=True)
 class RunScoring:
-    """How log-likelihoods were computed, and why not with the fastest method (empty: it was)."""
+    """How log-likelihoods were computed.
+
+    Attributes:
+        way: the method.
+        reason: why it is not the fastest one; empty: it is.
+        tokens: how many were computed (a resumed run: since it was resumed).
+        asked: how many there would have been without shared prefixes.
+        seconds: the time for them.
+    """
 
     way: str
     reason: str = ""
+    tokens: int = 0
+    asked: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,14 @@ from gptalt_eval.results.rows import (
     find_kind,
     is_usable,
     label_clusters,
+    list_metrics,
     read_logged,
 )
 from gptalt_eval.results.sampling import Design, estimate_mean
 from gptalt_eval.results.stats import estimate_interval, mean_interval, normal_interval, wilson_interval
 
 LONGEST_ALIAS = 60
+CHOICES = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")  # which of the options is right
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Score:
         result: the index of the results file in the record.
         clusters: how many passages or the like the items share; None: they share none.
         cluster: the column that names them.
+        chance: the score of one who guesses; None: unknown, or nothing is to be chosen.
     """
 
     task: str
@@ -71,6 +74,7 @@ class Score:
     result: int
     clusters: int | None = None
     cluster: str = ""
+    chance: float | None = None
 
 
 def list_scores(record: Record, logged: Logged | None = None) -> list[Score]:
@@ -93,9 +97,10 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
     values: Mapping[str, Any] = results["results"][name]
     tasks = list_tasks(results, name)
     columns = {logged.clusters.get((result, task), "") for task in tasks}
-    for key, value in values.items():
-        metric, _, filter_name = key.partition(",")
-        if "," not in key or metric.endswith("_stderr") or not isinstance(value, (int, float)):
+    keys = [key for each in list_metrics(results, name) for key in values if key.partition(",")[0] == each]
+    for key in keys:
+        value, (metric, _, filter_name) = values[key], key.partition(",")
+        if not isinstance(value, (int, float)):
             continue
         found = [logged.rows.get((result, task), {}).get(filter_name, {}) for task in tasks]
         rows = {key: row for each in found for key, row in each.items() if metric in row.scores}
@@ -112,13 +117,24 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
             value=float(value),
             interval=find_interval(results, name, key, rows, columns),
             items=items,
-            available=results.get("n-samples", {}).get(name, {}).get("original"),
+            available=count_available(results, tasks),
             higher_is_better=find_direction(results, name, metric),
             is_group=is_group(results, name),
             result=result,
             clusters=clusters if 0 < clusters < items else None,
             cluster=next(iter(columns)) if len(columns) == 1 else "cluster",
+            chance=find_chance(results, name, float(value), metric, rows),
         )
+
+
+def find_chance(results: Results, name: str, value: float, metric: str, rows: Rows) -> float | None:
+    """The expected score of one who guesses among the options of each row; None: some row has no options."""
+    if metric not in CHOICES or not all(
+        row.options > 1 and row.scores[metric] in (0, 1) for row in rows.values()
+    ):
+        return None
+    design = find_design(results, name, value, metric, rows)
+    return estimate_mean([1 / row.options for row in rows.values()], design).value if design else None
 
 
 def show_name(name: str, alias: str) -> str:
@@ -133,6 +149,12 @@ def show_name(name: str, alias: str) -> str:
 def count_items(results: Results, name: str) -> int:
     counts = results.get("n-samples", {}).get(name, {})
     return int(counts.get("effective") or results["results"][name].get("sample_len") or 0)
+
+
+def count_available(results: Results, tasks: Sequence[str]) -> int | None:
+    """How many items some tasks have in their splits; None: unknown."""
+    counts = [results.get("n-samples", {}).get(task, {}).get("original") for task in tasks]
+    return sum(counts) if counts and all(isinstance(count, int) for count in counts) else None
 
 
 def find_interval(

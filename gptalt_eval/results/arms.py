@@ -127,6 +127,29 @@ def walk_arms(records: Sequence[Record]) -> list[Evaluated]:
     return found
 
 
+def merge_arms(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """The tasks and groups with arms for a table of one row an arm.
+
+    Without ``--num_fewshot``, tasks have their own shots. Arms that differ only in these and have no task in
+    common are one, with the shots None.
+    """
+    tasks: dict[tuple[str, str], dict[Arm, set[str]]] = {}
+    for each in evaluated:
+        arms = tasks.setdefault((each.arm.model, each.arm.prompt_style), {})
+        arms.setdefault(each.arm, set()).add(each.name)
+    merged = {
+        key
+        for key, arms in tasks.items()
+        if len(arms) > 1 and sum(map(len, arms.values())) == len(set().union(*arms.values()))
+    }
+    return [
+        replace(each, arm=replace(each.arm, num_fewshot=None))
+        if (each.arm.model, each.arm.prompt_style) in merged
+        else each
+        for each in evaluated
+    ]
+
+
 def name_models(records: Sequence[Record]) -> list[str]:
     """A name for each record: its model, or the end of its folder's path if several have the same model."""
     folders = [record.folder.absolute().parts for record in records]
@@ -139,15 +162,18 @@ def name_models(records: Sequence[Record]) -> list[str]:
     return names
 
 
-def gather_rows(records: Sequence[Record], logged: Sequence[Logged]) -> dict[str, TaskRows]:
+def gather_rows(
+    records: Sequence[Record], logged: Sequence[Logged], evaluated: Sequence[Evaluated] | None = None
+) -> dict[str, TaskRows]:
     """The rows (with the first filter) of each task, and of each group that has a score.
 
     Args:
         records: the runs.
         logged: the rows of each run.
+        evaluated: the tasks and groups with their arms; None: as :func:`walk_arms` names them.
     """
     found: dict[str, list[tuple[Evaluated, Rows]]] = {}
-    for each in walk_arms(records):
+    for each in walk_arms(records) if evaluated is None else evaluated:
         tasks = list_tasks(records[each.record].results[each.result], each.name)
         parts = [logged[each.record].first(each.result, task) for task in tasks]
         if all(parts):

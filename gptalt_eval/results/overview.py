@@ -1,140 +1,181 @@
-"""The report's overview of an experiment: arms by tasks, curves, subjects, rows on which arms disagree."""
+"""The report's overview: one row an arm, one column a task or group, and what the arms were run with."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf
 
 from gptalt_eval.contract.record import Record
-from gptalt_eval.results.analyse import Score, list_headlines, list_scores
+from gptalt_eval.results.analyse import Score, list_scores
 from gptalt_eval.results.arms import (
     Arm,
+    Evaluated,
     TaskRows,
     find_versions,
     gather_rows,
+    merge_arms,
     name_models,
-    pair_rows,
     walk_arms,
 )
-from gptalt_eval.results.contrasts import Contrast, find_contrasts
+from gptalt_eval.results.columns import (
+    SIGNIFICANT,
+    Column,
+    Entry,
+    Heading,
+    describe_column,
+    rank_column,
+)
+from gptalt_eval.results.facts import Facts, gather_facts
+from gptalt_eval.results.groups import list_hidden
 from gptalt_eval.results.packages import tell_differences
-from gptalt_eval.results.pictures import Album
+from gptalt_eval.results.ranking import Standing, rank_arms
 from gptalt_eval.results.rows import Logged
-from gptalt_eval.results.stats import adjust_holm, flip_clusters
-
-SIGNIFICANT = 0.05
-SHOWN_SUBJECTS = 20
-
-
-@dataclass(frozen=True)
-class Column:
-    """A task or group, in arms that evaluated the same version of it.
-
-    Attributes:
-        task: its name.
-        versions: which version, where arms have several; empty: all have the same.
-    """
-
-    task: str
-    versions: str = ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.task} ({self.versions})" if self.versions else self.task
-
 
 Versions = tuple[tuple[str, str], ...]
 Scores = Mapping[Column, Mapping[Arm, Sequence[Score]]]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One cell of the table.
-
-    Attributes:
-        score: the score, its interval, its items.
-        is_best: whether it is the best of its column.
-        is_tied: whether it is not significantly different from the best.
-        no_answer: share of replies from which no answer could be extracted; None: not counted.
-    """
-
-    score: Score
-    is_best: bool = False
-    is_tied: bool = False
-    no_answer: float | None = None
-
-
-@dataclass(frozen=True)
 class Overview:
-    """An experiment, ready for the page.
+    """The runs of a report.
 
     Attributes:
-        tasks: the columns.
-        metrics: the metric of each column.
         arms: the rows.
-        entries: by arm, then by task; None: not evaluated.
-        scores: by column and arm, the main metric first.
-        subjects: by task: subjects with their number of rows and each arm's mean score.
-        contrasts: by task.
+        headings: the columns.
+        entries: by arm, then by column; None: not evaluated.
+        scores: by column and arm, the main metric first; the members of groups too.
+        rows: by task or group.
+        evaluated: every task and group with its place in the runs, and its arm.
+        standings: each arm's mean over the columns that all arms have; empty: they have none in common.
+        averaged: the numbers of these columns.
+        facts: of the arms.
         failed: what could not be evaluated, and why.
         packages: the packages and plugins in which the runs differ, in sentences.
         left_out: by task: how many rows some arm has no score for; tasks without such rows are left out.
     """
 
-    tasks: Sequence[str]
-    metrics: Mapping[str, str]
     arms: Sequence[Arm]
+    headings: Sequence[Heading]
     entries: Sequence[Sequence[Entry | None]]
     scores: Scores
-    subjects: Mapping[str, Sequence[tuple[str, int, Sequence[float | None]]]]
-    contrasts: Mapping[str, Sequence[Contrast]]
+    rows: Mapping[str, TaskRows]
+    evaluated: Sequence[Evaluated]
+    standings: Mapping[Arm, Standing]
+    averaged: Sequence[int]
+    facts: Sequence[Facts]
     failed: Mapping[str, str]
     packages: Sequence[str]
     left_out: Mapping[str, int]
 
+    @property
+    def order(self) -> list[int]:
+        """The numbers of the arms, the best mean first."""
+        ranks = [self.standings[arm].rank if arm in self.standings else inf for arm in self.arms]
+        return sorted(range(len(ranks)), key=ranks.__getitem__)
 
-def make_overview(records: Sequence[Record], logged: Sequence[Logged], album: Album) -> Overview | None:
-    """The overview of some runs and their rows; None if they have only one arm."""
-    scores = gather_scores(records, logged)
+    @property
+    def factors(self) -> list[str]:
+        """In which of model, prompt style and shots the arms differ; the model always counts."""
+        return [
+            "model",
+            *(
+                name
+                for name in ("prompt_style", "shots")
+                if len({getattr(arm, name) for arm in self.arms}) > 1
+            ),
+        ]
+
+    @property
+    def others(self) -> list[tuple[str, list[Score | None]]]:
+        """The other metrics of the columns, by title, with each arm's score."""
+        found: dict[str, dict[int, Score]] = {}
+        for place, entries in enumerate(self.entries):
+            for heading, entry in zip(self.headings, entries, strict=True):
+                for score in entry.others if entry else ():
+                    metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
+                    found.setdefault(f"{heading.title} {metric}", {})[place] = score
+        return [
+            (title, [each.get(place) for place in range(len(self.arms))]) for title, each in found.items()
+        ]
+
+    def is_best(self, arm: Arm) -> bool:
+        """Whether its mean is the highest, and not that of all arms."""
+        standing = self.standings.get(arm)
+        means = {each.mean for each in self.standings.values()}
+        return standing is not None and standing.rank == 1 and len(means) > 1
+
+    def is_tied(self, arm: Arm) -> bool:
+        """Whether its mean is not significantly different from the best."""
+        p_value = self.standings[arm].p_value if arm in self.standings else None
+        return p_value is not None and p_value >= SIGNIFICANT and not self.is_best(arm)
+
+    def name(self, arm: Arm) -> str:
+        """The arm's name, without what all arms have in common."""
+        return " · ".join(str(getattr(arm, factor)) for factor in self.factors)
+
+
+def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overview:
+    """The overview of some runs and their rows."""
+    evaluated = merge_arms(walk_arms(records))
+    scores = gather_scores(records, logged, evaluated)
+    rows = gather_rows(records, logged, evaluated)
     arms = list(dict.fromkeys(arm for by_arm in scores.values() for arm in by_arm))
+    hidden = find_hidden(records)
+    shown = {column: by_arm for column, by_arm in scores.items() if column.task not in hidden}
+    columns = [rank_column(by_arm, rows.get(column.task)) for column, by_arm in shown.items()]
+    firsts = [
+        ({arm: found[0] for arm, found in by_arm.items()}, rows.get(column.task))
+        for column, by_arm in shown.items()
+    ]
+    standings, averaged = rank_arms(firsts)
     failed = {
-        f"{model}: {name}": reason
+        f"{model}: {name}" if len(records) > 1 else name: reason
         for model, record in zip(name_models(records), records, strict=True)
         for name, reason in record.failed.items()
     }
-    # tasks that differ only in their default shots have nothing to compare
-    is_single = len(records) == 1 and all(len(by_arm) == 1 for by_arm in scores.values())
-    if len(arms) < 2 or is_single:
-        return None
-    rows = gather_rows(records, logged)
-    tasks = {column.task for column in scores}
-    metrics = {column.title: next(iter(by_arm.values()))[0].metric for column, by_arm in scores.items()}
-    columns = [rank_column(by_arm, rows.get(column.task)) for column, by_arm in scores.items()]
+    gaps = {
+        task: count_gaps(rows[task])
+        for task in dict.fromkeys(column.task for column in shown)
+        if task in rows
+    }
     return Overview(
-        tasks=[column.title for column in scores],
-        metrics=metrics,
         arms=arms,
+        headings=[describe_column(column, by_arm) for column, by_arm in shown.items()],
         entries=[[column.get(arm) for column in columns] for arm in arms],
         scores=scores,
-        subjects={task: count_subjects(rows[task], arms) for task in rows if task in tasks},
-        contrasts={task: find_contrasts(rows[task], records, arms, album) for task in rows},
+        rows=rows,
+        evaluated=evaluated,
+        standings=standings,
+        averaged=averaged,
+        facts=gather_facts(records, evaluated, arms),
         failed=failed,
         packages=tell_differences(records, name_models(records)),
-        left_out={task: count for task in rows if task in tasks and (count := count_gaps(rows[task]))},
+        left_out={task: count for task, count in gaps.items() if count},
     )
 
 
-def gather_scores(records: Sequence[Record], logged: Sequence[Logged]) -> Scores:
-    """By task (without the members of aggregated groups) and arm: its scores, the main metric first.
+def find_hidden(records: Sequence[Record]) -> set[str]:
+    """The members of groups that have a score of their own, in every run that has them."""
+    shown, hidden = set(), set()
+    for results in (results for record in records for results in record.results):
+        inside = list_hidden(results)
+        hidden |= inside
+        shown |= results.get("results", {}).keys() - inside
+    return hidden - shown
+
+
+def gather_scores(
+    records: Sequence[Record], logged: Sequence[Logged], evaluated: Sequence[Evaluated]
+) -> Scores:
+    """By task or group and arm: its scores, the main metric first.
 
     Other versions of a task are other columns: their scores cannot be compared.
     """
-    arms = {(each.record, each.result, each.name): each.arm for each in walk_arms(records)}
+    arms = {(each.record, each.result, each.name): each.arm for each in evaluated}
     found: dict[str, dict[Versions, dict[Arm, list[Score]]]] = {}
     for place, (record, read) in enumerate(zip(records, logged, strict=True)):
-        for score in list_headlines(record, list_scores(record, read)):
+        for score in list_scores(record, read):
             arm = arms[place, score.result, score.task]
             versions = tuple(find_versions(record.results[score.result], score.task).items())
             found.setdefault(score.task, {}).setdefault(versions, {}).setdefault(arm, []).append(score)
@@ -159,46 +200,6 @@ def name_columns(task: str, versions: Sequence[Versions]) -> list[Column]:
     ]
 
 
-def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:
-    """A column's entries; the best and those not significantly different from it are marked."""
-    firsts = {arm: scores[0] for arm, scores in by_arm.items()}
-    sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
-    best = max(firsts, key=lambda arm: rank_value(sign * firsts[arm].value))
-    others = [arm for arm in firsts if arm != best]
-    p_values = [compare_with_best(firsts[best].metric, rows, best, arm) for arm in others]
-    tested = [place for place, p_value in enumerate(p_values) if p_value is not None]
-    adjusted = adjust_holm([p for p in p_values if p is not None])
-    tied = {others[place] for place, p in zip(tested, adjusted, strict=True) if p >= SIGNIFICANT}
-    tied |= {
-        arm
-        for arm, p in zip(others, p_values, strict=True)
-        if p is None and overlap(firsts[arm], firsts[best])
-    }
-    answers = {
-        arm: next((score.value for score in scores if score.metric == "no_answer"), None)
-        for arm, scores in by_arm.items()
-    }
-    equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
-    marks = len(equal) < len(firsts) or len(firsts) == 1  # where all are equal, none is the best
-    return {
-        arm: Entry(firsts[arm], marks and arm in equal, marks and arm in tied - equal, answers[arm])
-        for arm in firsts
-    }
-
-
-def rank_value(value: float) -> float:
-    """The value, or the lowest one if it is not a number."""
-    return -inf if isnan(value) else value
-
-
-def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -> float | None:
-    """The p-value of an arm against the best on their common rows; None if they have none."""
-    if rows is None or best not in rows.arms or arm not in rows.arms:
-        return None
-    pairs = pair_rows(rows, metric, best, arm)
-    return flip_clusters(pairs.differences, design=pairs.design) if pairs.first else None
-
-
 def count_gaps(rows: TaskRows) -> int:
     """How many rows some arm has no score for."""
     if not rows.metrics:
@@ -208,29 +209,3 @@ def count_gaps(rows: TaskRows) -> int:
         {key for key, row in each.items() if rows.metrics[0] in row.scores} for each in rows.arms.values()
     ]
     return sum(not all(key in each for each in scored) for key in every)
-
-
-def overlap(one: Score, other: Score) -> bool:
-    if one.interval is None or other.interval is None:
-        return one.value == other.value
-    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
-
-
-def count_subjects(rows: TaskRows, arms: Sequence[Arm]) -> list[tuple[str, int, list[float | None]]]:
-    """The most frequent subjects of a task's rows, with each arm's mean."""
-    first = next(iter(rows.arms.values()))
-    counts = Counter(row.subject for row in first.values() if row.subject)
-    if len(counts) < 2 or not rows.metrics:
-        return []
-    shown = counts.most_common(SHOWN_SUBJECTS)
-    averages = [average_subjects(rows, arm) for arm in arms]
-    return [(subject, count, [each.get(subject) for each in averages]) for subject, count in shown]
-
-
-def average_subjects(rows: TaskRows, arm: Arm) -> dict[str, float]:
-    """The mean score of each subject; rows without a score do not count."""
-    values: dict[str, list[float]] = {}
-    for row in rows.arms.get(arm, {}).values():
-        if rows.metrics[0] in row.scores:
-            values.setdefault(row.subject, []).append(row.scores[rows.metrics[0]])
-    return {subject: sum(each) / len(each) for subject, each in values.items()}

@@ -14,17 +14,19 @@ from typing import Any
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
-from gptalt_eval.results.analyse import Score, list_headlines, list_scores
+from gptalt_eval.results.arms import name_models
+from gptalt_eval.results.columns import Entry
 from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.items import SHOWN, ShownTask, view_task
-from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
 from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.plots import draw_figures
-from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged, say_clusters
+from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged
+from gptalt_eval.results.tree import make_tree
 
 #: what has a style sheet or a script of its own
-PARTS = ("address", "leaderboard", "figures", "items")
+PARTS = ("address", "tables", "exports", "figures", "items")
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,14 @@ class RunView:
     """One run, ready for the page.
 
     Attributes:
-        styles: by results file, its prompt style.
+        name: its model; with the end of its folder's path if several runs have the same one.
         prompts: by prompt style, its chat template and system message.
-        notes: what must be shown with the results.
         tasks: some items of each task, by its title.
     """
 
     record: Record
-    styles: Sequence[str]
+    name: str
     prompts: Mapping[str, str]
-    notes: Sequence[str]
-    headlines: Sequence[Score]
-    scores: Sequence[Score]
     tasks: Sequence[tuple[str, ShownTask]]
     sections: Sequence[ReportSection]
 
@@ -57,25 +55,86 @@ def write_report(records: Sequence[Record], target: Path, plugins: Installed) ->
 def render_report(records: Sequence[Record], plugins: Installed) -> str:
     logged = [read_logged(record) for record in records]
     album = Album()
-    views = [view_run(record, each, plugins, album) for record, each in zip(records, logged, strict=True)]
-    overview = make_overview(records, logged, album)
+    overview = make_overview(records, logged)
+    names = name_models(records)
+    views = [
+        view_run(record, name, each, plugins, album)
+        for record, name, each in zip(records, names, logged, strict=True)
+    ]
     return render_page(
-        "gptalt_eval.results", "report", PARTS, views=views, overview=overview, shown=SHOWN, album=album,
-        figures=draw_figures(overview) if overview else [], say_clusters=say_clusters,
+        "gptalt_eval.results", "report", PARTS, models=names, views=views, overview=overview,
+        tree=make_tree(records, overview), figures=draw_figures(overview), shown=SHOWN, album=album,
+        marks=list_marks(records, names, overview), as_entry=Entry,
+        notes=list_notes(records, names, logged, overview),
+        show_seconds=show_seconds, show_count=show_count,
     )  # fmt: skip
 
 
-def view_run(record: Record, logged: Logged, plugins: Installed, album: Album) -> RunView:
-    scores = list_scores(record, logged)
+def view_run(record: Record, name: str, logged: Logged, plugins: Installed, album: Album) -> RunView:
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given
     ]
     styles = [find_style(results) for results in record.results]
     prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
-    tasks = view_tasks(record, logged, styles, album)
-    notes = [*record.notes, *list_faults([logged]), *list_gaps(logged)]
-    headlines = list_headlines(record, scores)
-    return RunView(record, styles, prompts, notes, headlines, scores, tasks, sections)
+    return RunView(record, name, prompts, view_tasks(record, logged, styles, album), sections)
+
+
+def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
+    """What makes the scores those of a part of the data, or of a part of the tasks."""
+    marks = []
+    origins = {task: data.origin for record in records for task, data in record.run.data.items()}
+    samples = sorted(task for task, origin in origins.items() if origin == "sample")
+    if samples:
+        marks.append(f"Scored on the small embedded sample, not on the benchmark: {join_some(samples)}.")
+    parts = [f"{heading.title} {heading.items}" for heading in overview.headings if heading.is_partial]
+    if parts:
+        marks.append(f"Not all items were scored: {join_some(parts)}.")
+    for record, name in zip(records, names, strict=True):
+        if not record.is_complete:
+            missing = f": {join_some(record.run.missing)} not evaluated yet" if record.run.missing else ""
+            marks.append(f"{name}: this run is {record.run.status}{missing}.")
+    return marks
+
+
+def list_notes(
+    records: Sequence[Record], names: Sequence[str], logged: Sequence[Logged], overview: Overview
+) -> list[str]:
+    """What must be shown with the results, each sentence once, with the models that it is about."""
+    found: dict[str, list[str]] = {}
+    for record, name, each in zip(records, names, logged, strict=True):
+        for note in dict.fromkeys((*record.notes, *list_faults([each]), *list_gaps(each))):
+            found.setdefault(note, []).append(name)
+    notes = [
+        note if len(about) == len(records) else f"{join_some(about)}: {note}" for note, about in found.items()
+    ]
+    gaps = [
+        f"{task}: {count:,} {'item is' if count == 1 else 'items are'} not compared, because some arm has no score."
+        for task, count in overview.left_out.items()
+    ]
+    failed = [f"Not evaluated: {name}: {reason}" for name, reason in overview.failed.items()]
+    return [*failed, *overview.packages, *gaps, *notes]
+
+
+def join_some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def show_seconds(seconds: float) -> str:
+    """``3.2 s``, ``4 min 12 s`` or ``2 h 5 min``."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+def show_count(count: int) -> str:
+    """A large number, rounded: ``6.7 B``, ``135 M``."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {letter}"
+    return str(count)
 
 
 def describe_prompt(results: Mapping[str, Any]) -> str:

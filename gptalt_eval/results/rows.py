@@ -31,6 +31,7 @@ class Row:
         scores: by metric, of those whose score is the mean of the rows; without what is not a finite number.
         subject: what it is about; empty: not stated.
         cluster: rows of the same task with the same one are not independent; empty: the row is on its own.
+        options: how many there are to choose from; 0: it is not a choice.
     """
 
     document: str
@@ -38,6 +39,7 @@ class Row:
     scores: Mapping[str, float]
     subject: str = ""
     cluster: str = ""
+    options: int = 0
 
 
 Rows = Mapping[Key, Row]
@@ -105,6 +107,7 @@ def read_lines(
 ) -> dict[str, Rows]:
     """The rows of a task by filter, from its samples as they are saved; see :func:`read_task`."""
     metrics = list_metrics(results, task)
+    is_choice = results.get("configs", {}).get(task, {}).get("output_type") == "multiple_choice"
     found: dict[str, dict[Key, Row]] = {}
     columns: dict[str, None] = {}
     for line in lines:
@@ -112,6 +115,7 @@ def read_lines(
         columns.update(dict.fromkeys(document))
         try:
             row = read_row(line, document, metrics, column)
+            row = replace(row, options=count_options(line, metrics)) if is_choice else row
             found.setdefault(line.get("filter", "none"), {})[task, line["doc_id"]] = row
         except KeyError as error:
             raise GptaltError(f"its saved rows have no {error}.", "lm-eval writes it since 0.4.3.") from error
@@ -128,9 +132,21 @@ def read_lines(
 
 
 def list_metrics(results: Results, name: str) -> list[str]:
-    """The metrics of a task or group, the main one first."""
+    """The metrics of a task or group, the main one first.
+
+    That is the one that the task's YAML names (``metadata: headline:``), or else the first.
+    """
     keys = [key.partition(",")[0] for key in results["results"][name] if "," in key]
-    return list(dict.fromkeys(key for key in keys if not key.endswith("_stderr")))
+    metrics = dict.fromkeys(key for key in keys if not key.endswith("_stderr"))
+    metadata = results.get("configs", {}).get(name, {}).get("metadata")
+    named = metadata.get("headline") if isinstance(metadata, Mapping) else None
+    return list(dict.fromkeys([named, *metrics]) if named in metrics else metrics)
+
+
+def count_options(line: Mapping[str, Any], metrics: Sequence[str]) -> int:
+    """From how many options a model chose; acc_mutual_info asks for each of them again."""
+    asked = len(line.get("arguments") or ())
+    return asked // 2 if "acc_mutual_info" in metrics else asked
 
 
 def read_row(

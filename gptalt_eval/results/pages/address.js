@@ -6,11 +6,21 @@ const address = {
   get(key) {
     return this.read().get(key) ?? "";
   },
+  // a key with several values; none removes it
+  setAll(key, values) {
+    const chosen = this.read();
+    chosen.delete(key);
+    for (const value of values) chosen.append(key, value);
+    this.write(chosen, false);
+  },
   // an empty value removes the key; the browser's history gets an entry only where that helps to go back
   set(key, value, { isStep = false } = {}) {
     const chosen = this.read();
     if (value === "") chosen.delete(key);
     else chosen.set(key, value);
+    this.write(chosen, isStep);
+  },
+  write(chosen, isStep) {
     const hash = chosen.toString();
     const url = location.pathname + location.search + (hash && "#" + hash);
     try {

@@ -37,11 +37,18 @@ class ObservedLM:
         self.batches: Iterator[list[tuple[Any, Any]]] = iter(())
         self.expected: set[Any] = set()
         self.keeps = True
+        self.tokens, self.tokens_asked, self.seconds = 0, 0, 0.0  # of all finished trees
         seams.report_answers(lm, self.receive)
         if can_stream(lm):
-            lm.progress = lambda progress: display.computed(
-                progress.computed, progress.total, progress.asked, progress.seconds
-            )
+            lm.progress = self.advance
+
+    def advance(self, progress: Any) -> None:
+        """Show the progress of a tree, and count it when it is computed."""
+        self.display.computed(progress.computed, progress.total, progress.asked, progress.seconds)
+        if progress.computed == progress.total:
+            self.tokens += progress.total
+            self.tokens_asked += progress.asked
+            self.seconds += progress.seconds
 
     def __getattr__(self, name: str) -> Any:
         if name in REQUEST_TYPES:

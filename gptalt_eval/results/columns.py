@@ -1,0 +1,141 @@
+"""The columns of the report's tables: a task or group, its scores in all arms, the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isnan
+
+from gptalt_eval.results.analyse import Score
+from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
+from gptalt_eval.results.stats import adjust_holm, flip_clusters
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Column:
+    """A task or group, in arms that evaluated the same version of it.
+
+    Attributes:
+        task: its name.
+        versions: which version, where arms have several; empty: all have the same.
+    """
+
+    task: str
+    versions: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} ({self.versions})" if self.versions else self.task
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of the table.
+
+    Attributes:
+        score: the score, its interval, its items.
+        is_best: whether it is the best of its column.
+        is_tied: whether it is not significantly different from the best.
+        no_answer: share of replies from which no answer could be extracted; None: not counted.
+        p_value: against the best, with Holm's correction within the column; None: not tested.
+        others: its other metrics and filters.
+    """
+
+    score: Score
+    is_best: bool = False
+    is_tied: bool = False
+    no_answer: float | None = None
+    p_value: float | None = None
+    others: Sequence[Score] = ()
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a column says above its entries.
+
+    Attributes:
+        title: the task or group.
+        metric: the main one, with its filter.
+        arrow: ↑ if higher is better, ↓ if lower is; empty: unknown.
+        items: how many were scored, such as ``20 of 2,376``.
+        is_partial: whether these are not all of them, in some arm.
+        chance: the score of one who guesses; None: unknown.
+    """
+
+    title: str
+    metric: str
+    arrow: str
+    items: str
+    is_partial: bool
+    chance: float | None
+
+
+def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> Heading:
+    """A column's heading, from the scores of all its arms."""
+    firsts = [scores[0] for scores in by_arm.values()]
+    first = firsts[0]
+    directions = {score.higher_is_better for score in firsts}
+    is_partial = any(score.available is not None and score.items < score.available for score in firsts)
+    counts = dict.fromkeys(count_items(score) for score in firsts)
+    chances = {score.chance for score in firsts if score.chance is not None}
+    return Heading(
+        title=column.title,
+        metric=first.metric if first.filter == "none" else f"{first.metric} ({first.filter})",
+        arrow={True: "↑", False: "↓", None: ""}[directions.pop() if len(directions) == 1 else None],
+        items=" or ".join(counts) if len(counts) < 4 else f"{len(counts)} different counts",
+        is_partial=is_partial,
+        chance=chances.pop() if len(chances) == 1 else None,
+    )
+
+
+def count_items(score: Score) -> str:
+    """``20 of 2,376``, or ``2,376`` if that is all."""
+    if score.available is None or score.items >= score.available:
+        return f"{score.items:,}"
+    return f"{score.items:,} of {score.available:,}"
+
+
+def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:
+    """A column's entries; the best and those not significantly different from it are marked."""
+    firsts = {arm: scores[0] for arm, scores in by_arm.items()}
+    sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
+    best = max(firsts, key=lambda arm: rank_value(sign * firsts[arm].value))
+    tested = {arm: compare_with_best(firsts[best].metric, rows, best, arm) for arm in firsts if arm != best}
+    known = {arm: p_value for arm, p_value in tested.items() if p_value is not None}
+    adjusted = dict(zip(known, adjust_holm(list(known.values())), strict=True))
+    tied = {arm for arm, p_value in adjusted.items() if p_value >= SIGNIFICANT}
+    tied |= {arm for arm in tested if arm not in known and overlap(firsts[arm], firsts[best])}
+    equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
+    marks = len(firsts) > 1 and len(equal) < len(firsts)  # where all are equal, none is the best
+    return {
+        arm: Entry(
+            score=firsts[arm],
+            is_best=marks and arm in equal,
+            is_tied=marks and arm in tied - equal,
+            no_answer=next((score.value for score in scores if score.metric == "no_answer"), None),
+            p_value=adjusted.get(arm) if marks and arm not in equal else None,
+            others=scores[1:],
+        )
+        for arm, scores in by_arm.items()
+    }
+
+
+def rank_value(value: float) -> float:
+    """The value, or the lowest one if it is not a number."""
+    return -inf if isnan(value) else value
+
+
+def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -> float | None:
+    """The p-value of an arm against the best on their common rows; None if they have none."""
+    if rows is None or best not in rows.arms or arm not in rows.arms:
+        return None
+    pairs = pair_rows(rows, metric, best, arm)
+    return flip_clusters(pairs.differences, design=pairs.design) if pairs.first else None
+
+
+def overlap(one: Score, other: Score) -> bool:
+    if one.interval is None or other.interval is None:
+        return one.value == other.value
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
