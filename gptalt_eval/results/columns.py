@@ -8,6 +8,7 @@ from math import inf, isnan
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
+from gptalt_eval.results.rows import say_clusters
 from gptalt_eval.results.stats import adjust_holm, flip_clusters
 
 SIGNIFICANT = 0.05
@@ -91,10 +92,10 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
 
 
 def count_items(score: Score) -> str:
-    """``20 of 2,376``, or ``2,376`` if that is all."""
-    if score.available is None or score.items >= score.available:
-        return f"{score.items:,}"
-    return f"{score.items:,} of {score.available:,}"
+    """``20 of 2,376``, or ``2,376`` if that is all; with the passages or the like that they share."""
+    is_whole = score.available is None or score.items >= score.available
+    whole = "" if is_whole else f" of {score.available:,}"
+    return f"{score.items:,}{whole}{say_clusters(score.clusters, score.cluster)}"
 
 
 def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:

@@ -9,8 +9,9 @@ from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, gather_rows, walk_arms
+from gptalt_eval.results.columns import Entry, rank_column, rank_value
 from gptalt_eval.results.groups import list_tasks
-from gptalt_eval.results.overview import Entry, gather_scores, rank_column, rank_value
+from gptalt_eval.results.overview import gather_scores
 from gptalt_eval.results.rows import read_logged
 
 
@@ -54,10 +55,11 @@ def rank_runs(records: Sequence[Record], task: str) -> list[Ranking]:
     Scores under other conditions are not comparable, and never ranked together.
     """
     logged = [read_logged(record) for record in records]
-    rows = gather_rows(records, logged).get(task)
-    owners = {each.arm: records[each.record] for each in walk_arms(records) if each.name == task}
+    evaluated = walk_arms(records)
+    rows = gather_rows(records, logged, evaluated).get(task)
+    owners = {each.arm: records[each.record] for each in evaluated if each.name == task}
     rankings = []
-    for column, by_arm in gather_scores(records, logged).items():
+    for column, by_arm in gather_scores(records, logged, evaluated).items():
         if column.task != task:
             continue
         conditions: dict[tuple[str, int | None], dict[Arm, Sequence[Score]]] = {}
@@ -72,8 +74,10 @@ def rank_runs(records: Sequence[Record], task: str) -> list[Ranking]:
 def sort_entries(entries: Mapping[Arm, Entry], owners: Mapping[Arm, Record]) -> list[Place]:
     sign = -1 if next(iter(entries.values())).score.higher_is_better is False else 1
     ordered = sorted(entries, key=lambda arm: -rank_value(sign * entries[arm].score.value))
+    is_alone = len(entries) == 1
     return [
-        Place(owners[arm], entries[arm].score, entries[arm].is_best, entries[arm].is_tied) for arm in ordered
+        Place(owners[arm], entries[arm].score, entries[arm].is_best or is_alone, entries[arm].is_tied)
+        for arm in ordered
     ]
 
 

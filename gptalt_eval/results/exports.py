@@ -12,8 +12,8 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results.analyse import list_headlines, list_scores
 from gptalt_eval.results.arms import find_versions, walk_arms
-from gptalt_eval.results.overview import Entry, Overview, make_overview
-from gptalt_eval.results.pictures import Album
+from gptalt_eval.results.columns import Entry
+from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.rows import Logged, read_logged
 
 COLUMNS = (
@@ -136,8 +136,8 @@ def escape_latex(text: str) -> str:
 
 
 def make_grid(records: Sequence[Record], logged: Sequence[Logged]) -> Grid:
-    overview = make_overview(records, logged, Album())
-    return lay_out_scores(records, logged) if overview is None else lay_out_arms(overview)
+    overview = make_overview(records, logged)
+    return lay_out_arms(overview) if len(overview.arms) > 1 else lay_out_scores(records, logged)
 
 
 def lay_out_arms(overview: Overview) -> Grid:
@@ -151,7 +151,7 @@ def lay_out_arms(overview: Overview) -> Grid:
         if len(set(values)) > 1
     ]  # fmt: skip
     names = ["Model", *(heading for heading, _ in factors)]
-    headings = [f"{task} ({overview.metrics[task]})" for task in overview.tasks]
+    headings = [f"{heading.title} ({heading.metric})" for heading in overview.headings]
     lines = [
         [Cell(arm.model), *(Cell(values[place]) for _, values in factors), *map(show_entry, entries)]
         for place, (arm, entries) in enumerate(zip(arms, overview.entries, strict=True))

@@ -44,7 +44,8 @@ class Overview:
         arms: the rows.
         headings: the columns.
         entries: by arm, then by column; None: not evaluated.
-        scores: by column and arm, the main metric first; the members of groups too.
+        scores: by column and arm, the main metric first.
+        all_scores: those of the members of groups too.
         rows: by task or group.
         evaluated: every task and group with its place in the runs, and its arm.
         standings: each arm's mean over the columns that all arms have; empty: they have none in common.
@@ -59,6 +60,7 @@ class Overview:
     headings: Sequence[Heading]
     entries: Sequence[Sequence[Entry | None]]
     scores: Scores
+    all_scores: Scores
     rows: Mapping[str, TaskRows]
     evaluated: Sequence[Evaluated]
     standings: Mapping[Arm, Standing]
@@ -143,7 +145,8 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         arms=arms,
         headings=[describe_column(column, by_arm) for column, by_arm in shown.items()],
         entries=[[column.get(arm) for column in columns] for arm in arms],
-        scores=scores,
+        scores=shown,
+        all_scores=scores,
         rows=rows,
         evaluated=evaluated,
         standings=standings,

@@ -14,8 +14,9 @@ from typing import Any
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
-from gptalt_eval.results.arms import name_models
+from gptalt_eval.results.arms import name_models, walk_arms
 from gptalt_eval.results.columns import Entry
+from gptalt_eval.results.contrasts import find_contrasts
 from gptalt_eval.results.groups import find_shots, find_style
 from gptalt_eval.results.items import SHOWN, ShownTask, view_task
 from gptalt_eval.results.overview import Overview, make_overview
@@ -61,11 +62,17 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
         view_run(record, name, each, plugins, album)
         for record, name, each in zip(records, names, logged, strict=True)
     ]
+    is_plain = len(overview.arms) > 1 and overview.evaluated == walk_arms(records)
+    contrasts = {
+        task: find_contrasts(rows, records, overview.arms, album)
+        for task, rows in overview.rows.items()
+        if is_plain
+    }
     return render_page(
         "gptalt_eval.results", "report", PARTS, models=names, views=views, overview=overview,
         tree=make_tree(records, overview), figures=draw_figures(overview), shown=SHOWN, album=album,
         marks=list_marks(records, names, overview), as_entry=Entry,
-        notes=list_notes(records, names, logged, overview),
+        notes=list_notes(records, names, logged, overview), contrasts=contrasts,
         show_seconds=show_seconds, show_count=show_count,
     )  # fmt: skip
 
@@ -108,10 +115,13 @@ def list_notes(
         note if len(about) == len(records) else f"{join_some(about)}: {note}" for note, about in found.items()
     ]
     gaps = [
-        f"{task}: {count:,} {'item is' if count == 1 else 'items are'} not compared, because some arm has no score."
+        f"{task}: {count:,} {'item is' if count == 1 else 'items are'} not compared: some arm has no score."
         for task, count in overview.left_out.items()
     ]
-    failed = [f"Not evaluated: {name}: {reason}" for name, reason in overview.failed.items()]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in overview.failed.items():
+        reasons.setdefault(reason, []).append(name)
+    failed = [f"Not evaluated: {join_some(about)}: {reason}" for reason, about in reasons.items()]
     return [*failed, *overview.packages, *gaps, *notes]
 
 

@@ -42,7 +42,7 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
     members = gather_members(records)
     inside = {member for each in members.values() for member in each}
     columns: dict[str, list[Column]] = {}
-    for column in overview.scores:
+    for column in overview.all_scores:
         columns.setdefault(column.task, []).append(column)
     seen: set[str] = set()
 
@@ -59,8 +59,8 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
         if not below and rows and len(found) == 1:
             below = list(list_subjects(rows, overview.arms, depth + 1))
         for place, column in enumerate(found):
-            entries = rank_column(overview.scores[column], rows)
-            heading = describe_column(column, overview.scores[column])
+            entries = rank_column(overview.all_scores[column], rows)
+            heading = describe_column(column, overview.all_scores[column])
             is_last = place == len(found) - 1
             yield Branch(
                 heading, depth, [entries.get(arm) for arm in overview.arms], len(below) if is_last else 0

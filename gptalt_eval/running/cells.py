@@ -66,8 +66,7 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
                 evaluate_cell(run, index)
             note_tasks(loaded, display, files)  # without a tree, prompts are made task by task
             if files.run.scoring:
-                work = {"tokens": observed.tokens, "asked": observed.tokens_asked}
-                files.update(scoring=replace(files.run.scoring, seconds=round(observed.seconds, 1), **work))
+                files.update(scoring=observed.describe_work(files.run.scoring))
     if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
 

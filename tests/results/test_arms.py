@@ -7,7 +7,7 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.arms import Arm, TaskRows, gather_rows, list_common, pair_rows, walk_arms
 from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.pictures import Album
+from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, read_logged
 
@@ -25,11 +25,11 @@ def test_a_group_stands_at_each_of_its_shot_counts(tmp_path):
     record = write_run(tmp_path, "m", cells)
     arms = [Arm("m", "standard", 0), Arm("m", "standard", 5)]
     assert [each.arm for each in walk_arms([record]) if each.name == "all"] == arms
-    overview = make_overview([record], [read_logged(record)], Album())
+    overview = make_overview([record], [read_logged(record)])
     assert list(overview.arms) == arms
     [[first], [second]] = overview.entries
     assert (first.score.value, second.score.value) == pytest.approx((5 / 9, 7 / 9))
-    [(title, _)] = overview.figures
+    [(title, _)] = draw_figures(overview)
     assert title == "all by number of shots"
 
 
@@ -42,8 +42,8 @@ def test_a_group_whose_members_differ_is_an_arm_of_its_own(tmp_path):
     arms = list(gather(records)["all"].arms)
     assert arms == [Arm("a", "standard", None), Arm("b", "standard", None)]
     assert arms[0].name("num_fewshot") == arms[0].shots == "default shots"
-    overview = make_overview(records, [read_logged(record) for record in records], Album())
-    assert overview.arms == arms and overview.figures == []
+    overview = make_overview(records, [read_logged(record) for record in records])
+    assert overview.arms == arms and draw_figures(overview) == []
 
 
 def test_a_task_that_was_run_again_in_a_folder_of_lm_eval(tmp_path):
@@ -113,8 +113,8 @@ def test_rows_that_an_arm_lacks_are_said_in_the_overview(tmp_path, plugins):
     """One without the metric and one that a smaller limit left out."""
     one = write_run(tmp_path / "a", "a", [{"tasks": {"toy": [1, 0, None, 1, 1], "whole": [1, 0]}}])
     other = write_run(tmp_path / "b", "b", [{"tasks": {"toy": [1, 1, 1, 0], "whole": [0, 0]}}])
-    overview = make_overview([one, other], [read_logged(one), read_logged(other)], Album())
+    overview = make_overview([one, other], [read_logged(one), read_logged(other)])
     assert overview.left_out == {"toy": 2}
     page = render_report([one, other], plugins)
-    assert "toy: 2 rows are not compared, because not all arms have a score for them." in page
+    assert "toy: 2 items are not compared: some arm has no score." in page
     assert "toy: no number for acc in 1 of 5 rows." in page

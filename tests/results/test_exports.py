@@ -26,7 +26,6 @@ from gptalt_eval.results.exports import (
     show_entry,
 )
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
@@ -58,7 +57,7 @@ def rename(record, name):
 
 
 def overview_of(records):
-    return make_overview(records, [read_logged(record) for record in records], Album())
+    return make_overview(records, [read_logged(record) for record in records])
 
 
 def read_csv(records):
@@ -98,8 +97,10 @@ def test_markdown_has_arms_by_tasks(records):
     heading, rules, *lines = read_markdown(text)
     overview = overview_of(records)
     assert heading[:2] == ["Model", "Shots"], "all arms have one prompt style"
-    assert heading[2:] == [f"{task} (acc)".replace("_", r"\_") for task in overview.tasks]
-    assert rules == ["---", "---", *["---:"] * len(overview.tasks)]
+    assert heading[2:] == [
+        f"{task} (acc)".replace("_", r"\_") for task in [heading.title for heading in overview.headings]
+    ]
+    assert rules == ["---", "---", *["---:"] * len([heading.title for heading in overview.headings])]
     for line, arm, entries in zip(lines, overview.arms, overview.entries, strict=True):
         assert line[:2] == [arm.model, arm.shots]
         for cell, entry in zip(line[2:], entries, strict=True):

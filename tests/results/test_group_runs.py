@@ -10,7 +10,7 @@ import gptalt_eval
 from gptalt_eval.results.analyse import list_headlines, list_scores
 from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.pictures import Album
+from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.stats import mcnemar_exact
@@ -94,13 +94,13 @@ def test_the_documented_group_over_shots(plugins, tmp_path):
     assert [(score.task, score.shots) for score in headlines] == [
         ("mmlu", 0), ("triviaqa", 0), ("mmlu", 1), ("triviaqa", 1),
     ]  # fmt: skip
-    overview = make_overview([record], [read_logged(record)], Album())
+    overview = make_overview([record], [read_logged(record)])
     assert [arm.num_fewshot for arm in overview.arms] == [0, 1]
-    place = list(overview.tasks).index("mmlu")
+    place = [heading.title for heading in overview.headings].index("mmlu")
     shown = [entries[place].score.value for entries in overview.entries]
     assert shown == [results["results"]["mmlu"]["acc,none"] for results in record.results]
     assert len(set(shown)) == 2, "the model's answers depend on the prompt"
-    assert [title for title, _ in overview.figures] == [
+    assert [title for title, _ in draw_figures(overview)] == [
         "mmlu by number of shots",
         "triviaqa by number of shots",
     ]

@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
-from gptalt_eval.results.overview import compare_with_best
+from gptalt_eval.results.columns import compare_with_best
 from gptalt_eval.results.ranking import compare_with, rank_arms
 from gptalt_eval.results.rows import Row
 from gptalt_eval.results.sampling import Design, estimate_mean

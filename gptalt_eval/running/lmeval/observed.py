@@ -6,12 +6,14 @@ import copy
 import math
 import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import TemplateError
 from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
@@ -49,6 +51,10 @@ class ObservedLM:
             self.tokens += progress.total
             self.tokens_asked += progress.asked
             self.seconds += progress.seconds
+
+    def describe_work(self, scoring: RunScoring) -> RunScoring:
+        """How log-likelihoods were computed, with the tokens and the time."""
+        return replace(scoring, tokens=self.tokens, asked=self.tokens_asked, seconds=round(self.seconds, 1))
 
     def __getattr__(self, name: str) -> Any:
         if name in REQUEST_TYPES:
