@@ -59,24 +59,22 @@ def measure_spread(block: Sequence[Column], count: int) -> Spread:
     """
     import numpy as np
 
-    below, above = (np.array([getattr(each, side) for each in block]) for side in ("below", "above"))
-    together = np.ones((len(block), len(block), count))  # correlations
-    errors = ((below + above).sum(axis=0) / (2 * Z95)) ** 2
+    # of rows that are unknown or not the same, errors may go in the same direction in all columns, and in
+    # opposite ones in two arms
+    below = np.sum([column.below for column in block], axis=0)
+    above = np.sum([column.above for column in block], axis=0)
+    errors = ((below + above) / (2 * Z95)) ** 2
+    variances = ((below[:, None] + above) / Z95) ** 2
+    fourths = np.zeros((count, count))
     freedoms = np.full(count, HUGE)
     shares = np.sum([1 / column.clusters for column in block], axis=0)
-    groups = [(sheets, number_clusters(sheets), arms) for sheets, arms in group_arms(block, count)]
-    for sheets, clusters, arms in groups:
-        covariances, freedoms[arms] = estimate_errors(sheets, clusters, arms)
-        errors[arms] = covariances.sum(axis=(0, 1))
-        together[:, :, arms] = correlate(covariances)
+    for sheets, arms in group_arms(block, count):
+        clusters = number_clusters(sheets)
+        errors[arms], freedoms[arms] = estimate_errors(sheets, clusters, arms)
         shares[arms] = find_share(sheets, clusters)
-    lows, highs = (np.maximum(np.einsum("ca,cda,da->a", each, together, each), 0) for each in (below, above))
-    variances = (np.sqrt(lows)[:, None] + np.sqrt(highs)) ** 2 / Z95**2
-    fourths = np.zeros((count, count))
-    for sheets, clusters, arms in groups:
         pairs = np.ix_(arms, arms)
         variances[pairs], fourths[pairs] = compare_sheets(sheets, clusters, arms)
-    errors[np.isnan(lows + highs)] = np.nan
+    errors[np.isnan(below + above)] = np.nan
     return Spread(errors, freedoms, shares, variances, fourths)
 
 
@@ -98,27 +96,17 @@ def group_arms(block: Sequence[Column], count: int) -> list[tuple[list[Sheet], l
 def estimate_errors(
     sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]], arms: Sequence[int]
 ) -> tuple[Floats, float]:
-    """The covariances of the columns' errors, columns by columns by arms, and their degrees of freedom."""
+    """The variance of each arm's sum over the columns, and its degrees of freedom."""
     import numpy as np
 
-    found = [find_errors(sheet, arms, each) for sheet, each in zip(sheets, clusters, strict=True)]
-    count = max(len(errors) for errors, _ in found)
-    padded = np.array([np.pad(errors, ((0, count - len(errors)), (0, 0))) for errors, _ in found])
-    covariances = np.einsum("cga,dga->cda", padded, padded)
-    freedoms = [freedom for _, freedom in found]
-    for place, freedom in enumerate(freedoms):
-        if freedom < 1:
-            covariances[place, place] = LARGEST_VARIANCE
-    return covariances, float(min((each for each in freedoms if each > 0), default=HUGE))
-
-
-def correlate(covariances: Floats) -> Floats:
-    """The correlations of the columns' errors, of each arm; 1 where one of them has none."""
-    import numpy as np
-
-    deviations = np.sqrt(np.einsum("cca->ca", covariances))
-    products = deviations[:, None] * deviations
-    return np.where(products > 0, covariances / np.where(products > 0, products, 1), 1.0)
+    count = 1 + max(int(each.max()) for each in clusters)
+    errors, freedoms = np.zeros((count, len(arms))), []
+    for sheet, each in zip(sheets, clusters, strict=True):
+        found, freedom = find_errors(sheet, arms, each)
+        errors[: len(found)] += found
+        freedoms.append(freedom)
+    variances = (errors**2).sum(axis=0) + LARGEST_VARIANCE * sum(freedom < 1 for freedom in freedoms)
+    return variances, min((float(freedom) for freedom in freedoms if freedom > 0), default=HUGE)
 
 
 def find_share(sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]]) -> float:
@@ -142,7 +130,6 @@ def compare_sheets(
     sums = np.zeros((count, len(arms)))
     for sheet, each in zip(sheets, clusters, strict=True):
         sums += add_up(each, sheet.weights[:, None] * sheet.choose(arms) / len(each), count)
-    sums -= sums.mean(axis=1, keepdims=True)  # no difference changes, and fewer digits cancel out
     squares = sums**2
     second, fourth = squares.sum(axis=0), (squares**2).sum(axis=0)
     third = (squares * sums).T @ sums

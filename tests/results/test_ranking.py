@@ -1,15 +1,17 @@
 """Means and ranks of arms: by hand, against a bootstrap and random swaps, and in simulated experiments."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 from math import erfc, inf, nan, sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
+from gptalt_eval.results import ranking
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
 from gptalt_eval.results.columns import compare_with_best
@@ -298,14 +300,136 @@ def test_equal_arms_share_a_rank():
     assert [each.p_value is None for each in found] == [True, True, False, True]
 
 
-def test_sums_in_another_order_are_equal():
+def test_sums_that_differ_in_the_last_digit_are_equal():
     """0.1 + 0.2 is not 0.3 in binary."""
-    pairs = [(0.1, 0.3), (0.2, 0.3), (0.3, 0.0)]
     columns = [
         ({make_arm(place): replace(SCORE, value=value) for place, value in enumerate(pair)}, None)
-        for pair in pairs
+        for pair in [(0.1, 0.3), (0.2, 0.0)]
     ]
-    assert [each.rank for each in rank(*columns)[0]] == [1, 1]
+    found, _ = rank(*columns)
+    assert found[0].mean != found[1].mean
+    assert [(each.rank, each.lowest, each.highest, each.p_value) for each in found] == [(1, 1, 2, None)] * 2
+
+
+def test_the_interval_of_few_clusters_by_hand():
+    """Wilson's with Student's t and Satterthwaite's degrees of freedom, from the columns' own errors."""
+    source = np.random.default_rng(8)
+    tables = [draw(source, rows, [0.6]) for rows in (24, 12)]
+    columns = [
+        make_column(table, name, clusters=[row // size for row in range(len(table))])
+        for table, name, size in zip(tables, "ab", (4, 3), strict=True)
+    ]
+    [found], _ = rank(*columns)
+    own = [
+        estimate_mean(table[:, 0].tolist(), Design([row // size for row in range(len(table))]))
+        for table, size in zip(tables, (4, 3), strict=True)
+    ]
+    variances = [each.stderr**2 / 4 for each in own]
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 5 + variances[1] ** 2 / 3)
+    rows = found.mean * (1 - found.mean) / sum(variances)
+    alpha = 2 * norm.sf(t.ppf(0.975, freedom))  # at which the normal quantile is that of t
+    assert found.interval == pytest.approx(
+        proportion_confint(found.mean * rows, rows, alpha, method="wilson")
+    )
+
+
+def test_where_nothing_varies_the_interval_is_that_of_so_sure_a_number_of_rows():
+    """10 and 30 rows: 4 / (1/10 + 1/30) = 30; the same 20 rows twice: 20; 8 passages twice: 8."""
+    ones = np.ones((60, 1))
+    documents = [f"d{row}" for row in range(20)]
+    passages = [row // 5 for row in range(40)]
+    for columns, rows in (
+        ((make_column(ones[:10], "a"), make_column(ones[:30], "b")), 30),
+        (tuple(make_column(ones[:20], name, documents=documents) for name in "ab"), 20),
+        (tuple(make_column(ones[:40], name, clusters=passages) for name in "ab"), 16),
+        ((make_column(ones[:7], "a", saved=False), make_column(ones[:7], "b")), 14),
+    ):
+        [found], _ = rank(*columns)
+        low, high = found.interval
+        assert high == 1
+        if columns[0][1]:
+            assert low == pytest.approx(proportion_confint(rows, rows, method="wilson")[0])
+
+
+def test_a_column_of_one_row_varies_as_much_as_can_be():
+    columns = [make_column([[place % 2]], f"t{place}") for place in range(8)]
+    [found], _ = rank(*columns)
+    rows = 0.25 / (8 * 0.25 / 64)
+    assert found.interval == pytest.approx(proportion_confint(rows / 2, rows, method="wilson"))
+
+
+def test_one_passage_says_nothing():
+    table = [[1, 0], [0, 0], [1, 1]]
+    passage, other = make_column(table, "a", clusters=[1, 1, 1]), make_column(table, "b")
+    found, _ = rank(passage, other)
+    assert [each.interval for each in found] == [None, None]
+    assert [(each.lowest, each.highest) for each in found] == [(1, 2), (1, 2)]
+
+
+def test_holm_is_for_all_pairs_of_arms():
+    """Right in 8 more rows of 20: alone a significant difference, p = 0.013, but not as one of six."""
+    nothing = np.zeros((20, 4))
+    table = np.array([[row < right for right in (16, 8, 8, 9)] for row in range(20)])
+    alone, _ = rank(make_column(table[:, :2], "a"), make_column(nothing[:, :2], "b"))
+    assert 0.05 / 3 > alone[1].p_value > 0.01 and alone[1].lowest == 2
+    found, _ = rank(make_column(table, "a"), make_column(nothing, "b"))
+    assert [(each.lowest, each.highest) for each in found] == [(1, 4)] * 4
+
+
+def test_columns_that_share_documents_with_a_third_are_together():
+    """So are they in whatever order they come: the third joins two that have nothing in common."""
+    source = np.random.default_rng(9)
+    table = draw(source, 60, [0.7, 0.5])
+    documents = [f"d{row}" for row in range(60)]
+    parts = [slice(0, 30), slice(30, 60), slice(0, 60)]
+    columns = [
+        make_column(table[part], f"t{place}", documents=documents[part]) for place, part in enumerate(parts)
+    ]
+    made = [ranked for order in permutations(columns) for ranked in [rank(*order)[0]]]
+    for found in made[1:]:
+        assert found[0].interval == pytest.approx(made[0][0].interval)
+        assert found[1].p_value == pytest.approx(made[0][1].p_value)
+    once, _ = rank(columns[2])
+    assert made[0][0].interval == pytest.approx(once[0].interval, abs=0.01)
+
+
+def test_arms_with_other_rows_are_compared_by_their_intervals():
+    """One was evaluated on 30 of 300 rows: as if no rows were saved."""
+    table = draw(np.random.default_rng(10), 300, [0.8, 0.7, 0.45])
+    columns = []
+    for name in "ab":
+        scores, task = make_column(table, name)
+        few, short = make_column(table[:30], name)
+        arm = make_arm(2)
+        columns.append(({**scores, arm: few[arm]}, replace(task, arms={**task.arms, arm: short.arms[arm]})))
+    found, _ = rank(*columns)
+    alone, _ = rank(*((scores, None) for scores, _ in columns))
+    assert found[2].p_value == pytest.approx(alone[2].p_value)
+    assert found[1].p_value < alone[1].p_value, "their rows are the same"
+
+
+def test_one_column_is_tested_over_the_rows_that_both_have():
+    table = draw(np.random.default_rng(11), 80, [0.9, 0.5, 0.5, 0.5])
+    scores, task = make_column(table)
+    rows = dict(task.arms)
+    rows[make_arm(1)] = {key: row for key, row in rows[make_arm(1)].items() if key[1] < 70}
+    rows[make_arm(2)] = {(name, row + 80): each for (name, row), each in rows[make_arm(2)].items()}
+    del rows[make_arm(3)]
+    task = replace(task, arms=rows)
+    found = compare_with(make_arm(0), scores, task)
+    assert list(found) == [make_arm(1)]
+    assert found[make_arm(1)] == compare_with_best("acc", task, make_arm(0), make_arm(1))
+    assert [each.p_value is None for each in rank((scores, task))[0]] == [True, False, True, True]
+    assert compare_with(make_arm(3), scores, task) == {}
+
+
+def test_a_rank_is_not_surer_than_the_p_value(monkeypatch):
+    """The p-value of a single column is of random swaps, and may be a bit larger than the normal one."""
+    column = make_column([[1, 0]] * 12)
+    assert rank(column)[0][0].highest == 1
+    monkeypatch.setattr(ranking, "compare_with", lambda best, scores, task: {make_arm(1): 0.051})
+    first, second = rank(column)[0]
+    assert (first.highest, second.lowest, second.p_value) == (2, 1, 0.051)
 
 
 @settings(max_examples=60, deadline=None)
