@@ -68,9 +68,10 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
         for task, rows in overview.rows.items()
         if is_plain
     }
+    tree = make_tree(records, overview)
     return render_page(
         "gptalt_eval.results", "report", PARTS, models=names, views=views, overview=overview,
-        tree=make_tree(records, overview), figures=draw_figures(overview), shown=SHOWN, album=album,
+        tree=tree, figures=draw_figures(overview, tree), shown=SHOWN, album=album,
         marks=list_marks(records, names, overview), as_entry=Entry,
         notes=list_notes(records, names, logged, overview), contrasts=contrasts,
         show_seconds=show_seconds, show_count=show_count,

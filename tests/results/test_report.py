@@ -105,7 +105,9 @@ def test_an_unfinished_run_says_so(record, plugins):
         record.results,
         record.files,
     )
-    assert "scripted: this run is interrupted: race not evaluated yet." in render_report([unfinished], plugins)
+    assert "scripted: this run is interrupted: race not evaluated yet." in render_report(
+        [unfinished], plugins
+    )
 
 
 class Sections:

@@ -1,0 +1,47 @@
+// Saves a figure as a file of its own: light colours in place of the page's, a size, a font, a white background.
+const figures = {
+  lightColours() {
+    const found = {};
+    for (const rule of [...document.styleSheets].flatMap(sheet => [...sheet.cssRules])) {
+      if (rule.selectorText !== ":root") continue; // rules for dark screens are inside of a media rule
+      for (const name of rule.style) if (name.startsWith("--")) found[name] = rule.style.getPropertyValue(name).trim();
+    }
+    return found;
+  },
+  write(svg, title, about) {
+    const copy = svg.cloneNode(true);
+    const [, , width, height] = svg.getAttribute("viewBox").split(/\s+/);
+    const add = (tag, attributes, text = "") => {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+      node.textContent = text;
+      return node;
+    };
+    copy.prepend(
+      add("title", {}, title), add("desc", {}, about), add("rect", { width: "100%", height: "100%", fill: "#ffffff" }),
+    );
+    const font = getComputedStyle(svg).fontFamily.replace(/^system-ui, */, "");
+    for (const [key, value] of Object.entries({ width, height, "font-family": font })) copy.setAttribute(key, value);
+    const colours = this.lightColours();
+    for (const node of copy.querySelectorAll("*")) {
+      for (const { name, value } of [...node.attributes]) {
+        if (value.includes("var(")) node.setAttribute(name, value.replace(/var\((--[\w-]+)\)/g, (_, key) => colours[key] ?? "#000000"));
+      }
+    }
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + new XMLSerializer().serializeToString(copy) + "\n";
+  },
+  save(figure) {
+    const title = figure.querySelector("figcaption strong").textContent;
+    const drawing = figure.querySelector(".drawing");
+    const text = this.write(drawing.querySelector("svg"), title, drawing.getAttribute("aria-label"));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+    link.download = title.replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|-+$/g, "").slice(0, 80) + ".svg";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  },
+};
+for (const button of document.querySelectorAll(".charts .save")) {
+  button.hidden = false;
+  button.onclick = () => figures.save(button.closest("figure"));
+}

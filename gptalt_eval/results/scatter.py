@@ -1,0 +1,139 @@
+"""The report's scatter plot: scores over what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import cos, hypot, pi, sin
+
+from gptalt_eval.results.charts import SHARE, WIDTH, Mark, draw_mark, list_values
+from gptalt_eval.results.drawing import GRID, SMALL, SOFT, Canvas, measure, shorten
+from gptalt_eval.results.scales import Scale, make_log_scale, make_scale
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a scatter plot: ``mark.place`` is its place on the horizontal axis."""
+
+    name: str
+    mark: Mark
+    is_front: bool = False
+
+
+def draw_scatter(spots: Sequence[Spot], axis: str, height_axis: str) -> str:
+    """Scores over a quantity on a logarithmic axis; points that no other one beats in both are connected."""
+    canvas = Canvas(WIDTH)
+    top, bottom = 26.0, 290.0
+    scale = make_scale([value for spot in spots for value in list_values([spot.mark])], bottom, top, 5, SHARE)
+    left = max(measure(label, SMALL) for _, label in scale.ticks) + 10
+    across = make_log_scale([spot.mark.place for spot in spots], left + 4, WIDTH - 8)
+    canvas.text(0, 12, height_axis, size=SMALL, colour=SOFT)
+    for value, label in scale.ticks:
+        canvas.line((left, scale.place(value)), (WIDTH, scale.place(value)), GRID, 1, "grid")
+        canvas.text(left - 6, scale.place(value) + 4, label, anchor="end", size=SMALL, kind="tick")
+    for value, label in space_ticks(across):
+        canvas.line((across.place(value), top), (across.place(value), bottom), GRID, 1, "grid")
+        canvas.text(across.place(value), bottom + 16, label, anchor="middle", size=SMALL, kind="place")
+    canvas.text((left + WIDTH) / 2, bottom + 33, axis, anchor="middle", size=SMALL, colour=SOFT)
+    points = [(across.place(spot.mark.place), scale.place(spot.mark.value)) for spot in spots]
+    front = sorted(point for point, spot in zip(points, spots, strict=True) if spot.is_front)
+    if len(front) > 1:
+        path = "L".join(f"{x:.2f} {y:.2f}" for x, y in front)
+        canvas.draw(
+            "path",
+            kind="front",
+            d=f"M{path}",
+            fill="none",
+            stroke=SOFT,
+            stroke_width=1.3,
+            stroke_dasharray="5 3",
+        )
+    for spot, (x, y) in zip(spots, points, strict=True):
+        mark = spot.mark
+        draw_mark(canvas, mark, x, y, scale.place(mark.low), scale.place(mark.high), upright=True)
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    for spot, (x, _) in zip(spots, points, strict=True):
+        taken.append((x - 1, scale.place(spot.mark.high), x + 1, scale.place(spot.mark.low)))
+    order = sorted(range(len(spots)), key=lambda place: (not spots[place].is_front, -spots[place].mark.value))
+    area = (left, top - 6, WIDTH, bottom)
+    names = [spots[place].name for place in order]
+    label_points(canvas, names, [points[place] for place in order], area, [*taken, *list_obstacles(front)])
+    return canvas.finish(bottom + 38)
+
+
+def space_ticks(scale: Scale) -> list[tuple[float, str]]:
+    """The ticks whose labels do not touch the one before."""
+    kept: list[tuple[float, str]] = []
+    end = -1e9
+    for value, label in scale.ticks:
+        half = measure(label, SMALL) / 2
+        if scale.place(value) - half > end + 6 and scale.place(value) + half <= WIDTH:
+            kept.append((value, label))
+            end = scale.place(value) + half
+    return kept
+
+
+Place = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+def label_points(
+    canvas: Canvas, names: Sequence[str], points: Sequence[Place], area: Box, taken: Sequence[Box]
+) -> None:
+    """Write each name near its point, where it covers nothing that is there, if there is room.
+
+    Args:
+        canvas: the figure.
+        names, points: what to write, the most important first.
+        area: where there may be text.
+        taken: what must not be covered.
+    """
+    taken = list(taken)
+    for name, point in zip(names, points, strict=True):
+        shown = shorten(name, 150, SMALL)
+        for box in list_boxes(point, measure(shown, SMALL), SMALL * 1.2):
+            end = min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
+            leader = [
+                each for each in list_obstacles([end, point]) if not overlaps(each, (*point, *point), 12)
+            ]
+            if contains(area, box) and not any(
+                overlaps(one, other) for one in (box, *leader) for other in taken
+            ):
+                if leader:
+                    canvas.line(end, point, SOFT, 0.8, "leader")
+                hint = name if shown != name else ""
+                canvas.text(box[0], box[1] + SMALL, shown, "label", size=SMALL, hint=hint)
+                taken += [box, *leader]
+                break
+
+
+def list_boxes(point: Place, width: float, height: float) -> Iterator[Box]:
+    """Where a name may be, the best place first."""
+    for away in (9, 13, 22, 34):
+        for angle in (0, 180, -90, 90, -45, 45, -135, 135):
+            across, down = cos(angle * pi / 180), sin(angle * pi / 180)
+            x, y = point[0] + across * (away + width / 2), point[1] + down * (away + height / 2)
+            yield x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def list_obstacles(line: Sequence[Place]) -> Iterator[Box]:
+    """Small boxes along a line."""
+    for (x, y), (end, bottom) in pairwise(line):
+        steps = max(1, int(hypot(end - x, bottom - y) / 4))
+        for step in range(steps + 1):
+            across, down = x + (end - x) * step / steps, y + (bottom - y) * step / steps
+            yield across - 1, down - 1, across + 1, down + 1
+
+
+def contains(area: Box, box: Box) -> bool:
+    return area[0] <= box[0] and area[1] <= box[1] and box[2] <= area[2] and box[3] <= area[3]
+
+
+def overlaps(one: Box, other: Box, margin: float = 0) -> bool:
+    return (
+        one[0] < other[2] + margin
+        and other[0] < one[2] + margin
+        and one[1] < other[3] + margin
+        and other[1] < one[3] + margin
+    )
