@@ -40,9 +40,8 @@ def page_style() -> Iterator[None]:
     matplotlib's own ``savefig`` (inside ``page_style`` too, since ticks are made only then).
     """
     import matplotlib
-    from cycler import cycler
 
-    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=[ACCENT])}):
+    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": matplotlib.cycler(color=[ACCENT])}):
         yield
 
 
