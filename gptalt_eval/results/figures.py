@@ -40,8 +40,9 @@ def page_style() -> Iterator[None]:
     matplotlib's own ``savefig`` (inside ``page_style`` too, since ticks are made only then).
     """
     import matplotlib
+    from matplotlib.rcsetup import cycler
 
-    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": matplotlib.cycler(color=[ACCENT])}):
+    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=[ACCENT])}):
         yield
 
 
