@@ -93,9 +93,9 @@ def browser(tmp_path) -> Browser:
     return Browser(program, tmp_path / "profile")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Chromium, driven by Playwright."""
+    """Chromium, driven by Playwright; not for a session, because its event loop would be in others' way."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
