@@ -42,7 +42,10 @@ def make_column(values, name="task", members=(), clusters=(), equal=False, docum
     for place in range(arms):
         column = values[:, place].tolist()
         scores[make_arm(place)] = replace(
-            SCORE, value=estimate_mean(column, design).value, interval=mean_interval(column, design)
+            SCORE,
+            value=estimate_mean(column, design).value,
+            interval=mean_interval(column, design),
+            items=rows,
         )
         table[make_arm(place)] = {
             key: Row(hashes[row], "", {"acc": column[row]}, cluster=str(clusters[row]) if clusters else "")
@@ -258,6 +261,11 @@ def test_arms_without_saved_rows_differ_if_their_intervals_do_not_overlap():
 
     assert [(each.lowest, each.highest) for each in find(-1e-6)] == [(1, 2), (1, 2)]
     assert [(each.lowest, each.highest) for each in find(1e-6)] == [(2, 2), (1, 1)]
+    scores = {
+        make_arm(0): replace(SCORE, value=0.9, interval=(0.6, 0.91)),
+        make_arm(1): replace(SCORE, value=0.6, interval=(0.59, 0.7)),
+    }
+    assert [each.highest for each in rank((scores, None))[0]] == [2, 2]
     assert find(1e-6)[0].p_value is None  # as in the table: there are no rows to test
 
 
@@ -333,6 +341,19 @@ def test_the_interval_of_few_clusters_by_hand():
     )
 
 
+def test_the_interval_of_common_rows_by_hand():
+    """24 rows, 4 of which are a column too: what they add to both is added up, and 3 is few to know it from."""
+    values = draw(np.random.default_rng(12), 24, [0.6])
+    documents = [f"d{row}" for row in range(24)]
+    columns = [make_column(values[:rows], f"t{rows}", documents=documents[:rows]) for rows in (24, 4)]
+    [found], _ = rank(*columns)
+    errors = (values[:, 0] - values.mean()) / 24 * sqrt(24 / 23)
+    errors[:4] += (values[:4, 0] - values[:4].mean()) / 4 * sqrt(4 / 3)
+    rows = found.mean * (1 - found.mean) / ((errors**2).sum() / 4)
+    expected = proportion_confint(found.mean * rows, rows, 2 * norm.sf(t.ppf(0.975, 3)), method="wilson")
+    assert found.interval == pytest.approx(expected)
+
+
 def test_where_nothing_varies_the_interval_is_that_of_so_sure_a_number_of_rows():
     """10 and 30 rows: 4 / (1/10 + 1/30) = 30; the same 20 rows twice: 20; 8 passages twice: 8."""
     ones = np.ones((60, 1))
@@ -345,17 +366,15 @@ def test_where_nothing_varies_the_interval_is_that_of_so_sure_a_number_of_rows()
         ((make_column(ones[:7], "a", saved=False), make_column(ones[:7], "b")), 14),
     ):
         [found], _ = rank(*columns)
-        low, high = found.interval
-        assert high == 1
-        if columns[0][1]:
-            assert low == pytest.approx(proportion_confint(rows, rows, method="wilson")[0])
+        assert found.interval == pytest.approx(proportion_confint(rows, rows, method="wilson"))
+        assert found.interval[1] == 1
 
 
 def test_a_column_of_one_row_varies_as_much_as_can_be():
-    columns = [make_column([[place % 2]], f"t{place}") for place in range(8)]
+    columns = [make_column([[place % 4 > 0]], f"t{place}") for place in range(8)]
     [found], _ = rank(*columns)
-    rows = 0.25 / (8 * 0.25 / 64)
-    assert found.interval == pytest.approx(proportion_confint(rows / 2, rows, method="wilson"))
+    rows = 0.75 * 0.25 / (8 * 0.25 / 64)
+    assert found.interval == pytest.approx(proportion_confint(0.75 * rows, rows, method="wilson"))
 
 
 def test_one_passage_says_nothing():
