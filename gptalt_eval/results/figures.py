@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import re
 import unicodedata
 import warnings
@@ -94,10 +93,14 @@ def find_extent(figure: Any) -> Any:
     for text in figure.findobj(Text):
         wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text.get_text())
         if wide and text.get_visible():
-            missing = 0.5 * wide * text.get_fontsize() / 72
+            missing = 0.42 * wide * text.get_fontsize() / 72
             extent = text.get_window_extent(renderer).transformed(figure.dpi_scale_trans.inverted())
-            slope = abs(math.sin(math.radians(text.get_rotation())))
-            drawn.append(extent.expanded(1, 1).padded(missing * max(1 - slope, 0.7), missing * slope))
+            if text.get_rotation():
+                drawn.append(extent.padded(missing))
+            else:
+                share = {"left": 0.0, "center": 0.5, "right": 1.0}[text.get_horizontalalignment()]
+                left, right = extent.x0 - share * missing, extent.x1 + (1 - share) * missing
+                drawn.append(Bbox.from_extents(left, extent.y0, right, extent.y1))
     return Bbox.union(drawn).padded(0.1)
 
 
@@ -114,8 +117,8 @@ def show_plain_texts(figure: Any) -> None:
             formatter.func = partial(show_plain_label, formatter.func)
 
 
-def show_plain_label(make: Callable[..., str], *place: Any) -> str:
-    return show_plain(make(*place))
+def show_plain_label(make: Callable[..., object], *place: Any) -> str:
+    return show_plain(str(make(*place)))
 
 
 def name_styles(svg: str) -> str:

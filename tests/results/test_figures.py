@@ -18,6 +18,7 @@ def draw(name):
     axes.plot([0, 1], [0, 1], color="C0")
     axes.set_title(name)
     axes.set_yticks([0, 1], ["a", name])
+    axes.set_xticks([0, 1], [4, 5])
     return figure
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ COLUMNS = (
     "board", "model", "rank", "rank_best", "rank_worst", "rating", "rating_low", "rating_high",
     "average_win_rate", "votes", "wins", "losses", "ties", "elo", "elo_orders_low", "elo_orders_high",
 )  # fmt: skip
+MAPS = ("win-rates", "predicted", "difference")
 MOST_DRAWN = 150  # models that a figure has room for
 MOST_PAIRS = 25  # models of which the page shows how many votes would settle each pair
 Line = tuple[str, int, str, float]  # published name and Elo, your name and Elo
@@ -93,7 +95,7 @@ def write_results(folder: Path, report: Report) -> list[Path]:
             svg = make_svg(figure, stem)
             save_png(figure, path)
             path.with_suffix(".svg").write_text(name_colours(svg), encoding="utf-8")
-            drawn.append((title, svg))
+            drawn.append((title, set_width(svg), name in MAPS))
             paths += [path, path.with_suffix(".svg")]
         figures.append(drawn)
     page = render_page(
@@ -168,7 +170,15 @@ def draw_board(board: Board) -> list[tuple[str, str, Any]]:
 
 def name_colours(svg: str) -> str:
     """Fixed colours for an SVG outside the page."""
-    return svg.replace("var(--ink)", "#1c2430").replace("var(--line)", "#dde3ea")
+    colours = {"ink": "#1c2430", "line": "#dde3ea", "accent": "#1f6f8b"}
+    return re.sub(r"var\(--(ink|line|accent)\)", lambda found: colours[found[1]], svg)
+
+
+def set_width(svg: str) -> str:
+    """The SVG with its own width, at which its text has the size of the page's small text."""
+    return re.sub(
+        r'viewBox="0 0 ([\d.]+)', lambda box: f'width="{float(box[1]) * 1.25:.0f}" {box[0]}', svg, count=1
+    )
 
 
 def dump(report: Report) -> str:
