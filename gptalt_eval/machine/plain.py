@@ -9,6 +9,7 @@ import sys
 from typing import TextIO
 
 from gptalt_eval.machine.secrets import hide_text
+from gptalt_eval.machine.wrapping import find_width, wrap
 
 #: control characters except tabs and line ends, changes of the writing direction, and what XML cannot contain
 STEERING = re.compile(
@@ -21,10 +22,18 @@ def show_plain(text: str) -> str:
     return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def print_plain(*values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """``print``, for text that may come from others."""
-    text = " ".join(map(str, values))
-    builtins.print(show_plain(hide_text(text)), end=end, file=file or sys.stdout, flush=flush)
+def print_plain(
+    *values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False, as_is: bool = False
+) -> None:
+    """``print``, for text that may come from others; on a terminal, lines end between words.
+
+    Args:
+        as_is: no line is broken: the text is for programs, or shows where its own lines end.
+    """
+    file = file or sys.stdout
+    text = show_plain(hide_text(" ".join(map(str, values))))
+    width = None if as_is or end != "\n" else find_width(file)
+    builtins.print(wrap(text, width) if width else text, end=end, file=file, flush=flush)
 
 
 def show_plain_record(record: logging.LogRecord) -> bool:

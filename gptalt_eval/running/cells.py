@@ -43,12 +43,12 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
         tables.prepare_big_files(plan)
     with guards.guard_tasks(plan):
         with evaluation.quiet(shown):
-            display.say("Reading the tasks")
+            display.say("Reading the tasks and their rows")
             loaded = build_tasks(plan)
         with evaluation.quiet(None):
-            note_tasks(loaded, display, files)
+            note_tasks(loaded, files)
             plan, lm, facts = load_model(plan, plugins, display, files)
-            note_ends(add_stops(plan, loaded, fingerprint.find_tokenizer(lm)), display, files)
+            note_ends(add_stops(plan, loaded, fingerprint.find_tokenizer(lm)), files)
         with evaluation.quiet(shown), contextlib.ExitStack() as opened:
             answers = open_answers(files, lm, facts.fingerprint)
             if answers:
@@ -61,22 +61,21 @@ def evaluate_cells(plan: Plan, plugins: Installed, display: Display, files: RunF
             display.say("Preparing the prompts")
             run = LoadedRun(plan, plugins, display, files, observed, facts, loaded)
             prepare_requests(run)
-            note_tasks(loaded, display, files)
+            note_tasks(loaded, files)
             for index in range(len(plan.cells)):
                 evaluate_cell(run, index)
-            note_tasks(loaded, display, files)  # without a tree, prompts are made task by task
+            note_tasks(loaded, files)  # without a tree, prompts are made task by task
             if files.run.scoring:
                 files.update(scoring=observed.describe_work(files.run.scoring))
     if answers and not plan.spec.use_cache:
         answers.delete()  # they are in the samples and the results now
 
 
-def note_tasks(loaded: Sequence[LoadedTasks], display: Display, files: RunFiles) -> None:
-    """Say, once, what the classes of tasks noted about their rows and examples."""
+def note_tasks(loaded: Sequence[LoadedTasks], files: RunFiles) -> None:
+    """Record, once, what the classes of tasks noted about their rows and examples."""
     notes = [note for each in loaded for task in each.tasks.values() for note in getattr(task, "notes", ())]
     for note in dict.fromkeys(notes):
         if note not in files.run.notes:
-            display.note(note)
             files.update(notes=(*files.run.notes, note))
 
 
@@ -91,7 +90,8 @@ def load_model(
     obtained = obtain_files(plan.model.item, plan.model_args, display.say, display.note)
     files.update(model=replace(files.run.model, commits=obtained.commits))
     if "pretrained" in obtained.args:
-        plan = recognise(plan, plugins, Path(obtained.args["pretrained"]), display, files)
+        plan = recognise(plan, plugins, Path(obtained.args["pretrained"]), files)
+    display.say(f"Getting the files of {plan.title}")
     fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
     if "dtype" in fetched and "dtype" not in plan.model_args:
         fetched["dtype"] = pick_dtype(fetched["dtype"], files, display)
@@ -195,15 +195,15 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
     finished = read_finished(run, index, saved)
     clusters: dict[str, Any] = dict(saved.get(CLUSTERS, {}))
     planned = {task.name: task for task in cell.tasks}
+    groups = fold_groups(run, index)
     for name, task in run.tasks[index].tasks.items():
         if not files.is_missing(cell.label(name)):
             continue
         result = evaluate_task(run, index, name, task, hash_task(planned.get(name), task))
         cut = count_cut(run, task)  # on all processes
         if result is None:
+            run.display.end_task(cell.label(name), {}, {})
             continue
-        if cut:
-            run.display.note(cut.explain(cell.label(name)))
         samples = result.pop("samples")[name]
         style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
@@ -223,14 +223,23 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         if clusters:
             combined[CLUSTERS] = clusters
         files.save_task(index, name, lines, evaluation.dump_results(combined), cut)
-        run.display.end_task(cell.label(name), result["results"][name])
+        group = combined["results"].get(groups.get(name), {})
+        run.display.end_task(cell.label(name), result["results"][name], group)
+
+
+def fold_groups(run: LoadedRun, index: int) -> dict[str, str]:
+    """Have the display show each group with a score of its own as one; returns the group of each task."""
+    cell, groups = run.plan.cells[index], evaluation.list_scored_groups(run.tasks[index])
+    for group in dict.fromkeys(groups.values()):
+        labels = [cell.label(name) for name in groups if groups[name] == group]
+        run.display.fold(cell.label(group), {each: run.files.is_missing(each) for each in labels})
+    return groups
 
 
 def note_pictures(run: LoadedRun, label: str, samples: Sequence[Mapping[str, Any]], saves: bool) -> None:
     """Save the pictures of a task's samples if these are saved, and say what is to be known about them."""
     files = run.files
     if said := explain_several(run.plan, label, samples):
-        run.display.note(said)
         files.update(notes=(*files.run.notes, said))
     if faults := files.thumbnails.save(samples) if saves else []:
         run.display.note(f"The report cannot show {len(faults):,} of the pictures: {faults[0].what}")

@@ -39,11 +39,10 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
     files = RunFiles(plan, is_main_process(), earlier)
     plugins.observe("run_started", plan=plan)
     display.begin(plan)
-    for sentence in files.run.explain_versions():
-        display.note(sentence)
     with interrupt_once():
         try:
             files.save_run()
+            display.say("Importing lm-eval and torch")
             from gptalt_eval.running.cells import evaluate_cells
 
             evaluate_cells(plan, plugins, display, files)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.handed import read_json
@@ -19,6 +18,7 @@ from gptalt_eval.contract.record import DAMAGED, RUN_FILE, Record, find_file, lo
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.consoles import print_wrapped
 from gptalt_eval.machine.storage import remove_leftovers, write_atomically
 from gptalt_eval.planning.resolve import Faults, resolve
 from gptalt_eval.running.resuming import dump_settings, list_changes, run_plan
@@ -84,8 +84,8 @@ def mark_failed(plan: Plan, error: BaseException, console: Console) -> Record:
     log_failure(folder, plan.title, error)
     failed = {**record.run.failed, **dict.fromkeys(record.run.missing, reason)}
     write_run_file(folder, replace(record.run, status="incomplete", failed=failed, missing=()))
-    console.print(Text.assemble((f"{plan.title} failed:", "red"), f" {reason}"))
-    console.print(f"The traceback is in {folder / ERROR_FILE}", highlight=False, markup=False, soft_wrap=True)
+    print_wrapped(console, reason, f"{plan.title} failed:", "red")
+    print_wrapped(console, f"The traceback is in {folder / ERROR_FILE}")
     return load_record(folder)
 
 

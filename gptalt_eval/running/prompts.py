@@ -39,13 +39,18 @@ def prepare_requests(run: LoadedRun) -> None:
                     built = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
                 requests[cell.label(name)] = built
     refused = find_same_prompts(run, requests)
-    for name, reason in refused.items():
-        run.display.note(f"{name} is not evaluated: {reason}.")
-        run.files.save_failure({name: reason})
+    refuse(run, refused)
     if can_stream(run.lm.lm):
         kept = {name: built for name, built in requests.items() if name not in refused}
         expect_loglikelihoods(run, kept, resumed)
         refuse_unscorable(run, kept)
+
+
+def refuse(run: LoadedRun, reasons: Mapping[str, str]) -> None:
+    """Mark tasks, by label, that are not evaluated, with the reasons."""
+    if reasons:
+        run.display.refuse(reasons)
+        run.files.save_failure(dict(reasons))
 
 
 def fit_examples(run: LoadedRun) -> None:
@@ -59,13 +64,13 @@ def fit_examples(run: LoadedRun) -> None:
 
 def refuse_long_answers(run: LoadedRun) -> None:
     """Mark the tasks whose answers leave no room for a prompt, before anything is computed."""
+    reasons: dict[str, str] = {}
     for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
         for name, task in loaded.tasks.items():
-            label = cell.label(name)
             reason = evaluation.explain_no_room(run.lm, task)
-            if reason and run.files.is_missing(label):
-                run.display.note(f"{label} is not evaluated: {reason}.")
-                run.files.save_failure({label: reason})
+            if reason and run.files.is_missing(cell.label(name)):
+                reasons[cell.label(name)] = reason
+    refuse(run, reasons)
 
 
 def refuse_dropped(run: LoadedRun) -> None:
@@ -78,30 +83,30 @@ def refuse_dropped(run: LoadedRun) -> None:
         if not (cell.spec.apply_chat_template and system):
             continue
         dropped = evaluation.drops_system_message(run.lm, system)
-        for label in filter(run.files.is_missing, map(cell.label, loaded.tasks if dropped else ())):
-            reason = "the model's chat template drops the system message"
-            run.display.note(f"{label} is not evaluated: {reason}.")
-            run.files.save_failure({label: reason})
+        reason = "the model's chat template drops the system message"
+        labels = filter(run.files.is_missing, map(cell.label, loaded.tasks if dropped else ()))
+        refuse(run, dict.fromkeys(labels, reason))
 
 
 def refuse_unscorable(run: LoadedRun, requests: Mapping[str, Requests]) -> None:
     """Mark the tasks with a request that cannot be scored, before anything is computed."""
+    reasons: dict[str, str] = {}
     for name, built in requests.items():
         reason = run.lm.find_unscorable(built)
         if run.lm.add_up(bool(reason)) and run.files.is_missing(name):
-            reason = reason or "another process found a request that cannot be scored"
-            run.display.note(f"{name} is not evaluated: {reason}.")
-            run.files.save_failure({name: reason})
+            reasons[name] = reason or "another process found a request that cannot be scored"
+    refuse(run, reasons)
 
 
 def expect_loglikelihoods(run: LoadedRun, requests: Mapping[str, Requests], resumed: bool) -> None:
     scored = [
-        (request, run.files.is_missing(name))
+        (request, name if run.files.is_missing(name) else "")
         for name, built in requests.items()
         for request in built
         if request.request_type == "loglikelihood"
     ]
-    missing = {request.args for request, is_missing in scored if is_missing}
+    missing = {request.args for request, name in scored if name}
+    run.display.share(len({name for _, name in scored if name}))
     run.lm.expect([request for request, _ in scored], missing if resumed else None)
 
 

@@ -13,13 +13,12 @@ from gptalt_eval.contract.types import Installed
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.planning.weights import count_pictures
-from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval.stops import Ends
 from gptalt_eval.running.runfiles import RunFiles
 from gptalt_eval.running.thumbnails import list_pictures
 
 
-def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, files: RunFiles) -> Plan:
+def recognise(plan: Plan, plugins: Installed, folder: Path, files: RunFiles) -> Plan:
     """The plan with the model that a downloaded folder contains, or with the loader that it needs.
 
     Raises:
@@ -34,7 +33,6 @@ def recognise(plan: Plan, plugins: Installed, folder: Path, display: Display, fi
     if found.item.name != named.item.name:
         text = said.partition(": it is run")[0]
         raise GptaltError(f"{text}.", "Start again: its files are here now.")
-    display.note(said)
     files.update(notes=(*files.run.notes, said))
     return replace(plan, model=found)
 
@@ -61,11 +59,10 @@ def explain_several(plan: Plan, label: str, samples: Sequence[Mapping[str, Any]]
     return f"{label}: {len(several):,} {have} several pictures, and '{model.name}' was made for one."
 
 
-def note_ends(ends: Ends | None, display: Display, files: RunFiles) -> None:
-    """Record in ``run.json`` what ends an answer; say so if it is not what the model's YAML says."""
+def note_ends(ends: Ends | None, files: RunFiles) -> None:
+    """Record in ``run.json`` what ends an answer, and a note if it is not what the model's YAML says."""
     if ends is None:
         return
     files.update(model=replace(files.run.model, stop_token_ids=ends.ids))
     if said := ends.explain(files.plan.model.item.name):
-        display.note(said)
         files.update(notes=(*files.run.notes, said))

@@ -14,6 +14,7 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record, find_file, load_record
 from gptalt_eval.contract.spec import RunSpec, dump_spec
 from gptalt_eval.contract.types import Installed, Owner
+from gptalt_eval.machine.consoles import print_wrapped
 from gptalt_eval.running.continuing import find_vanished
 from gptalt_eval.running.execute import execute, is_main_process
 from gptalt_eval.running.runfiles import choose_folder
@@ -33,10 +34,7 @@ def run_plan(
     planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
     vanished = find_vanished(plan, earlier) if earlier else set()
     if earlier and planned <= {*earlier.run.done} - vanished:  # what failed is tried again
-        name = plan.title
-        console.print(
-            f"{name}: already finished, in {earlier.folder}", highlight=False, markup=False, soft_wrap=True
-        )
+        print_wrapped(console, f"{plan.title}: already finished, in {earlier.folder}")
         return earlier
     terminal = Terminal(console)
     if earlier and vanished:

@@ -102,7 +102,7 @@ def test_a_runs_display_takes_text_as_it_is(text):
     terminal = Terminal(console)
     for call in (terminal.say, terminal.note, lambda text: terminal.begin_task(text, 3)):
         call(text)
-    terminal.end_task(text, {f"{text},none": 0.5})
+    terminal.end_task(text, {f"{text},none": 0.5}, {})
     terminal.end()
     assert show_plain(text).split("\\u")[0] in stream.getvalue()
     assert all(sign not in stream.getvalue() for sign in ("\x1b[2J", "\x1b]", "\x9b", "\u202e", "\x1b[31m"))

@@ -18,10 +18,11 @@ from gptalt_eval.running.lmeval.observed import ObservedLM
 
 class Counter:
     def __init__(self):
-        self.asks, self.answers, self.tokens = 0, 0, []
+        self.asks, self.shared, self.answers, self.tokens = 0, 0, 0, []
 
-    def asked(self, requests):
+    def asked(self, requests, shared):
         self.asks += requests
+        self.shared += shared
 
     def answered(self, requests):
         self.answers += requests

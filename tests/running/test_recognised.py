@@ -52,13 +52,9 @@ class Glm:
 @dataclass
 class Files:
     run: Run = field(default_factory=lambda: Run("running", notes=("before",)))
-    said: list = field(default_factory=list)
 
     def update(self, notes):
         self.run = Run("running", notes=notes)
-
-    def note(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture
@@ -70,7 +66,7 @@ def download(tmp_path, monkeypatch):
         spec = make_spec({"model": model, "model_args": args or {}, "tasks": "piqa", "data_dir": "sample"})
         plan = resolve(spec, plugins)
         files = Files()
-        found = recognise(plan, plugins, write_model(tmp_path / "it", config=config), files, files)
+        found = recognise(plan, plugins, write_model(tmp_path / "it", config=config), files)
         return found.model.item, files
 
     return recognise_it
@@ -80,14 +76,13 @@ def download(tmp_path, monkeypatch):
 def test_a_downloaded_model_gets_the_loader_that_it_needs(download, name):
     model, files = download(name, {"pretrained": "me/rwkv"} if name == "hf" else None, model_type="rwkv")
     assert (model.name, model.loader, model.template) == (name, LOADER, None)
-    assert files.said == ["me/rwkv is loaded by the loader 'glm', which keeps rows apart."]
-    assert files.run.notes == ("before", *files.said)
+    assert files.run.notes == ("before", "me/rwkv is loaded by the loader 'glm', which keeps rows apart.")
 
 
 @pytest.mark.parametrize("layout", ["glm", "glm2"])
 def test_what_was_recognised_before_stays(download, layout):
     model, files = download(f"org/{layout}", model_type="chatglm", layout=layout)
-    assert (model.name, model.loader, files.said) == (f"org/{layout}", LOADER, [])
+    assert (model.name, model.loader, files.run.notes) == (f"org/{layout}", LOADER, ("before",))
 
 
 def test_another_model_than_the_named_one_stops_the_run(download):
@@ -98,7 +93,7 @@ def test_another_model_than_the_named_one_stops_the_run(download):
     )
     with pytest.raises(GptaltError, match="of the type 'bloom', and 'neo' is of the type 'gpt_neox'"):
         download("neo", {"pretrained": "me/x"}, model_type="bloom")
-    assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1].said == []
+    assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1].run.notes == ("before",)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gptalt_eval.running.lmeval.model import choose_template
 from gptalt_eval.running.lmeval.observed import ObservedLM
 
 TURNS = [{"role": "user", "content": "你好 {{x}}"}]
-SILENT = SimpleNamespace(asked=lambda count: None, answered=lambda count: None)
+SILENT = SimpleNamespace(asked=lambda count, shared: None, answered=lambda count: None)
 
 
 class LocalChatCompletion(LM):

@@ -185,6 +185,18 @@ def combine(results: Mapping[str, Mapping[str, Any]], loaded: LoadedTasks) -> di
     return seams.combine_results(results, complete)
 
 
+def list_scored_groups(loaded: LoadedTasks) -> dict[str, str]:
+    """The group of each task that is in one with a score of its own; the outermost one."""
+    scored = {name: group for name, group in loaded.groups.items() if group.has_aggregation}
+    inside = {inner.name for group in scored.values() for inner in group.get_all_groups()}
+    return {
+        task.task_name: name
+        for name, group in scored.items()
+        if name not in inside
+        for task in group.get_all_tasks()
+    }
+
+
 def extract_result(combined: Mapping[str, Any], name: str) -> dict[str, Any]:
     """One task's part of a combined result, as input for ``combine``."""
     return {part: {name: combined[part][name]} for part in seams.PARTS}

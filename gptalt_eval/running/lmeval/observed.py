@@ -161,11 +161,16 @@ class ObservedLM:
                 self.ahead[answered] = answer
                 self.keep("loglikelihood", answered, answer)
 
+    def is_shared(self, arguments: Any) -> bool:
+        """Whether the log-likelihood is computed with those of other tasks."""
+        return arguments in self.expected or arguments in self.ahead
+
     def recall(self, request_type: str, request: Any) -> Any:
         return self.answers.recall(request_type, request.args) if self.answers and self.keeps else None
 
     def _answer(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
-        self.display.asked(len(requests))
+        shared = sum(is_choice(each) and self.is_shared(each.args) for each in requests)
+        self.display.asked(len(requests), shared)
         answers: dict[int, Any] = {}
         # what a task asks several times may be drawn, whatever the settings: some services always draw
         self.keeps = request_type != "generate_until" or all((r.repeats or 1) == 1 for r in requests)
