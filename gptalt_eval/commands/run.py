@@ -13,6 +13,7 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.storage import check_ordinary
+from gptalt_eval.machine.words import list_names
 
 
 def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
@@ -48,13 +49,16 @@ def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = Fal
 
 def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
     from gptalt_eval.machine.consoles import make_console
-    from gptalt_eval.results.table import make_table
+    from gptalt_eval.results.table import print_scores
 
+    print_scores(make_console(), records)
+    reasons: dict[str, list[str]] = {}
     for record in records:
-        if record.results:
-            make_console().print(make_table(record))
+        whose = f" ({record.model})" if len(records) > 1 else ""
         for name, reason in record.failed.items():
-            print(f"Not evaluated: {name}: {reason}")
+            reasons.setdefault(reason, []).append(name + whose)
+    for reason, names in reasons.items():
+        print(f"Not evaluated: {list_names(names)}: {reason}")
     if not any(record.results for record in records):
         return
     if spec.show_config:

@@ -76,6 +76,12 @@ class Score:
     cluster: str = ""
     chance: float | None = None
 
+    def count_available(self, results: Results) -> int | None:
+        """How many items there are, of all members of a group; None: the results do not say."""
+        counts = [results.get("n-samples", {}).get(task, {}) for task in list_tasks(results, self.task)]
+        found = [count["original"] for count in counts if "original" in count]
+        return sum(found) if counts and len(found) == len(counts) else None
+
 
 def list_scores(record: Record, logged: Logged | None = None) -> list[Score]:
     """Every score of a run; members follow their groups.

@@ -229,10 +229,10 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
 
 def fold_groups(run: LoadedRun, index: int) -> dict[str, str]:
     """Have the display show each group with a score of its own as one; returns the group of each task."""
-    cell, groups = run.plan.cells[index], evaluation.list_scored_groups(run.tasks[index])
+    label, groups = run.plan.cells[index].label, evaluation.list_scored_groups(run.tasks[index])
     for group in dict.fromkeys(groups.values()):
-        labels = [cell.label(name) for name in groups if groups[name] == group]
-        run.display.fold(cell.label(group), {each: run.files.is_missing(each) for each in labels})
+        members = [label(name) for name in groups if groups[name] == group]
+        run.display.fold(label(group), {each: run.files.is_missing(each) for each in members})
     return groups
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,11 @@ from rich.console import Console
 
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.machine.consoles import print_wrapped
+from gptalt_eval.machine.words import count_things, list_names
 from gptalt_eval.machine.wrapping import GLUE, measure
 from gptalt_eval.running.bar import Bar, Step
 
 WIDEST = 28  # of the names of tasks, in columns
-NAMED = 3  # tasks that are named where many have the same to say
 
 
 @dataclass
@@ -177,15 +177,3 @@ def list_scores(scores: Mapping[str, Any]) -> Iterator[str]:
         if metric != "bypass":  # lm-eval's name for: answers only, no scores
             named = metric if filter_name == "none" else f"{metric} {filter_name}"
             yield f"{named} {value:.3f}".replace(" ", GLUE)
-
-
-def list_names(names: Sequence[str]) -> str:
-    """``a``, ``a, b and c``, ``a, b, c and 54 more``."""
-    shown, more = names[:NAMED], len(names) - NAMED
-    if more > 0:
-        return f"{', '.join(shown)} and {more:,} more"
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
-
-
-def count_things(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -15,7 +15,7 @@ from gptalt_eval.data import locate as data
 from gptalt_eval.data import standard
 from gptalt_eval.data.check import hash_files, is_summed, judge, read_checksums
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.results.table import make_table
+from gptalt_eval.results.table import print_scores
 from gptalt_eval.running.api import run
 
 HELLASWAG = "hellaswag/hellaswag_val.jsonl"
@@ -176,7 +176,7 @@ def test_what_is_allowed_is_marked_everywhere(gsm8k, plugins):
     assert record.run.settings["allow_partial_data"] is True
     assert "gsm8k/test.jsonl is altered" in (record.folder / "report.html").read_text(encoding="utf-8")
     screen = io.StringIO()
-    Console(file=screen, width=200).print(make_table(record))
+    print_scores(Console(file=screen, width=200), [record])
     assert "Note: GSM8K" in " ".join(screen.getvalue().split())
 
 

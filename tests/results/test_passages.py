@@ -18,7 +18,7 @@ from gptalt_eval.results.analyse import list_scores
 from gptalt_eval.results.compare import compare_runs
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
-from gptalt_eval.results.table import make_table
+from gptalt_eval.results.table import print_scores
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 TASK = """
@@ -94,7 +94,7 @@ def test_intervals_are_those_of_statsmodels(records):
 
 def test_the_screen_and_the_page_say_so(records):
     with (console := Console(width=120)).capture() as printed:
-        console.print(make_table(records[0]))
+        print_scores(console, [records[0]])
     page = render_report(records, make_plugin_set())
     for expected in ("24 in 6 passages", "24 in 8 stories"):
         assert expected in printed.get() and expected in page
@@ -150,7 +150,7 @@ def test_rows_that_only_lm_eval_knew_have_a_reason_for_no_interval(folder, tmp_p
     record = load_record(run)
     assert {score.interval for score in list_scores(record)} == {None}
     with (console := Console(width=200)).capture() as printed:
-        console.print(make_table(record))
+        print_scores(console, [record])
     text = "boolq: no interval, because the rows with their passage are not saved."
     assert text in " ".join(printed.get().split())
     assert text in render_report([record], make_plugin_set())

@@ -10,8 +10,9 @@ import gptalt_eval
 from gptalt_eval.contract.shapes import check_results
 from gptalt_eval.results.analyse import list_scores
 from gptalt_eval.results.report import render_report
+from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.stats import mean_interval, wilson_interval
-from gptalt_eval.results.table import make_table
+from gptalt_eval.results.table import make_grid, print_scores
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 TASK = """
@@ -93,9 +94,9 @@ def test_intervals_are_those_of_the_rows_that_have_the_metric(records):
 def test_they_are_shown(records):
     for record in records:
         with (console := Console(width=120)).capture() as printed:
-            console.print(make_table(record))
+            print_scores(console, [record])
         lines = [line.split("│") for line in printed.get().splitlines() if "acc_" in line or "length" in line]
-        assert [line[3].strip() for line in lines] == ["acc_odd", "acc_even", "length"]
+        assert [line[3].split()[0] for line in lines] == ["acc_odd", "acc_even", "length"]
         assert [line[6].split()[0] for line in lines] == ["13", "14", "6"]
         page = render_report([record], make_plugin_set())
         for count in ("13", "14"):
@@ -142,8 +143,8 @@ def test_a_count_is_left_out_only_where_it_is_that_of_the_task(tmp_path):
         "scripted", "parts", plugins=make_plugin_set(models=[make_scripted_model(hash_likelihood)]),
         include_path=str(tmp_path), trust_task_code=[str(tmp_path / "parts.yaml")], output_path=str(tmp_path / "out"),
     )  # fmt: skip
-    items = list(make_table(record).columns[-1].cells)
-    assert [str(cell) for cell in items] == ["26", "13", "13", "5"]
+    items = [row[-1] for row in make_grid(record, read_logged(record)).rows]
+    assert items == ["26", "13 of 26", "13 of 26", "5 of 26"]
     assert render_report([record], make_plugin_set()).count('<td class="n">13</td>') == 2
 
 

@@ -12,9 +12,9 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import Run, RunModel
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.machine.wrapping import measure
-from gptalt_eval.results.table import make_table
+from gptalt_eval.results.table import print_scores
 from gptalt_eval.running.api import run
-from gptalt_eval.running.terminal import Terminal, list_names
+from gptalt_eval.running.terminal import Terminal
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -54,7 +54,7 @@ def shown(plugins, tmp_path):
             }
         )
         record = run(spec, plugins, console).records[0]
-        console.print(make_table(record))
+        print_scores(console, [record])
         return screen.getvalue()
 
     return show
@@ -95,7 +95,7 @@ def test_brackets_in_names_are_no_markup(tmp_path):
     results = {"results": {"[red]x[/]": {"alias": "[red]x[/]", "acc,none": 0.5, "sample_len": 2}}}
     record = Record(tmp_path, Run(model=RunModel("[bold]m[/]")), (results,), (tmp_path / "results_t.json",))
     screen = io.StringIO()
-    Console(file=screen, width=120).print(make_table(record))
+    print_scores(Console(file=screen, width=120), [record])
     assert "[red]x[/]" in screen.getvalue() and "[bold]m[/]" in screen.getvalue()
 
 
@@ -219,13 +219,6 @@ def test_one_reason_of_many_tasks_is_said_once():
         "Note: mmlu_a, mmlu_b, mmlu_c and 2 more are not evaluated: its rows are not here",
         "Note: piqa is not evaluated: no room",
     ]
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"), [(1, "0"), (2, "0 and 1"), (3, "0, 1 and 2"), (5, "0, 1, 2 and 2 more")]
-)
-def test_many_names_are_counted(count, shown):
-    assert list_names([str(number) for number in range(count)]) == shown
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z", "M")), min_size=1, max_size=30)

@@ -1,0 +1,17 @@
+"""Counts and lists in sentences."""
+
+import pytest
+
+from gptalt_eval.machine.words import count_things, list_names
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, ""), (1, "0"), (2, "0 and 1"), (3, "0, 1 and 2"), (5, "0, 1, 2 and 2 more")]
+)
+def test_many_names_are_counted(count, shown):
+    assert list_names([str(number) for number in range(count)]) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 tasks"), (1, "1 task"), (1200, "1,200 tasks")])
+def test_one_is_not_many(count, shown):
+    assert count_things(count, "task") == shown
