@@ -17,7 +17,11 @@ from gptalt_eval.machine.storage import follow_links
 
 #: the arguments that name a model, in lm-eval's order
 NAMING = ("peft", "delta", "pretrained", "model", "path", "engine")
-
+#: of the data that ``--data_dir sample`` asks for
+OF_SAMPLE = (
+    "These are results on an embedded sample (a few items written for trying things out), "
+    "not results on the benchmarks themselves."
+)
 
 Kind = Literal["task", "group", "tag"]
 
@@ -138,6 +142,12 @@ class Plan:
     def saves_samples(self) -> bool:
         """Whether the answers are saved: on request, and where they are compared."""
         return self.spec.saves_samples or self.in_experiment
+
+    @property
+    def surprises(self) -> tuple[str, ...]:
+        """The notes for which one may want to stop: not those on data that the user asked for."""
+        asked = {task.partial for cell in self.cells for task in cell.tasks} | {OF_SAMPLE}
+        return tuple(note for note in self.notes if note not in asked)
 
     @property
     def template(self) -> Template | None:

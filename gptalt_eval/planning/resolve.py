@@ -22,7 +22,7 @@ from gptalt_eval.contract.errors import (
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.handed import is_bare
 from gptalt_eval.contract.models import PLACES, Model
-from gptalt_eval.contract.plan import Cell, Plan, PlannedTask, label
+from gptalt_eval.contract.plan import OF_SAMPLE, Cell, Plan, PlannedTask, label
 from gptalt_eval.contract.provenance import describe_plugins
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed, Owned, PromptStyle
@@ -218,10 +218,7 @@ def write_notes(cells: list[Cell]) -> list[str]:
     tasks = {task.name: task for cell in cells for task in cell.tasks}
     notes = []
     if any(task.data.is_sample for task in tasks.values()):
-        notes.append(
-            "These are results on an embedded sample (a few items written for trying things out), "
-            "not results on the benchmarks themselves."
-        )
+        notes.append(OF_SAMPLE)
     parts = {task.partial: None for cell in cells for task in cell.tasks if task.partial}
     overridden = [
         task.name

@@ -16,7 +16,7 @@ class Display(Protocol):
         """Show the current step."""
 
     def note(self, text: str) -> None:
-        """Show at once what one may want to stop the run for; what is recorded is shown with the results."""
+        """Show at once what one may want to stop the run for; the results have all that is recorded."""
 
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """Show which tasks, by label, are not evaluated, and why."""

@@ -39,6 +39,8 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
     files = RunFiles(plan, is_main_process(), earlier)
     plugins.observe("run_started", plan=plan)
     display.begin(plan)
+    for sentence in files.run.explain_versions():
+        display.note(sentence)
     with interrupt_once():
         try:
             files.save_run()

@@ -69,6 +69,8 @@ class Terminal:
         items = count_things(self.items, "item") if None not in counts else "items are counted when loaded"
         text = f"on {count_things(len(counts), 'task')}, {items}"
         print_wrapped(self.console, text, plan.title, "bold")
+        for note in plan.surprises:
+            self.note(note)
         self.refuse(plan.lacking)
 
     def say(self, text: str) -> None:

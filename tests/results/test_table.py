@@ -175,7 +175,9 @@ def test_notes_that_differ_in_words_stay(tmp_path):
 def test_notes_are_wrapped_between_words(tmp_path, width):
     run = Run(model=RunModel("m"), notes=(" ".join(["extraordinarily"] * 20),))
     lines = [
-        line for line in show([make_record(tmp_path, TASKS, run=run)], width).splitlines() if "extraord" in line
+        line
+        for line in show([make_record(tmp_path, TASKS, run=run)], width).splitlines()
+        if "extraord" in line
     ]
     assert all(set(line.split()) <= {"Note:", "extraordinarily"} and len(line) <= width for line in lines)
 
