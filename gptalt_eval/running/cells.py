@@ -27,7 +27,7 @@ from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.rehearsal import explain_errors
 from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
-from gptalt_eval.running.loaded import LoadedRun
+from gptalt_eval.running.loaded import LoadedRun, fold_groups
 from gptalt_eval.running.prompts import hash_task, prepare_requests
 from gptalt_eval.running.recognised import explain_several, explain_size, note_ends, recognise
 from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
@@ -225,15 +225,6 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
         files.save_task(index, name, lines, evaluation.dump_results(combined), cut)
         group = combined["results"].get(groups.get(name), {})
         run.display.end_task(cell.label(name), result["results"][name], group)
-
-
-def fold_groups(run: LoadedRun, index: int) -> dict[str, str]:
-    """Have the display show each group with a score of its own as one; returns the group of each task."""
-    label, groups = run.plan.cells[index].label, evaluation.list_scored_groups(run.tasks[index])
-    for group in dict.fromkeys(groups.values()):
-        members = [label(name) for name in groups if groups[name] == group]
-        run.display.fold(label(group), {each: run.files.is_missing(each) for each in members})
-    return groups
 
 
 def note_pictures(run: LoadedRun, label: str, samples: Sequence[Mapping[str, Any]], saves: bool) -> None:
