@@ -30,7 +30,7 @@ def print_wrapped(console: Console, text: str, label: str = "", style: str = "")
     """Print a text, on a terminal broken between words.
 
     Args:
-        console: where; a console that is no terminal gets lines of any length.
+        console: where; a console that is not a terminal gets lines of any length.
         text: the text.
         label: what it begins with, in the style.
         style: rich's name of it.

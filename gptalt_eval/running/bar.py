@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
 
 class Bar:
-    """Shows the current step below what is printed; nothing on a console that is no terminal."""
+    """Shows the current step below what is printed; nothing on a console that is not a terminal."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
