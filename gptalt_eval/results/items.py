@@ -1,119 +1,154 @@
-"""Which of a task's items the report shows: the first ones, or wrong and right ones with their pictures."""
+"""All items of some runs for the page: by task, compressed, each text once."""
 
 from __future__ import annotations
 
+import gzip
+import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass
 from typing import Any
 
-from gptalt_eval.contract.record import PICTURES, Record
-from gptalt_eval.results.pictures import BETWEEN, MARK, Album, Part, find_start, split_prompt
-from gptalt_eval.results.samples import ShownItem, view_item
+from gptalt_eval.contract.record import Record
+from gptalt_eval.results.arms import Evaluated, merge_arms, walk_arms
+from gptalt_eval.results.gathering import gather_task
+from gptalt_eval.results.groups import is_group, list_tasks, walk
+from gptalt_eval.results.packing import Column, compress, pack, reduce
+from gptalt_eval.results.pictures import LEFT_OUT, Album, ShownPicture
+from gptalt_eval.results.rows import Logged, find_judged
 
-SHOWN = 20  # items of a task
+LARGEST = 12 << 20  # characters of all items and pictures in a page
+LENGTHS = (20_000, 4_000, 1_000, 250, 60)  # of texts, that are tried until all items have room
 
 
 @dataclass(frozen=True)
-class ShownTask:
-    """Some items of a task.
+class Items:
+    """The items of a page.
 
     Attributes:
-        items: each with the pieces of its prompt.
-        start: the pieces of what all prompts begin with, its examples, where this is shown once.
-        has_pictures: whether any of them has a picture.
+        index: arms, tasks, groups and pictures, compressed.
+        chunks: the items of each task, compressed.
+        pictures: those that are shown, by number.
+        folders: the names of those with the samples.
+        notes: what is left out, in sentences.
+        count: of the items.
     """
 
-    items: Sequence[tuple[ShownItem, Sequence[Part]]]
-    start: Sequence[Part] = field(default=())
-    has_pictures: bool = False
+    index: str
+    chunks: Sequence[str]
+    pictures: Mapping[int, ShownPicture]
+    folders: Sequence[str]
+    notes: Sequence[str]
+    count: int
 
 
-def view_task(record: Record, result: int, task: str, judged: str, album: Album) -> ShownTask:
-    """Some items of a task.
+def make_items(
+    records: Sequence[Record], logged: Sequence[Logged], album: Album | None = None
+) -> Items | None:
+    """The items of some runs; None if no samples were saved.
 
-    Args:
-        record: the run.
-        result: the number of the results file.
-        task: the task's name.
-        judged: the metric that tells whether an item is correct; empty: none does.
-        album: the page's pictures.
+    Samples may be larger than the memory: they are read line by line, task by task, and of each task only
+    what is compressed is kept.
     """
-    return illustrate(choose_items(record, result, task, judged), record, result, task, album)
-
-
-def illustrate(items: Sequence[ShownItem], record: Record, result: int, task: str, album: Album) -> ShownTask:
-    """Items of a task with the pieces of their prompts."""
-    if not any(item.pictures for item in items):
-        return ShownTask([(item, [Part(item.prompt)]) for item in items])
-    start = find_shared(items, find_delimiter(record.results[result], task))
-    before = items[0].prompt[:start].count(MARK)
-    opening = [
-        album.add(record, name, f"picture {number} of the examples")
-        for number, name in enumerate(items[0].pictures[:before], 1)
-    ]
-    shown = []
-    for item in items:
-        names = item.pictures[before:]
-        which = [
-            f" {number} of {len(names)}" if len(names) > 1 else "" for number in range(1, len(names) + 1)
-        ]
-        pictures = [
-            album.add(record, name, f"picture{number}, item {item.number}")
-            for name, number in zip(names, which, strict=True)
-        ]
-        shown.append((item, split_prompt(item.prompt[start:], pictures)))
-    return ShownTask(shown, split_prompt(items[0].prompt[:start], opening) if start else (), True)
-
-
-def choose_items(record: Record, result: int, task: str, judged: str) -> list[ShownItem]:
-    """The first items of a task; if it has pictures, wrong and right ones, those with pictures first."""
-    items = read_items(record, result, task, judged)
-    first = list(islice(items, SHOWN))
-    is_illustrated = any(item.pictures for item in first) or (record.folder / PICTURES).is_dir()
-    if not is_illustrated:
-        return first
-    kept: dict[tuple[bool, int], list[ShownItem]] = {}
-    for item in chain(first, items):
-        alike = kept.setdefault((bool(item.is_right), len(item.pictures)), [])
-        if len(alike) < SHOWN:
-            alike.append(item)
-    if not any(count for _, count in kept):
-        return first
-    best = sorted(
-        kept, key=lambda key: -key[1]
-    )  # examples have pictures too: most are those of an item's own
-    wrong, right = (
-        [item for key in best if key[0] is is_right for item in kept[key]] for is_right in (False, True)
+    album = album or Album()
+    places = group_by_task(records, merge_arms(walk_arms(records)))
+    arms = list(dict.fromkeys(each.arm for entries in places.values() for each in entries))
+    chunks: list[bytes] = []
+    tasks: list[Column] = []
+    cut = 0
+    for name, entries in places.items():
+        rows = [logged[each.record].first(each.result, name) for each in entries]
+        judged = find_judged(records[entries[0].record].results[entries[0].result], name, rows)
+        chunk, lost = gather_task(records, entries, arms, judged, album)
+        if chunk["number"]:
+            chunks.append(compress(chunk))
+            tasks.append({"name": name, "count": len(chunk["number"])})
+            cut += lost
+    if not tasks:
+        return None
+    pictures = album.choose()
+    names = [task["name"] for task in tasks]
+    kept, notes = fit(chunks, names, LARGEST - sum(len(each.content) for each in pictures))
+    tasks = [tasks[place] for place in kept]
+    left_out = sum(each.reason == LEFT_OUT for each in pictures)
+    if cut and not notes:
+        notes.append(f"{cut:,} long {'text is' if cut == 1 else 'texts are'} shown without the middle.")
+    notes += [f"{left_out:,} of {len(pictures):,} pictures are left out."] if left_out else []
+    index = {
+        "arms": [[arm.model, arm.prompt_style, "" if arm.num_fewshot is None else arm.shots] for arm in arms],
+        "tasks": tasks,
+        "tree": list(list_tree(records, [task["name"] for task in tasks])),
+        "pictures": [each.reason or [each.width, each.height] for each in pictures],
+    }
+    return Items(
+        index=pack(index),
+        chunks=[b64encode(chunk).decode() for chunk in kept.values()],
+        pictures={number: each for number, each in enumerate(pictures) if each.content},
+        folders=list(dict.fromkeys(record.folder.name for record in records)),
+        notes=notes,
+        count=sum(task["count"] for task in tasks),
     )
-    half = SHOWN // 2
-    return [*wrong[: max(half, SHOWN - len(right))], *right[: max(half, SHOWN - len(wrong))]]
 
 
-def read_items(record: Record, result: int, task: str, judged: str) -> Iterator[ShownItem]:
-    """The items of a task with its first filter. Long texts are cut: a line may have 30 MB."""
-    lines = record.read_samples(result, task)
-    first = next(lines, None)
-    if first is None:
-        return
-    for line in chain([first], lines):
-        if line.get("filter") == first.get("filter"):
-            yield view_item(line, judged)
+def group_by_task(records: Sequence[Record], evaluated: Sequence[Evaluated]) -> dict[str, list[Evaluated]]:
+    """Where each task, without the groups, was evaluated."""
+    found: dict[str, list[Evaluated]] = {}
+    for each in evaluated:
+        if not is_group(records[each.record].results[each.result], each.name):
+            found.setdefault(each.name, []).append(each)
+    return found
 
 
-def find_delimiter(results: Mapping[str, Any], task: str) -> str:
-    """What stands between the examples of a prompt; empty: a chat template decides."""
-    if results.get("chat_template_sha"):
-        return ""
-    return str(results.get("configs", {}).get(task, {}).get("fewshot_delimiter") or BETWEEN)
+def list_tree(records: Sequence[Record], tasks: Sequence[str]) -> Iterator[tuple[str, int, list[int]]]:
+    """Groups and tasks as they are chosen: name, depth, numbers of the tasks. Groups come before members."""
+    seen: set[str] = set()
+    for record in records:
+        for results in record.results:
+            ends: list[str] = []
+            for name, _ in walk(results):
+                while ends and name not in members(results, ends[-1]):
+                    ends.pop()
+                found = [tasks.index(task) for task in list_tasks(results, name) if task in tasks]
+                if name not in seen and found:
+                    seen.add(name)
+                    yield name, len(ends), found
+                if is_group(results, name):
+                    ends.append(name)
 
 
-def find_shared(items: Sequence[ShownItem], between: str) -> int:
-    """How long the beginning is that all prompts and their pictures have; it is shown once."""
-    if any(item.prompt.count(MARK) != len(item.pictures) for item in items):
-        return 0
-    start = find_start([item.prompt for item in items], between)
-    count = items[0].prompt[:start].count(MARK)
-    while len({item.pictures[:count] for item in items}) > 1:  # the last place is that of their own picture
-        start, count = items[0].prompt.rfind(MARK, 0, start), count - 1
-    return start
+def members(results: Mapping[str, Any], group: str) -> Sequence[str]:
+    children: Sequence[str] = results.get("group_subtasks", {}).get(group, ())
+    return children
+
+
+def fit(chunks: Sequence[bytes], names: Sequence[str], room: int) -> tuple[dict[int, bytes], list[str]]:
+    """The tasks' items, by number of the task, for which there is room in base64, and what is left out.
+
+    First it is the examples, then the middle of long texts, and at last whole tasks.
+    """
+    kept = dict(enumerate(chunks))
+    if measure(kept) <= room:
+        return kept, []
+    length = LENGTHS[0]
+    for length in LENGTHS:
+        kept = {
+            place: compress(reduce(json.loads(gzip.decompress(chunk)), length))
+            for place, chunk in enumerate(chunks)
+        }
+        if measure(kept) <= room:
+            break
+    said = "The examples in front of the questions are left out, because the page would be too large."
+    if length < LENGTHS[0]:
+        said += f" So is the middle of texts of more than {length:,} characters."
+    lost = []
+    while measure(kept) > room:
+        largest = max(kept, key=lambda place: len(kept[place]))
+        lost.append(names[largest])
+        del kept[largest]
+    more = [f"So are all items of {', '.join(lost)}: see the files samples_*.jsonl."] if lost else []
+    return kept, [said, *more]
+
+
+def measure(chunks: Mapping[int, bytes]) -> int:
+    """How many characters some chunks have in base64."""
+    return sum((len(chunk) + 2) // 3 * 4 for chunk in chunks.values())

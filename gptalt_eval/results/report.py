@@ -14,20 +14,18 @@ from typing import Any
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
-from gptalt_eval.results.arms import name_models, walk_arms
+from gptalt_eval.results.arms import name_models
 from gptalt_eval.results.columns import Entry
-from gptalt_eval.results.contrasts import find_contrasts
-from gptalt_eval.results.groups import find_shots, find_style
-from gptalt_eval.results.items import SHOWN, ShownTask, view_task
+from gptalt_eval.results.groups import find_style
+from gptalt_eval.results.items import make_items
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
-from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.plots import draw_figures
-from gptalt_eval.results.rows import Logged, find_judged, list_faults, list_gaps, read_logged
+from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged
 from gptalt_eval.results.tree import make_tree
 
 #: what has a style sheet or a script of its own
-PARTS = ("address", "tables", "exports", "figures", "items")
+PARTS = ("address", "tables", "exports", "figures", "items-data", "items-list", "items-view", "items")
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,11 @@ class RunView:
     Attributes:
         name: its model; with the end of its folder's path if several runs have the same one.
         prompts: by prompt style, its chat template and system message.
-        tasks: some items of each task, by its title.
     """
 
     record: Record
     name: str
     prompts: Mapping[str, str]
-    tasks: Sequence[tuple[str, ShownTask]]
     sections: Sequence[ReportSection]
 
 
@@ -55,36 +51,26 @@ def write_report(records: Sequence[Record], target: Path, plugins: Installed) ->
 
 def render_report(records: Sequence[Record], plugins: Installed) -> str:
     logged = [read_logged(record) for record in records]
-    album = Album()
     overview = make_overview(records, logged)
     names = name_models(records)
-    views = [
-        view_run(record, name, each, plugins, album)
-        for record, name, each in zip(records, names, logged, strict=True)
-    ]
-    is_plain = len(overview.arms) > 1 and overview.evaluated == walk_arms(records)
-    contrasts = {
-        task: find_contrasts(rows, records, overview.arms, album)
-        for task, rows in overview.rows.items()
-        if is_plain
-    }
+    views = [view_run(record, name, plugins) for record, name in zip(records, names, strict=True)]
     tree = make_tree(records, overview)
     return render_page(
         "gptalt_eval.results", "report", PARTS, models=names, views=views, overview=overview,
-        tree=tree, figures=draw_figures(overview, tree), shown=SHOWN, album=album,
+        tree=tree, figures=draw_figures(overview, tree), items=make_items(records, logged),
         marks=list_marks(records, names, overview), as_entry=Entry,
-        notes=list_notes(records, names, logged, overview), contrasts=contrasts,
+        notes=list_notes(records, names, logged, overview),
         show_seconds=show_seconds, show_count=show_count,
     )  # fmt: skip
 
 
-def view_run(record: Record, name: str, logged: Logged, plugins: Installed, album: Album) -> RunView:
+def view_run(record: Record, name: str, plugins: Installed) -> RunView:
     sections = [
         section for _, given in plugins.collect("report_sections", record=record) for section in given
     ]
     styles = [find_style(results) for results in record.results]
     prompts = {style: describe_prompt(results) for style, results in zip(styles, record.results, strict=True)}
-    return RunView(record, name, prompts, view_tasks(record, logged, styles, album), sections)
+    return RunView(record, name, prompts, sections)
 
 
 def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
@@ -155,19 +141,3 @@ def describe_prompt(results: Mapping[str, Any]) -> str:
     parts = [f"the model's chat template (SHA-256 {template[:12]})" if template else "no chat template"]
     parts.append(f"system message: {system}" if system else "no system message")
     return ", ".join(parts)
-
-
-def view_tasks(
-    record: Record, logged: Logged, styles: Sequence[str], album: Album
-) -> list[tuple[str, ShownTask]]:
-    """Some items of each task, with the model's answers."""
-    views: list[tuple[str, ShownTask]] = []
-    for result, task in logged.rows:
-        judged = find_judged(record.results[result], task, [logged.first(result, task)])
-        shown = view_task(record, result, task, judged, album)
-        if shown.items:
-            shots = find_shots(record.results[result], task)
-            style = styles[result] if len(set(styles)) > 1 else ""
-            title = ", ".join(filter(None, (task, style, f"{shots}-shot" if shots else "")))
-            views.append((title, shown))
-    return views

@@ -1,77 +1,97 @@
-"""A logged item, prepared for the report."""
+"""A logged item: what a model was asked, what it answered, and which option acc and acc_norm choose."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
+from os.path import commonprefix
 from typing import Any
 
-from gptalt_eval.results.page import cut_text
 from gptalt_eval.results.pictures import is_visual, list_pictures
+from gptalt_eval.results.rows import find_subject
 
-MOST_OPTIONS = 200  # of an item, that are shown
+MOST_OPTIONS = 200  # of an item, that are kept
+MOST_REPLIES = 50  # to one request that was repeated
 
 
 @dataclass(frozen=True)
-class ShownItem:
-    """One item as the report shows it.
+class LoggedItem:
+    """One item with one filter.
 
     Attributes:
         number: its row in the split.
-        is_right: whether it is correct; None if no metric tells.
-        prompt: the prompt as the model received it; the text itself if whole texts are scored.
+        document: the row's hash; empty: not saved.
+        subject: what it is about; empty: not stated.
+        filter: what its replies went through.
+        prompt: as the model received it; the text itself if whole texts are scored.
         options: the continuations that were scored; empty for generation and whole texts.
-        likelihoods: their log-likelihoods, as text; empty texts where they are unknown.
-        chosen: index of the option with the highest log-likelihood; -1 if there is none.
+        likelihoods: their log-likelihoods, or that of a whole text; None: unknown.
+        chosen: index of the option with the highest log-likelihood; -1: unknown.
+        normed: index of the option with the highest log-likelihood per character; -1: unknown.
         right: index of the correct option; -1: the target does not tell.
         gold: the target; empty for whole texts.
-        answer: the generated text, or a whole text's log-likelihood; empty for multiple choice.
-        metrics: its metrics.
+        replies: the generated texts.
+        extracted: what the filter made of them.
+        metrics: those that are numbers.
         pictures: what its pictures are called, in the order of the prompt.
     """
 
     number: int
-    is_right: bool | None
+    document: str
+    subject: str
+    filter: str
     prompt: str
     options: tuple[str, ...]
-    likelihoods: tuple[str, ...]
+    likelihoods: tuple[float | None, ...]
     chosen: int
+    normed: int
     right: int
     gold: str
-    answer: str
-    metrics: Mapping[str, Any]
-    pictures: tuple[str, ...] = ()
+    replies: tuple[str, ...]
+    extracted: tuple[str, ...]
+    metrics: Mapping[str, float]
+    pictures: tuple[str, ...]
 
 
-def view_item(line: Mapping[str, Any], judged: str = "") -> ShownItem:
+def read_item(line: Mapping[str, Any], delimiter: str = " ") -> LoggedItem:
     """An item, from its saved sample.
 
     Args:
         line: the sample.
-        judged: the metric that tells whether it is correct; empty: none does.
+        delimiter: what lm-eval put between the prompt and each option.
     """
     asked = list_requests(line.get("arguments", ()))
     requests = [[part for part in request if not is_visual(part)] for request in asked]
     requests = [request for request in requests if request]
-    answers = line.get("filtered_resps", ())
     is_text = bool(requests) and len(requests[0]) == 1  # whole texts are scored, without a continuation
     is_choice = bool(requests) and not is_text and isinstance(requests[0][-1], str)
-    metrics = {name: line.get(name) for name in line.get("metrics", [])}
-    options = list_options(requests) if is_choice else ()
+    prompt, options = list_options(requests) if is_choice else (str(requests[0][0]) if requests else "", ())
+    answers = line.get("filtered_resps", ())
+    likelihoods = tuple(read_likelihood(answers, place) for place in range(len(options)))
     are_continuations = len(options) > 1 and options[0] == str(requests[0][-1])
-    answer = "" if is_choice or not answers else str(answers[0])
-    return ShownItem(
+    lengths = [len(option.removeprefix(delimiter)) for option in options] if are_continuations else []
+    document = line["doc"] if isinstance(line.get("doc"), Mapping) else {}
+    metrics = {name: line.get(name) for name in line.get("metrics", [])}
+    is_generated = not is_choice and not is_text
+    right = find_right(options, line.get("target")) if are_continuations else -1
+    if right < 0 and len(options) > 1:
+        right = infer_right(len(options), find_highest(likelihoods), metrics.get("acc"))
+    return LoggedItem(
         number=line["doc_id"],
-        is_right=bool(line[judged]) if line.get(judged) in (0, 1) else None,
-        prompt=cut_text(str(requests[0][0])) if requests else "",
-        options=tuple(map(cut_text, options[:MOST_OPTIONS])),
-        likelihoods=tuple(show_likelihood(answers, place) for place in range(len(options))),
-        chosen=find_likeliest(answers[: len(options)]),
-        right=find_right(options, line.get("target")) if are_continuations else -1,
-        gold="" if is_text else cut_text(str(line.get("target", ""))),
-        answer=f"log-likelihood {answer}" if is_text else cut_text(answer),
-        metrics={name: value for name, value in metrics.items() if isinstance(value, (int, float))},
+        document=line.get("doc_hash", ""),
+        subject=find_subject(document),
+        filter=line.get("filter", "none"),
+        prompt=prompt,
+        options=options[:MOST_OPTIONS],
+        likelihoods=(read_likelihood([answers], 0),) if is_text else likelihoods[:MOST_OPTIONS],
+        chosen=find_highest(likelihoods),
+        normed=find_highest(divide(likelihoods, lengths)),
+        right=right,
+        gold="" if is_text else str(line.get("target", "")),
+        replies=list_texts(line.get("resps", ())) if is_generated else (),
+        extracted=list_texts(answers) if is_generated else (),
+        metrics={name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))},
         pictures=list_pictures(line.get("arguments", ())),
     )
 
@@ -83,24 +103,46 @@ def list_requests(arguments: Any) -> list[list[Any]]:
     return [list(request) for request in arguments if isinstance(request, (list, tuple)) and request]
 
 
-def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, ...]:
-    """The options of a choice. acc_mutual_info asks for each of them again, without the prompt."""
+def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, tuple[str, ...]]:
+    """The prompt and the options of a choice.
+
+    acc_mutual_info asks for each of them again, without the prompt. In WinoGrande, the options are in the
+    prompt, and the continuation is the same: an option is then all that follows where they begin to differ.
+    """
     half = len(requests) // 2
     again = [request[-1] for request in requests[half:]] == [request[-1] for request in requests[:half]]
     if half > 1 and again and requests[0][0] and not any(request[0] for request in requests[half:]):
         requests = requests[:half]
-    options = tuple(str(request[-1]) for request in requests)
-    if len(set(options)) == 1 and len(options) > 1:  # the options are in the prompt, as in WinoGrande
-        return tuple(str(request[0]) for request in requests)
-    return options
+    prompt, options = str(requests[0][0]), tuple(str(request[-1]) for request in requests)
+    prompts = [str(request[0]) for request in requests]
+    if len(set(options)) > 1 or len(set(prompts)) == 1:
+        return prompt, options
+    same = commonprefix(prompts)  # noqa: RUF071 (they are no paths)
+    end = len(same) - len(same.split(" ")[-1]) if " " in same else len(same)  # at the beginning of a word
+    return prompt[:end], tuple(text[end:] + option for text, option in zip(prompts, options, strict=True))
 
 
-def show_likelihood(answers: Sequence[Any], place: int) -> str:
-    """The log-likelihood of an option; empty: a filter took it away, or the file is cut."""
+def list_texts(answers: Any) -> tuple[str, ...]:
+    """Replies at any depth: a request may be repeated, and a filter may keep all replies."""
+    if isinstance(answers, (list, tuple)):
+        return tuple(text for answer in answers[:MOST_REPLIES] for text in list_texts(answer))[:MOST_REPLIES]
+    return (str(answers),)
+
+
+def read_likelihood(answers: Sequence[Any], place: int) -> float | None:
+    """A log-likelihood, which lm-eval saves as text; None: a filter took it away, or the file is cut."""
     try:
-        return f"{float(answers[place][0]):.2f}"
+        return float(answers[place][0])
     except (TypeError, ValueError, LookupError):
-        return ""
+        return None
+
+
+def divide(likelihoods: Sequence[float | None], lengths: Sequence[int]) -> list[float | None]:
+    """Log-likelihoods per character, by which acc_norm chooses; empty: the lengths are unknown."""
+    return [
+        None if value is None or not length else value / length
+        for value, length in zip(likelihoods, lengths, strict=False)
+    ]
 
 
 def find_right(options: Sequence[str], target: Any) -> int:
@@ -112,11 +154,14 @@ def find_right(options: Sequence[str], target: Any) -> int:
     return same[0] if len(same) == 1 else -1
 
 
-def find_likeliest(answers: Sequence[Any]) -> int:
-    """The likeliest option (lm-eval logs log-likelihoods as text); -1 if a filter took them away."""
-    try:
-        found = [float(answer[0]) for answer in answers]
-    except (TypeError, ValueError, LookupError):
-        return -1
-    known = [place for place, value in enumerate(found) if not isnan(value)]
-    return max(known, key=found.__getitem__, default=-1)
+def infer_right(options: int, chosen: int, acc: object) -> int:
+    """The correct option, where the target does not tell, by whether the likeliest one is; -1: unknown."""
+    if chosen >= 0 and acc == 1:
+        return chosen
+    return 1 - chosen if chosen >= 0 and acc == 0 and options == 2 else -1
+
+
+def find_highest(values: Sequence[float | None]) -> int:
+    """Where the highest value is, the first of equal ones; -1: some are unknown."""
+    known = [value for value in values if value is not None and (isfinite(value) or value < 0)]
+    return known.index(max(known)) if known and len(known) == len(values) else -1

@@ -24,8 +24,11 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.folders import measure_safetensors
 from gptalt_eval.planning.gguf_header import check_gguf, check_header
 from gptalt_eval.planning.index import find_lm_eval_tasks, load_task_yaml, read_task_folder
+from gptalt_eval.results.gathering import split_blocks
+from gptalt_eval.results.packing import LONGEST as LONGEST_TEXT
+from gptalt_eval.results.packing import Texts
 from gptalt_eval.results.page import LONGEST, cut_text
-from gptalt_eval.results.samples import view_item
+from gptalt_eval.results.samples import read_item
 from gptalt_eval.validation.validator import validate_files
 
 
@@ -245,12 +248,16 @@ def test_long_texts_are_cut_with_a_remark():
 
 def test_an_item_of_thirty_megabytes_is_shown_cut():
     long = "x" * (30 << 20)
-    item = view_item(
+    texts = Texts()
+    item = read_item(
         {"doc_id": 1, "arguments": {"a": {"b": long, "c": {}}}, "filtered_resps": [long], "target": long}
     )
-    assert max(map(len, (item.prompt, item.answer, item.gold))) < LONGEST + 100
+    for text in (item.prompt, item.gold, *item.extracted, long * 2):
+        texts.add(text)
+    assert max(map(len, texts.texts)) < LONGEST_TEXT + 100 and len(texts.cut) == 2
+    assert len(split_blocks("\n\n" * (1 << 20), "\n\n")) == 1
     many = {f"a{n}": {"b": "?", "c": f" {n}"} for n in range(10_000)}
-    assert len(view_item({"doc_id": 1, "arguments": many, "filtered_resps": [], "target": 1}).options) == 200
+    assert len(read_item({"doc_id": 1, "arguments": many, "filtered_resps": [], "target": 1}).options) == 200
 
 
 def test_a_gzipped_file_of_a_download_is_closed(tmp_path):

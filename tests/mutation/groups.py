@@ -108,7 +108,13 @@ GROUPS = {
         ),
         LM_EVAL,
     ),
-    "contrasts": Group((f"{CORE}/results/contrasts.py",), ("tests/results/test_overview.py",), LM_EVAL),
+    "items": Group(
+        tuple(
+            f"{CORE}/results/{name}.py" for name in ("items", "gathering", "packing", "samples", "pictures")
+        ),
+        tuple(f"tests/results/test_{name}.py" for name in ("items", "packing", "samples", "pictures")),
+        LM_EVAL,
+    ),
     "ratings": Group(
         (f"{ELO}/ratings.py", f"{ELO}/bradley_terry.py", f"{ELO}/regression.py"),
         (f"{ELO_TESTS}/test_ratings.py", f"{ELO_TESTS}/test_bradley_terry.py"),

@@ -14,9 +14,7 @@ from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.columns import rank_column
-from gptalt_eval.results.contrasts import find_contrasts
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.pictures import Album
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, read_logged
 from gptalt_eval.results.tree import list_subjects
@@ -129,22 +127,6 @@ def test_subjects_by_hand():
     ]  # fmt: skip
 
 
-def test_rows_that_arms_disagree_on(experiment):
-    records, _ = experiment
-    overview = show(records)
-    contrasts = find_contrasts(overview.rows["arc_easy"], records, overview.arms, Album())
-    assert 5 < len(contrasts) <= 40
-    for row in contrasts:
-        assert {True, False} <= set(row.verdicts)
-        assert len(row.verdicts) == len(row.answers) == 12
-    place = [arm.model for arm in overview.arms].index("long 长")
-    lines = {line["doc_id"]: line for line in records[1].read_samples(0, "arc_easy")}
-    for row in contrasts:
-        assert row.verdicts[place] == bool(lines[row.number]["acc"])
-        options = [arguments["arg_1"].strip() for arguments in lines[row.number]["arguments"].values()]
-        assert row.answers[place] == max(options, key=len)
-
-
 def test_a_figure_in_the_pages_style_has_its_colours_and_leaves_matplotlib_alone():
     import matplotlib
     from matplotlib.figure import Figure
@@ -166,7 +148,6 @@ def test_the_page(experiment):
     records, plugins = experiment
     page = render_report(records, plugins)
     assert page.count("by number of shots<") == 3 and "Scores by prompt style" in page
-    assert "Where arms disagree" in page
     assert not re.search(
         r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page.replace('xmlns:xlink="http://', "")
     )
@@ -185,31 +166,20 @@ def test_the_page_escapes_what_comes_from_models_and_data(experiment, tmp_path):
         )
     page = render_report([load_record(folder)], plugins)
     assert "<img" not in page and "<b>" not in page
-    assert "&lt;img src=x&gt;" in page and "&lt;b&gt;Question:" in page
+    assert "&lt;img src=x&gt;" in page
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("1280,1600", "light"), ("390,1200", "dark")])
 def test_in_a_browser(experiment, browser, probe, tmp_path, size, scheme):
     records, plugins = experiment
     page = render_report(records, plugins)
-    script = """
-      const named = block => block.querySelector("summary").textContent === "arc_easy";
-      const block = [...document.querySelectorAll(".contrasts")].find(named); block.open = true;
-      const all = block.querySelectorAll("[data-verdicts]").length;
-      const pick = block.querySelector(".right-in"); pick.value = "0"; pick.onchange();
-      const right = [...block.querySelectorAll("[data-verdicts]")].filter(item => !item.hidden);
-      const honest = right.every(item => item.dataset.verdicts[0] === "1");
-      document.title = [document.documentElement.scrollWidth, innerWidth, all, right.length, honest].join(" ");
-    """
     file = tmp_path / "probe.html"
+    script = "document.title = [document.documentElement.scrollWidth, innerWidth].join(' ')"
     file.write_text(probe(page, script), encoding="utf-8")
-    dom = browser.open(file, size, scheme, "--dump-dom")
-    wide, window, every, right, honest = re.search(
-        r"<title>(\d+) (\d+) (\d+) (\d+) (\w+)</title>", dom
+    wide, window = re.search(
+        r"<title>(\d+) (\d+)</title>", browser.open(file, size, scheme, "--dump-dom")
     ).groups()
     assert int(wide) <= int(window), "the page scrolls sideways"
-    assert 0 < int(right) < int(every)
-    assert honest == "true"
     picture = tmp_path / "report.png"
     file.write_text(page, encoding="utf-8")
     browser.open(file, size, scheme, f"--screenshot={picture}")
