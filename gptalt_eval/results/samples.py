@@ -117,7 +117,7 @@ def list_options(requests: Sequence[Sequence[Any]]) -> tuple[str, tuple[str, ...
     prompts = [str(request[0]) for request in requests]
     if len(set(options)) > 1 or len(set(prompts)) == 1:
         return prompt, options
-    same = commonprefix(prompts)  # noqa: RUF071 (they are no paths)
+    same = commonprefix(prompts)  # noqa: RUF071 (of texts, not of paths)
     end = len(same) - len(same.split(" ")[-1]) if " " in same else len(same)  # at the beginning of a word
     return prompt[:end], tuple(text[end:] + option for text, option in zip(prompts, options, strict=True))
 
