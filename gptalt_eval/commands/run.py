@@ -1,4 +1,4 @@
-"""Run, resume, rerun, report."""
+"""Run, resume, rerun."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import RUN_FILE, Record
+from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
-from gptalt_eval.machine.storage import check_ordinary
 from gptalt_eval.machine.words import list_names
 
 
@@ -74,7 +73,7 @@ def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
 def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.contract.spec import make_spec
     from gptalt_eval.planning.consent.permits import check_settings
-    from gptalt_eval.running.experiments import EXPERIMENT_FILE, read_experiment
+    from gptalt_eval.running.experiments import read_experiment
     from gptalt_eval.running.resuming import place_settings
 
     settings = read_experiment(arguments.run)
@@ -108,32 +107,3 @@ def find_one_run(path: Path) -> Record:
     if not record.run.settings:
         raise GptaltError(f"{folders[0]} was not written by gptalt-eval: its settings are not recorded.")
     return record
-
-
-def run_report(arguments: argparse.Namespace, plugins: Installed) -> int:
-    from gptalt_eval.contract.record import find_runs, load_record
-    from gptalt_eval.machine.storage import write_atomically
-
-    records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
-    if arguments.format == "html":
-        from gptalt_eval.results.report import render_report
-
-        text = render_report(records, plugins)
-    else:
-        from gptalt_eval.results.exports import export_scores
-
-        text = export_scores(records, arguments.format)
-        if arguments.output is None:
-            print(text, end="")
-            return 0
-    target = arguments.output or records[0].folder / "report.html"
-    try:
-        if target.exists():
-            check_ordinary(target)  # nobody reads it from a pipe: it is replaced
-        write_atomically(target, text)
-        print(target)
-    except OSError as error:
-        raise GptaltError(
-            f"{target} cannot be written: {error.strerror}.", "Choose another place with --output."
-        ) from error
-    return 0

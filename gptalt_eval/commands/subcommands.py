@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gptalt_eval.commands.install import run_install, run_uninstall
 from gptalt_eval.commands.printing import warn
-from gptalt_eval.commands.run import run_report, run_rerun, run_resume, run_run
+from gptalt_eval.commands.report import run_report
+from gptalt_eval.commands.run import run_rerun, run_resume, run_run
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.types import Command, Installed, Option
@@ -88,7 +89,7 @@ REPORT = (
     ),
     Option(
         ("--output", "-o"),
-        {"type": Path, "metavar": "FILE", "help": "default: report.html in the run; a table is printed"},
+        {"type": Path, "metavar": "FILE", "help": "default: report.html in the folder; a table is printed"},
     ),
 )
 TRUST = Option(

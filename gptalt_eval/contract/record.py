@@ -26,6 +26,7 @@ from gptalt_eval.contract.typed import build
 from gptalt_eval.machine.storage import walk_files
 
 RUN_FILE = "run.json"
+EXPERIMENT_FILE = "experiment.json"  # in the folder that contains the runs of an experiment
 PICTURES = "pictures"  # the folder for them
 PICTURE = re.compile(f"{PREFIX}([0-9a-f]{{64}})")  # what items call one
 DAMAGED = "Results of other runs are not affected."
@@ -161,6 +162,16 @@ def find_runs(path: Path) -> list[Path]:
 
 def is_run_file(name: str) -> bool:
     return name == RUN_FILE or (name.startswith("results_") and name.endswith(".json"))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder itself is that of a run."""
+    return folder.is_dir() and any(is_run_file(file.name) for file in folder.iterdir())
+
+
+def find_experiment(folder: Path) -> Path | None:
+    """The folder of the experiment that a run's folder belongs to; None: the run is on its own."""
+    return next((place for place in (folder, folder.parent) if find_file(place, EXPERIMENT_FILE)), None)
 
 
 def load_record(folder: Path) -> Record:

@@ -14,7 +14,7 @@ from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import RUN_FILE, Record
+from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record, find_experiment
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
@@ -27,9 +27,7 @@ from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.results.report import write_report
 from gptalt_eval.running.execute import is_main_process
 from gptalt_eval.running.experiments import (
-    EXPERIMENT_FILE,
     begin_experiment,
-    find_experiment,
     plan_models,
     refuse_member,
     run_member,

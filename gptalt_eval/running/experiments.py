@@ -14,7 +14,15 @@ from rich.console import Console
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.handed import read_json
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import DAMAGED, RUN_FILE, Record, find_file, load_record
+from gptalt_eval.contract.record import (
+    DAMAGED,
+    EXPERIMENT_FILE,
+    RUN_FILE,
+    Record,
+    find_experiment,
+    find_file,
+    load_record,
+)
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
@@ -30,8 +38,6 @@ from gptalt_eval.running.runfiles import (
     write_run_file,
 )
 from gptalt_eval.validation.requests import check_request
-
-EXPERIMENT_FILE = "experiment.json"
 
 
 def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
@@ -114,11 +120,6 @@ def read_experiment(root: Path) -> Mapping[str, Any] | None:
     """The settings of the experiment in a folder; None: there is none."""
     file = find_file(root, EXPERIMENT_FILE)
     return read_json(file, DAMAGED) if file else None
-
-
-def find_experiment(folder: Path) -> Path | None:
-    """The folder of the experiment that a run's folder belongs to; None: the run is on its own."""
-    return next((place for place in (folder, folder.parent) if find_file(place, EXPERIMENT_FILE)), None)
 
 
 def refuse_member(plan: Plan) -> None:
