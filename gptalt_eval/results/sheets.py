@@ -73,7 +73,7 @@ def make_column(scores: Mapping[Arm, Score], task: TaskRows | None, arms: Sequen
     import numpy as np
 
     found = [scores[arm] for arm in arms if arm in scores]
-    if len(found) < len(arms) or len({score.metric for score in found}) > 1:
+    if not found or len(found) < len(arms) or len({score.metric for score in found}) > 1:
         return None
     if not all(score.higher_is_better and 0 <= score.value <= 1 for score in found):
         return None
@@ -98,7 +98,8 @@ def find_reach(score: Score) -> tuple[float, float]:
     low, high = score.interval or (float("nan"), float("nan"))
     if not isfinite(low) or not isfinite(high) or low >= high:
         return float("nan"), float("nan")
-    return max(0.0, score.value - low), max(0.0, high - score.value)
+    below, above = score.value - low, high - score.value
+    return min(max(0.0, below), 1.0), min(max(0.0, above), 1.0)
 
 
 def keep_scored(sheet: Sheet, scores: Sequence[Score]) -> Sheet:

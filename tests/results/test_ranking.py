@@ -482,3 +482,64 @@ def test_the_order_changes_nothing(seed, arms, columns, shuffler):
         assert 1 <= one.lowest <= one.rank <= one.highest <= arms
         assert one.p_value is None or 0 <= one.p_value <= 1
         assert one.interval is None or one.interval[0] <= one.mean <= one.interval[1]
+
+
+FLOATS = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 0.5, nan, inf, -inf, 1e-300, 1e300, -0.0]))
+SCORES = st.builds(
+    replace,
+    st.just(SCORE),
+    value=st.one_of(st.floats(0, 1), FLOATS),
+    interval=st.none() | st.tuples(FLOATS, FLOATS),
+    items=st.integers(-1, 50),
+    clusters=st.none() | st.integers(-1, 50),
+    higher_is_better=st.sampled_from([True, True, True, False, None]),
+    metric=st.sampled_from(["acc", "acc", "acc", "bleu"]),
+)
+ROWS = st.dictionaries(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 4)),
+    st.builds(
+        Row,
+        document=st.sampled_from("xyz"),
+        prompt=st.just(""),
+        scores=st.dictionaries(
+            st.sampled_from(["acc", "bleu"]), st.sampled_from([0.0, 1.0, 0.3, -1e100, 1e100])
+        ),
+        cluster=st.sampled_from(["", "", "p"]),
+    ),
+    max_size=6,
+)
+TASKS = st.builds(
+    TaskRows,
+    name=st.just("task"),
+    arms=st.dictionaries(st.integers(0, 3).map(make_arm), ROWS, max_size=4),
+    metrics=st.just(["acc"]),
+    cluster=st.sampled_from(["", "passage"]),
+    is_group=st.booleans(),
+    equal=st.booleans(),
+)
+
+
+def agree(scores, task):
+    """Scores that are the means of the rows, where these are shares."""
+    for arm, rows in task.arms.items():
+        values = [row.scores["acc"] for row in rows.values() if "acc" in row.scores]
+        if arm in scores and values:
+            scores[arm] = replace(scores[arm], value=sum(values) / len(values), metric="acc")
+    return scores, task
+
+
+COLUMNS = st.tuples(st.dictionaries(st.integers(0, 3).map(make_arm), SCORES, max_size=4), st.none() | TASKS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(COLUMNS | st.builds(agree, COLUMNS.map(lambda each: each[0]), TASKS), max_size=4))
+def test_hostile_values_break_nothing(columns):
+    standings, places = rank_arms(columns)
+    assert places == sorted(set(places)) and set(places) <= set(range(len(columns)))
+    assert set(standings) == ({arm for scores, _ in columns for arm in scores} if places else set())
+    for each in standings.values():
+        assert 1 <= each.lowest <= each.rank <= each.highest <= len(standings)
+        assert 0 <= each.mean <= 1
+        assert each.p_value is None or 0 <= each.p_value <= 1
+        if len(places) > 1 and each.interval:
+            assert 0 <= each.interval[0] <= each.mean <= each.interval[1] <= 1
