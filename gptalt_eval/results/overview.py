@@ -114,7 +114,11 @@ class Overview:
 
     def name(self, arm: Arm) -> str:
         """The arm's name, without what all arms have in common."""
-        return " · ".join(str(getattr(arm, factor)) for factor in self.factors)
+        return " · ".join(filter(None, (arm.model, self.describe(arm))))
+
+    def describe(self, arm: Arm) -> str:
+        """Its prompt style and shots, as far as arms differ in them."""
+        return " · ".join(str(getattr(arm, factor)) for factor in self.factors[1:])
 
 
 def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overview:

@@ -181,7 +181,9 @@ def test_what_is_saved_is_what_is_shown(tab):
     shown = tab(address="leaderboard-columns=arc_easy&leaderboard-sort=model")
     heading, *lines = csv.reader(io.StringIO(save(shown, "leaderboard", "CSV")))
     assert "arc_easy" not in heading and [line[0][:2] for line in lines] == ["'="] * 4 + ["ha"] * 4
-    assert save(shown, "tree", "CSV").count("\nmmlu") == 1
+    heading, *lines = csv.reader(io.StringIO(save(shown, "tree", "CSV")))
+    assert [line[0] for line in lines].count("mmlu") == 1 and "mmlu_stem" not in [line[0] for line in lines]
+    assert len(set(heading)) == len(heading) == 3 + 8, "every arm has a name of its own"
 
 
 def test_markdown_has_the_marks(experiment, tab):

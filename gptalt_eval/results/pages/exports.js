@@ -10,9 +10,9 @@ function readTable(table) {
   const shown = [...table.tHead.rows[0].cells].map((cell, place) => ({ cell, place })).filter(each => !each.cell.hidden);
   const headings = shown.map(({ cell }) => {
     const copy = cell.cloneNode(true);
-    const metric = copy.querySelector(".small")?.textContent.trim() ?? "";
+    const metric = cell.dataset.title ? "" : copy.querySelector(".small")?.textContent.trim() ?? "";
     copy.querySelectorAll(".small").forEach(each => each.remove());
-    return { name: copy.textContent.trim(), metric, isNumber: cell.classList.contains("n") };
+    return { name: cell.dataset.title ?? copy.textContent.trim(), metric, isNumber: cell.classList.contains("n") };
   });
   const lines = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => shown.map(({ place }) => {
     const cell = row.cells[place];
