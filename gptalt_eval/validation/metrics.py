@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gptalt_eval.contract.errors import did_you_mean, nearest
@@ -91,6 +91,18 @@ def check_metrics(scene: Scene) -> None:
             check_metric_arguments(scene, "", OPEN, entry, steps)
             continue
         check_metric(scene, entry, steps)
+    if isinstance(metrics, list):
+        check_headline(scene, [str(entry.get("metric")) for entry in metrics if isinstance(entry, dict)])
+
+
+def check_headline(scene: Scene, metrics: Sequence[str]) -> None:
+    """The metric that stands for the task (``metadata: headline:``) is one of its own."""
+    metadata = scene.config.get("metadata")
+    name = metadata.get("headline") if isinstance(metadata, dict) else None
+    if name is not None and name not in metrics:
+        hint = did_you_mean(str(name), metrics) or f"Available: {', '.join(metrics)}."
+        text = f"'headline: {name}' is not a metric of this task. {hint}"
+        scene.report("unknown-metric", text, "metadata", "headline")
 
 
 def check_metric(scene: Scene, entry: Mapping[Any, Any], steps: Steps) -> None:
