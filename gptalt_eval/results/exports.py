@@ -11,7 +11,7 @@ from types import MappingProxyType
 from gptalt_eval.contract.record import Record
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results.analyse import list_headlines, list_scores
-from gptalt_eval.results.arms import find_versions, walk_arms
+from gptalt_eval.results.arms import Arm, find_versions, walk_arms
 from gptalt_eval.results.columns import Entry
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.rows import Logged, read_logged
@@ -152,11 +152,22 @@ def lay_out_arms(overview: Overview) -> Grid:
     ]  # fmt: skip
     names = ["Model", *(heading for heading, _ in factors)]
     headings = [f"{heading.title} ({heading.metric})" for heading in overview.headings]
+    means = len(overview.averaged) > 1
     lines = [
-        [Cell(arm.model), *(Cell(values[place]) for _, values in factors), *map(show_entry, entries)]
-        for place, (arm, entries) in enumerate(zip(arms, overview.entries, strict=True))
+        [
+            Cell(arms[place].model),
+            *(Cell(values[place]) for _, values in factors),
+            *([show_mean(overview, arms[place])] if means else []),
+            *map(show_entry, overview.entries[place]),
+        ]
+        for place in overview.order
     ]
-    return Grid([*names, *headings], len(names), lines, ties=True)
+    named = [f"Mean of {len(overview.averaged)}"] if means else []
+    return Grid([*names, *named, *headings], len(names), lines, ties=True)
+
+
+def show_mean(overview: Overview, arm: Arm) -> Cell:
+    return Cell(f"{overview.standings[arm].mean:.3f}", overview.is_best(arm), overview.is_tied(arm))
 
 
 def show_entry(entry: Entry | None) -> Cell:

@@ -97,13 +97,15 @@ def test_markdown_has_arms_by_tasks(records):
     heading, rules, *lines = read_markdown(text)
     overview = overview_of(records)
     assert heading[:2] == ["Model", "Shots"], "all arms have one prompt style"
-    assert heading[2:] == [
-        f"{task} (acc)".replace("_", r"\_") for task in [heading.title for heading in overview.headings]
-    ]
-    assert rules == ["---", "---", *["---:"] * len([heading.title for heading in overview.headings])]
-    for line, arm, entries in zip(lines, overview.arms, overview.entries, strict=True):
+    assert heading[2] == "Mean of 3"
+    assert heading[3:] == [f"{each.title} (acc)".replace("_", r"\_") for each in overview.headings]
+    assert rules == ["---", "---", *["---:"] * 4]
+    for line, place in zip(lines, overview.order, strict=True):
+        arm = overview.arms[place]
         assert line[:2] == [arm.model, arm.shots]
-        for cell, entry in zip(line[2:], entries, strict=True):
+        mean = sum(entry.score.value for entry in overview.entries[place]) / 3
+        assert line[2].strip("* ≈") == f"{mean:.3f}"
+        for cell, entry in zip(line[3:], overview.entries[place], strict=True):
             value = f"{entry.score.value:.3f}"
             assert cell == (f"**{value}**" if entry.is_best else f"{value} ≈" if entry.is_tied else value)
     assert "≈ not significantly different" in text
@@ -130,10 +132,11 @@ def test_latex_marks_best_and_ties(records):
     text = export_scores(records, "latex")
     overview = overview_of(records)
     entries = [entry for line in overview.entries for entry in line]
-    assert text.count(r"\textbf{") == sum(entry.is_best for entry in entries) > 0
-    assert text.count(r"\underline{") == sum(entry.is_tied for entry in entries) > 0
-    assert text.splitlines()[2] == r"\begin{tabular}{@{}llrrr@{}}"
-    assert text.count(" & ") == 4 * 5 and r"mmlu\_stem (acc)" in text
+    best, tied = (sum(map(each, overview.arms)) for each in (overview.is_best, overview.is_tied))
+    assert text.count(r"\textbf{") == sum(entry.is_best for entry in entries) + best > best > 0
+    assert text.count(r"\underline{") == sum(entry.is_tied for entry in entries) + tied > tied
+    assert text.splitlines()[2] == r"\begin{tabular}{@{}llrrrr@{}}"
+    assert text.count(" & ") == 5 * 5 and r"mmlu\_stem (acc)" in text
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
