@@ -157,7 +157,7 @@ def test_a_cell_that_was_not_evaluated_is_empty(records):
     overview = overview_of(records)
     gap = replace(overview, entries=[[None, *entries[1:]] for entries in overview.entries])
     grid = lay_out_arms(gap)
-    assert isinstance(grid, Grid) and {line[2] for line in grid.lines} == {Cell("")}
+    assert isinstance(grid, Grid) and {line[3] for line in grid.lines} == {Cell("")}
 
 
 def test_equal_arms_have_no_best(records):
