@@ -7,7 +7,7 @@ from itertools import groupby
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
-from gptalt_eval.results.charts import Line, Row, Section, draw_curves, draw_rows
+from gptalt_eval.results.charts import Line, Mark, Row, Section, draw_curves, draw_rows
 from gptalt_eval.results.columns import Entry, Heading
 from gptalt_eval.results.drawing import Key, Style
 from gptalt_eval.results.heatmap import draw_heat_map
@@ -123,13 +123,22 @@ def draw_curve(overview: Overview, heading: Heading, curves: Mapping[Arm, Mappin
         lines.append(Line(name, marks, style))
         facts.append(f"{name} " + ", ".join(f"{shots}-shot {score.value:.3f}" for shots, score in points))
     title = f"{heading.title} by number of shots"
+    chance = find_near(heading.chance, [mark for line in lines for mark in line.marks])
     note = join_sentences(
         f"{heading.metric} with 95 % intervals.",
-        GUESS if heading.chance is not None else "",
+        GUESS if chance is not None else "",
         tell_best(styles, curves, "curves"),
     )
-    svg = draw_curves(lines, chance=heading.chance)
+    svg = draw_curves(lines, chance=chance)
     return Figure("Number of shots", title, svg, tell(f"{heading.metric}, {title}", facts), note)
+
+
+def find_near(chance: float | None, marks: Sequence[Mark]) -> float | None:
+    """What guessing scores, unless it is so far from the points that there would be no room for them."""
+    if chance is None:
+        return None
+    low, high = min(mark.low for mark in marks), max(mark.high for mark in marks)
+    return chance if low - (high - low) <= chance <= high + (high - low) else None
 
 
 def name_without(overview: Overview, left_out: str, arm: Arm) -> str:

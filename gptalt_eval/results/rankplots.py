@@ -9,6 +9,7 @@ from gptalt_eval.results.charts import Mark, Row, Section, draw_rows
 from gptalt_eval.results.drawing import Key, Style
 from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.plotted import Figure, join_sentences, tell, tell_best
+from gptalt_eval.results.scales import list_times
 from gptalt_eval.results.scatter import Spot, draw_scatter
 
 MOST_RANKED = 20  # arms in the ranking
@@ -64,7 +65,7 @@ def draw_costs(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     if len(set(sizes.values())) > 1:
         figures.append(draw_cost(overview, firsts, sizes, "Mean by size", "parameters"))
     if len(set(times.values())) > 1 and len({facts[firsts[model]].device for model in times}) == 1:
-        figures.append(draw_cost(overview, firsts, times, "Mean by time", "seconds of the whole run"))
+        figures.append(draw_cost(overview, firsts, times, "Mean by time", "seconds"))
     return figures
 
 
@@ -93,4 +94,8 @@ def draw_cost(
         "Filled, at the front: no other model has at least its mean for less.",
         f"The {len(spots)} smallest of {len(costs)} models." if len(spots) < len(costs) else "",
     )
-    return Figure("Ranking", title, draw_scatter(spots, axis, "mean"), tell(title, told), note)
+    is_time = axis == "seconds"
+    svg = draw_scatter(
+        spots, "time of the whole run" if is_time else axis, "mean", list_times() if is_time else ()
+    )
+    return Figure("Ranking", title, svg, tell(title, told), note)

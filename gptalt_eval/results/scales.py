@@ -70,14 +70,27 @@ def list_multiples(step: float, low: float, high: float) -> range:
     return range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
 
 
-def make_log_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """A logarithmic axis with a margin; its ticks are powers of ten, or these times 1, 2 and 5."""
+def make_log_scale(
+    values: Sequence[float], start: float, end: float, marked: Sequence[tuple[float, str]] = ()
+) -> Scale:
+    """A logarithmic axis with a margin.
+
+    Args:
+        values: above 0.
+        start, end: the places of its ends.
+        marked: its possible ticks; empty: powers of ten, and these times 2 and 5 if there is room.
+    """
     low, high = min(values) / 1.4, max(values) * 1.4
     steps = (1, 2, 5) if high / low < 300 else (1,)
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
-    marked = [value for power in powers for step in steps if low <= (value := step * 10.0**power) <= high]
-    ticks = [(value, show_quantity(value)) for value in marked or sorted({min(values), max(values)})]
-    return Scale(low, high, start, end, ticks, is_log=True)
+    possible = marked or [
+        (step * 10.0**power, show_quantity(step * 10.0**power)) for power in powers for step in steps
+    ]
+    ticks = [tick for tick in possible if low <= tick[0] <= high]
+    ends = sorted({min(values), max(values)})
+    return Scale(
+        low, high, start, end, ticks or [(value, show_quantity(value)) for value in ends], is_log=True
+    )
 
 
 def show_quantity(value: float) -> str:
@@ -86,3 +99,13 @@ def show_quantity(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def list_times() -> list[tuple[float, str]]:
+    """Seconds, and how one says them: ``30 s``, ``5 min``, ``2 h``, ``1 d``."""
+    parts = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
+    units = (("s", 1, parts), ("min", 60, parts), ("h", 3600, (1, 2, 3, 5, 7, 10, 15, 20)))
+    days = [(86400.0 * number, f"{number} d") for number in (1, 2, 5, 10, 20, 50, 100)]
+    return [
+        (float(size * number), f"{number} {unit}") for unit, size, numbers in units for number in numbers
+    ] + days

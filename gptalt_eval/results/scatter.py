@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import cos, hypot, pi, sin
+from math import hypot
 
 from gptalt_eval.results.charts import SHARE, WIDTH, Mark, draw_mark, list_values
 from gptalt_eval.results.drawing import GRID, SMALL, SOFT, Canvas, measure, shorten
@@ -21,13 +21,21 @@ class Spot:
     is_front: bool = False
 
 
-def draw_scatter(spots: Sequence[Spot], axis: str, height_axis: str) -> str:
-    """Scores over a quantity on a logarithmic axis; points that no other one beats in both are connected."""
+def draw_scatter(
+    spots: Sequence[Spot], axis: str, height_axis: str, marked: Sequence[tuple[float, str]] = ()
+) -> str:
+    """Scores over a quantity on a logarithmic axis; points that no other one beats in both are connected.
+
+    Args:
+        spots: the points.
+        axis, height_axis: what the axes show.
+        marked: values and labels that the horizontal axis may have; empty: powers of ten and the like.
+    """
     canvas = Canvas(WIDTH)
-    top, bottom = 26.0, 290.0
+    top, bottom = 26.0, 310.0
     scale = make_scale([value for spot in spots for value in list_values([spot.mark])], bottom, top, 5, SHARE)
     left = max(measure(label, SMALL) for _, label in scale.ticks) + 10
-    across = make_log_scale([spot.mark.place for spot in spots], left + 4, WIDTH - 8)
+    across = make_log_scale([spot.mark.place for spot in spots], left + 4, WIDTH - 8, marked)
     canvas.text(0, 12, height_axis, size=SMALL, colour=SOFT)
     for value, label in scale.ticks:
         canvas.line((left, scale.place(value)), (WIDTH, scale.place(value)), GRID, 1, "grid")
@@ -53,12 +61,13 @@ def draw_scatter(spots: Sequence[Spot], axis: str, height_axis: str) -> str:
         mark = spot.mark
         draw_mark(canvas, mark, x, y, scale.place(mark.low), scale.place(mark.high), upright=True)
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
-    for spot, (x, _) in zip(spots, points, strict=True):
-        taken.append((x - 1, scale.place(spot.mark.high), x + 1, scale.place(spot.mark.low)))
+    reaches = [(scale.place(spot.mark.high), scale.place(spot.mark.low)) for spot in spots]
+    taken += [(x - 1, high, x + 1, low) for (x, _), (high, low) in zip(points, reaches, strict=True)]
+    taken += list_obstacles(front)
     order = sorted(range(len(spots)), key=lambda place: (not spots[place].is_front, -spots[place].mark.value))
-    area = (left, top - 6, WIDTH, bottom)
     names = [spots[place].name for place in order]
-    label_points(canvas, names, [points[place] for place in order], area, [*taken, *list_obstacles(front)])
+    named = [points[place] for place in order], [reaches[place] for place in order]
+    label_points(canvas, names, *named, (left, top - 6, WIDTH, bottom), taken)
     return canvas.finish(bottom + 38)
 
 
@@ -79,24 +88,30 @@ Box = tuple[float, float, float, float]
 
 
 def label_points(
-    canvas: Canvas, names: Sequence[str], points: Sequence[Place], area: Box, taken: Sequence[Box]
+    canvas: Canvas,
+    names: Sequence[str],
+    points: Sequence[Place],
+    reaches: Sequence[Place],
+    area: Box,
+    taken: Sequence[Box],
 ) -> None:
     """Write each name near its point, where it covers nothing that is there, if there is room.
 
     Args:
         canvas: the figure.
-        names, points: what to write, the most important first.
+        names, points, reaches: what to write, the most important first, and where the points' intervals end.
         area: where there may be text.
         taken: what must not be covered.
     """
     taken = list(taken)
-    for name, point in zip(names, points, strict=True):
+    for name, point, reach in zip(names, points, reaches, strict=True):
         shown = shorten(name, 150, SMALL)
-        for box in list_boxes(point, measure(shown, SMALL), SMALL * 1.2):
+        for box in list_boxes(point, reach, measure(shown, SMALL), SMALL * 1.2):
             end = min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
             leader = [
                 each for each in list_obstacles([end, point]) if not overlaps(each, (*point, *point), 12)
             ]
+            leader = [] if box[0] < point[0] < box[2] else leader
             if contains(area, box) and not any(
                 overlaps(one, other) for one in (box, *leader) for other in taken
             ):
@@ -108,13 +123,22 @@ def label_points(
                 break
 
 
-def list_boxes(point: Place, width: float, height: float) -> Iterator[Box]:
-    """Where a name may be, the best place first."""
-    for away in (9, 13, 22, 34):
-        for angle in (0, 180, -90, 90, -45, 45, -135, 135):
-            across, down = cos(angle * pi / 180), sin(angle * pi / 180)
-            x, y = point[0] + across * (away + width / 2), point[1] + down * (away + height / 2)
-            yield x - width / 2, y - height / 2, x + width / 2, y + height / 2
+def list_boxes(point: Place, reach: Place, width: float, height: float) -> Iterator[Box]:
+    """Where a name may be, the best place first.
+
+    Args:
+        point: what is named.
+        reach: the upper and the lower end of its interval.
+        width, height: of the name.
+    """
+    half = width / 2
+    sides = [(9.0, 0.0), (-9.0 - width, 0.0)]
+    beyond = [(-half, reach[0] - point[1] - 9), (-half, reach[1] - point[1] + 9)]
+    farther = [(left, down) for down in (-12, 12, -24, 24, -38, 38, -52, 52) for left, _ in sides]
+    slanted = [(left, down) for _, down in beyond for left in (-6.0, 6.0 - width)]
+    for left, down in (*sides, *beyond, *slanted, *farther):
+        x, middle = point[0] + left, point[1] + down
+        yield x, middle - height / 2, x + width, middle + height / 2
 
 
 def list_obstacles(line: Sequence[Place]) -> Iterator[Box]:

@@ -9,12 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
+from gptalt_eval.results.charts import Mark
 from gptalt_eval.results.columns import Column, Entry, describe_column
 from gptalt_eval.results.drawing import COLOURS, MARKERS
 from gptalt_eval.results.facts import Facts
 from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.page import make_policy, read_file
-from gptalt_eval.results.plots import draw_figures
+from gptalt_eval.results.plots import draw_figures, find_near
 from gptalt_eval.results.plotted import style_arms
 from gptalt_eval.results.ranking import rank_arms
 from gptalt_eval.results.tree import Branch
@@ -219,6 +220,11 @@ def test_many_arms_are_the_best_of_them():
     assert heat.svg.count('class="f-label"') == 57
 
 
+def test_chance_is_shown_where_it_leaves_room_for_the_curves():
+    marks = [Mark(0.5, 0.4, 0.6), Mark(0.55, 0.5, 0.6)]
+    assert find_near(0.25, marks) == 0.25 and find_near(0.1, marks) is None and find_near(None, marks) is None
+
+
 def test_each_figure_says_its_numbers_in_words():
     for kind, found in draw_figures(*make_overview()):
         for figure in found:
@@ -283,6 +289,17 @@ def test_nothing_is_cut_off(open_tab, tmp_path, case, width):
         if not figure["wide"]:
             assert figure["svg"][1] <= figure["right"] + 0.5
         assert figure["scale"] * 12.5 >= 10.5, "the smallest text, in px"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(open_tab, tmp_path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = tmp_path / "page.html"
+    page.write_text(write_page(draw_figures(*make_overview())), encoding="utf-8")
+    tab = open_tab(page, scheme=scheme, bypass_csp=True)
+    tab.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    found = axe.run(tab).response["violations"]
+    assert [(each["id"], each["impact"]) for each in found if each["impact"] in ("serious", "critical")] == []
 
 
 def test_without_scripts_the_figures_are_there(open_tab, tmp_path):

@@ -1,8 +1,10 @@
 """The figures of the board: their numbers, and that nothing of them is cut off or too small."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
 
+import gptalt_eval_plugin_elo
 import numpy as np
 import pytest
 from gptalt_eval_plugin_elo.figures import choose_ink, draw_calibration, draw_heat_map, draw_ratings, shorten
@@ -10,6 +12,8 @@ from gptalt_eval_plugin_elo.page import name_colours, set_width
 from gptalt_eval_plugin_elo.tables import Calibration
 
 from gptalt_eval import make_svg
+from gptalt_eval.commands.cli import dispatch
+from gptalt_eval.testing import make_plugin_set
 
 SVG = "{http://www.w3.org/2000/svg}"
 LONG = [
@@ -101,6 +105,43 @@ def test_ratings_are_where_their_numbers_say(names):
 def test_colours_are_fixed_outside_of_the_page():
     svg = make_svg(draw_calibration([Calibration(0.6, 0.7, 12), Calibration(0.8, 0.75, 9)]), "c")
     assert "var(--accent)" in svg and "var(" not in name_colours(svg)
+
+
+def write_board(tmp_path, models):
+    """The page of a board of some models, from random votes."""
+    drawn = np.random.default_rng(0)
+    lines = [
+        {
+            "question": f"q{drawn.integers(40)}", "annotator": f"a{drawn.integers(5)}", "category": f"c{drawn.integers(3)}",
+            "model_a": one, "model_b": other, "winner": str(drawn.choice(["a", "b", "tie"])),
+        }
+        for _ in range(12) for place, one in enumerate(models) for other in models[:place]
+    ]  # fmt: skip
+    file = tmp_path / "votes.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    plugins = make_plugin_set(gptalt_eval_plugin_elo)
+    assert dispatch(["elo", str(file), "-o", str(tmp_path / "out"), "--orders", "10"], plugins) == 0
+    return tmp_path / "out" / "elo.html"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1280, "dark"), (390, "dark")])
+def test_the_page_of_a_board(open_tab, tmp_path, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab = open_tab(write_board(tmp_path, name_models(16)), width=width, scheme=scheme, bypass_csp=True)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.run(tab).response["violations"]
+    assert [(each["id"], each["impact"]) for each in found if each["impact"] in ("serious", "critical")] == []
+    tops = tab.evaluate(
+        "[...document.querySelectorAll('figure')].map(figure => figure.getBoundingClientRect().top)"
+    )
+    assert tab.locator("figure").first.get_attribute("aria-label") == "Ratings with 95 % intervals"
+    assert (tops[0] == tops[1]) == (width > 1000), (
+        "the second figure is beside the first one, if there is room"
+    )
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('.figures svg, .map[open] svg')].map(svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"
+    )
+    assert min(sizes) * 10 > 9, "the text's size in px"
 
 
 @pytest.mark.parametrize("count", [2, 5, 16, 59])
