@@ -172,12 +172,17 @@ class Canvas:
         hint: str = "",
         is_framed: bool = False,
     ) -> None:
-        """A line of text; where grid lines pass below it, it may be framed in the page's colour."""
-        frame = {"stroke": PAGE, "stroke_width": 4, "paint_order": "stroke"} if is_framed else {}
+        """A line of text; where grid lines pass below it, it may be on a ground of the page's colour.
+
+        (Not every program knows SVG's ``paint-order``, which would need no rectangle.)
+        """
+        if is_framed:
+            width, height = measure(clean(text), size), size * LEADING
+            self.draw("rect", "ground", x=x, y=y - size, width=width, height=height, fill=PAGE)
         turned = f"rotate({show(turn)} {show(x)} {show(y)})" if turn else ""
         self.draw(
             "text", kind, hint, clean(text), x=x, y=y, text_anchor=anchor, font_size=size, fill=colour,
-            font_weight="600" if kind == "section" else "", transform=turned, **frame,
+            font_weight="600" if kind == "section" else "", transform=turned,
         )  # fmt: skip
 
     def marker(self, x: float, y: float, style: Style, hint: str = "", kind: str = "point") -> None:

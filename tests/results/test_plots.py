@@ -254,14 +254,11 @@ def test_a_saved_figure_needs_no_page(open_tab, tmp_path, scheme):
         text = download.value.path().read_text(encoding="utf-8")
         root = ET.fromstring(text)
         assert "var(" not in text and "system-ui" not in text
-        assert float(root.get("width")) > 100 and float(root.get("height")) > 50
+        assert [root.get("width"), root.get("height")] == root.get("viewBox").split()[2:]
         assert root.find(f"{SVG}title").text == figure.title and root.find(f"{SVG}desc").text == figure.alt
         background = root.find(f"{SVG}rect")
-        assert (background.get("width"), background.get("height"), background.get("fill")) == (
-            "100%",
-            "100%",
-            "#ffffff",
-        )
+        assert [background.get(name) for name in ("x", "y", "width", "height")] == root.get("viewBox").split()
+        assert background.get("fill") == "#ffffff" and "paint-order" not in text
         assert "#1c2430" in {node.get("fill") for node in root.iter(f"{SVG}text")}, "the light page's colours"
         assert "sans-serif" in root.get("font-family")
         drawn = [node.text for node in ET.fromstring(figure.svg).iter(f"{SVG}text")]

@@ -10,7 +10,9 @@ const figures = {
   },
   write(svg, title, about) {
     const copy = svg.cloneNode(true);
-    const [, , width, height] = svg.getAttribute("viewBox").split(/\s+/);
+    const margin = 12; // other programs have other fonts
+    const [width, height] = svg.getAttribute("viewBox").split(" ").slice(2).map(side => Number(side) + 2 * margin);
+    const corner = { x: -margin, y: -margin };
     const add = (tag, attributes, text = "") => {
       const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -18,10 +20,11 @@ const figures = {
       return node;
     };
     copy.prepend(
-      add("title", {}, title), add("desc", {}, about), add("rect", { width: "100%", height: "100%", fill: "#ffffff" }),
+      add("title", {}, title), add("desc", {}, about), add("rect", { ...corner, width, height, fill: "#ffffff" }),
     );
     const font = getComputedStyle(svg).fontFamily.replace(/^system-ui, */, "");
-    for (const [key, value] of Object.entries({ width, height, "font-family": font })) copy.setAttribute(key, value);
+    const viewBox = [-margin, -margin, width, height].join(" ");
+    for (const [key, value] of Object.entries({ viewBox, width, height, "font-family": font })) copy.setAttribute(key, value);
     const colours = this.lightColours();
     for (const node of copy.querySelectorAll("*")) {
       for (const { name, value } of [...node.attributes]) {
