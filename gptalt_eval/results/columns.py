@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import inf, isnan
 
 from gptalt_eval.results.analyse import Score
-from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
+from gptalt_eval.results.arms import Arm, TaskRows
+from gptalt_eval.results.ranking import compare_with
 from gptalt_eval.results.rows import say_clusters
-from gptalt_eval.results.stats import adjust_holm, flip_clusters
+from gptalt_eval.results.stats import adjust_holm
 
 SIGNIFICANT = 0.05
 
@@ -103,11 +104,10 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) ->
     firsts = {arm: scores[0] for arm, scores in by_arm.items()}
     sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
     best = max(firsts, key=lambda arm: rank_value(sign * firsts[arm].value))
-    tested = {arm: compare_with_best(firsts[best].metric, rows, best, arm) for arm in firsts if arm != best}
-    known = {arm: p_value for arm, p_value in tested.items() if p_value is not None}
+    known = compare_with(best, firsts, rows)
     adjusted = dict(zip(known, adjust_holm(list(known.values())), strict=True))
     tied = {arm for arm, p_value in adjusted.items() if p_value >= SIGNIFICANT}
-    tied |= {arm for arm in tested if arm not in known and overlap(firsts[arm], firsts[best])}
+    tied |= {arm for arm in firsts if arm not in {best, *known} and overlap(firsts[arm], firsts[best])}
     equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
     marks = len(firsts) > 1 and len(equal) < len(firsts)  # where all are equal, none is the best
     return {
@@ -126,14 +126,6 @@ def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) ->
 def rank_value(value: float) -> float:
     """The value, or the lowest one if it is not a number."""
     return -inf if isnan(value) else value
-
-
-def compare_with_best(metric: str, rows: TaskRows | None, best: Arm, arm: Arm) -> float | None:
-    """The p-value of an arm against the best on their common rows; None if they have none."""
-    if rows is None or best not in rows.arms or arm not in rows.arms:
-        return None
-    pairs = pair_rows(rows, metric, best, arm)
-    return flip_clusters(pairs.differences, design=pairs.design) if pairs.first else None
 
 
 def overlap(one: Score, other: Score) -> bool:

@@ -14,11 +14,10 @@ from statsmodels.stats.proportion import proportion_confint
 from gptalt_eval.results import ranking
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
-from gptalt_eval.results.columns import compare_with_best
 from gptalt_eval.results.ranking import compare_with, rank_arms
 from gptalt_eval.results.rows import Row
 from gptalt_eval.results.sampling import Design, estimate_mean
-from gptalt_eval.results.stats import Z95, adjust_holm, flip_sums, mcnemar_exact, mean_interval
+from gptalt_eval.results.stats import Z95, adjust_holm, flip_clusters, flip_sums, mcnemar_exact, mean_interval
 
 SCORE = Score("task", "task", 0, 0, "acc", "none", 0.5, (0.4, 0.6), 100, 100, True, False, 0)
 
@@ -93,6 +92,11 @@ def test_the_interval_of_two_columns_by_hand():
     assert (found.rank, found.lowest, found.highest, found.p_value) == (1, 1, 1, None)
 
 
+def flip_pairs(task, best, arm):
+    pairs = pair_rows(task, "acc", best, arm)
+    return flip_clusters(pairs.differences, design=pairs.design)
+
+
 DESIGNS = {
     "rows": {},
     "passages": {"clusters": [row // 3 for row in range(60)]},
@@ -118,7 +122,7 @@ def test_one_column_is_that_of_the_table(design, seed):
         assert each.mean == scores[arm].value
         assert each.interval == pytest.approx(scores[arm].interval)
     others = [arm for arm in arms if arm != best]
-    raw = [compare_with_best("acc", task, best, arm) for arm in others]
+    raw = [flip_pairs(task, best, arm) for arm in others]
     assert [compare_with(best, scores, task)[arm] for arm in others] == raw
     expected = dict(zip(others, adjust_holm(raw), strict=True))
     for arm, each in zip(arms, found, strict=True):
@@ -437,7 +441,7 @@ def test_one_column_is_tested_over_the_rows_that_both_have():
     task = replace(task, arms=rows)
     found = compare_with(make_arm(0), scores, task)
     assert list(found) == [make_arm(1)]
-    assert found[make_arm(1)] == compare_with_best("acc", task, make_arm(0), make_arm(1))
+    assert found[make_arm(1)] == flip_pairs(task, make_arm(0), make_arm(1))
     assert [each.p_value is None for each in rank((scores, task))[0]] == [True, False, True, True]
     assert compare_with(make_arm(3), scores, task) == {}
 
