@@ -9,6 +9,7 @@ from gptalt_eval.commands.install import run_install, run_uninstall
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.report import run_report
 from gptalt_eval.commands.run import run_rerun, run_resume, run_run
+from gptalt_eval.commands.site import run_site
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.types import Command, Installed, Option
@@ -92,6 +93,13 @@ REPORT = (
         {"type": Path, "metavar": "FILE", "help": "default: report.html in the folder; a table is printed"},
     ),
 )
+SITE = (
+    Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path, "help": "folders of runs, experiments"}),
+    Option(
+        ("--into",),
+        {"metavar": "FOLDER", "type": Path, "required": True, "help": "where the pages go; new, or a site"},
+    ),
+)
 TRUST = Option(
     ("--trust",),
     {
@@ -170,6 +178,7 @@ def register_commands() -> list[Command]:
             run_report,
             REPORT,
         ),
+        Command("site", "write a site of many runs, for a web server", run_site, SITE),
         Command("resume", "finish an interrupted run or experiment", run_resume, RESUME),
         Command("compare", "compare arms that scored the same rows", run_compare, COMPARE),
         Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from gptalt_eval.contract.record import Record
@@ -152,11 +153,15 @@ def merge_arms(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
 
 def name_models(records: Sequence[Record]) -> list[str]:
     """A name for each record: its model, or the end of its folder's path if several have the same model."""
-    folders = [record.folder.absolute().parts for record in records]
-    names = [record.model for record in records]
-    for length in range(1, max(map(len, folders), default=0) + 1):
+    return lengthen([record.model for record in records], [record.folder for record in records])
+
+
+def lengthen(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Names of folders; those that are repeated are replaced by as much of the paths' ends as it takes."""
+    names, parts = list(names), [folder.absolute().parts for folder in folders]
+    for length in range(1, max(map(len, parts), default=0) + 1):
         repeated = {name for name, count in Counter(names).items() if count > 1}
-        for place, folder in enumerate(folders):
+        for place, folder in enumerate(parts):
             if names[place] in repeated:
                 names[place] = "/".join(folder[-length:])
     return names

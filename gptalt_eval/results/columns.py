@@ -63,6 +63,7 @@ class Heading:
         arrow: ↑ if higher is better, ↓ if lower is; empty: unknown.
         items: how many were scored, such as ``20 of 2,376``.
         is_partial: whether these are not all of them, in some arm.
+        is_mixed: whether arms were scored on different numbers of items.
         chance: the score of one who guesses; None: unknown.
     """
 
@@ -72,6 +73,7 @@ class Heading:
     items: str
     is_partial: bool
     chance: float | None
+    is_mixed: bool = False
 
 
 def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> Heading:
@@ -89,6 +91,7 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
         items=" or ".join(counts) if len(counts) < 4 else f"{len(counts)} different counts",
         is_partial=is_partial,
         chance=chances.pop() if len(chances) == 1 else None,
+        is_mixed=len({score.items for score in firsts}) > 1,
     )
 
 

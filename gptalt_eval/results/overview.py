@@ -27,12 +27,13 @@ from gptalt_eval.results.columns import (
     rank_column,
 )
 from gptalt_eval.results.facts import Facts, gather_facts
-from gptalt_eval.results.groups import list_hidden
+from gptalt_eval.results.groups import list_hidden, list_tasks
 from gptalt_eval.results.packages import tell_differences
 from gptalt_eval.results.ranking import Standing, rank_arms
 from gptalt_eval.results.rows import Logged
 
 Versions = tuple[tuple[str, str], ...]
+Edition = tuple[Versions, bool]
 Scores = Mapping[Column, Mapping[Arm, Sequence[Score]]]
 
 
@@ -177,34 +178,47 @@ def gather_scores(
 ) -> Scores:
     """By task or group and arm: its scores, the main metric first.
 
-    Other versions of a task are other columns: their scores cannot be compared.
+    Other versions of a task are other columns, and so is its embedded sample: they cannot be compared.
     """
     arms = {(each.record, each.result, each.name): each.arm for each in evaluated}
-    found: dict[str, dict[Versions, dict[Arm, list[Score]]]] = {}
+    found: dict[str, dict[Edition, dict[Arm, list[Score]]]] = {}
     for place, (record, read) in enumerate(zip(records, logged, strict=True)):
         for score in list_scores(record, read):
             arm = arms[place, score.result, score.task]
-            versions = tuple(find_versions(record.results[score.result], score.task).items())
-            found.setdefault(score.task, {}).setdefault(versions, {}).setdefault(arm, []).append(score)
-    for by_versions in found.values():
-        unstated = by_versions.pop((), {})  # may be the same as any
-        by_versions.setdefault(next(iter(by_versions), ()), {}).update(unstated)
+            edition = find_edition(record, score.result, score.task)
+            found.setdefault(score.task, {}).setdefault(edition, {}).setdefault(arm, []).append(score)
+    for by_edition in found.values():
+        for is_sample in (False, True):
+            unstated = by_edition.pop(((), is_sample), {})  # may be the same as any
+            stated = [edition for edition in by_edition if edition[1] == is_sample]
+            if unstated:
+                by_edition.setdefault(next(iter(stated), ((), is_sample)), {}).update(unstated)
     return {
         column: by_arm
-        for task, by_versions in found.items()
-        for column, by_arm in zip(name_columns(task, list(by_versions)), by_versions.values(), strict=True)
+        for task, by_edition in found.items()
+        for column, by_arm in zip(name_columns(task, list(by_edition)), by_edition.values(), strict=True)
     }
 
 
-def name_columns(task: str, versions: Sequence[Versions]) -> list[Column]:
+def find_edition(record: Record, result: int, name: str) -> Edition:
+    """The version of a task, or of each task of a group, and whether its rows are the embedded sample."""
+    results = record.results[result]
+    data = [record.run.data[task] for task in list_tasks(results, name) if task in record.run.data]
+    return tuple(find_versions(results, name).items()), any(each.origin == "sample" for each in data)
+
+
+def name_columns(task: str, editions: Sequence[Edition]) -> list[Column]:
     """A column for each version of a task; those of a group's members are too many to be named."""
-    if len(versions) == 1:
-        return [Column(task)]
-    named = [dict(each).get(task) for each in versions]
-    return [
-        Column(task, f"version {name}" if name else f"versions, set {number}")
-        for number, name in enumerate(named, 1)
-    ]
+    several = list(dict.fromkeys(versions for versions, _ in editions))
+    mixed = len({is_sample for _, is_sample in editions}) > 1
+
+    def name(versions: Versions, is_sample: bool) -> Column:
+        stated = dict(versions).get(task)
+        version = f"version {stated}" if stated else f"versions, set {several.index(versions) + 1}"
+        parts = [version if len(several) > 1 else "", "sample" if mixed and is_sample else ""]
+        return Column(task, ", ".join(filter(None, parts)))
+
+    return [name(*edition) for edition in editions]
 
 
 def count_gaps(rows: TaskRows) -> int:

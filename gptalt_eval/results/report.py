@@ -20,12 +20,23 @@ from gptalt_eval.results.groups import find_style
 from gptalt_eval.results.items import make_items
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
+from gptalt_eval.results.places import Place
 from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged
 from gptalt_eval.results.tree import make_tree
 
 #: what has a style sheet or a script of its own
-PARTS = ("address", "tables", "exports", "figures", "items-data", "items-list", "items-view", "items")
+PARTS = (
+    "address",
+    "tables",
+    "exports",
+    "figures",
+    "items-data",
+    "items-list",
+    "items-view",
+    "items",
+    "site_nav",
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,21 @@ def write_report(records: Sequence[Record], target: Path, plugins: Installed) ->
     return target
 
 
-def render_report(records: Sequence[Record], plugins: Installed) -> str:
-    logged = [read_logged(record) for record in records]
+def render_report(
+    records: Sequence[Record],
+    plugins: Installed,
+    logged: Sequence[Logged] = (),
+    site: Place | None = None,
+) -> str:
+    """The page of some runs.
+
+    Args:
+        records: the runs.
+        plugins: what adds sections.
+        logged: the rows of each run, if they have been read.
+        site: the page's place in a site; None: it is on its own.
+    """
+    logged = logged or [read_logged(record) for record in records]
     overview = make_overview(records, logged)
     names = name_models(records)
     views = [view_run(record, name, plugins) for record, name in zip(records, names, strict=True)]
@@ -60,7 +84,7 @@ def render_report(records: Sequence[Record], plugins: Installed) -> str:
         tree=tree, figures=draw_figures(overview, tree), items=make_items(records, logged),
         marks=list_marks(records, names, overview), as_entry=Entry,
         notes=list_notes(records, names, logged, overview),
-        show_seconds=show_seconds, show_count=show_count,
+        show_seconds=show_seconds, show_count=show_count, site=site,
     )  # fmt: skip
 
 

@@ -78,4 +78,4 @@ function addExports(table, tools) {
   }
 }
 
-for (const table of document.querySelectorAll("#leaderboard, #tree")) makeTable(table);
+for (const tools of document.querySelectorAll(".tools")) makeTable(document.getElementById(tools.dataset.for));
