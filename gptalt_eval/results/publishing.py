@@ -34,10 +34,10 @@ def name_page(name: str) -> str:
     hash.
     """
     safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:LONGEST].strip("-._")
-    if safe == name and not RESERVED.fullmatch(safe) and not HASHED.fullmatch(safe):
+    if safe and safe == name and not RESERVED.fullmatch(safe) and not HASHED.fullmatch(safe):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{safe}-{digest}" if safe else digest
+    return f"{safe or 'page'}-{digest}"
 
 
 def publish(folder: Path, pages: Mapping[str, Callable[[], str]]) -> list[str]:
@@ -60,9 +60,16 @@ def publish(folder: Path, pages: Mapping[str, Callable[[], str]]) -> list[str]:
     earlier = read_manifest(folder)
     check_target(folder, earlier, pages)
     folder.mkdir(parents=True, exist_ok=True)
-    # if this is interrupted, the next time knows all that may have been written
-    write_manifest(folder, {**earlier, **dict.fromkeys(pages, "")})
-    written = {path: write_page(folder / path, make) for path, make in pages.items()}
+    written: dict[str, str] = {}
+    is_marked = False
+    for path, make in pages.items():
+        content = hide_known(make()).encode("utf-8", UNENCODED)
+        written[path] = hashlib.sha256(content).hexdigest()
+        if not (folder / path).is_file() or hash_file(folder / path) != written[path]:
+            if not is_marked:  # if this is interrupted, the next time knows all that may have been written
+                write_manifest(folder, {**earlier, **dict.fromkeys(pages, "")})
+                is_marked = True
+            write_atomically(folder / path, content)
     outdated = {path: digest for path, digest in earlier.items() if path not in written}
     kept = [path for path, digest in outdated.items() if not remove_page(folder / path, digest)]
     write_manifest(folder, written)
@@ -116,15 +123,6 @@ def check_target(folder: Path, earlier: Mapping[str, str], pages: Collection[str
                 f"{folder / path} was not written by this command, and is not replaced.",
                 "Move it away, or choose another folder.",
             )
-
-
-def write_page(file: Path, make: Callable[[], str]) -> str:
-    """Write a page if it has changed, and return its SHA-256."""
-    content = hide_known(make()).encode("utf-8", UNENCODED)
-    digest = hashlib.sha256(content).hexdigest()
-    if not file.is_file() or hash_file(file) != digest:
-        write_atomically(file, content)
-    return digest
 
 
 def remove_page(file: Path, digest: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ from gptalt_eval.results.site_models import ModelView, view_models
 from gptalt_eval.results.site_tasks import TaskView, view_tasks
 from gptalt_eval.results.tree import Branch, make_tree
 
+DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(/|$)")
 #: what has a style sheet or a script of its own
 PARTS = ("report", "address", "tables", "exports", "figures", "site_nav", "site")
 LEADERBOARD, MODELS, TASKS, RUNS = (path for _, path in SECTIONS)
@@ -164,5 +166,13 @@ def show_page(site: Site, name: str, path: str, title: str, **values: Any) -> st
     place = replace(Place(path, show_plain(title)), links=site.links)
     return render_page(
         "gptalt_eval.results", name, PARTS, pages=site, overview=site.overview, site=place,
-        show_seconds=show_seconds, show_count=show_count, show_plain=show_plain, **values,
+        show_seconds=show_seconds, show_count=show_count, show_plain=show_plain, find_url=find_url,
+        **values,
     )  # fmt: skip
+
+
+def find_url(text: str) -> str:
+    """The address in a home page as it is published, often without ``https://``; empty: it is not one."""
+    if text.startswith(("https://", "http://")):
+        return text
+    return f"https://{text}" if DOMAIN.match(text) else ""
