@@ -20,7 +20,7 @@ from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
 from gptalt_eval.results.sampling import lay_out
 from gptalt_eval.results.sheets import add_up, make_column, read_sheets
 from gptalt_eval.results.spread import HUGE, Spread, join_columns, measure_spread
-from gptalt_eval.results.stats import Z95, adjust_holm, flip_clusters, flip_sums
+from gptalt_eval.results.stats import TINY, Z95, adjust_holm, flip_clusters, flip_sums
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from gptalt_eval.results.sampling import Floats
 
 SIGNIFICANT = 0.05
-TINY = 1e-12  # means that differ by less are equal
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gptalt_eval.results.sheets import Column, Sheet, add_up, find_errors, number_clusters
-from gptalt_eval.results.stats import Z95
+from gptalt_eval.results.stats import TINY, Z95
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gptalt_eval.results.sampling import Floats
 
 HUGE = 1e9  # degrees of freedom
-LARGEST_VARIANCE = 0.25  # of a cluster whose scores are between 0 and 1
 
 
 @dataclass(frozen=True)
@@ -95,18 +94,29 @@ def group_arms(block: Sequence[Column], count: int) -> list[tuple[list[Sheet], l
 
 def estimate_errors(
     sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]], arms: Sequence[int]
-) -> tuple[Floats, float]:
-    """The variance of each arm's sum over the columns, and its degrees of freedom."""
+) -> tuple[Floats, Floats]:
+    """The variance of each arm's sum over the columns, and its degrees of freedom.
+
+    A column in which nothing varies is no surer than if half a cluster more were right, and half a one wrong.
+    """
     import numpy as np
 
     count = 1 + max(int(each.max()) for each in clusters)
-    errors, freedoms = np.zeros((count, len(arms))), []
+    errors, smoothed, freedoms = np.zeros((count, len(arms))), np.zeros(len(arms)), []
     for sheet, each in zip(sheets, clusters, strict=True):
         found, freedom = find_errors(sheet, arms, each)
         errors[: len(found)] += found
         freedoms.append(freedom)
-    variances = (errors**2).sum(axis=0) + LARGEST_VARIANCE * sum(freedom < 1 for freedom in freedoms)
-    return variances, min((float(freedom) for freedom in freedoms if freedom > 0), default=HUGE)
+        share = find_share([sheet], [each])
+        means = (sheet.weights @ sheet.choose(arms) / len(each) / share + 0.5) / (1 / share + 1)
+        smoothed += np.where((found**2).sum(axis=0) < TINY**2, share * means * (1 - means), 0)
+    varying = (errors**2).sum(axis=0)
+    known = varying > TINY**2
+    factors = np.where(
+        known, 1 + smoothed / np.where(known, varying, 1), HUGE
+    )  # what is smoothed is not estimated
+    freedom = min((float(each) for each in freedoms if each > 0), default=HUGE)
+    return varying + smoothed, np.minimum(freedom * factors**2, HUGE)
 
 
 def find_share(sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]]) -> float:

@@ -374,10 +374,17 @@ def test_where_nothing_varies_the_interval_is_that_of_so_sure_a_number_of_rows()
         assert found.interval[1] == 1
 
 
-def test_a_column_of_one_row_varies_as_much_as_can_be():
-    columns = [make_column([[place % 4 > 0]], f"t{place}") for place in range(8)]
-    [found], _ = rank(*columns)
-    rows = 0.75 * 0.25 / (8 * 0.25 / 64)
+def test_a_column_in_which_nothing_varies_is_not_sure():
+    """2 of 2 rows are as sure as a share of 2.5 / 3, whatever the other column; and so for columns of one row."""
+    table = draw(np.random.default_rng(13), 900, [0.6])
+    [found], _ = rank(make_column(table, "a"), make_column([[1], [1]], "b"))
+    error = (table.var() / 899 + (2.5 / 3) * (0.5 / 3) / 2) / 4
+    rows = found.mean * (1 - found.mean) / error
+    assert found.interval == pytest.approx(
+        proportion_confint(found.mean * rows, rows, method="wilson"), abs=1e-5
+    )
+    [found], _ = rank(*(make_column([[place % 4 > 0]], f"t{place}") for place in range(8)))
+    rows = 0.75 * 0.25 / (8 * 0.75 * 0.25 / 64)
     assert found.interval == pytest.approx(proportion_confint(0.75 * rows, rows, method="wilson"))
 
 
