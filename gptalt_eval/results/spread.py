@@ -115,8 +115,8 @@ def estimate_errors(
     factors = np.where(
         known, 1 + smoothed / np.where(known, varying, 1), HUGE
     )  # what is smoothed is not estimated
-    freedom = min((float(each) for each in freedoms if each > 0), default=HUGE)
-    return varying + smoothed, np.minimum(freedom * factors**2, HUGE)
+    fewest = min((float(each) for each in freedoms if each > 0), default=HUGE)
+    return varying + smoothed, np.minimum(fewest * factors**2, HUGE)
 
 
 def find_share(sheets: Sequence[Sheet], clusters: Sequence[NDArray[np.int64]]) -> float:
