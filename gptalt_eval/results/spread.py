@@ -97,7 +97,7 @@ def estimate_errors(
 ) -> tuple[Floats, Floats]:
     """The variance of each arm's sum over the columns, and its degrees of freedom.
 
-    A column in which nothing varies is no surer than if half a cluster more were right, and half a one wrong.
+    A column in which nothing varies counts as if half a cluster more were right, and half a one wrong.
     """
     import numpy as np
 
