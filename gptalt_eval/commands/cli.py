@@ -6,12 +6,12 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from gptalt_eval.commands import subcommands
 from gptalt_eval.commands.flags import add_plugin_flags, add_run_flags
-from gptalt_eval.commands.parser import Parser, add_commands
+from gptalt_eval.commands.parser import EXAMPLES, Parser, add_commands, list_examples
 from gptalt_eval.contract.discovery import CORE_NAME, load_plugins
 from gptalt_eval.contract.errors import GptaltError, PluginError, did_you_mean
 from gptalt_eval.contract.plugins import ALLOW_LIST
@@ -29,16 +29,15 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "grid": "gptalt-eval run EXPERIMENT.yaml",
     }
 )
-EXAMPLES = """\
-examples:
-  gptalt-eval --model smollm2 --tasks piqa --data_dir sample
-  gptalt-eval --model smollm2 --tasks arc_easy,hellaswag --data_dir ~/benchmarks --limit 100
-  gptalt-eval --model hf --model_args pretrained=./my-model,dtype=bfloat16 --tasks mmlu --num_fewshot 5
-  gptalt-eval run experiment.yaml
-  gptalt-eval ls tasks race
-  gptalt-eval show piqa
-  gptalt-eval report runs/2026-01-31_12-00-00
-"""
+#: the core's commands by what one wants; those of plugins follow
+PURPOSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "find models and tasks": ("ls", "show", "recommend", "data"),
+        "evaluate": ("run", "resume", "rerun"),
+        "look at results": ("report", "site", "compare"),
+        "add your own": ("new", "validate", "plugins", "install", "uninstall"),
+    }
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def dispatch(words: list[str], plugins: Installed) -> int:
-    commands = gather_commands(plugins)
+    namespace = parse(words, gather_commands(plugins), plugins)
+    return run_command(namespace.chosen, namespace, plugins)
+
+
+def parse(words: list[str], commands: dict[str, Command], plugins: Installed) -> argparse.Namespace:
+    """What was typed, with the ``chosen`` command.
+
+    Raises:
+        GptaltError: it cannot be understood; suggests the nearest word.
+    """
     if not words:
         words = ["--help"]
     if words[0] not in commands and (
@@ -80,7 +88,7 @@ def dispatch(words: list[str], plugins: Installed) -> int:
     namespace, rest = parser.parse_known_args(words)
     if rest:
         namespace.subparser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return run_command(namespace.chosen, namespace, plugins)
+    return namespace
 
 
 def add_kind(words: list[str], show: Command, plugins: Installed) -> None:
@@ -164,11 +172,18 @@ def make_parser(commands: dict[str, Command], plugins: Installed) -> Parser:
     parser = Parser(
         prog="gptalt-eval",
         description="Evaluate open replacements for GPT. Without a command, flags belong to 'run'.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="gptalt-eval [-h] [--version] COMMAND ...",
+        epilog="\n  ".join([EXAMPLES, *list_first_examples(commands)]),
     )
     parser.add_argument("--version", action="version", version=f"gptalt-eval {__version__}")
-    added = add_commands(parser, commands.values())
+    added = add_commands(parser, commands.values(), purposes=PURPOSES)
     add_run_flags(added["run"])
     add_plugin_flags(added["run"], plugins)
     return parser
+
+
+def list_first_examples(commands: Mapping[str, Command]) -> Iterator[str]:
+    """Two of a run, and the first one of some commands."""
+    yield from commands["run"].examples[:2]
+    for name in ("ls", "show", "report", "compare"):
+        yield from list_examples(commands[name])[:1]

@@ -3,159 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from gptalt_eval.commands.examples import add_examples
 from gptalt_eval.commands.install import run_install, run_uninstall
+from gptalt_eval.commands.options import (
+    CHECK,
+    COMPARE,
+    DATA_DIR,
+    DATASET,
+    INCLUDE,
+    INSTALL,
+    JSON,
+    LOCK,
+    LS,
+    MODEL,
+    NAME,
+    NEW,
+    PREPARE,
+    RECOMMEND,
+    REPORT,
+    RERUN,
+    RESUME,
+    RUN,
+    SHOW_TASK,
+    SITE,
+    UNINSTALL,
+    VALIDATE,
+)
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.commands.report import run_report
 from gptalt_eval.commands.run import run_rerun, run_resume, run_run
 from gptalt_eval.commands.site import run_site
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.settings import split_names
-from gptalt_eval.contract.types import Command, Installed, Option
+from gptalt_eval.contract.types import Command, Installed
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.places import list_included
 
-KINDS = ("tasks", "groups", "models", "plugins", "datasets", "styles")
-WORD = Option(("word",), {"nargs": "?", "default": "", "help": "show only entries that contain this"})
-JSON = Option(("--json",), {"action": "store_true", "help": "print JSON"})
-VALIDATE = (
-    Option(
-        ("targets",), {"nargs": "+", "metavar": "PATH_OR_NAME", "help": "YAML files, folders, task names"}
-    ),
-    JSON,
-    Option(("--sarif",), {"action": "store_true", "help": "print SARIF 2.1.0, for editors and code hosts"}),
-    Option(("--data_dir",), {"metavar": "FOLDER|sample", "help": "rows to try the templates on"}),
-)
-NEW = (
-    Option(("kind",), {"choices": ("plugin", "task", "model")}),
-    Option(("name",), {"metavar": "NAME"}),
-    Option(("--into",), {"metavar": "FOLDER", "type": Path, "help": "where to write it"}),
-)
-DATA_DIR = Option(
-    ("--data_dir",), {"metavar": "FOLDER", "help": "where release files are (default: $GPTALT_DATA)"}
-)
-CHECK = (Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "datasets; none: all"}), DATA_DIR, JSON)
-PREPARE = (
-    Option(("names",), {"nargs": "+", "metavar": "NAME", "help": "datasets"}),
-    Option(
-        ("--from",),
-        {"dest": "source", "metavar": "PATH", "type": Path, "required": True, "help": "what you downloaded"},
-    ),
-    DATA_DIR,
-    JSON,
-)
-INCLUDE = Option(
-    ("--include_path",), {"metavar": "FOLDER", "default": "", "help": "with YAMLs of your own, as for a run"}
-)
-LS = (
-    Option(("kind",), {"choices": KINDS, "nargs": "?", "default": "tasks"}),
-    WORD,
-    JSON,
-    Option(("--all",), {"action": "store_true", "help": "include lm-eval's own 14,000 names"}),
-    Option(
-        ("--data_dir",), {"metavar": "FOLDER", "help": "for datasets: show which splits are in this folder"}
-    ),
-    Option(("--language",), {"metavar": "CODE", "default": "", "help": "for models: such as zh or en"}),
-    Option(("--size",), {"metavar": "SIZE", "default": "", "help": "for models: 7B, or in quotes '<10B'"}),
-    Option(("--commercial",), {"action": "store_true", "help": "for models: commercial use is allowed"}),
-    INCLUDE,
-)
-NAME = Option(("name",), {"metavar": "NAME"})
-LOCK = Option(("file",), {"metavar": "FILE", "nargs": "?", "type": Path, "default": Path("gptalt-eval.lock")})
-SHOW_TASK = (
-    NAME,
-    Option(
-        ("--data_dir",), {"metavar": "FOLDER|sample", "help": "where the row of the shown prompt comes from"}
-    ),
-    Option(
-        ("--num_fewshot",),
-        {"type": int, "metavar": "N", "help": "number of few-shot examples in the shown prompt"},
-    ),
-    Option(
-        ("--trust_task_code",),
-        {"metavar": "FILE", "default": "", "help": "task YAMLs that may run the Python that they name"},
-    ),
-)
-REPORT = (
-    Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
-    Option(
-        ("--format",),
-        {
-            "choices": ("html", "csv", "markdown", "latex"),
-            "default": "html",
-            "help": "a page, or a table of the scores, printed (default: html)",
-        },
-    ),
-    Option(
-        ("--output", "-o"),
-        {"type": Path, "metavar": "FILE", "help": "default: report.html in the folder; a table is printed"},
-    ),
-)
-SITE = (
-    Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path, "help": "folders of runs, experiments"}),
-    Option(
-        ("--into",),
-        {"metavar": "FOLDER", "type": Path, "required": True, "help": "where the pages go; new, or a site"},
-    ),
-)
-TRUST = Option(
-    ("--trust",),
-    {
-        "action": "store_true",
-        "help": "allow what the file's settings ask for: code, hosts, other folders",
-    },
-)
-RUN = (
-    Option(
-        ("experiment",),
-        {"metavar": "EXPERIMENT.yaml", "nargs": "?", "help": "a YAML file of these flags, like --config"},
-    ),
-    TRUST,
-)
-RESUME = (
-    Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),
-    TRUST,
-)
-COMPARE = (
-    Option(("runs",), {"nargs": "+", "metavar": "RUN", "type": Path}),
-    Option(("--by",), {"choices": ("model", "prompt_style", "num_fewshot"), "help": "default: each of them"}),
-    Option(("--metric",), {"metavar": "NAME", "help": "default: the first one of each task"}),
-    Option(("--members",), {"action": "store_true", "help": "also compare the members of groups one by one"}),
-    JSON,
-)
-RECOMMEND = (
-    Option(("--language",), {"metavar": "CODE", "default": "", "help": "such as zh or en"}),
-    Option(
-        ("--task",), {"metavar": "NAME", "default": "", "help": "rank by your runs of this; several: A,B"}
-    ),
-    Option(("--memory",), {"metavar": "SIZE", "default": "", "help": "of the device, such as 16GB"}),
-    Option(
-        ("--license",), {"choices": ("commercial", "any"), "default": "any", "help": "what it must allow"}
-    ),
-    Option(
-        ("--runs",),
-        {"nargs": "+", "metavar": "RUN", "type": Path, "default": [], "help": "default: all below runs/"},
-    ),
-    INCLUDE,
-    JSON,
-)
-INSTALL = (
-    Option(("names",), {"nargs": "*", "metavar": "NAME", "help": "a plugin's name, a ./FOLDER or a wheel"}),
-    Option(
-        ("-r", "--requirement"),
-        {"dest": "requirements", "action": "append", "default": [], "type": Path, "metavar": "FILE",
-         "help": "a requirements file for pip"},
-    ),
-    Option(("--unknown",), {"action": "store_true", "help": "also what is not a plugin of this project"}),
-)  # fmt: skip
-UNINSTALL = (Option(("names",), {"nargs": "+", "metavar": "NAME"}),)
-RERUN = (Option(("run",), {"metavar": "RUN", "type": Path, "help": "a run's folder"}), TRUST)
-
 
 @hookimpl
 def register_commands() -> list[Command]:
+    return [add_examples(command) for command in list_commands()]
+
+
+def list_commands() -> list[Command]:
     return [
         Command("run", "evaluate models on tasks (also without the word 'run')", run_run, RUN),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
@@ -192,8 +84,8 @@ def register_commands() -> list[Command]:
 def list_show_commands() -> tuple[Command, ...]:
     return (
         Command("task", "a task's source and its first prompt", show_task, SHOW_TASK),
-        Command("model", "a model's licence, size and arguments", show_model, (NAME, INCLUDE)),
-        Command("dataset", "a dataset's files, licence and home page", show_dataset, (NAME, DATA_DIR)),
+        Command("model", "a model's licence, size and arguments", show_model, (MODEL, INCLUDE)),
+        Command("dataset", "a dataset's files, licence and home page", show_dataset, (DATASET, DATA_DIR)),
     )
 
 

@@ -241,6 +241,8 @@ class Command:
             is required.
         options: its arguments. Those that ``commands`` have too can precede the subcommand's name.
         commands: its own subcommands (``votes import``).
+        examples: what to type, for ``--help``: ``gptalt-eval votes import votes.csv``. A command without any
+            shows the first one of each of its subcommands.
 
     Raises:
         ValueError: neither ``run`` nor ``commands`` is given.
@@ -251,6 +253,7 @@ class Command:
     run: Callable[[argparse.Namespace, Installed], int] | None = None
     options: tuple[Option, ...] = ()
     commands: tuple[Command, ...] = ()
+    examples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.run is None and not self.commands:

@@ -107,7 +107,7 @@ PIQA = ("--model", "smollm2", "--tasks", "piqa", "--data_dir", "sample")
         (("show", "dataset", "piqua"), "Did you mean 'piqa'"),
         (("report", "runs/none"), "There is no run folder runs/none"),
         (("rerun", "runs/none"), "There is no run folder runs/none"),
-        (("ls", "taks"), "kind: there is no 'taks'.\nDid you mean 'tasks'"),
+        (("ls", "taks"), "KIND: there is no 'taks'.\nDid you mean 'tasks'"),
         (("ls", "models", "--all"), "--all does not apply to models."),
         (("ls", "tasks", "--data_dir", "x"), "--data_dir does not apply to tasks."),
         (("show",), "'gptalt-eval show' needs a subcommand: task, model, dataset."),

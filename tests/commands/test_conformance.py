@@ -136,7 +136,7 @@ def test_a_good_plugin_passes_each_check(fake, capsys, monkeypatch):
     assert cli.main(["plugins", "check", "fake"]) == 0
 
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in printed] == ["ok"] * 10
+    assert [line.split()[0] for line in printed] == ["ok"] * 11
     facts = {line[7:21].strip(): line[21:] for line in printed}
     assert facts.pop("imports").endswith(" s, nothing heavy")
     assert facts == {
@@ -145,6 +145,7 @@ def test_a_good_plugin_passes_each_check(fake, capsys, monkeypatch):
         "side effects": "nothing written, downloaded, started or printed",
         "hooks": "register_datasets, register_models, register_task_dirs",
         "names": "3 unique names",
+        "help": "0 commands",
         "licences": "CC0-1.0, MIT",
         "samples": "2 rows",
         "YAMLs": "1 file, 0 warnings",
@@ -653,7 +654,7 @@ def test_each_fault_is_printed_with_its_cure_and_the_exit_code_is_one(fake, caps
     printed = capsys.readouterr().out.splitlines()
     place = printed.index("wrong  licences      the model 'echo' does not state its licence.")
     assert printed[place + 1] == '                     Write in its Model: licence="Apache-2.0"'
-    assert len(printed) == 11
+    assert len(printed) == 12
 
 
 @pytest.mark.parametrize("name", ["fake", "gptalt-eval-plugin-fake", "gptalt_eval_plugin_fake"])

@@ -43,6 +43,7 @@ def check_plugin(name: str, plugins: Installed) -> list[Check]:
     if subject.is_loaded:  # otherwise, one of the checks above says why
         checks += [
             contributions.check_names(subject),
+            contributions.check_help(subject),
             contributions.check_licences(subject),
             contributions.check_samples(subject),
             contributions.check_yamls(subject),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gptalt_eval.commands.conformance.subject import Check, Subject
+from gptalt_eval.commands.described import find_help_faults
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.implementations import Fault, list_implementations
 from gptalt_eval.contract.located import SAMPLE
@@ -97,6 +98,13 @@ def list_models(plugins: Installed) -> Iterator[Owned[Model]]:
     """The models of all plugins, those of YAMLs too."""
     loaders = {loader.name: loader for _, loader in plugins.contribute(NAMED["loader"])}
     yield from list_plugin_models(plugins, loaders)
+
+
+def check_help(subject: Subject) -> Check:
+    """Its commands describe their arguments and have examples that can be typed."""
+    commands = list(subject.contribute(NAMED["command"]))
+    faults = tuple(fault for command in commands for fault in find_help_faults(command))
+    return Check("help", count(len(commands), "command"), faults)
 
 
 def check_licences(subject: Subject) -> Check:

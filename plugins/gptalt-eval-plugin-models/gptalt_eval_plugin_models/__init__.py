@@ -26,5 +26,10 @@ def register_loaders() -> list[Loader]:
 def register_commands() -> list[Command]:
     from gptalt_eval_plugin_models.converting import CONVERT, run_convert
 
-    convert = Command("convert", "write a model in the format of transformers", run_convert, CONVERT)
+    examples = (
+        "gptalt-eval models convert chatglm --to ~/models/chatglm",
+        "gptalt-eval models convert vicuna-7b-v0 --to vicuna --model_args pretrained=./llama,delta=./delta",
+    )
+    summary = "write a model in the format of transformers"
+    convert = Command("convert", summary, run_convert, CONVERT, examples=examples)
     return [Command("models", "work with the files of models", commands=(convert,))]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptalt_eval import GptaltError, Option, RequestErrors, UnknownNameError, find_model, parse_settings
+from gptalt_eval import GptaltError, Option, RequestErrors, UnknownNameError, parse_settings
 from gptalt_eval import print_plain as print
 from gptalt_eval_plugin_models.checkpoint import SIZES
 from gptalt_eval_plugin_models.families import FAMILIES
@@ -51,6 +51,8 @@ SPECIAL = {
 
 def run_convert(arguments: argparse.Namespace, plugins: Installed) -> int:
     args = read_args(arguments.model_args)
+    from gptalt_eval import find_model  # it imports what runs need
+
     named = find_model(arguments.model, plugins)
     folder = find_folder(named, args)
     find_family(named)

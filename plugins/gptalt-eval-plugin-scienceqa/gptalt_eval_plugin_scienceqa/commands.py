@@ -53,9 +53,12 @@ SCORE = (
 
 def make_command() -> Command:
     summary = "score predictions of others and of our own runs, as the leaderboard does"
-    return Command(
-        "scienceqa", "ScienceQA's leaderboard", commands=(Command("score", summary, run_score, SCORE),)
+    examples = (
+        "gptalt-eval scienceqa score predictions.json --data_dir ~/data",
+        "gptalt-eval scienceqa score runs/2026-01-31_12-00-00 --missing wrong",
     )
+    score = Command("score", summary, run_score, SCORE, examples=examples)
+    return Command("scienceqa", "ScienceQA's leaderboard", commands=(score,))
 
 
 def run_score(arguments: argparse.Namespace, plugins: Installed) -> int:
