@@ -55,9 +55,10 @@ def show_surveys(arguments: argparse.Namespace, surveys: list[SplitSurvey]) -> i
     if not arguments.json:
         for survey in surveys:
             for reason in survey.reasons:
-                print(f"\n{'Error' if survey.is_faulty else 'Note'}: {reason}", end="")
+                print(f"\n{'Error' if survey.is_faulty else 'Note'}: {reason}")
         is_faulty = any(survey.is_faulty for survey in surveys)
-        print("\nTo download files again, see: gptalt-eval show dataset NAME" if is_faulty else "")
+        if is_faulty:
+            print("\nTo download files again, see: gptalt-eval show dataset NAME")
     return EXIT_OF_FAULTY_DATA if any(survey.is_faulty for survey in surveys) else 0
 
 
@@ -119,6 +120,6 @@ def show(arguments: argparse.Namespace, rows: list[dict[str, str]]) -> None:
     if arguments.json:
         print_json(rows)
     elif rows:
-        print_rows([{key: key.upper() for key in rows[0]}, *rows])
+        print_rows([{key: key.upper() for key in rows[0]}, *rows], below="files")
     else:
         print("No dataset matches.")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gptalt_eval.commands.model_page import list_facts, render_example
+from gptalt_eval.commands.printing import format_facts
 from gptalt_eval.contract.errors import GptaltError, UnknownNameError, did_you_mean
 from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.plan import Plan, PlannedTask
@@ -131,8 +132,3 @@ def render_first_prompt(plan: Plan) -> str:
     if continuations:
         lines += ["Compared continuations:", *(f"  {continuation!r}" for continuation in continuations)]
     return "\n".join(lines)
-
-
-def format_facts(facts: dict[str, str]) -> str:
-    width = max(len(key) for key in facts) + 2
-    return "\n".join(f"{key + ':':<{width}}{value}" for key, value in facts.items() if value)

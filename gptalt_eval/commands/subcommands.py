@@ -112,14 +112,16 @@ def show_task(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
     trusted = tuple(split_names(arguments.trust_task_code))
-    print(show.describe_task(plugins, arguments.name, arguments.data_dir, arguments.num_fewshot, trusted))
+    text = show.describe_task(plugins, arguments.name, arguments.data_dir, arguments.num_fewshot, trusted)
+    print(text, as_is=True)  # a prompt shows where its own lines end
     return 0
 
 
 def show_model(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.commands import show
 
-    print(show.describe_model(Catalog(plugins, list_included(arguments.include_path)), arguments.name))
+    catalog = Catalog(plugins, list_included(arguments.include_path))
+    print(show.describe_model(catalog, arguments.name), as_is=True)
     return 0
 
 
@@ -128,7 +130,7 @@ def show_dataset(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.data.locate import choose_data_dir
 
     catalog = Catalog(plugins, data_dir=choose_data_dir(arguments.data_dir))
-    print(show.describe_dataset(catalog, arguments.name))
+    print(show.describe_dataset(catalog, arguments.name), as_is=True)
     return 0
 
 

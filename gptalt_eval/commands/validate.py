@@ -24,7 +24,7 @@ def run_validate(arguments: argparse.Namespace, plugins: Installed) -> int:
     reports = validate_files(arguments.targets, Catalog(plugins, data_dir=data_dir))
     if arguments.json or arguments.sarif:
         value = make_sarif(reports) if arguments.sarif else make_json(reports)
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        print(json.dumps(value, indent=2, ensure_ascii=False), as_is=True)
     else:
         print(format_text(reports))
     return EXIT_OF_FAULTY_FILES if any(report.count("error") for report in reports) else 0

@@ -12,7 +12,7 @@ WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-
 OPENING, CLOSING = "（《「『【〈〔“‘", "，。、；：！？）》」』】〉〕”’…％"
 WORD = re.compile(f"( *)([{OPENING}]*(?:[{WIDE}][{CLOSING}]*|[^ {WIDE}{OPENING}]+[{CLOSING}]*)|[{OPENING}]+)")
 #: what is to be typed, at the end of a line: it stands on a line of its own, unbroken, if it must
-COMMAND = re.compile(r"(?<=[:.] )(?:gptalt-eval|pip (?:un)?install|python -m|cd) \S.*$")
+COMMAND = re.compile(r"(?<=[:.] )(?:gptalt-eval|(?:uv )?pip (?:un)?install|python -m|cd) \S.*$")
 GLUE = "\u00a0"  # in a text to wrap: a space at which no line ends
 
 

@@ -71,7 +71,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.json:
         # asdict would break the Counter
         listed = {str(file): vars(each) for file, each in counts.items()}
-        print(json.dumps(listed, ensure_ascii=False))
+        print(json.dumps(listed, ensure_ascii=False), as_is=True)
     else:
         print_counts(counts, arguments.into / VOTES, arguments.into / REJECTED)
     check_imported(counts, arguments.into / REJECTED)

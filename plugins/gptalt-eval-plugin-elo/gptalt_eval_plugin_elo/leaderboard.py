@@ -77,7 +77,7 @@ def run_agreement(arguments: argparse.Namespace, _: Installed) -> int:
     chosen, notes = choose_votes(table, read_filters(arguments))
     found = measure_agreement(chosen, arguments.seed)
     if arguments.json:
-        print(json.dumps([clean(asdict(each)) for each in found], ensure_ascii=False))
+        print(json.dumps([clean(asdict(each)) for each in found], ensure_ascii=False), as_is=True)
     else:
         print_notes(notes)
         print_agreement(found)

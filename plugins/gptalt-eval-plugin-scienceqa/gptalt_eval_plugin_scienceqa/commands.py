@@ -73,7 +73,7 @@ def run_score(arguments: argparse.Namespace, plugins: Installed) -> int:
         for predictions in read_predictions(path, questions)
     ]
     if arguments.json:
-        print(json.dumps([describe(line) for line in lines], indent=2, ensure_ascii=False))
+        print(json.dumps([describe(line) for line in lines], indent=2, ensure_ascii=False), as_is=True)
     else:
         show(lines)
     return 0
