@@ -45,7 +45,7 @@ def test_pre_commit_runs_what_ci_runs_and_fetches_nothing():
 
 def test_security_speaks_of_flags_that_exist():
     page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    files = [ROOT / "gptalt_eval" / "commands" / name for name in ("flags.py", "subcommands.py")]
+    files = [ROOT / "gptalt_eval" / "commands" / name for name in ("flags.py", "options.py")]
     source = "".join(file.read_text(encoding="utf-8") for file in files)
     flags = set(re.findall(r"`(--\w+)", page))
     assert flags
