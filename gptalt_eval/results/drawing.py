@@ -18,6 +18,7 @@ from gptalt_eval.machine.plain import show_plain
 SIZE = 13.0  # px of the text, in a figure of its natural width
 SMALL = 12.5
 LEADING = 1.25
+LONGEST = 2_000  # characters of a text
 COLOURS = 7  # the page's --s1 to --s7, which colour-blind readers can distinguish
 MARKERS = 7
 INK, SOFT, GRID, PAGE = "var(--ink)", "var(--soft)", "var(--line)", "var(--page)"
@@ -69,8 +70,9 @@ def measure_letter(letter: str) -> float:
 
 
 def clean(text: str) -> str:
-    """A text in one line, with control characters shown: XML has none."""
-    return show_plain(" ".join(text.split()))
+    """A text in one line, with control characters shown: XML has none. Of a very long one, the beginning."""
+    plain = show_plain(" ".join(text.split()))
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}…"
 
 
 def wrap(text: str, width: float, size: float = SIZE, most: int = 3) -> list[str]:

@@ -27,7 +27,10 @@ from gptalt_eval.results.rows import is_usable
 from gptalt_eval.results.tree import Branch
 
 MOST_POINTS = 12  # arms in one row of points
+MOST_MARKS = 200  # points in one figure
+MOST_SCALES = 6  # figures of tasks that are no shares
 MOST_LINES = 7  # arms in one figure of curves
+MOST_CURVES = 24  # figures of curves
 MOST_PAIRS = 40  # rows in the figure of prompt styles
 MOST_HEADS = 16  # arms in a heat map
 MOST_SUBJECTS = 70  # rows in a heat map
@@ -71,14 +74,15 @@ def draw_scores(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
         return []  # the ranking shows it
     others = [column for column in columns if column not in shares]
     parts = [("Scores by task", shares)] if shares else []
-    parts += [(f"{heading.title}: scores", [(heading, entries)]) for heading, entries in others]
+    parts += [(f"{heading.title}: scores", [(heading, entries)]) for heading, entries in others[:MOST_SCALES]]
     return [draw_points(overview, best, part, title) for title, part in parts]
 
 
 def draw_points(
     overview: Overview, best: Sequence[Arm], columns: Sequence[tuple[Heading, dict[Arm, Entry]]], title: str
 ) -> Figure:
-    styles = style_arms(best, MOST_POINTS)
+    arms = [arm for arm in best if any(arm in entries for _, entries in columns)]
+    styles = style_arms(arms, min(MOST_POINTS, max(3, MOST_MARKS // len(columns))))
     rows, facts = [], []
     for heading, entries in columns:
         found = [(overview.name(arm), style, entries[arm]) for arm, style in styles.items() if arm in entries]
@@ -91,13 +95,13 @@ def draw_points(
             rows.append(Row(f"{heading.title} ({heading.metric})", marks, heading.chance))
     chance = GUESS if any(row.chance is not None for row in rows) else ""
     keys = [Key(overview.name(arm), style) for arm, style in styles.items()]
-    note = join_sentences(POINTS, chance, tell_best(styles, best, "arms"))
+    note = join_sentences(POINTS, chance, tell_best(overview, styles, arms, "arms"))
     return Figure("Tasks and prompts", title, draw_rows([Section("", rows)], keys), tell(title, facts), note)
 
 
 def draw_shots(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     """Each task's scores over the number of shots."""
-    figures = []
+    figures: list[Figure] = []
     for heading, entries in list_columns(overview):
         groups: dict[Arm, dict[int, Entry]] = {}
         for arm in best:
@@ -105,7 +109,7 @@ def draw_shots(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
                 group = Arm(arm.model, arm.prompt_style, None)
                 groups.setdefault(group, {})[arm.num_fewshot] = entries[arm]
         curves = {arm: points for arm, points in groups.items() if len(points) > 1}
-        if curves:
+        if curves and len(figures) < MOST_CURVES:
             figures.append(draw_curve(overview, heading, curves))
     return figures
 
@@ -127,7 +131,7 @@ def draw_curve(overview: Overview, heading: Heading, curves: Mapping[Arm, Mappin
     note = join_sentences(
         f"{heading.metric} with 95 % intervals.",
         GUESS if chance is not None else "",
-        tell_best(styles, curves, "curves"),
+        tell_best(overview, styles, curves, "curves"),
     )
     svg = draw_curves(lines, chance=chance)
     return Figure("Number of shots", title, svg, tell(f"{heading.metric}, {title}", facts), note)
@@ -153,7 +157,7 @@ def draw_styles(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     if len(names) < 2 or not columns:
         return []
     styles = {name: Style(number, number) for number, name in enumerate(names)}
-    most, every = max(3, MOST_PAIRS // len(columns)), 0
+    most, every = max(1, MOST_PAIRS // len(columns)), 0
     sections, facts = [], []
     for heading, entries in columns:
         groups: dict[str, dict[str, Score]] = {}
@@ -177,7 +181,7 @@ def draw_styles(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     if not sections:
         return []
     svg = draw_rows(sections, [Key(name, style) for name, style in styles.items()], is_linked=True)
-    few = f"The best {most} of {every} in each task." if every > most else ""
+    few = tell_best(overview, range(most), range(every), "in each task")
     title = "Scores by prompt style"
     return [Figure("Tasks and prompts", title, svg, tell(title, facts), join_sentences(POINTS, few))]
 
@@ -187,23 +191,25 @@ def draw_subjects(overview: Overview, tree: Sequence[Branch]) -> list[Figure]:
     figures = []
     order = overview.order[:MOST_HEADS]
     for place, root in enumerate(tree):
-        rows = {}
+        rows = []
         for line in tree[place + 1 : place + 1 + (0 if root.depth else root.branches)]:
             entries = [line.entries[arm] for arm in order]
             known = [entry for entry in entries if entry]
             if known and not line.branches and is_share(line.heading, known):
-                rows[line.heading.title] = [entry.score.value if entry else None for entry in entries]
+                rows.append((line.heading.title, [entry.score.value if entry else None for entry in entries]))
         if len(rows) < 2:
             continue
-        names = sorted(rows, key=lambda name: -find_average(rows[name]))
+        rows.sort(key=lambda row: -find_average(row[1]))
         half = MOST_SUBJECTS // 2
-        shown = names if len(names) <= 2 * half else [*names[:half], *names[-half:]]
-        few = f"The {half} easiest and the {half} hardest of {len(names)}." if shown != names else ""
+        shown = rows if len(rows) <= 2 * half else [*rows[:half], *rows[-half:]]
+        few = f"The {half} easiest and the {half} hardest of {len(rows)}." if len(shown) < len(rows) else ""
         columns = [overview.name(overview.arms[arm]) for arm in order]
         title = f"{root.heading.title}, part by part"
-        svg = draw_heat_map(shown, columns, [rows[name] for name in shown])
-        facts = [f"{name} {find_average(rows[name]):.3f}" for name in shown]
-        note = join_sentences("In %, the easiest first.", few, tell_best(order, overview.arms, "arms"))
+        svg = draw_heat_map([name for name, _ in shown], columns, [row for _, row in shown])
+        facts = [f"{name} {find_average(row):.3f}" for name, row in shown]
+        note = join_sentences(
+            "In %, the easiest first.", few, tell_best(overview, order, overview.arms, "arms")
+        )
         alt = tell(f"{title}, mean of the arms", facts)
         figures.append(Figure("Subjects and members", title, svg, alt, note, is_wide=True))
     return figures

@@ -9,6 +9,8 @@ from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
 from gptalt_eval.results.charts import Mark
 from gptalt_eval.results.drawing import COLOURS, MARKERS, Style, clean
+from gptalt_eval.results.overview import Overview
+from gptalt_eval.results.rows import is_usable
 
 MOST_TOLD = 12  # numbers in the text for those who cannot see the figure
 
@@ -56,13 +58,23 @@ def style_arms(arms: Sequence[Arm], most: int) -> dict[Arm, Style]:
 
 
 def make_mark(score: Score, style: Style, hint: str, place: float = 0) -> Mark:
-    low, high = score.interval or (score.value, score.value)
+    low, high = find_interval(score)
     return Mark(score.value, low, high, style, hint, place)
 
 
-def tell_score(score: Score) -> str:
+def find_interval(score: Score) -> tuple[float, float]:
+    """The score's interval; without one, the score itself twice."""
     low, high = score.interval or (score.value, score.value)
-    return f"{score.value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low < high else "")
+    return (low, high) if is_usable(low) and is_usable(high) else (score.value, score.value)
+
+
+def tell_score(score: Score) -> str:
+    low, high = find_interval(score)
+    return show_value(score.value) + (f" ({show_value(low)} to {show_value(high)})" if low < high else "")
+
+
+def show_value(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def tell(start: str, facts: Sequence[str]) -> str:
@@ -72,8 +84,10 @@ def tell(start: str, facts: Sequence[str]) -> str:
     return f"{start}: {'; '.join(facts[:MOST_TOLD])}{more}."
 
 
-def tell_best(shown: Sized, every: Sized, what: str) -> str:
-    return f"The best {len(shown)} of {len(every):,} {what}." if len(shown) < len(every) else ""
+def tell_best(overview: Overview, shown: Sized, every: Sized, what: str) -> str:
+    """That a figure leaves some out, if it does; arms are sorted by their mean, if they have one."""
+    which = "best" if overview.standings else "first"
+    return f"The {which} {len(shown)} of {len(every):,} {what}." if len(shown) < len(every) else ""
 
 
 def join(parts: Iterable[str]) -> str:

@@ -46,7 +46,7 @@ def draw_ranking(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     title = f"Mean of {len(names)} scores" if len(names) > 1 else f"Ranking by {names[0]}"
     over = f"Over {', '.join(names)}." if 1 < len(names) <= 12 else ""
     note = join_sentences(
-        "95 % intervals; ranks that each arm may have.", over, tell_best(rows, ranked, "arms")
+        "95 % intervals; ranks that each arm may have.", over, tell_best(overview, rows, ranked, "arms")
     )
     svg = draw_rows([Section("", rows)], keys, heads=("mean", "rank"))
     return [Figure("Ranking", title, svg, tell(title, facts), note)]

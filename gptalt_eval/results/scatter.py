@@ -60,14 +60,11 @@ def draw_scatter(
     for spot, (x, y) in zip(spots, points, strict=True):
         mark = spot.mark
         draw_mark(canvas, mark, x, y, scale.place(mark.low), scale.place(mark.high), upright=True)
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
     reaches = [(scale.place(spot.mark.high), scale.place(spot.mark.low)) for spot in spots]
-    taken += [(x - 1, high, x + 1, low) for (x, _), (high, low) in zip(points, reaches, strict=True)]
-    taken += list_obstacles(front)
+    lines = [(x - 1, high, x + 1, low) for (x, _), (high, low) in zip(points, reaches, strict=True)]
     order = sorted(range(len(spots)), key=lambda place: (not spots[place].is_front, -spots[place].mark.value))
-    names = [spots[place].name for place in order]
-    named = [points[place] for place in order], [reaches[place] for place in order]
-    label_points(canvas, names, *named, (left, top - 6, WIDTH, bottom), taken)
+    labels = [Label(spots[place].name, points[place], reaches[place]) for place in order]
+    label_points(canvas, labels, (left, top - 6, WIDTH, bottom), [*lines, *list_obstacles(front)])
     return canvas.finish(bottom + 38)
 
 
@@ -87,40 +84,54 @@ Place = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
-def label_points(
-    canvas: Canvas,
-    names: Sequence[str],
-    points: Sequence[Place],
-    reaches: Sequence[Place],
-    area: Box,
-    taken: Sequence[Box],
-) -> None:
-    """Write each name near its point, where it covers nothing that is there, if there is room.
+@dataclass(frozen=True)
+class Label:
+    """A name, its point, and the upper and the lower end of the point's interval."""
+
+    name: str
+    point: Place
+    reach: Place
+
+
+def label_points(canvas: Canvas, labels: Sequence[Label], area: Box, lines: Sequence[Box]) -> None:
+    """Write each name near its point, where it covers no other and no point, if there is room.
 
     Args:
         canvas: the figure.
-        names, points, reaches: what to write, the most important first, and where the points' intervals end.
+        labels: what to write, the most important first.
         area: where there may be text.
-        taken: what must not be covered.
+        lines: what is better not crossed.
     """
-    taken = list(taken)
-    for name, point, reach in zip(names, points, reaches, strict=True):
-        shown = shorten(name, 150, SMALL)
-        for box in list_boxes(point, reach, measure(shown, SMALL), SMALL * 1.2):
-            end = min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
-            leader = [
-                each for each in list_obstacles([end, point]) if not overlaps(each, (*point, *point), 12)
-            ]
-            leader = [] if box[0] < point[0] < box[2] else leader
-            if contains(area, box) and not any(
-                overlaps(one, other) for one in (box, *leader) for other in taken
-            ):
-                if leader:
-                    canvas.line(end, point, SOFT, 0.8, "leader")
-                hint = name if shown != name else ""
-                canvas.text(box[0], box[1] + SMALL, shown, "label", size=SMALL, hint=hint)
-                taken += [box, *leader]
-                break
+    taken = [
+        (label.point[0] - 6, label.point[1] - 6, label.point[0] + 6, label.point[1] + 6) for label in labels
+    ]
+    for label in labels:
+        shown = shorten(label.name, 150, SMALL)
+        width = measure(shown, SMALL)
+        found = find_room(label, width, area, [*taken, *lines]) or find_room(label, width, area, taken)
+        if found:
+            box, leader = found
+            if leader:
+                canvas.line(hold(label.point, box), label.point, SOFT, 0.8, "leader")
+            hint = label.name if shown != label.name else ""
+            canvas.text(box[0], box[1] + SMALL, shown, "label", size=SMALL, hint=hint)
+            taken += [box, *leader]
+
+
+def find_room(label: Label, width: float, area: Box, taken: Sequence[Box]) -> tuple[Box, list[Box]] | None:
+    """The best free place of a name, and what the line to its point covers."""
+    x, y = label.point
+    for box in list_boxes(label.point, label.reach, width, SMALL * 1.2):
+        line = () if box[0] < x < box[2] else list_obstacles([hold(label.point, box), label.point])
+        leader = [each for each in line if not overlaps(each, (x - 12, y - 12, x + 12, y + 12))]
+        if contains(area, box) and not any(overlaps(one, other) for one in (box, *leader) for other in taken):
+            return box, leader
+    return None
+
+
+def hold(point: Place, box: Box) -> Place:
+    """The place of a box that is nearest to a point."""
+    return min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
 
 
 def list_boxes(point: Place, reach: Place, width: float, height: float) -> Iterator[Box]:
@@ -154,10 +165,5 @@ def contains(area: Box, box: Box) -> bool:
     return area[0] <= box[0] and area[1] <= box[1] and box[2] <= area[2] and box[3] <= area[3]
 
 
-def overlaps(one: Box, other: Box, margin: float = 0) -> bool:
-    return (
-        one[0] < other[2] + margin
-        and other[0] < one[2] + margin
-        and one[1] < other[3] + margin
-        and other[1] < one[3] + margin
-    )
+def overlaps(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -3,8 +3,11 @@
 import random
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gptalt_eval.results.analyse import Score
@@ -187,8 +190,6 @@ def test_models_that_are_worth_their_size():
 def test_times_on_other_machines_are_not_compared():
     overview, tree = make_overview()
     facts = [Facts(100, device=f"cuda:{place}", seconds=10 + place) for place in range(len(overview.arms))]
-    from dataclasses import replace
-
     titles = [figure.title for figure in dict(draw_figures(replace(overview, facts=facts), tree))["Ranking"]]
     assert titles == ["Mean of 6 scores"]
 
@@ -230,6 +231,103 @@ def test_each_figure_says_its_numbers_in_words():
         for figure in found:
             assert len(re.findall(r"\d\.\d{3}", figure.alt)) >= 2, (kind, figure.alt)
             assert len(figure.alt) < 1500
+
+
+def read_points(svg, kind, side):
+    """The value of each point by its place on an axis, and its hint."""
+    nodes = list(ET.fromstring(svg).iter())
+    shift = 4 if side == "y" else 0
+    labels = sorted(
+        (float(node.text.replace(",", "")), float(node.get(side)) - shift)
+        for node in nodes
+        if node.get("class") == f"f-{kind}"
+    )
+    (one, first), (other, last) = labels[0], labels[-1]
+    for node in nodes:
+        if node.get("class") == "f-point":
+            place = float(re.findall(r"[-\d.]+", node.get("transform"))["xy".index(side)])
+            yield one + (place - first) * (other - one) / (last - first), node.find(f"{SVG}title").text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_points_are_where_the_scores_are(case):
+    overview, tree = make_overview(**CASES[case])
+    figures = [figure for _, found in draw_figures(overview, tree) for figure in found if not figure.is_wide]
+    scores = {
+        overview.name(arm): {heading.title: entry.score.value for heading, entry in zip(overview.headings, row, strict=True)}
+        for arm, row in zip(overview.arms, overview.entries, strict=True)
+    }  # fmt: skip
+    seen = 0
+    for figure in figures:
+        task = figure.title.removesuffix(" by number of shots")
+        for value, hint in read_points(
+            figure.svg, "tick", "y" if task != figure.title or "Mean by" in task else "x"
+        ):
+            said = float(re.search(r"(\d+\.\d{3})", hint)[1])
+            assert value == pytest.approx(said, abs=max(1.5e-3, said * 2e-3)), (figure.title, hint)
+            if figure.title == "Scores by task":
+                about, name = hint.rpartition(" (")[0].rpartition(" ")[0].split(", ", 1)
+                assert scores[name][about] == pytest.approx(said, abs=6e-4)
+                seen += 1
+    assert seen == sum(len(re.findall("f-point", f.svg)) for f in figures if f.title == "Scores by task") > 6
+
+
+ODD = st.sampled_from([0.0, 1.0, 0.5, -0.1, 1.5, 1e9, 1e-9, float("nan"), float("inf"), None])
+
+
+@settings(max_examples=60)
+@given(st.data(), st.booleans())
+def test_odd_scores_and_gaps_break_nothing(data, has_standings):
+    overview, tree = make_overview(models=("a", "模型 b\x1b"), tasks=("x", "mmlu"), subjects=3)
+    entries = []
+    for row in overview.entries:
+        values = [data.draw(ODD) for _ in row]
+        entries.append([
+            None if value is None else replace(entry, score=replace(entry.score, value=value, interval=data.draw(
+                st.sampled_from([None, (value, value), (value - 0.1, value + 0.1), (float("nan"), value)])
+            )))
+            for entry, value in zip(row, values, strict=True)
+        ])  # fmt: skip
+    arms = [
+        replace(arm, num_fewshot=data.draw(st.sampled_from([None, arm.num_fewshot]))) for arm in overview.arms
+    ]
+    if len(set(arms)) < len(arms):
+        arms = overview.arms
+    changed = replace(
+        overview,
+        arms=arms,
+        entries=entries,
+        standings={} if arms != overview.arms or not has_standings else overview.standings,
+    )
+    for _, found in draw_figures(changed, tree):
+        for figure in found:
+            assert "nan" not in figure.svg.replace("nan-", "") and "inf" not in figure.svg
+            ET.fromstring(figure.svg)
+
+
+def test_without_means_the_first_arms_are_shown_and_not_the_best():
+    overview, tree = make_overview(models=LONG)
+    figures = dict(draw_figures(replace(overview, standings={}, averaged=[]), tree))
+    assert "Ranking" not in figures
+    assert "The first 12 of 64 arms." in figures["Tasks and prompts"][0].note
+
+
+def test_many_tasks_have_fewer_arms():
+    overview, tree = make_overview(
+        models=LONG, tasks=[f"task {number}" for number in range(60)], perplexity=False
+    )
+    figures = dict(draw_figures(overview, tree))
+    scores, styles = figures["Tasks and prompts"]
+    assert "The best 3 of 64 arms." in scores.note and "The best 1 of 32 in each task." in styles.note
+    assert len(figures["Number of shots"]) == 24
+
+
+def test_subjects_of_one_name_in_two_tasks_are_two_rows():
+    overview, tree = make_overview(subjects=2)
+    place = next(place for place, line in enumerate(tree) if line.branches)
+    tree[place + 2] = replace(tree[place + 2], heading=tree[place + 1].heading)
+    [heat] = dict(draw_figures(overview, tree))["Subjects and members"]
+    assert heat.svg.count('class="f-label"') == 2
 
 
 # ---------------------------------------------------------------------- in a browser
