@@ -28,7 +28,7 @@ from gptalt_eval.results.tree import Branch
 
 MOST_POINTS = 12  # arms in one row of points
 MOST_MARKS = 200  # points in one figure
-MOST_SCALES = 6  # figures of tasks that are no shares
+MOST_SCALES = 6  # figures of tasks whose scores have another scale
 MOST_LINES = 7  # arms in one figure of curves
 MOST_CURVES = 24  # figures of curves
 MOST_PAIRS = 40  # rows in the figure of prompt styles
