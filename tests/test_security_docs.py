@@ -83,7 +83,7 @@ def test_the_page_is_shown_as_it_is(home, capsys):
 def test_flags_in_the_table_are_those_of_the_program():
     source = "".join(
         (ROOT / "gptalt_eval" / "commands" / name).read_text(encoding="utf-8")
-        for name in ("flags.py", "subcommands.py")
+        for name in ("flags.py", "options.py")
     )
     flags = set(re.findall(r"`(--\w+)", PAGE))
     assert len(flags) > 5

