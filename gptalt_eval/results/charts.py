@@ -83,10 +83,9 @@ def draw_rows(
     ]
     widest = max(measure(row.label) for row in rows)
     beside = widest <= 0.38 * WIDTH  # otherwise labels are above their rows
-    left = (widest + 12 if beside else 0) + 8
-    right = WIDTH - sum(notes) - 10
+    left, right = (widest + 12 if beside else 0), WIDTH - sum(notes)
     values = [value for row in rows for value in list_values(row.marks, row.chance)]
-    scale = make_scale(values, left, right, most=max(2, int((right - left) / 44)), within=SHARE)
+    scale = make_inner_scale(values, left, right)
     top = canvas.legend(keys, 0, 0) + 4
     y = top + 18
     for section in sections:
@@ -103,6 +102,19 @@ def draw_rows(
         x += width
         canvas.text(x, top + 10, head, anchor="end", size=SMALL, colour=SOFT)
     return canvas.finish(y + (38 if axis else 20))
+
+
+def make_inner_scale(values: Sequence[float], left: float, right: float) -> Scale:
+    """A horizontal axis whose labels and points do not reach beyond its ends."""
+    margin = 10.0
+    for _ in range(3):  # other labels may be wider
+        most = max(2, int((right - left - 2 * margin) / 44))
+        scale = make_scale(values, left + margin, right - margin, most=most, within=SHARE)
+        widest = max(measure(label, SMALL) for _, label in scale.ticks)
+        if widest / 2 <= margin:
+            break
+        margin = widest / 2 + 1
+    return scale
 
 
 def draw_row(
@@ -210,8 +222,8 @@ def draw_curves(
         canvas.line((left, y), (WIDTH, y), SOFT, 1.5, "chance", "2 3")
     middles = {place: left + width * (number + 0.5) for number, place in enumerate(places)}
     for place, x in middles.items():
-        canvas.text(x, bottom + 16, f"{place:g}", anchor="middle", size=SMALL, kind="place")
-    canvas.text((left + WIDTH) / 2, bottom + 33, axis, anchor="middle", size=SMALL, colour=SOFT)
+        canvas.text(x, bottom + 20, f"{place:g}", anchor="middle", size=SMALL, kind="place")
+    canvas.text((left + WIDTH) / 2, bottom + 37, axis, anchor="middle", size=SMALL, colour=SOFT)
     step = min(13.0, width * 0.7 / len(lines))
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * step
@@ -229,4 +241,4 @@ def draw_curves(
         )
         for mark, (x, y) in zip(marks, points, strict=True):
             draw_mark(canvas, mark, x, y, scale.place(mark.low), scale.place(mark.high), upright=True)
-    return canvas.finish(bottom + 38)
+    return canvas.finish(bottom + 42)

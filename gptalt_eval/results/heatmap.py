@@ -31,7 +31,7 @@ def draw_heat_map(
     heads = [wrap(column, LONGEST, SMALL) for column in columns]
     most = max(map(len, heads))
     pitch = SMALL * LEADING / sin(TURN)  # between the lines of a turned name, along the axis
-    wide, tall = max(CELL[0], most * pitch + 3), CELL[1]
+    wide, tall = max(CELL[0], most * pitch + 3, min(60, 240 / len(columns))), CELL[1]
     left = max(measure(name, SMALL) for name in names) + 10
     longest = max(measure(line, SMALL) for head in heads for line in head)
     top = longest * sin(TURN) + SMALL + 8

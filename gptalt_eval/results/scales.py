@@ -103,9 +103,6 @@ def show_quantity(value: float) -> str:
 
 def list_times() -> list[tuple[float, str]]:
     """Seconds, and how one says them: ``30 s``, ``5 min``, ``2 h``, ``1 d``."""
-    parts = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
-    units = (("s", 1, parts), ("min", 60, parts), ("h", 3600, (1, 2, 3, 5, 7, 10, 15, 20)))
-    days = [(86400.0 * number, f"{number} d") for number in (1, 2, 5, 10, 20, 50, 100)]
-    return [
-        (float(size * number), f"{number} {unit}") for unit, size, numbers in units for number in numbers
-    ] + days
+    parts = (2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 60, 75, 90)
+    units = (("s", 1, (1, *parts)), ("min", 60, parts), ("h", 3600, parts[:8]), ("d", 86400, (1, *parts)))
+    return [(float(size * number), f"{number} {unit}") for unit, size, numbers in units for number in numbers]

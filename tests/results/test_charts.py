@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval.results.charts import Line, Mark, Row, Section, draw_curves, draw_rows
-from gptalt_eval.results.drawing import Key, Style, clean
+from gptalt_eval.results.drawing import Key, Style, clean, measure
 from gptalt_eval.results.heatmap import draw_heat_map, find_luminance
 from gptalt_eval.results.scatter import Spot, draw_scatter
 
@@ -56,6 +56,10 @@ def make_marks(numbers):
 def test_points_of_rows_are_where_their_numbers_say(numbers, label):
     rows = [Row(label, make_marks(each)) for each in numbers]
     svg = draw_rows([Section("", rows)])
+    for tick in find(svg, "tick"):
+        half = measure(tick.text, 12.5) / 2
+        assert half <= float(tick.get("x")) <= 400 - half, "labels of the axis are not cut off"
+    assert all(5 <= find_place(each)[0] <= 395 for each in find(svg, "point"))
     if len(find(svg, "tick")) < 2:
         return
     read = read_axis(svg, "tick", "x")

@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from gptalt_eval.results.drawing import (
     wrap,
 )
 from gptalt_eval.results.page import read_file
-from gptalt_eval.results.scales import make_log_scale, make_scale, show_quantity
+from gptalt_eval.results.scales import list_times, make_log_scale, make_scale, show_quantity
 
 NAMES = [
     "mistralai/Mixtral-8x22B-Instruct-v0.1 · standard · 5-shot", "BAAI/悟道·天鹰（Aquila）通用语言模型-7B",
@@ -105,6 +106,13 @@ def test_a_logarithmic_axis(values):
 def test_ten_times_as_much_is_as_far_everywhere():
     scale = make_log_scale([1e6, 1e9], 0, 300)
     assert scale.place(1e7) - scale.place(1e6) == pytest.approx(scale.place(1e9) - scale.place(1e8))
+
+
+def test_times_are_in_order_and_close():
+    times = list_times()
+    assert [label for _, label in times[:3]] == ["1 s", "2 s", "3 s"]
+    assert dict(times)[86400.0] == "1 d" and dict(times)[300.0] == "5 min"
+    assert all(one < other <= 2 * one for (one, _), (other, _) in pairwise(times))
 
 
 def test_quantities():
