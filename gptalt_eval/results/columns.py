@@ -8,11 +8,9 @@ from math import inf, isnan
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
-from gptalt_eval.results.ranking import compare_with
+from gptalt_eval.results.ranking import SIGNIFICANT, compare_with
 from gptalt_eval.results.rows import say_clusters
 from gptalt_eval.results.stats import adjust_holm
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from gptalt_eval.results.arms import (
     walk_arms,
 )
 from gptalt_eval.results.columns import (
-    SIGNIFICANT,
     Column,
     Entry,
     Heading,
@@ -29,7 +28,7 @@ from gptalt_eval.results.columns import (
 from gptalt_eval.results.facts import Facts, gather_facts
 from gptalt_eval.results.groups import list_hidden, list_tasks
 from gptalt_eval.results.packages import tell_differences
-from gptalt_eval.results.ranking import Standing, rank_arms
+from gptalt_eval.results.ranking import SIGNIFICANT, Standing, rank_arms
 from gptalt_eval.results.rows import Logged
 
 Versions = tuple[tuple[str, str], ...]
@@ -105,13 +104,18 @@ class Overview:
     def is_best(self, arm: Arm) -> bool:
         """Whether its mean is the highest, and not that of all arms."""
         standing = self.standings.get(arm)
-        means = {each.mean for each in self.standings.values()}
-        return standing is not None and standing.rank == 1 and len(means) > 1
+        return (
+            standing is not None
+            and standing.rank == 1
+            and any(each.rank > 1 for each in self.standings.values())
+        )
 
     def is_tied(self, arm: Arm) -> bool:
         """Whether its mean is not significantly different from the best."""
-        p_value = self.standings[arm].p_value if arm in self.standings else None
-        return p_value is not None and p_value >= SIGNIFICANT and not self.is_best(arm)
+        standing = self.standings.get(arm)
+        if standing is None or standing.rank == 1:
+            return False
+        return standing.lowest == 1 if standing.p_value is None else standing.p_value >= SIGNIFICANT
 
     def name(self, arm: Arm) -> str:
         """The arm's name, without what all arms have in common."""
