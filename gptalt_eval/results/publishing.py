@@ -37,7 +37,7 @@ def name_page(name: str) -> str:
     if safe and safe == name and not RESERVED.fullmatch(safe) and not HASHED.fullmatch(safe):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{safe or 'page'}-{digest}"
+    return f"{safe.replace('.', '-') or 'page'}-{digest}"  # 'nul.txt' is a device whatever follows the point
 
 
 def publish(folder: Path, pages: Mapping[str, Callable[[], str]]) -> list[str]:
