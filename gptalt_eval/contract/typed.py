@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,21 +26,21 @@ def build(kind: type[T], value: object) -> T:
 def convert(kind: Any, value: object, place: str) -> Any:
     if kind is Any:
         return value
-    if dataclasses.is_dataclass(kind):
+    is_class, origin, inner = take_apart(kind)
+    if is_class:
         return convert_fields(kind, value, place)
-    origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return convert_union(get_args(kind), value, place)
+        return convert_union(inner, value, place)
     if origin is Literal:
-        allowed = get_args(kind)
+        allowed = inner
         return require(value in allowed, value, f"one of {', '.join(map(repr, allowed))}", place)
     if origin is tuple:
-        item = get_args(kind)[0]
+        item = inner[0]
         require(isinstance(value, (list, tuple)), value, "a list", place)
         assert isinstance(value, (list, tuple))
         return tuple(convert(item, each, f"{place}[{at}]") for at, each in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
-        item = get_args(kind)[1]
+        item = inner[1]
         require(isinstance(value, Mapping), value, "an object", place)
         assert isinstance(value, Mapping)
         return {key: convert(item, each, f"{place}.{key}") for key, each in value.items()}
@@ -47,6 +48,12 @@ def convert(kind: Any, value: object, place: str) -> Any:
         return float(value)
     is_right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     return require(is_right, value, kind.__name__, place)
+
+
+@cache
+def take_apart(kind: Any) -> tuple[bool, Any, tuple[Any, ...]]:
+    """Whether a type is a dataclass, and the parts of one with parameters, once for all samples."""
+    return dataclasses.is_dataclass(kind), get_origin(kind), get_args(kind)
 
 
 def convert_fields(kind: Any, value: object, place: str) -> Any:
