@@ -115,6 +115,11 @@ GROUPS = {
         tuple(f"tests/results/test_{name}.py" for name in ("items", "packing", "samples", "pictures")),
         LM_EVAL,
     ),
+    "charts": Group(
+        tuple(f"{CORE}/results/{name}.py" for name in ("scales", "drawing", "charts", "scatter", "heatmap")),
+        ("tests/results/test_drawing.py", "tests/results/test_charts.py"),
+        options=("-m", "not torch and not install", "-k", "not wider and not covers"),  # these need a browser
+    ),
     "ratings": Group(
         (f"{ELO}/ratings.py", f"{ELO}/bradley_terry.py", f"{ELO}/regression.py"),
         (f"{ELO_TESTS}/test_ratings.py", f"{ELO_TESTS}/test_bradley_terry.py"),
