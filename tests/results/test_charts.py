@@ -142,6 +142,83 @@ def test_a_heat_map_by_hand():
     assert "hard 难, b: 0.200" in [node.text for node in ET.fromstring(svg).iter(f"{SVG}title")]
 
 
+def test_cells_are_in_their_rows_and_columns():
+    names, columns = ["r0", "r1", "r2"], ["c0", "c1", "c2", "c3"]
+    shares = [[0.25 * (row + column) / 1.25 for column in range(4)] for row in range(3)]
+    svg = draw_heat_map(names, columns, shares)
+    heads = [float(node.get("x")) for node in find(svg, "head")]
+    labels = [float(node.get("y")) for node in find(svg, "label")]
+    for cell, text in zip(find(svg, "cell"), find(svg, "share"), strict=True):
+        row, column, said = re.fullmatch(r"r(\d), c(\d): ([\d.]+)", cell.find(f"{SVG}title").text).groups()
+        share = shares[int(row)][int(column)]
+        assert float(said) == pytest.approx(share, abs=5e-4) and text.text == f"{share * 100:.0f}"
+        x, y, width, height = (float(cell.get(name)) for name in ("x", "y", "width", "height"))
+        assert x <= heads[int(column)] <= x + width and y <= labels[int(row)] <= y + height
+        assert x <= float(text.get("x")) <= x + width and y <= float(text.get("y")) <= y + height
+    low, high = (node.text for node in ET.fromstring(svg).iter(f"{SVG}text") if node.text.endswith(" %"))
+    key = [node.get("fill") for node in find(svg, "key")]
+    assert (low, high) == ("0 %", "100 %")
+    fills = {node.find(f"{SVG}title").text[-5:]: node.get("fill") for node in find(svg, "cell")}
+    assert fills["0.000"] == key[0] == "#00224e" and fills["1.000"] == key[-1] == "#fee838"
+
+
+def test_legends_have_the_looks_of_their_points():
+    lines = [Line(name, [Mark(0.2, 0.1, 0.3, style, place=place) for place in (0, 1)], style)
+             for name, style in (("a", Style(2, 3)), ("b", Style(4, 1)))]  # fmt: skip
+    for svg, names in (
+        (draw_curves(lines), "ab"),
+        (draw_curves(lines, [Key(name, Style()) for name in "xyz"]), "xyz"),
+    ):
+        keys = find(svg, "key")
+        assert [node.text for node in keys if node.tag == f"{SVG}text"] == list(names)
+        if names == "ab":
+            looks = [(node.get("d"), node.get("fill")) for node in keys if node.tag == f"{SVG}path"]
+            points = [(node.get("d"), node.get("fill")) for node in find(svg, "point")]
+            assert points == [looks[0], looks[0], looks[1], looks[1]]
+
+
+@pytest.mark.parametrize("label", ["a", "a long name of a model that is above its row, 很长"])
+def test_labels_are_at_their_rows(label):
+    rows = [
+        Row(f"{label} {place}", [Mark(0.5, 0.4, 0.6)] * (place + 1), notes=(f"{place}",))
+        for place in range(3)
+    ]
+    svg = draw_rows([Section("first", rows[:2]), Section("second", rows[2:])], heads=("mean",))
+    heights = [find_place(each)[1] for each in find(svg, "point")]
+    middles = [heights[0], sum(heights[1:3]) / 2, heights[4]]
+    labels = [float(node.get("y")) for node in find(svg, "label")]
+    notes = [float(node.get("y")) for node in find(svg, "note")]
+    for middle, text, note, top in zip(
+        middles, labels, notes, (heights[0], heights[1], heights[3]), strict=True
+    ):
+        assert abs(note - middle) < 8
+        assert abs(text - middle) < 8 if label == "a" else 8 < top - text < 25
+    assert [node.text for node in find(svg, "section")] == ["first", "second"]
+    first, second = (float(node.get("y")) for node in find(svg, "section"))
+    assert first < labels[0] < labels[1] < second < labels[2]
+
+
+def test_lines_lead_from_a_point_to_its_name():
+    spots = [
+        Spot(f"model {n}", Mark(0.5 + 0.002 * n, 0.49, 0.53, place=1e8 * 1.03**n, hint=f"{n}"))
+        for n in range(8)
+    ]
+    svg = draw_scatter(spots, "size", "mean")
+    places = {node.find(f"{SVG}title").text: find_place(node) for node in find(svg, "point")}
+    labels = {node.text: (float(node.get("x")), float(node.get("y"))) for node in find(svg, "label")}
+    assert labels, "some of them have room"
+    for line in find(svg, "leader"):
+        end, start = ((float(line.get(f"x{n}")), float(line.get(f"y{n}"))) for n in "12")
+        name = min(places, key=lambda name: abs(places[name][0] - start[0]) + abs(places[name][1] - start[1]))
+        x, y = labels[f"model {name}"]
+        assert places[name] == pytest.approx(start, abs=0.02)
+        assert x - 0.1 <= end[0] <= x + measure(f"model {name}", 12.5) + 0.1 and y - 13 <= end[1] <= y + 3
+    lonely = draw_scatter(
+        [Spot(name, Mark(0.5, 0.4, 0.6, place=place)) for name, place in (("a", 1e6), ("b", 1e9))], "x", "y"
+    )
+    assert [node.text for node in find(lonely, "label")] == ["a", "b"] and not find(lonely, "leader")
+
+
 def draw_all(name):
     marks = [
         Mark(0.1 * place, 0.1 * place - 0.05, 0.1 * place + 0.05, Style(place, place), name, place)

@@ -18,6 +18,7 @@ from gptalt_eval.results.drawing import (
     clean,
     draw_shape,
     measure,
+    shorten,
     wrap,
 )
 from gptalt_eval.results.page import read_file
@@ -131,7 +132,25 @@ def test_hostile_texts_are_texts(evil):
 
 
 def test_each_marker_has_a_shape_of_its_own():
-    assert len({draw_shape(number) for number in range(MARKERS)}) == MARKERS
+    shapes = {draw_shape(number) for number in range(MARKERS)}
+    assert len(shapes) == MARKERS
+    for shape in shapes:
+        assert re.fullmatch(r"M.+Z", shape) and all(
+            abs(float(each)) <= 9.2 for each in re.findall(r"-?[\d.]+", shape)
+        )
+
+
+@given(st.text(max_size=60), st.floats(40, 200))
+def test_a_shortened_text_keeps_its_ends(text, width):
+    shown = shorten(text, width, 13)
+    plain = clean(text)
+    assert measure(shown) <= width or len(shown) <= 3
+    begin, cut, end = shown.partition("…") if measure(plain) > width and "…" not in plain else (plain, "", "")
+    assert (
+        plain.startswith(begin)
+        and plain.endswith(end)
+        and abs(len(begin) - len(end)) <= (1 if cut else len(plain))
+    )
 
 
 # ---------------------------------------------------------------------- colours
