@@ -12,12 +12,13 @@ from itertools import accumulate
 def read_blocks(page: str) -> dict[str, str]:
     """The page's data blocks by their id."""
     return dict(
-        re.findall(r'<script type="(?:application/gzip|image/webp)" id="([\w-]+)">([\w+/=]*)</script>', page)
+        re.findall(r'<script type="(?:application/gzip|image/webp)" id="([\w-]+)">([^<]*)</script>', page)
     )
 
 
 def unpack(block: str):
-    return json.loads(gzip.decompress(base64.b64decode(block)))
+    plain = block.translate(str.maketrans(",.:", "<>&"))
+    return json.loads(gzip.decompress(base64.b85decode(plain)))
 
 
 def read_pictures(page: str) -> dict[int, bytes]:
@@ -54,7 +55,12 @@ def read_chunk(chunk):
     def read_list(place):
         return [texts[each] for each in lists[place]] if place >= 0 else [] if place == -1 else None
 
-    for arm in chunk["arms"]:
+    def read_columns(part, name=""):
+        if isinstance(part, dict):
+            return {key: read_columns(each, key) for key, each in part.items()}
+        return part if name in ("arm", "judged") or not chunk.get("columns") else chunk["columns"][part]
+
+    for arm in map(read_columns, chunk["arms"]):
         columns = {
             name: list(accumulate(arm[name]))
             for name in ("shots", "prompt", "gold", "options", "replies", "pictures")

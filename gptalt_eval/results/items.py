@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,11 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Evaluated, merge_arms, walk_arms
 from gptalt_eval.results.gathering import gather_task
 from gptalt_eval.results.groups import is_group, list_tasks, walk
-from gptalt_eval.results.packing import Column, compress, pack, reduce
+from gptalt_eval.results.packing import Column, compress, pack, reduce, share, unshare, write_out
 from gptalt_eval.results.pictures import LEFT_OUT, Album, ShownPicture
 from gptalt_eval.results.rows import Logged, find_judged
 
-LARGEST = 12 << 20  # characters of all items and pictures in a page
+LARGEST = 13 << 20  # characters of all items and pictures in a page
 LENGTHS = (20_000, 4_000, 1_000, 250, 60)  # of texts, that are tried until all items have room
 
 
@@ -61,7 +60,7 @@ def make_items(
         judged = find_judged(records[entries[0].record].results[entries[0].result], name, rows)
         chunk, lost = gather_task(records, entries, arms, judged, album)
         if chunk["number"]:
-            chunks.append(compress(chunk))
+            chunks.append(compress(share(chunk)))
             tasks.append({"name": name, "count": len(chunk["number"])})
             cut += lost
     if not tasks:
@@ -82,7 +81,7 @@ def make_items(
     }
     return Items(
         index=pack(index),
-        chunks=[b64encode(chunk).decode() for chunk in kept.values()],
+        chunks=[write_out(chunk) for chunk in kept.values()],
         pictures={number: each for number, each in enumerate(pictures) if each.content},
         folders=list(dict.fromkeys(record.folder.name for record in records)),
         notes=notes,
@@ -122,7 +121,7 @@ def members(results: Mapping[str, Any], group: str) -> Sequence[str]:
 
 
 def fit(chunks: Sequence[bytes], names: Sequence[str], room: int) -> tuple[dict[int, bytes], list[str]]:
-    """The tasks' items, by number of the task, for which there is room in base64, and what is left out.
+    """The tasks' items, by number of the task, for which there is room, and what is left out.
 
     First it is the examples, then the middle of long texts, and at last whole tasks.
     """
@@ -132,7 +131,7 @@ def fit(chunks: Sequence[bytes], names: Sequence[str], room: int) -> tuple[dict[
     length = LENGTHS[0]
     for length in LENGTHS:
         kept = {
-            place: compress(reduce(json.loads(gzip.decompress(chunk)), length))
+            place: compress(share(reduce(unshare(json.loads(gzip.decompress(chunk))), length)))
             for place, chunk in enumerate(chunks)
         }
         if measure(kept) <= room:
@@ -150,5 +149,5 @@ def fit(chunks: Sequence[bytes], names: Sequence[str], room: int) -> tuple[dict[
 
 
 def measure(chunks: Mapping[int, bytes]) -> int:
-    """How many characters some chunks have in base64."""
-    return sum((len(chunk) + 2) // 3 * 4 for chunk in chunks.values())
+    """How many characters some chunks have as text: five for four bytes."""
+    return sum(-(-len(chunk) * 5 // 4) for chunk in chunks.values())

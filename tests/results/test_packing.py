@@ -18,8 +18,10 @@ from gptalt_eval.results.packing import (
     order,
     pack,
     reduce,
+    share,
     shorten,
     subtract,
+    unshare,
 )
 
 ODD = st.text(st.characters(), max_size=12)  # with halves of characters, which UTF-8 cannot write
@@ -95,6 +97,15 @@ def make_chunk(grid):
     rows = len(grid[0])
     common = {"number": subtract(list(range(rows))), "subjects": [""], "subject": [0] * rows, "pictures": []}
     return json.loads(gzip.decompress(compress(order(texts, arms) | common)))
+
+
+@given(GRID)
+def test_columns_that_arms_have_in_common_are_there_once(grid):
+    chunk = make_chunk(grid)
+    shared = json.loads(json.dumps(share(chunk)))
+    assert list(read_chunk(shared)) == list(read_chunk(chunk))
+    assert unshare(shared) == chunk | {"columns": []}
+    assert len({json.dumps(column) for column in shared["columns"]}) == len(shared["columns"])
 
 
 @given(GRID)

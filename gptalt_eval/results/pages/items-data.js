@@ -4,10 +4,28 @@ const itemData = (() => {
   const tasks = [];
   const data = { arms: [], tasks, tree: [], pictures: [] };
 
+  // base85 in the order of RFC 1924, with ",", "." and ":" for "<", ">" and "&"
+  const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%:()*+-;,=.?@^_`{|}~";
+  const values = new Uint8Array(128);
+  for (let value = 0; value < DIGITS.length; value++) values[DIGITS.charCodeAt(value)] = value;
+
+  function readBytes(text) {
+    const bytes = new Uint8Array(Math.ceil(text.length / 5) * 4);
+    for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
+      let number = 0;
+      for (let place = from; place < from + 5; place++) {
+        number = number * 85 + (place < text.length ? values[text.charCodeAt(place)] : 84);
+      }
+      bytes[to] = number >>> 24;
+      bytes[to + 1] = number >>> 16;
+      bytes[to + 2] = number >>> 8;
+      bytes[to + 3] = number;
+    }
+    return bytes.subarray(0, Math.floor(text.length * 4 / 5));
+  }
+
   async function unpack(id) {
-    const text = atob(document.getElementById(id).textContent);
-    const bytes = new Uint8Array(text.length);
-    for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+    const bytes = readBytes(document.getElementById(id).textContent);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).json();
   }
@@ -35,14 +53,19 @@ const itemData = (() => {
 
   function decode(task, chunk) {
     const arms = new Map();
+    const sums = new Map(); // arms have many columns in common
+    const sum = column => {
+      if (!sums.has(column)) sums.set(column, addUp(chunk.columns[column]));
+      return sums.get(column);
+    };
     for (const written of chunk.arms) {
-      const arm = { ...written, metrics: new Map(), extracted: [] };
-      for (const name of ["shots", "prompt", "gold", "options", "replies", "pictures"]) arm[name] = addUp(written[name]);
-      arm.ends = addUp(written.counts);
+      const arm = { arm: written.arm, judged: written.judged, metrics: new Map(), extracted: [], ends: sum(written.counts) };
+      for (const name of ["shots", "prompt", "gold", "options", "replies", "pictures"]) arm[name] = sum(written[name]);
+      for (const name of ["counts", "likelihoods", "right", "chosen", "normed"]) arm[name] = chunk.columns[written[name]];
       for (const [filter, { extracted, metrics }] of Object.entries(written.filters)) {
-        arm.extracted.push({ filter, lists: addUp(extracted) });
+        arm.extracted.push({ filter, lists: sum(extracted) });
         for (const [metric, values] of Object.entries(metrics)) {
-          arm.metrics.set(filter === "none" ? metric : `${metric} (${filter})`, values);
+          arm.metrics.set(filter === "none" ? metric : `${metric} (${filter})`, chunk.columns[values]);
         }
       }
       arms.set(arm.arm, arm);

@@ -239,7 +239,7 @@
     isStarted = true;
   };
   if (isAsked) startOnce();
-  new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && startOnce(), { rootMargin: "600px" })
+  new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && startOnce(), { rootMargin: "300px" })
     .observe(section);
   addEventListener("keydown", event => {
     if (event.key === "/" && !isStarted && !event.target.matches("input, select, textarea")) {
