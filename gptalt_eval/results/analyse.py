@@ -76,6 +76,11 @@ class Score:
     cluster: str = ""
     chance: float | None = None
 
+    @property
+    def title(self) -> str:
+        """The metric, with the filter if it has one."""
+        return self.metric if self.filter == "none" else f"{self.metric} ({self.filter})"
+
     def count_available(self, results: Results) -> int | None:
         """How many items there are, of all members of a group; None: the results do not say."""
         counts = [results.get("n-samples", {}).get(task, {}) for task in list_tasks(results, self.task)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf, isclose, isnan
 
-from gptalt_eval.results.analyse import Score
+from gptalt_eval.results.analyse import CHOICES, Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.ranking import SIGNIFICANT, compare_with
 from gptalt_eval.results.rows import say_clusters
-from gptalt_eval.results.stats import adjust_holm
+from gptalt_eval.results.stats import TINY, adjust_holm
+
+RIGHT = (*CHOICES, "exact_match")  # of which more is better, even where a results file does not say so
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Entry:
     p_value: float | None = None
     others: Sequence[Score] = ()
 
+    @property
+    def p_text(self) -> str:
+        """The p-value, on the side of 5 % where it is."""
+        if self.p_value is None or self.p_value < 0.001:
+            return "" if self.p_value is None else "p < 0.001"
+        is_clear = (round(self.p_value, 3) < SIGNIFICANT) is (self.p_value < SIGNIFICANT)
+        return f"p = {self.p_value:.3f}" if is_clear else "p is just below 0.05"
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -84,7 +94,7 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
     chances = {score.chance for score in firsts if score.chance is not None}
     return Heading(
         title=column.title,
-        metric=first.metric if first.filter == "none" else f"{first.metric} ({first.filter})",
+        metric=first.title,
         arrow={True: "↑", False: "↓", None: ""}[directions.pop() if len(directions) == 1 else None],
         items=" or ".join(counts) if len(counts) < 4 else f"{len(counts)} different counts",
         is_partial=is_partial,
@@ -103,14 +113,20 @@ def count_items(score: Score) -> str:
 def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:
     """A column's entries; the best and those not significantly different from it are marked."""
     firsts = {arm: scores[0] for arm, scores in by_arm.items()}
-    sign = -1 if next(iter(firsts.values())).higher_is_better is False else 1
+    directions = {score.higher_is_better for score in firsts.values()} - {None}
+    sign = -1 if directions == {False} else 1
     best = max(firsts, key=lambda arm: rank_value(sign * firsts[arm].value))
     known = compare_with(best, firsts, rows)
     adjusted = dict(zip(known, adjust_holm(list(known.values())), strict=True))
     tied = {arm for arm, p_value in adjusted.items() if p_value >= SIGNIFICANT}
     tied |= {arm for arm in firsts if arm not in {best, *known} and overlap(firsts[arm], firsts[best])}
-    equal = {arm for arm in firsts if firsts[arm].value == firsts[best].value}
-    marks = len(firsts) > 1 and len(equal) < len(firsts)  # where all are equal, none is the best
+    equal = {
+        arm
+        for arm in firsts
+        if isclose(firsts[arm].value, firsts[best].value, rel_tol=TINY, abs_tol=TINY)  # added up in any order
+    }
+    is_known = len(directions) == 1 or (not directions and firsts[best].metric in RIGHT)
+    marks = is_known and 0 < len(equal) < len(firsts)  # where all are equal, none is the best
     return {
         arm: Entry(
             score=firsts[arm],

@@ -179,10 +179,9 @@ def lay_out_scores(records: Sequence[Record], logged: Sequence[Logged]) -> Grid:
     lines = []
     for record, rows in zip(records, logged, strict=True):
         for score in list_headlines(record, list_scores(record, rows)):
-            metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
             interval = f"{score.interval[0]:.3f}-{score.interval[1]:.3f}" if score.interval else ""
             shots = "" if score.shots is None else str(score.shots)
-            values = (score.task, metric, shots, f"{score.value:.3f}", interval, f"{score.items:,}")
+            values = (score.task, score.title, shots, f"{score.value:.3f}", interval, f"{score.items:,}")
             lines.append([Cell(value) for value in values])
     return Grid(headings, 2, lines)
 

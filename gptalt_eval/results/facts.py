@@ -21,7 +21,7 @@ class Facts:
         seconds: the time of the whole run, with all its arms; None: unknown, or the run was resumed.
         tokens: computed for log-likelihoods in the whole run; 0: unknown.
         saved: the share of tokens that shared prefixes saved; None: unknown.
-        truncated: requests of the arm that lost the beginning of their prompt.
+        truncated: requests of the arm that lost the beginning of their prompt; None: unknown.
         run: the number of its run; None: several.
     """
 
@@ -32,7 +32,7 @@ class Facts:
     seconds: float | None = None
     tokens: int = 0
     saved: float | None = None
-    truncated: int = 0
+    truncated: int | None = None
     run: int | None = None
 
 
@@ -48,7 +48,8 @@ def gather_facts(
 
 
 def describe_arm(records: Sequence[Record], places: set[tuple[int, int]]) -> Facts:
-    truncated = sum(count_truncated(records[record], result) for record, result in places)
+    counts = [count_truncated(records[record], result) for record, result in places]
+    truncated = None if None in counts else sum(filter(None, counts))
     if len({record for record, _ in places}) != 1:
         return Facts(truncated=truncated)
     place = next(iter(places))[0]
@@ -67,11 +68,11 @@ def describe_arm(records: Sequence[Record], places: set[tuple[int, int]]) -> Fac
     )
 
 
-def count_truncated(record: Record, result: int) -> int:
-    """How many requests of a results file lost the beginning of their prompt."""
+def count_truncated(record: Record, result: int) -> int | None:
+    """How many requests of a results file lost the beginning of their prompt; None: lm-eval does not say."""
     cell = next((cell for cell in record.run.cells if cell.results == record.files[result].name), None)
     if cell is None:
-        return 0
+        return None
     names = {
         task
         for name in record.results[result].get("results", {})

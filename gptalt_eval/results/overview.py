@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 from gptalt_eval.contract.record import Record
@@ -95,8 +95,7 @@ class Overview:
         for place, entries in enumerate(self.entries):
             for heading, entry in zip(self.headings, entries, strict=True):
                 for score in entry.others if entry else ():
-                    metric = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
-                    found.setdefault(f"{heading.title} {metric}", {})[place] = score
+                    found.setdefault(f"{heading.title} {score.title}", {})[place] = score
         return [
             (title, [each.get(place) for place in range(len(self.arms))]) for title, each in found.items()
         ]
@@ -198,17 +197,46 @@ def gather_scores(
             if unstated:
                 by_edition.setdefault(next(iter(stated), ((), is_sample)), {}).update(unstated)
     return {
-        column: by_arm
+        part: scores
         for task, by_edition in found.items()
         for column, by_arm in zip(name_columns(task, list(by_edition)), by_edition.values(), strict=True)
+        for part, scores in name_parts(column, list(divide(by_arm)))
     }
+
+
+def divide(by_arm: Mapping[Arm, Sequence[Score]]) -> Iterator[dict[Arm, Sequence[Score]]]:
+    """The scores of a column with the same metric and filter first in every arm; several columns if need be.
+
+    The main one is an arm's own: a folder of lm-eval's does not say which a task's YAML names. The first main
+    one that all arms have counts, or else any that they all have.
+    """
+    left = dict(by_arm)
+    while left:
+        owned = {arm: {(score.metric, score.filter) for score in scores} for arm, scores in left.items()}
+        mains = [scores[0] for scores in left.values()]
+        keys = [(score.metric, score.filter) for score in (*mains, *next(iter(left.values())))]
+        chosen = max(keys, key=lambda key: sum(key in each for each in owned.values()))
+        yield {
+            arm: sorted(left.pop(arm), key=lambda score: (score.metric, score.filter) != chosen)
+            for arm, found in owned.items()
+            if chosen in found
+        }
+
+
+def name_parts(
+    column: Column, parts: Sequence[Mapping[Arm, Sequence[Score]]]
+) -> Iterator[tuple[Column, Mapping[Arm, Sequence[Score]]]]:
+    """A column for each part; if there are several, with the metric in its title."""
+    for scores in parts:
+        metric = next(iter(scores.values()))[0].title if len(parts) > 1 else ""
+        yield replace(column, versions=", ".join(filter(None, (column.versions, metric)))), scores
 
 
 def find_edition(record: Record, result: int, name: str) -> Edition:
     """The version of a task, or of each task of a group, and whether its rows are the embedded sample."""
     results = record.results[result]
     data = [record.run.data[task] for task in list_tasks(results, name) if task in record.run.data]
-    return tuple(find_versions(results, name).items()), any(each.origin == "sample" for each in data)
+    return tuple(sorted(find_versions(results, name).items())), any(each.origin == "sample" for each in data)
 
 
 def name_columns(task: str, editions: Sequence[Edition]) -> list[Column]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows, pair_rows
 from gptalt_eval.results.sampling import lay_out
-from gptalt_eval.results.sheets import add_up, make_column, read_sheets
+from gptalt_eval.results.sheets import add_up, keep_scored, make_column, read_sheets
 from gptalt_eval.results.spread import HUGE, Spread, join_columns, measure_spread
 from gptalt_eval.results.stats import TINY, Z95, adjust_holm, flip_clusters, flip_sums
 
@@ -174,7 +174,8 @@ def find_better(leads: Floats, p_values: Floats) -> NDArray[np.bool_]:
 def compare_with(best: Arm, scores: Mapping[Arm, Score], task: TaskRows | None) -> dict[Arm, float]:
     """The p-value of each other arm against the best of a column, over the rows that both have.
 
-    Arms that have none in common with it are left out.
+    Arms that have none in common with it are left out, and those whose score is not the mean of their rows
+    (but of another filter's, say): they would be marked by other numbers than are shown.
     """
     others = [arm for arm in scores if arm != best]
     metric = scores[best].metric
@@ -182,14 +183,18 @@ def compare_with(best: Arm, scores: Mapping[Arm, Score], task: TaskRows | None) 
         return {}
     arms = [best, *others]
     found = {}
-    for sheet in read_sheets(task, metric, arms):
+    sheets = [keep_scored(sheet, [scores[arm] for arm in arms]) for sheet in read_sheets(task, metric, arms)]
+    if not any(0 in sheet.arms for sheet in sheets):
+        return {}
+    for sheet in sheets:
         if 0 in sheet.arms:
             layout = lay_out(sheet.design, len(sheet.weights))
             sums = add_up(layout.clusters, layout.weights[:, None] * sheet.values, len(layout.strata))
             for column, place in enumerate(sheet.arms[1:], 1):
                 found[arms[place]] = flip_sums(sums[:, column] - sums[:, 0])
+    tested = {arms[place] for sheet in sheets for place in sheet.arms}
     for arm in others:
-        if arm not in found and arm in task.arms:
+        if arm not in found and arm in tested:
             pairs = pair_rows(task, metric, best, arm)
             if pairs.first:
                 found[arm] = flip_clusters(pairs.differences, design=pairs.design)

@@ -100,8 +100,9 @@ def view_run(record: Record, name: str, plugins: Installed) -> RunView:
 def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
     """What makes the scores those of a part of the data, or of a part of the tasks."""
     marks = []
-    origins = {task: data.origin for record in records for task, data in record.run.data.items()}
-    samples = sorted(task for task, origin in origins.items() if origin == "sample")
+    samples = sorted(
+        {task for record in records for task, data in record.run.data.items() if data.origin == "sample"}
+    )
     if samples:
         marks.append(f"Scored on the small embedded sample, not on the benchmark: {join_some(samples)}.")
     parts = [f"{heading.title} {heading.items}" for heading in overview.headings if heading.is_partial]
@@ -153,7 +154,7 @@ def show_seconds(seconds: float) -> str:
 def show_count(count: int) -> str:
     """A large number, rounded: ``6.7 B``, ``135 M``."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
+        if count >= 0.9995 * size:  # 999,885,952 is 1 B
             return f"{count / size:.3g} {letter}"
     return str(count)
 

@@ -144,7 +144,12 @@ def list_metrics(results: Results, name: str) -> list[str]:
 
 
 def count_options(line: Mapping[str, Any], metrics: Sequence[str]) -> int:
-    """From how many options a model chose; acc_mutual_info asks for each of them again."""
+    """From how many options a model chose, one of which is right; 0: several may be.
+
+    acc_mutual_info asks for each of them again.
+    """
+    if str(line.get("target")).startswith("[") and str(line.get("target")).endswith("]"):
+        return 0
     asked = len(line.get("arguments") or ())
     return asked // 2 if "acc_mutual_info" in metrics else asked
 

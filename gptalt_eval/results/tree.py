@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isclose
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score
@@ -57,7 +58,9 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
             return
         rows = overview.rows.get(task)
         if not below and rows and len(found) == 1:
-            below = list(list_subjects(rows, overview.arms, depth + 1))
+            scores = overview.all_scores[found[0]]
+            below = list(list_subjects(keep_shown(rows, scores), overview.arms, depth + 1))
+            below = [name_metric(line, next(iter(scores.values()))[0].metric) for line in below]
         for place, column in enumerate(found):
             entries = rank_column(overview.all_scores[column], rows)
             heading = describe_column(column, overview.all_scores[column])
@@ -71,6 +74,14 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
     return [line for task in (*roots, *columns) for line in grow(task, 0)]
 
 
+def name_metric(line: Branch, above: str) -> Branch:
+    """A subject's line; its metric is named only if it is not that of the line above."""
+    return replace(
+        line,
+        heading=replace(line.heading, metric="" if line.heading.metric == above else line.heading.metric),
+    )
+
+
 def gather_members(records: Sequence[Record]) -> dict[str, list[str]]:
     """The groups of all runs in their order, and the members of each."""
     found: dict[str, dict[str, None]] = {}
@@ -79,6 +90,26 @@ def gather_members(records: Sequence[Record]) -> dict[str, list[str]]:
         for name, members in groups.items():
             found.setdefault(name, {}).update(dict.fromkeys(members))
     return {name: list(members) for name, members in found.items()}
+
+
+def keep_shown(rows: TaskRows, scores: Mapping[Arm, Sequence[Score]]) -> TaskRows:
+    """The rows of those arms whose score they make up, the main metric first if it is the mean of rows."""
+    main = next(iter(scores.values()))[0].metric
+    metrics = sorted(rows.metrics, key=lambda metric: metric != main)
+    if not metrics:
+        return rows
+
+    def is_shown(arm: Arm) -> bool:
+        values = [row.scores[metrics[0]] for row in rows.arms[arm].values() if metrics[0] in row.scores]
+        mean = sum(values) / max(1, len(values))
+        return any(
+            score.metric == metrics[0] and isclose(score.value, mean, rel_tol=1e-9, abs_tol=1e-9)
+            for score in scores.get(arm, ())
+        )
+
+    return replace(
+        rows, arms={arm: each for arm, each in rows.arms.items() if is_shown(arm)}, metrics=metrics
+    )
 
 
 def list_subjects(rows: TaskRows, arms: Sequence[Arm], depth: int) -> Iterator[Branch]:
@@ -92,7 +123,7 @@ def list_subjects(rows: TaskRows, arms: Sequence[Arm], depth: int) -> Iterator[B
         entries = [Entry(score) if (score := each.get(subject)) else None for each in averages]
         firsts = {arm: [entry.score] for arm, entry in zip(arms, entries, strict=True) if entry}
         if firsts:
-            heading = replace(describe_column(Column(subject), firsts), metric="", arrow="")
+            heading = replace(describe_column(Column(subject), firsts), arrow="")
             yield Branch(heading, depth, entries, is_subject=True)
 
 

@@ -165,7 +165,15 @@ def test_times(seconds, shown):
 
 
 @pytest.mark.parametrize(
-    ("count", "shown"), [(999, "999"), (1000, "1 k"), (134_515_008, "135 M"), (6_738_415_616, "6.74 B")]
+    ("count", "shown"),
+    [
+        (999, "999"),
+        (1000, "1 k"),
+        (999_885_952, "1 B"),
+        (999_499, "999 k"),
+        (134_515_008, "135 M"),
+        (6_738_415_616, "6.74 B"),
+    ],
 )
 def test_counts(count, shown):
     assert show_count(count) == shown

@@ -6,12 +6,20 @@ function makeTable(table) {
   const headings = [...head.cells];
   const original = [...body.rows];
   const tools = document.querySelector(`.tools[data-for="${key}"]`);
+  const keys = new Set();
+  for (const heading of headings) { // a task may be called "time"
+    while (keys.has(heading.dataset.key)) heading.dataset.key += " 2";
+    keys.add(heading.dataset.key);
+  }
   const byDefault = new Set(headings.filter(each => each.hidden).map(each => each.dataset.key));
   const isTree = original.some(row => "depth" in row.dataset);
 
   function valueOf(row, column) {
     const cell = row.cells[column];
-    if (cell.dataset.value !== undefined) return cell.dataset.value === "" ? null : Number(cell.dataset.value);
+    if (cell.dataset.value !== undefined) {
+      const value = Number(cell.dataset.value);
+      return cell.dataset.value === "" || Number.isNaN(value) ? null : value;
+    }
     return cell.textContent.trim() === "–" ? null : cell.textContent.trim();
   }
 
