@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.wrapping import find_width, measure
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
 from gptalt_eval.results.rows import list_faults, name_cluster, read_logged, say_clusters
@@ -29,7 +30,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
 
         print_json([asdict(comparison) for comparison in found])
         return 0
-    for line in format_table(found):
+    for line in format_table(found, find_width(sys.stdout) or NARROWEST):
         print(line)
     print(f"\n{explain(found)}")
     for sentence in dict.fromkeys(each.packages for each in found if each.packages):
@@ -55,12 +56,23 @@ def explain(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-LINE = "  {:<18} {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"  # fits 80 columns
+COLUMNS = ("Scores", "Diff.", "95 % interval", "p", "Holm", "MDE")
+FIGURES = " {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"
+NARROWEST = 80  # columns that the table needs
+LEAST = 18  # columns for the names of arms
 
 
-def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Lines: a task with what its arms have in common, then each pair of arms."""
-    yield LINE.format("", "Scores", "Diff.", "95 % interval", "p", "Holm", "MDE").rstrip()
+def format_table(comparisons: Sequence[Comparison], width: int = NARROWEST) -> Iterator[str]:
+    """Lines: a task with what its arms have in common, then each pair of arms.
+
+    Args:
+        comparisons: what was compared.
+        width: of the terminal: the names of arms stand beside their figures if there is room.
+    """
+    longest = max((measure(name_arms(each)) for each in comparisons), default=0)
+    room = max(width, NARROWEST) - len(FIGURES.format(*[""] * 6)) - 4
+    column = longest if LEAST < longest <= room else LEAST
+    yield (" " * (column + 2) + FIGURES.format(*COLUMNS)).rstrip()
     previous = ""
     for each in comparisons:
         found = each.difference
@@ -69,22 +81,28 @@ def format_table(comparisons: Sequence[Comparison]) -> Iterator[str]:
         if heading != previous:
             yield heading
         previous = heading
-        arms = f"{each.first.name(each.factor)}, {each.second.name(each.factor)}"
+        arms = name_arms(each)
         if found is None:
             yield f"  {arms}: not compared, {each.refused}"
             continue
-        if len(arms) > 18:
+        if measure(arms) > column:
             yield f"  {arms}"
             arms = ""
-        yield LINE.format(
-            arms,
+        low, high = (f"{bound:+.3f}" for bound in found.interval)
+        figures = FIGURES.format(
             f"{found.first:.3f} {found.second:.3f}",
             f"{found.value:+.3f}",
-            f"{found.interval[0]:+.3f} to {found.interval[1]:+.3f}",
+            f"{low} to {high}" if low != high else "",
             format_p(found.p_value),
             format_p(each.adjusted),
             "" if found.detectable is None else f"{found.detectable:.3f}",
-        ).rstrip()
+        )
+        yield (f"  {arms}{' ' * (column - measure(arms))}" + figures).rstrip()
+
+
+def name_arms(comparison: Comparison) -> str:
+    first, second = (arm.name(comparison.factor) for arm in (comparison.first, comparison.second))
+    return f"{first}, {second}"
 
 
 def count_rows(comparison: Comparison) -> str:

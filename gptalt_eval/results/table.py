@@ -134,10 +134,10 @@ def fit(grid: Grid, width: int | None) -> Grid:
 
 
 def list_steps(width: int) -> Iterator[Callable[[Grid], Grid]]:
-    yield lambda grid: grid.change("95 % interval", lambda text: text.replace(" - ", "-"))
     yield move_up("Prompt", "{}")
     yield move_up("Shots", "{}-shot")
     yield lambda grid: grid.change("Metric", lambda text: text.replace(" (", "\n("))
+    yield lambda grid: grid.change("95 % interval", lambda text: re.sub(r"(?<=\d) - (?=\d)", "-", text))
     yield lambda grid: grid.change("Items", lambda text: text.replace(" in ", "\nin "))
     yield lambda grid: break_names(grid, width)
     yield lambda grid: grid.change("Items", lambda text: text.replace(" of ", "\nof "))

@@ -18,6 +18,7 @@ from gptalt_eval.machine.wrapping import measure
 
 LONGEST, SHORTEST = 40, 10  # of the bar itself, in columns
 PER_SECOND = 8  # how often it is drawn
+PATIENCE = 5.0  # seconds without an answer after which one wants to see that it goes on
 FOREVER = 100 * 24 * 3600.0  # seconds left that say only that too little is done to tell
 
 
@@ -104,7 +105,10 @@ def say_times(step: Step, now: float) -> str:
     share = min(step.done / step.total, 1.0)
     spent = now - step.since if step.spent is None else step.spent
     left = spent * (1 - share) / share if share and spent > 0 else math.inf
-    return f"{math.floor(100 * share)}% {f'{say_seconds(left)} left' if left < FOREVER else 'estimating'}"
+    said = f"{say_seconds(left)} left" if left < FOREVER else "estimating"
+    if left >= FOREVER and now - step.since > PATIENCE:
+        said += f", {say_seconds(now - step.since)} so far"
+    return f"{math.floor(100 * share)}% {said}"
 
 
 def say_seconds(seconds: float) -> str:

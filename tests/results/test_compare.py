@@ -267,6 +267,18 @@ def test_the_table_to_the_letter():
         "  a, b               0.500 0.250 -0.250 -0.312 to -0.062 <0.001          0.043",
     ]
     assert list(format_table([])) == list(format_table(comparisons))[:1]
+    assert "  standard, abcdefghi 0.500 0.625 +0.125 +0.000 to +0.250  0.500" in format_table(comparisons, 81)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_names_of_arms_stand_beside_their_figures_where_there_is_room(width):
+    same = Difference(1234, None, 0.5, 0.5, (0.0, 0.0), 0, 0, 1.0, None)
+    arms = (Arm("shortest-option", "standard", 0), Arm("me/my-model-of-many-words", "standard", 0))
+    heading, _, *lines = format_table([make_comparison("model", *arms, same)], width)
+    assert max(map(len, (heading, *lines))) <= max(width, 80)
+    assert len(lines) == (1 if width >= 104 else 2)
+    assert lines[-1].split()[-4:] == ["0.500", "0.500", "+0.000", "1.000"], "the interval says no more"
+    assert heading.index("Holm") > lines[-1].index("1.000")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def test_then_the_bar_goes_and_the_name_is_cut_in_its_middle():
 def test_no_line_is_too_long_and_percentage_and_time_are_always_whole(name, width, share, spent):
     line = draw(Step(name, 0, 1000, 1000 * share, spent, FIGURES), width).rstrip("\n")
     assert "\n" not in line and measure(line) <= width
-    left = re.search(r" (\d+)% (estimating|(?:[\d,]+ d )?(?:\d+:)?\d+:\d\d left)(?: |$)", f" {line}")
+    left = re.search(
+        r" (\d+)% (estimating(?:, [\d:]+ so far)?|(?:[\d,]+ d )?(?:\d+:)?\d+:\d\d left)(?: |$)", f" {line}"
+    )
     assert left, line
     assert int(left[1]) == pytest.approx(100 * share, abs=1.01)
     assert "-:--" not in line
@@ -78,6 +80,7 @@ def test_what_is_shortened_has_room_and_keeps_both_ends(text, width):
 def test_before_anything_is_done_the_time_left_is_not_known():
     assert say_times(Step("piqa", 0, total=10), now=5.0) == "0% estimating"
     assert say_times(Step("piqa", 0, 10, 1, spent=0.0), now=5.0) == "10% estimating"
+    assert say_times(Step("gsm8k", 2.0, total=10), now=82.0) == "0% estimating, 1:20 so far"
 
 
 def test_time_left_is_what_the_rest_takes_at_the_speed_so_far():
