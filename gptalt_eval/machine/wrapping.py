@@ -41,7 +41,7 @@ def wrap(text: str, width: int, hang: int = 2) -> str:
     """A text whose lines have at most a number of columns.
 
     Only a word that is longer, such as a path, makes a longer line, and so does a command at the end of a
-    line, so that it can be copied.
+    line, so that it can be copied. Such a line is not indented.
 
     Args:
         text: its lines are kept, with what they are indented by; ``GLUE`` becomes a space.
@@ -63,7 +63,7 @@ def wrap_line(line: str, width: int, hang: int) -> Iterator[str]:
     indent = " " * min(len(line) - len(line.lstrip(" ")), width // 2)
     inner = indent + " " * min(hang, width // 4)
     if whole:
-        yield inner + whole
+        yield (inner if measure(inner + whole) <= width else "") + whole
         return
     current = ""
     for gap, word in WORD.findall(line.strip(" ")):
@@ -71,7 +71,7 @@ def wrap_line(line: str, width: int, hang: int) -> Iterator[str]:
             current = indent + word
         elif measure(current) + len(gap) + measure(word) > width:
             yield current
-            current = inner + word
+            current = (inner if measure(inner + word) <= width else "") + word
         else:
             current += gap + word
     yield current

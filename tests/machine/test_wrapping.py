@@ -52,7 +52,7 @@ def test_a_command_at_the_end_can_be_copied():
         f"  {command}",
     ]
     narrow = wrap(f"To run what is missing: {command}", 20).split("\n")
-    assert narrow == ["To run what is", "  missing:", f"  {command}"]
+    assert narrow == ["To run what is", "  missing:", command]
 
 
 def test_pip_in_a_sentence_is_no_command():
@@ -62,7 +62,8 @@ def test_pip_in_a_sentence_is_no_command():
 
 def test_a_path_stands_alone_unbroken():
     path = "/a/very/long/path/to/a/folder/of/runs"
-    assert wrap(f"Results: {path}", 20) == f"Results:\n  {path}"
+    assert wrap(f"Results: {path}", 40) == f"Results:\n  {path}"
+    assert wrap(f"Results: {path}", len(path)) == f"Results:\n{path}", "where it has no room beside spaces"
 
 
 def test_what_is_glued_stays_together():
