@@ -18,7 +18,7 @@ from gptalt_eval.machine.wrapping import measure
 
 LONGEST, SHORTEST = 40, 10  # of the bar itself, in columns
 PER_SECOND = 8  # how often it is drawn
-PATIENCE = 5.0  # seconds without an answer after which one wants to see that it goes on
+PATIENCE = 5.0  # seconds without an answer after which one wants to see that something is still computed
 FOREVER = 100 * 24 * 3600.0  # seconds left that say only that too little is done to tell
 
 
