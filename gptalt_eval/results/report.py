@@ -108,10 +108,15 @@ def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overvi
     parts = [f"{heading.title} {heading.items}" for heading in overview.headings if heading.is_partial]
     if parts:
         marks.append(f"Not all items were scored: {join_some(parts)}.")
+    unfinished: dict[str, list[str]] = {}
     for record, name in zip(records, names, strict=True):
         if not record.is_complete:
             missing = f": {join_some(record.run.missing)} not evaluated yet" if record.run.missing else ""
-            marks.append(f"{name}: this run is {record.run.status}{missing}.")
+            unfinished.setdefault(f"{record.run.status}{missing}", []).append(name)
+    for status, found in unfinished.items():
+        marks.append(
+            f"{join_some(found)}: {'this run is' if len(found) == 1 else 'these runs are'} {status}."
+        )
     return marks
 
 
