@@ -48,3 +48,9 @@ for (const button of document.querySelectorAll(".charts .save")) {
   button.hidden = false;
   button.onclick = () => figures.save(button.closest("figure"));
 }
+// on a phone, what fills more than the screen is opened when it is asked for
+if (matchMedia("(max-width: 40rem)").matches) {
+  for (const kind of document.querySelectorAll(".charts details[open]")) {
+    if (kind.offsetHeight > innerHeight) kind.open = false;
+  }
+}
