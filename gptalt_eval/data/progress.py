@@ -22,15 +22,14 @@ def show_progress(rows: Iterable[T], text: str, total: int | None) -> Iterator[T
         text: the bar's label.
         total: how many rows are expected; None: unknown.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from gptalt_eval.machine.bar import Bar, Step
     from gptalt_eval.machine.consoles import make_console
 
-    console = make_console(stderr=True)
-    named = TextColumn("{task.description}", markup=False)
-    columns = (named, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(text, total=total)
-        for row in rows:
+    bar = Bar(make_console(stderr=True))
+    began = bar.clock()
+    try:
+        for count, row in enumerate(rows):
+            bar.show(Step(text, began, total, count, figures=(f"{count:,} rows",)))
             yield row
-            progress.advance(task)
+    finally:
+        bar.stop()

@@ -16,6 +16,7 @@ from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.runfiles import RunFiles, is_error_in
 
@@ -44,8 +45,8 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
     with interrupt_once():
         try:
             files.save_run()
-            display.say("Importing lm-eval and torch")
-            from gptalt_eval.running.cells import evaluate_cells
+            with waiting("Importing lm-eval and torch"):
+                from gptalt_eval.running.cells import evaluate_cells
 
             evaluate_cells(plan, plugins, display, files)
             files.save_end("incomplete" if files.run.failed else "complete")

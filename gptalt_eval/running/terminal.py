@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from gptalt_eval.contract.plan import Plan
+from gptalt_eval.machine.bar import Bar, Step
 from gptalt_eval.machine.consoles import print_wrapped
 from gptalt_eval.machine.words import count_things, list_names
 from gptalt_eval.machine.wrapping import GLUE, measure
-from gptalt_eval.running.bar import Bar, Step
 
 WIDEST = 28  # of the names of tasks, in columns
 
@@ -74,7 +74,9 @@ class Terminal:
         self.refuse(plan.lacking)
 
     def say(self, text: str) -> None:
-        self.bar.show(Step(text, self.clock()))
+        before = self.bar.step
+        goes_on = before is not None and before.name.partition(",")[0] == text.partition(",")[0]
+        self.bar.show(Step(text, before.since if before and goes_on else self.clock()))
 
     def note(self, text: str) -> None:
         if text not in self.said:

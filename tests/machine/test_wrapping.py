@@ -70,6 +70,10 @@ def test_what_is_glued_stays_together():
     assert wrap(f"one two acc{GLUE}0.5", 12) == "one two\n  acc 0.5"
 
 
+def test_a_percent_sign_stays_with_its_number():
+    assert wrap("the central 95 % of it", 14) == "the central\n  95 % of it"
+
+
 def test_chinese_has_no_spaces_and_punctuation_does_not_begin_a_line():
     text = "这是一个很长的句子，没有空格（除了标点）。"
     lines = wrap(text, 20, 0).split("\n")

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from gptalt_eval.machine.hub import find_hub_cache, find_storage, read_endpoint
 from gptalt_eval.machine.storage import write_atomically
+from gptalt_eval.machine.words import say_seconds
 from gptalt_eval.planning.hub.hashes import check_file, check_files
 from gptalt_eval.planning.hub.needs import GB
 from gptalt_eval.planning.hub.refusals import choose_wait, describe_break, explain_refusal, list_errors
@@ -48,8 +49,9 @@ class Progress:
             return
         self.told = now
         rate = (self.done - self.before) / max(now - self.began, 1e-3) / 1e6
-        left = f", {self.done / GB:.2f} of {self.total / GB:.2f} GB, {rate:.1f} MB/s"
-        self.say(f"Downloading {self.name}{left}")
+        left = f", {say_seconds((self.total - self.done) / 1e6 / rate)} left" if rate else ""
+        much = f"{self.done / GB:.2f} of {self.total / GB:.2f} GB, {rate:.1f} MB/s{left}"
+        self.say(f"Downloading {self.name}, {much}")
 
 
 def download(repository: Repository, files: Sequence[RemoteFile], say: Show, note: Show) -> Path:

@@ -46,11 +46,15 @@ IMPORT = (
 
 
 def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 
     from gptalt_eval_plugin_elo.counts import check_imported
     from gptalt_eval_plugin_elo.importing import REJECTED, VOTES, import_files
     from gptalt_eval_plugin_elo.winners import read_winners
+
+    class TimeLeft(ProgressColumn):
+        def render(self, task: Task) -> str:
+            return f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else "estimating"
 
     console = make_console(stderr=True)
     formats = gather_formats(plugins)
@@ -60,7 +64,7 @@ def run_import(arguments: argparse.Namespace, plugins: Installed) -> int:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
+        TimeLeft(),
     )
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Reading votes", total=total)
@@ -123,14 +127,13 @@ def print_counts(counts: Mapping[Path, Counts], votes: Path, rejected: Path) -> 
     from gptalt_eval_plugin_elo.counts import count_rejected
 
     for file, each in counts.items():
-        print(f"{file}: {each.format}, {each.added:,} new {'vote' if each.added == 1 else 'votes'}", end="")
-        print(f", {each.known:,} already known" if each.known else "", end="")
-        print(
-            f", {each.changed:,} {'vote' if each.changed == 1 else 'votes'} changed" if each.changed else "",
-            end="",
-        )
-        print(f", {each.taken_back:,} taken back" if each.taken_back else "", end="")
-        print(f"; {count_rejected(each.rejected)}" if each.rejected else "")
+        said = [each.format, f"{each.added:,} new {'vote' if each.added == 1 else 'votes'}"]
+        said += [f"{each.known:,} already known"] if each.known else []
+        changed = "vote" if each.changed == 1 else "votes"
+        said += [f"{each.changed:,} {changed} changed"] if each.changed else []
+        said += [f"{each.taken_back:,} taken back"] if each.taken_back else []
+        rejected_here = f"; {count_rejected(each.rejected)}" if each.rejected else ""
+        print(f"{file}: {', '.join(said)}{rejected_here}")
         for text in each.older:
             print(f"  {text}")
         for reason, count in each.reasons.most_common(5):

@@ -192,7 +192,8 @@ def make_table(*columns: str) -> Any:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        justify: Any = "left" if number == 0 else "right"
+        table.add_column(column, justify=justify, no_wrap=number > 0, overflow="fold")
     return table
 
 

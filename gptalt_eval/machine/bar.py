@@ -1,4 +1,4 @@
-"""The bar of a run: one line, whatever the terminal's width. When room is short, the time left stays."""
+"""A bar of progress: one line, whatever the terminal's width. When room is short, the time left stays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from gptalt_eval.machine.plain import show_plain
+from gptalt_eval.machine.words import say_seconds
 from gptalt_eval.machine.wrapping import measure
 
 LONGEST, SHORTEST = 40, 10  # of the bar itself, in columns
@@ -109,16 +110,6 @@ def say_times(step: Step, now: float) -> str:
     if left >= FOREVER and now - step.since > PATIENCE:
         said += f", {say_seconds(now - step.since)} so far"
     return f"{math.floor(100 * share)}% {said}"
-
-
-def say_seconds(seconds: float) -> str:
-    """``1:05``, ``2:00:05``, ``3 d 02:00:05``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days:,} d {hours:02}:{minutes:02}:{rest:02}"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def fit(name: str, figures: Sequence[str], tail: str, width: int) -> Line:

@@ -1,4 +1,4 @@
-"""The bar of a run: one line at every width, with the percentage and the time left."""
+"""A bar of progress: one line at every width, with the percentage and the time left."""
 
 import io
 import re
@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from gptalt_eval.machine.bar import Bar, Step, fit, say_times, shorten
 from gptalt_eval.machine.wrapping import measure
-from gptalt_eval.running.bar import Bar, Step, fit, say_seconds, say_times, shorten
 
 FIGURES = (
     "1,979/6,721 tokens, 1,335 tokens/s, 76% of 27,514 saved",
@@ -91,14 +91,6 @@ def test_time_left_is_what_the_rest_takes_at_the_speed_so_far():
 
 def test_a_step_without_a_known_end_says_how_long_it_has_been_going_on():
     assert draw(Step("Loading the model", 2.0), 80, now=65.4)[2:] == "Loading the model 1:03\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0, "0:00"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (90061, "1 d 01:01:01")],
-)
-def test_times_are_short(seconds, shown):
-    assert say_seconds(seconds) == shown
 
 
 def test_a_log_gets_no_bar():
