@@ -34,7 +34,7 @@ def test_no_module_keeps_state(path):
 
 LIGHT = [
     ["--help"], ["run", "--help"], ["ls"], ["ls", "models"], ["ls", "datasets"], ["ls", "styles"], ["ls", "plugins"], ["plugins"], ["show", "model", "smollm2"],
-    ["compare", "nowhere"], ["resume", "nowhere"],  ["show", "dataset", "mmlu"], ["report", "nowhere"], ["rerun", "nowhere"], ["nonsense"], ["data", "ls"], ["data", "check"], ["data", "check", "--data_dir", "."], ["data", "where", "piqa"], ["data", "prepare", "piqa", "--from", "nowhere", "--data_dir", "."], ["--tasks", "hellaswga", "--model", "smollm2"],
+    ["compare", "nowhere"], ["resume", "nowhere"],  ["show", "dataset", "mmlu"], ["report", "nowhere"], ["site", "nowhere", "--into", "site"], ["rerun", "nowhere"], ["nonsense"], ["data", "ls"], ["data", "check"], ["data", "check", "--data_dir", "."], ["data", "where", "piqa"], ["data", "prepare", "piqa", "--from", "nowhere", "--data_dir", "."], ["--tasks", "hellaswga", "--model", "smollm2"],
 ]  # fmt: skip
 
 

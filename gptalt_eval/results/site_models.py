@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Arm
@@ -60,7 +61,7 @@ class ModelView:
 
 
 def view_models(records: Sequence[Record], overview: Overview, tasks: Sequence[TaskView]) -> list[ModelView]:
-    """The models of some runs, by name."""
+    """The models of some runs, the best first."""
     runs: dict[str, list[int]] = {}
     for place, record in enumerate(records):
         runs.setdefault(record.model, []).append(place)
@@ -72,7 +73,7 @@ def view_models(records: Sequence[Record], overview: Overview, tasks: Sequence[T
     for name, places in sorted(runs.items()):
         own = list(dict.fromkeys(arm for place in places for arm in arms.get(place, ())))
         views.append(view_model(records, name, places, own, overview, tasks))
-    return views
+    return sorted(views, key=lambda view: view.best.rank if view.best else inf)
 
 
 def view_model(
