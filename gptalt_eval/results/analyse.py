@@ -114,6 +114,8 @@ def read_scores(results: Results, result: int, name: str, depth: int, logged: Lo
         if not isinstance(value, (int, float)):
             continue
         found = [logged.rows.get((result, task), {}).get(filter_name, {}) for task in tasks]
+        if not all(found):  # those of some members only do not make up a group's score
+            found = []
         rows = {key: row for each in found for key, row in each.items() if metric in row.scores}
         mean = find_mean(results, name, key)
         clusters = mean.clusters if mean and not rows else len(set(label_clusters(rows)))
@@ -158,8 +160,12 @@ def show_name(name: str, alias: str) -> str:
 
 
 def count_items(results: Results, name: str) -> int:
+    """How many items were scored; of a group's members, unless the results file counts them for the group."""
     counts = results.get("n-samples", {}).get(name, {})
-    return int(counts.get("effective") or results["results"][name].get("sample_len") or 0)
+    own = int(counts.get("effective") or results["results"][name].get("sample_len") or 0)
+    if own or not is_group(results, name):
+        return own
+    return sum(count_items(results, task) for task in list_tasks(results, name))
 
 
 def count_available(results: Results, tasks: Sequence[str]) -> int | None:

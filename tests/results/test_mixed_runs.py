@@ -229,3 +229,19 @@ def test_a_score_that_is_no_number_comes_last(tmp_path, open_tab):
     boxes = tab.locator("#leaderboard thead th:not([hidden])").all_inner_texts()
     assert sum(text.startswith("time") for text in boxes) == 1
     assert sum(text.startswith("truncated") for text in boxes) == 1
+
+
+@pytest.mark.parametrize("saved", [("x", "y"), ("x",), ()])
+def test_a_group_counts_the_items_of_all_members(tmp_path, saved):
+    """Though the rows of some are not saved."""
+    write_cell(tmp_path, STAMP, {"x": LOW, "y": HIGH[:6]}, {"both": ["x", "y"]})
+    for name in {"x", "y"} - {*saved}:
+        (tmp_path / f"samples_{name}_{STAMP}.jsonl").unlink()
+    file = tmp_path / f"results_{STAMP}.json"
+    content = json.loads(file.read_text())
+    content["n-samples"] = {
+        name: {"original": count, "effective": count} for name, count in (("x", 10), ("y", 6))
+    }
+    file.write_text(json.dumps(content))
+    [heading] = show([load_record(tmp_path)]).headings
+    assert (heading.items, heading.is_partial) == ("16", False)
