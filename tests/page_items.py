@@ -81,7 +81,7 @@ def read_chunk(chunk):
                 "shots": None if shots is None else "".join(shots), "prompt": text(columns["prompt"][row]),
                 "gold": text(columns["gold"][row]) or "", "options": read_list(columns["options"][row]),
                 "replies": read_list(columns["replies"][row]), "likelihoods": likelihoods,
-                "right": arm["right"][row], "chosen": arm["chosen"][row], "normed": arm["normed"][row],
+                "right": arm["right"][row], "chosen": arm["chosen"][row], "cut": arm.get("cut", [0] * len(numbers))[row], "normed": arm["normed"][row],
                 "pictures": chunk["pictures"][columns["pictures"][row]] if columns["pictures"][row] >= 0 else [],
                 "filters": {
                     name: (read_list(extracted[row]), {key: each[row] for key, each in metrics.items()})

@@ -34,6 +34,7 @@ class Kept:
     normed: int
     right: int
     pictures: tuple[str, ...]
+    cut: int
     filters: dict[str, tuple[int, Mapping[str, float]]] = field(default_factory=dict)
 
 
@@ -108,6 +109,7 @@ def keep(item: LoggedItem, texts: Texts, between: str) -> Kept:
         normed=item.normed,
         right=item.right,
         pictures=item.pictures,
+        cut=item.cut,
     )
 
 
@@ -233,6 +235,7 @@ def write_columns(
         "right": [item.right if item else -1 for item in there],
         "chosen": [item.chosen if item else -1 for item in there],
         "normed": [item.normed if item else -1 for item in there],
+        "cut": [item.cut if item else 0 for item in there],
         "counts": [len(item.likelihoods) if item else 0 for item in there],
         "likelihoods": [shorten(value) for item in there if item for value in item.likelihoods],
         "filters": filters,

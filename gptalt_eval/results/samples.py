@@ -12,6 +12,7 @@ from gptalt_eval.results.pictures import is_visual, list_pictures
 from gptalt_eval.results.rows import find_subject
 
 MOST_OPTIONS = 200  # of an item, that are kept
+CUT = "gptalt_cut"  # of a sample: how many of its requests lost the beginning of their prompt
 MOST_REPLIES = 50  # to one request that was repeated
 
 
@@ -35,6 +36,7 @@ class LoggedItem:
         extracted: what the filter made of them.
         metrics: those that are numbers.
         pictures: what its pictures are called, in the order of the prompt.
+        cut: how many of its requests lost the beginning of their prompt, which was too long for the model.
     """
 
     number: int
@@ -52,6 +54,7 @@ class LoggedItem:
     extracted: tuple[str, ...]
     metrics: Mapping[str, float]
     pictures: tuple[str, ...]
+    cut: int = 0
 
 
 def read_item(line: Mapping[str, Any], delimiter: str = " ") -> LoggedItem:
@@ -93,6 +96,7 @@ def read_item(line: Mapping[str, Any], delimiter: str = " ") -> LoggedItem:
         extracted=list_texts(answers) if is_generated else (),
         metrics={name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))},
         pictures=list_pictures(line.get("arguments", ())),
+        cut=line[CUT] if isinstance(line.get(CUT), int) else 0,
     )
 
 

@@ -205,6 +205,9 @@ def evaluate_cell(run: LoadedRun, index: int) -> None:
             run.display.end_task(cell.label(name), {}, {})
             continue
         samples = result.pop("samples")[name]
+        requests = seams.list_requests(task)
+        if cut and cut.requests == len(requests):  # all are of this process
+            run.lm.mark_lost(requests, samples)
         style, shots = cell.style.name if cell.style else None, result["n-shot"][name]
         for sample in samples:
             observed = evaluation.make_sample(name, sample, run.plan.title, style, shots)

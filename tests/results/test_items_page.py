@@ -54,6 +54,7 @@ def report(tmp_path_factory):
     records = []
     for place, model in enumerate(("first", "second")):
         tasks = {f"body_{name}": list_items(name, place) for name in SUBJECTS}
+        tasks["body_anatomy"][7]["gptalt_cut"] = 4 - 4 * place
         tasks |= {"sums": list_replies({0, 1, 2} if place else {0, 1, 2, 3})}
         tasks |= {
             "hostile": [make_choice(n, text, 0, options=(f" {text}", " b")) for n, text in enumerate(HOSTILE)]
@@ -132,6 +133,16 @@ def test_filters_by_result(open_items, show, numbers):
     check_count(tab, len(numbers), 6)
     assert [int(re.match(r"item (\d+),", row)[1]) for row in list_rows(tab)] == list(numbers)
     assert tab.evaluate("address.get('show')") == show
+
+
+def test_truncated_prompts_are_found_and_said(open_items):
+    tab = open_items("show=cut&item=body_anatomy%2F7")
+    check_count(tab, 1, 20)
+    expect(tab.locator(".items-view .note")).to_have_text(
+        "The prompt did not fit into the context of 1 first: it lost its beginning."
+    )
+    tab.select_option("#items-a", "1")
+    check_count(tab, 0, 20)
 
 
 def test_the_arms_that_are_compared_are_chosen(open_items):

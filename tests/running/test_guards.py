@@ -169,6 +169,9 @@ def test_requests_that_lost_their_beginning_are_counted_as_stock_warns(
         )
         assert cut.context == 48 and sentence in record.notes
         assert sentence in (record.folder / "report.html").read_text().replace("&#39;", "'")
+        lines = list(record.read_samples(0, task))
+        marked = [line.get("gptalt_cut", 0) for line in lines if line["filter"] == lines[0]["filter"]]
+        assert sum(marked) == cut.lost and len(marked) == 4
     table = io.StringIO()
     print_scores(Console(file=table, width=200), [record])
     assert "lost the beginning" in table.getvalue()

@@ -61,7 +61,7 @@ const itemData = (() => {
     for (const written of chunk.arms) {
       const arm = { arm: written.arm, judged: written.judged, metrics: new Map(), extracted: [], ends: sum(written.counts) };
       for (const name of ["shots", "prompt", "gold", "options", "replies", "pictures"]) arm[name] = sum(written[name]);
-      for (const name of ["counts", "likelihoods", "right", "chosen", "normed"]) arm[name] = chunk.columns[written[name]];
+      for (const name of ["counts", "likelihoods", "right", "chosen", "normed", "cut"]) arm[name] = chunk.columns[written[name]];
       for (const [filter, { extracted, metrics }] of Object.entries(written.filters)) {
         arm.extracted.push({ filter, lists: sum(extracted) });
         for (const [metric, values] of Object.entries(metrics)) {
@@ -102,6 +102,7 @@ const itemData = (() => {
       right: arm.right[row],
       chosen: arm.chosen[row],
       normed: arm.normed[row],
+      cut: arm.cut[row],
       metrics: [...arm.metrics].map(([name, values]) => [name, values[row]]).filter(([, value]) => value !== null),
       pictures: arm.pictures[row] < 0 ? [] : task.pictures[arm.pictures[row]],
     };
@@ -119,6 +120,9 @@ const itemData = (() => {
     if (value === 0 && isBinary) return "wrong";
     return value === null ? "unknown" : value;
   };
+
+  // whether the beginning of the prompt was too long for the model
+  data.isCut = ({ task, row }, place) => Boolean(task.arms.get(place)?.cut[row]);
 
   function isShare(arm, name) {
     arm.shares ??= new Map();

@@ -207,6 +207,9 @@ const itemView = (() => {
     if (item.subject) write(about, `${item.subject} · `);
     about.append(anchor);
     box.replaceChildren(title, about, showQuestion(sides));
+    for (const { read, label } of sides.filter(({ read }) => read.cut)) {
+      box.append(make("p", "note", `The prompt did not fit into the context of ${label}: it lost its beginning.`));
+    }
     const chosen = sides.filter(({ read }) => read.options.length);
     if (chosen.length) box.append(...showOptions(chosen));
     const replied = sides.filter(({ read }) => read.replies.length);

@@ -14,6 +14,7 @@
     ["no_answer", "no answer in the first", ({ a }) => a === "none"],
     ["first", "right in the first, wrong in the second", ({ a, b }) => a === "right" && isWrong(b)],
     ["second", "wrong in the first, right in the second", ({ a, b }) => isWrong(a) && b === "right"],
+    ["cut", "truncated in the first", ({ item, arm }) => itemData.isCut(item, arm)],
     ["differ", "arms disagree", ({ all }) => all.includes("right") && all.some(isWrong)],
     ["all_wrong", "wrong in all arms", ({ all }) => !all.includes("right") && all.some(isWrong)],
   ];
@@ -80,7 +81,7 @@
       address.get("task") || owner);
     controls.q.value = address.get("q");
     const several = itemData.arms.length > 1;
-    const shown = SHOWN.slice(0, several ? SHOWN.length : 4);
+    const shown = several ? SHOWN : SHOWN.filter(([, text]) => !/second|arms/.test(text));
     fill(controls.show, shown.map(([key, text]) => [key, several ? text : text.replace(" in the first", "")]), address.get("show"));
     const named = itemData.arms.map(({ name }, place) => [String(place), name]);
     fill(controls.a, named, address.get("a"));
@@ -149,7 +150,7 @@
       for (const item of task.items) {
         if (!hasText(item.row) || (subject !== null && item.subject !== subject)) continue;
         const all = controls.show.value ? places.map(place => itemData.judge(item, place, metric)) : [];
-        if (fits({ all, a: all[a], b: all[b] })) found.push(item);
+        if (fits({ all, a: all[a], b: all[b], item, arm: a })) found.push(item);
       }
     }
     return found;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.run import RunScoring
+from gptalt_eval.results.samples import CUT
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers
@@ -87,14 +89,22 @@ class ObservedLM:
 
     def count_lost(self, requests: Sequence[Any]) -> int:
         """How many answered requests lost the beginning of their prompt; the same on all processes."""
-        found = sum(
-            bool(
-                self.find_lost(request.request_type, request.args)
-                or (self.answers and self.answers.recall_lost(request.request_type, request.args))
-            )
-            for request in requests
-        )
+        found = sum(map(self.has_lost, requests))
         return int(self.lm.add_up(found)) if hasattr(self.lm, "add_up") else found
+
+    def has_lost(self, request: Any) -> bool:
+        """Whether an answered request lost the beginning of its prompt."""
+        kind, arguments = request.request_type, request.args
+        return bool(
+            self.find_lost(kind, arguments) or (self.answers and self.answers.recall_lost(kind, arguments))
+        )
+
+    def mark_lost(self, requests: Sequence[Any], samples: Sequence[dict[str, Any]]) -> None:
+        """Say in each sample how many of its requests lost the beginning of their prompt, if any."""
+        counts = Counter(request.doc_id for request in requests if self.has_lost(request))
+        for sample in samples:
+            if counts[sample["doc_id"]]:
+                sample[CUT] = counts[sample["doc_id"]]
 
     def find_unscorable(self, requests: Sequence[Any]) -> str:
         """Why the first of the requests that cannot be scored cannot be, with its row; empty: all can be."""
