@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gptalt_eval.results.arms import Arm
-
 SECTIONS = (
     ("Leaderboard", "index.html"), ("Models", "models/index.html"), ("Tasks", "tasks/index.html"),
     ("Runs", "runs/index.html"),
@@ -20,12 +18,12 @@ class Place:
     Attributes:
         path: of the page, in the site's folder.
         title: of the page.
-        links: the path of the page of each arm's model.
+        links: by the model that an arm names, the path of its page.
     """
 
     path: str
     title: str
-    links: Mapping[Arm, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> str:

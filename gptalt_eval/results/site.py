@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from gptalt_eval.contract.record import Record, find_experiment
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import show_plain
-from gptalt_eval.results.arms import Arm, lengthen, name_models
+from gptalt_eval.results.arms import lengthen, name_models
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
 from gptalt_eval.results.places import SECTIONS, Place
@@ -76,9 +76,9 @@ class Site:
     plugins: Installed
 
     @property
-    def links(self) -> dict[Arm, str]:
-        """The path of the page of each arm's model."""
-        return {arm: model.path for model in self.models for arm in model.arms}
+    def links(self) -> dict[str, str]:
+        """By the model that an arm names, the path of its page."""
+        return {arm.model: model.path for model in self.models for arm in model.arms}
 
     @property
     def paths(self) -> dict[str, str]:
@@ -147,8 +147,10 @@ def list_pages(site: Site) -> dict[str, Callable[[], str]]:
 
 
 def show_report(site: Site, report: Report) -> str:
-    place = Place(report.path, report.title)
     records = [site.records[number] for number in report.places]
+    paths = {model.name: model.path for model in site.models}
+    names = zip(name_models(records), records, strict=True)
+    place = Place(report.path, show_plain(report.title), {name: paths[each.model] for name, each in names})
     return render_report(records, site.plugins, [site.logged[number] for number in report.places], place)
 
 
@@ -163,7 +165,7 @@ def show_leaderboard(site: Site) -> str:
 
 
 def show_page(site: Site, name: str, path: str, title: str, **values: Any) -> str:
-    place = replace(Place(path, show_plain(title)), links=site.links)
+    place = Place(path, show_plain(title), site.links)
     return render_page(
         "gptalt_eval.results", name, PARTS, pages=site, overview=site.overview, site=place,
         show_seconds=show_seconds, show_count=show_count, show_plain=show_plain, find_url=find_url,

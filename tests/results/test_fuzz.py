@@ -43,7 +43,8 @@ def original(tmp_path_factory):
         cli.dispatch([*words, f"--output_path={folder}"], make_plugins())
         patch.chdir(folder)
         used = shutil.copytree(folder / "scripted", folder / "used")
-        for command in (["report"], ["compare", used], ["resume"], ["rerun"]):
+        site = ["site", "--into", folder / "site"]
+        for command in (["report"], site, ["compare", used], ["resume"], ["rerun"]):
             call([*command, used])  # what each imports counts for no example
     return folder / "scripted"
 
@@ -100,7 +101,7 @@ def snapshot(folder):
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("command", ["report", "compare", "resume", "rerun"])
+@pytest.mark.parametrize("command", ["report", "site", "compare", "resume", "rerun"])
 @pytest.mark.parametrize(
     "name", ["run.json", "results_*.json", "samples_piqa_*.jsonl", "samples_gsm8k_*.jsonl", "answers.jsonl"]
 )
@@ -135,7 +136,8 @@ def test_damaged_files(original, tmp_path, monkeypatch, capsys, name, command, d
     target.write_text(data.draw(damage(target.read_text(), name.endswith(".jsonl"))), errors="replace")
     kept = {file for file in tmp_path.rglob("*") if not file.is_relative_to(run)}
     began = time.process_time()
-    call([command, run, *([run] if command == "compare" else [])])
+    more = {"compare": [run], "site": ["--into", tmp_path / "work" / "site"]}
+    call([command, run, *more.get(command, [])])
     taken = time.process_time() - began
     assert taken < SECONDS
     capsys.readouterr()

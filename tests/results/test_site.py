@@ -133,7 +133,7 @@ def test_every_page_can_be_reached_and_leads_on(site, pages):
         assert {up + root for root in roots} <= set(page.links), path
         assert len(page.heads["title"]) == 1 and page.heads["title"][0].endswith(" - gptalt-eval")
         assert len(page.heads["h1"]) == 1
-    titles = [page.heads["title"][0] for path, page in pages.items() if not path.startswith("runs/")]
+    titles = [page.heads["title"][0] for page in pages.values()]
     assert len(set(titles)) == len(titles)
 
 
@@ -170,6 +170,25 @@ def test_runs_of_one_model_are_told_by_their_folders(site):
         assert folder in text
     index = read_text(site / "runs" / "index.html")
     assert all(folder in index for folder in ("grid/one", "part/one", "whole/one"))
+
+
+def test_a_report_leads_to_its_models(pages):
+    [path] = [path for path in pages if path.startswith("runs/grid-")]
+    assert {"../models/one.html", "../models/two.html"} <= set(pages[path].links)
+
+
+def test_other_weights_under_the_same_name_are_said(runs, tmp_path):
+    for name, fingerprint in (("a", "f" * 64), ("b", "e" * 64)):
+        file = shutil.copytree(runs / "part" / "one", tmp_path / "runs" / name) / "run.json"
+        content = json.loads(file.read_text())
+        content["model"] |= {"fingerprint": fingerprint, "parameters": 5}
+        file.write_text(json.dumps(content))
+    records = [load_record(found) for found in find_runs(tmp_path / "runs")]
+    write_site(records, tmp_path / "site", make_plugin_set())
+    text = read_text(tmp_path / "site" / "models" / "one.html")
+    assert "had 2 different sets of weights" in text and "f" * 16 in text and "e" * 16 in text
+    write_site(records[:1], tmp_path / "site", make_plugin_set())
+    assert "different sets of weights" not in read_text(tmp_path / "site" / "models" / "one.html")
 
 
 def test_the_runs_of_an_experiment_share_a_report(runs):
