@@ -198,6 +198,34 @@ def test_labels_are_at_their_rows(label):
     assert first < labels[0] < labels[1] < second < labels[2]
 
 
+def test_notes_are_below_their_heads_and_beside_the_points():
+    rows = [
+        Row(f"row {place}", [Mark(place / 2, 0, 1)], notes=(f"{place}.000", "1 to 3")) for place in range(3)
+    ]
+    svg = draw_rows([Section("", rows)], heads=("mean", "rank"))
+    heads = {
+        node.text: float(node.get("x"))
+        for node in ET.fromstring(svg).iter(f"{SVG}text")
+        if node.text in ("mean", "rank")
+    }
+    notes = [(node.text, float(node.get("x"))) for node in find(svg, "note")]
+    assert all(x == heads["rank" if text == "1 to 3" else "mean"] for text, x in notes)
+    assert heads["rank"] == 400 and heads["rank"] - heads["mean"] > measure("1 to 3", 12.5)
+    starts = [x - measure(text, 12.5) for text, x in notes]
+    assert max(find_place(each)[0] for each in find(svg, "point")) + 5 < min(starts)
+    assert max(float(each.get("x2")) for each in find(svg, "interval")) < min(starts)
+
+
+def test_a_curve_goes_through_its_points():
+    marks = [Mark(0.1 * place, 0, 1, place=place) for place in (5, 0, 2)]
+    svg = draw_curves([Line("a", marks), Line("b", marks[:2])])
+    points = [find_place(each) for each in find(svg, "point")]
+    found = [[float(each) for each in re.findall(r"[\d.]+", node.get("d"))] for node in find(svg, "curve")]
+    for path, part in zip(found, (points[:3], points[3:]), strict=True):
+        assert path == pytest.approx([each for point in part for each in point], abs=0.02)
+        assert path[::2] == sorted(path[::2]), "in the order of their shots"
+
+
 def test_lines_lead_from_a_point_to_its_name():
     spots = [
         Spot(f"model {n}", Mark(0.5 + 0.002 * n, 0.49, 0.53, place=1e8 * 1.03**n, hint=f"{n}"))
