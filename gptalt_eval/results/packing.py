@@ -53,12 +53,15 @@ def cut_middle(text: str, longest: int) -> str:
 
 
 def shorten(value: float | None) -> float | int | str | None:
-    """A number in as few characters as it is exact to 4 digits; an infinite or enormous one is a text."""
+    """A number in as few characters as it is exact to 4 digits; an infinite or enormous one is a text.
+
+    Of two decimals none is left out: probabilities are made of the differences of log-likelihoods.
+    """
     if value is None or isnan(value):
         return None
     if not is_usable(value):
         return str(value)
-    short = float(f"{value:.4g}")
+    short = round(value, 2) if 10 <= abs(value) < 1e6 else float(f"{value:.4g}")
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 

@@ -77,9 +77,10 @@ def read_item(line: Mapping[str, Any], delimiter: str = " ") -> LoggedItem:
     document = line["doc"] if isinstance(line.get("doc"), Mapping) else {}
     metrics = {name: line.get(name) for name in line.get("metrics", [])}
     is_generated = not is_choice and not is_text
-    right = find_right(options, line.get("target")) if are_continuations else -1
+    chosen, acc = find_highest(likelihoods), metrics.get("acc")
+    right = find_right(options, line.get("target"), chosen, acc) if are_continuations else -1
     if right < 0 and len(options) > 1:
-        right = infer_right(len(options), find_highest(likelihoods), metrics.get("acc"))
+        right = infer_right(len(options), chosen, acc)
     return LoggedItem(
         number=line["doc_id"],
         document=line.get("doc_hash", ""),
@@ -88,7 +89,7 @@ def read_item(line: Mapping[str, Any], delimiter: str = " ") -> LoggedItem:
         prompt=prompt,
         options=options[:MOST_OPTIONS],
         likelihoods=(read_likelihood([answers], 0),) if is_text else likelihoods[:MOST_OPTIONS],
-        chosen=find_highest(likelihoods),
+        chosen=chosen,
         normed=find_highest(divide(likelihoods, lengths)),
         right=right,
         gold="" if is_text else str(line.get("target", "")),
@@ -149,13 +150,25 @@ def divide(likelihoods: Sequence[float | None], lengths: Sequence[int]) -> list[
     ]
 
 
-def find_right(options: Sequence[str], target: Any) -> int:
-    """The correct option: lm-eval saves its number as text, or the text itself; -1: something else."""
+def find_right(options: Sequence[str], target: Any, chosen: int = -1, acc: object = None) -> int:
+    """The correct option: lm-eval saves its number as text, or the text itself; -1: something else.
+
+    Where options are numbers, the target may be either: what does not agree with ``acc`` is not meant.
+
+    Args:
+        options: the options.
+        target: as saved.
+        chosen: the likeliest option; -1: unknown.
+        acc: whether that is correct, 1 or 0; anything else: unknown.
+    """
     text = str(target)
-    if text.isascii() and text.isdigit():
-        return int(text) if len(text) < 4 and int(text) < len(options) else -1
     same = [place for place, option in enumerate(options) if option.strip() == text.strip()]
-    return same[0] if len(same) == 1 else -1
+    found = same if len(same) == 1 else []
+    if text.isascii() and text.isdigit():
+        number = int(text) if len(text) < 4 else len(options)
+        found = [number, *found] if number < len(options) else found
+    agreeing = [place for place in found if acc not in (0, 1) or chosen < 0 or (place == chosen) == acc]
+    return next(iter([*agreeing, *found]), -1)
 
 
 def infer_right(options: int, chosen: int, acc: object) -> int:

@@ -45,7 +45,8 @@ def test_a_number_is_exact_to_four_digits_and_json(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1.0, "1"), (-12.3456, "-12.35"), (0.25, "0.25"), (-1234.5678, "-1235")]
+    ("value", "text"),
+    [(1.0, "1"), (-12.3456, "-12.35"), (0.25, "0.25"), (-1234.5678, "-1234.57"), (1234567.8, "1235000")],
 )
 def test_a_number_has_no_more_characters_than_digits(value, text):
     assert json.dumps(shorten(value)) == text

@@ -245,11 +245,20 @@ def test_what_is_no_list_of_pictures_takes_nothing_else_with_it(make_record, vis
         ((" a", " b"), "1", 1), ((" a", " b"), 1, 1), ((" a", " b"), "b", 1), ((" a", " b"), " b", 1),
         ((" a", " b"), "2", -1), ((" a", " b"), "-1", -1), ((" a", " b"), "[0, 1]", -1), ((" a", " b"), "c", -1),
         ((" a", " a"), "a", -1), ((" 1", " 0"), "1", 1), ((" a", " b"), None, -1), ((" a", " b"), "9" * 9999, -1),
-        ((" a", " b"), "²", -1),
+        ((" a", " b"), "²", -1), ((" 7", " 8"), "8", 1), ((" 7", " 8"), "1000", -1),
     ],
 )  # fmt: skip
 def test_the_right_option(options, target, right):
     assert find_right(options, target) == right
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen", "acc", "right"),
+    [("2", 1, 1.0, 1), ("2", 2, 0.0, 1), ("2", 2, 1.0, 2), ("2", 1, 0.0, 2), ("2", 0, 0.0, 2), ("2", 0, 1.0, 2), ("2", -1, 1.0, 2), ("2", 1, None, 2), ("3", 2, 1.0, 2)],
+)  # fmt: skip
+def test_the_number_of_an_option_or_its_text(target, chosen, acc, right):
+    """Options 1, 2 and 3: the target may be either, and acc says which."""
+    assert find_right((" 1", " 2", " 3"), target, chosen, acc) == right
 
 
 @pytest.mark.parametrize(
