@@ -264,6 +264,14 @@ def test_the_ranking_of_a_task_is_by_score(site, runs):
     ]
 
 
+def test_no_arm_is_the_best_where_all_are_alike(runs, tmp_path):
+    for name in "ab":
+        shutil.copytree(runs / "part" / "one", tmp_path / "runs" / name)
+    records = [load_record(found) for found in find_runs(tmp_path / "runs")]
+    write_site(records, tmp_path / "site", make_plugin_set())
+    assert "all 2 alike" in read_text(tmp_path / "site" / "tasks" / "index.html")
+
+
 def test_links_to_items_name_the_task(site, pages):
     found = {urlsplit(link).fragment for link in pages["tasks/mmlu_anatomy.html"].links}
     assert "task=mmlu_stem&part=mmlu_anatomy" in found
