@@ -77,7 +77,7 @@ class TaskView:
 
 
 def view_tasks(records: Sequence[Record], overview: Overview, tree: Sequence[Branch]) -> list[TaskView]:
-    """The tasks and groups with a score, in the order of the tree."""
+    """The tasks and groups, in the order of the tree; after them groups without a score of their own."""
     members = gather_members(records)
     lines = {line.heading.title: line for line in tree}
     places: dict[str, list[Evaluated]] = {}
@@ -87,11 +87,14 @@ def view_tasks(records: Sequence[Record], overview: Overview, tree: Sequence[Bra
     order = {title: number for number, title in enumerate(lines)}
     for column in sorted(overview.all_scores, key=lambda column: order[column.title]):
         columns.setdefault(column.task, []).append(column.title)
+    for name in places:
+        if any(member in columns for member in members.get(name, ())):
+            columns.setdefault(name, [])
     return [
         TaskView(
             name=task,
             path=f"tasks/{name_page(task)}.html",
-            depth=lines[titles[0]].depth,
+            depth=lines[titles[0]].depth if titles else len(find_groups(task, members)),
             rankings=[rank_arms(lines[title], overview, places[task]) for title in titles],
             members=[name for name in members.get(task, ()) if name in columns],
             groups=find_groups(task, members),

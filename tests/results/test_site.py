@@ -264,6 +264,20 @@ def test_the_ranking_of_a_task_is_by_score(site, runs):
     ]
 
 
+def test_a_group_without_a_score_leads_to_its_members(runs, tmp_path):
+    copied = shutil.copytree(runs / "whole", tmp_path / "whole")
+    [file] = copied.glob("*/results_*.json")
+    content = json.loads(file.read_text())
+    content["group_subtasks"] = {"both": ["arc_easy", "sciq"]}
+    content["results"]["both"] = {"alias": "both"}
+    file.write_text(json.dumps(content))
+    write_site([load_record(found) for found in find_runs(copied)], tmp_path / "site", make_plugin_set())
+    group = crawl(tmp_path / "site")["tasks/both.html"]
+    assert {"../tasks/arc_easy.html", "../tasks/sciq.html"} <= set(group.links)
+    assert "This group has no score of its own." in read_text(tmp_path / "site" / "tasks" / "both.html")
+    assert "../tasks/both.html" in read_page(tmp_path / "site" / "tasks" / "sciq.html").links
+
+
 def test_no_arm_is_the_best_where_all_are_alike(runs, tmp_path):
     for name in "ab":
         shutil.copytree(runs / "part" / "one", tmp_path / "runs" / name)
