@@ -81,9 +81,34 @@ def draw(grid: Grid) -> Table:
     for heading in grid.headings:
         is_text = heading in ("Task", "Prompt", "Metric")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for row in grid.rows:
-        table.add_row(*map(Text, row))
+    for rows in list_tasks(grid):
+        table.add_row(*map(Text, stack(rows)))
     return table
+
+
+def list_tasks(grid: Grid) -> Iterator[list[tuple[str, ...]]]:
+    """The rows of each task: the first one has its name."""
+    rows: list[tuple[str, ...]] = []
+    for row in grid.rows:
+        if row[0] and rows:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
+
+
+def stack(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of a task as one, so that a name of several lines stands beside several metrics."""
+    heights = [max(cell.count("\n") for cell in row[1:]) + 1 for row in rows]
+    stacked = [rows[0][0]]
+    for column in [*zip(*rows, strict=True)][1:]:
+        padded = (
+            cell + "\n" * (height - cell.count("\n") - 1)
+            for cell, height in zip(column, heights, strict=True)
+        )
+        stacked.append("\n".join(padded).rstrip("\n"))
+    return stacked
 
 
 def make_grid(record: Record, logged: Logged, ascii_only: bool = False) -> Grid:
@@ -139,6 +164,7 @@ def list_steps(width: int) -> Iterator[Callable[[Grid], Grid]]:
     yield lambda grid: grid.change("Metric", lambda text: text.replace(" (", "\n("))
     yield lambda grid: grid.change("95 % interval", lambda text: re.sub(r"(?<=\d) - (?=\d)", "-", text))
     yield lambda grid: grid.change("Items", lambda text: text.replace(" in ", "\nin "))
+    yield describe_below
     yield lambda grid: break_names(grid, width)
     yield lambda grid: grid.change("Items", lambda text: text.replace(" of ", "\nof "))
     yield lambda grid: grid.change("Metric", lambda name: break_name(name, SHORTEST_NAME))
@@ -159,6 +185,20 @@ def move_up(heading: str, form: str) -> Callable[[Grid], Grid]:
         return replace(grid.drop(heading), title=f"{grid.title}, {form.format(common)}")
 
     return move
+
+
+def describe_below(grid: Grid) -> Grid:
+    """Move prompt style and shots from their columns below the names of the tasks."""
+    forms = {"Prompt": "{}", "Shots": "{}-shot"}
+    places = [(grid.place(heading), form) for heading, form in forms.items() if heading in grid.headings]
+    rows = []
+    for row in grid.rows:
+        said = ", ".join(form.format(row[place]) for place, form in places if row[place])
+        rows.append((f"{row[0]}\n({said})" if said else row[0], *row[1:]))
+    described = replace(grid, rows=tuple(rows))
+    for heading in forms:
+        described = described.drop(heading) if heading in described.headings else described
+    return described
 
 
 def break_names(grid: Grid, width: int) -> Grid:

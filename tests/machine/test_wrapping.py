@@ -79,6 +79,7 @@ def test_chinese_has_no_spaces_and_punctuation_does_not_begin_a_line():
     lines = wrap(text, 20, 0).split("\n")
     assert "".join(lines) == text
     assert all(measure(line) <= 20 for line in lines)
+    assert wrap("药理学: a", 6, 0) == "药理\n学: a"
     assert not any(line[0] in "，。）" or line[-1] == "（" for line in lines)
 
 
