@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptalt_eval.contract.located import SAMPLE
+from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.arms import name_models
 from gptalt_eval.results.columns import Entry
-from gptalt_eval.results.groups import find_style
+from gptalt_eval.results.groups import find_style, list_tasks
 from gptalt_eval.results.items import make_items
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
@@ -100,11 +102,9 @@ def view_run(record: Record, name: str, plugins: Installed) -> RunView:
 def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
     """What makes the scores those of a part of the data, or of a part of the tasks."""
     marks = []
-    samples = sorted(
-        {task for record in records for task, data in record.run.data.items() if data.origin == "sample"}
-    )
-    if samples:
-        marks.append(f"Scored on the small embedded sample, not on the benchmark: {join_some(samples)}.")
+    sampled = list_sampled(records, names, overview)
+    if sampled:
+        marks.append(f"Scored on a small embedded sample, not on the benchmark: {join_some(sampled)}.")
     parts = [f"{heading.title} {heading.items}" for heading in overview.headings if heading.is_partial]
     if parts:
         marks.append(f"Not all items were scored: {join_some(parts)}.")
@@ -120,6 +120,21 @@ def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overvi
     return marks
 
 
+def list_sampled(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
+    """The tasks and groups scored on the embedded sample; with the models, if others used other data."""
+    found = []
+    for column in overview.scores:
+        used: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        for record, name in zip(records, names, strict=True):
+            for results in record.results:
+                data = [record.run.data.get(task) for task in list_tasks(results, column.task)]
+                if data:
+                    used[any(each is not None and each.origin == SAMPLE for each in data)][name] = None
+        if used[True]:
+            found.append(f"{column.title} ({', '.join(used[True])})" if used[False] else column.title)
+    return found
+
+
 def list_notes(
     records: Sequence[Record], names: Sequence[str], logged: Sequence[Logged], overview: Overview
 ) -> list[str]:
@@ -128,6 +143,7 @@ def list_notes(
     for record, name, each in zip(records, names, logged, strict=True):
         for note in dict.fromkeys((*record.notes, *list_faults([each]), *list_gaps(each))):
             found.setdefault(note, []).append(name)
+    found.pop(OF_SAMPLE, None)  # it is among the marks
     notes = [
         note if len(about) == len(records) else f"{join_some(about)}: {note}" for note, about in found.items()
     ]
