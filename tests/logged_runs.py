@@ -43,7 +43,13 @@ def make_reply(
 
 
 def write_run(
-    folder: Path, tasks: Mapping[str, list[dict]], model: str, group: str = "", members: Iterable[str] = ()
+    folder: Path,
+    tasks: Mapping[str, list[dict]],
+    model: str,
+    group: str = "",
+    members: Iterable[str] = (),
+    shots: int = 0,
+    **more: Any,
 ) -> Record:
     """A run of some tasks, some of which may be members of a group."""
     folder.mkdir(parents=True)
@@ -63,9 +69,9 @@ def write_run(
     if group:
         results[group] = {"alias": group, "acc,none": 0.5, "acc_stderr,none": 0.1}
     content = {
-        "results": results, "group_subtasks": {group: list(members)} if group else {}, "n-shot": dict.fromkeys(tasks, 0),
-        "configs": {task: {"task": task, "num_fewshot": 0} for task in tasks}, "higher_is_better": directions,
-        "config": {"prompt_style": None},
+        "results": results, "group_subtasks": {group: list(members)} if group else {}, "n-shot": dict.fromkeys(tasks, shots),
+        "configs": {task: {"task": task, "num_fewshot": shots} for task in tasks}, "higher_is_better": directions,
+        "config": {"prompt_style": None}, **more,
     }  # fmt: skip
     (folder / f"results_{TIME}.json").write_text(json.dumps(content), encoding="utf-8")
     run = {

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
@@ -18,6 +19,8 @@ from gptalt_eval.results.samples import LoggedItem, read_item
 
 BETWEEN = "\n\n"  # examples, unless a task says otherwise
 MOST_BLOCKS = 1_000  # in a prompt
+SHORTEST = 12  # characters of a row's text by which it is found in a prompt
+NEAR = 100  # characters between two texts of a row
 Key = tuple[int, str]  # row, hash of the document
 
 
@@ -35,6 +38,7 @@ class Kept:
     right: int
     pictures: tuple[str, ...]
     cut: int
+    own: int  # the number of the block in which the row's own text begins; 0: unknown
     filters: dict[str, tuple[int, Mapping[str, float]]] = field(default_factory=dict)
 
 
@@ -86,21 +90,27 @@ def read_arm(record: Record, where: Evaluated, texts: Texts, subjects: dict[Key,
     config = results.get("configs", {}).get(where.name, {})
     between = find_delimiter(results, config)
     delimiter = find_option_delimiter(results, config)
+    has_turns = is_chat(results) and find_task_shots(results, where.name) > 0
     kept: dict[Key, Kept] = {}
     with suppress(GptaltError):  # the report says so
         for line in record.read_samples(where.result, where.name):
             item = read_item(line, delimiter)
             key = (item.number, item.document)
             if key not in kept:
-                kept[key] = keep(item, texts, between)
+                kept[key] = keep(
+                    item, texts, between, find_own(item.prompt, line.get("doc")) if has_turns else 0
+                )
                 subjects.setdefault(key, item.subject)
             kept[key].filters[item.filter] = (texts.add_list(item.extracted), item.metrics)
     return kept
 
 
-def keep(item: LoggedItem, texts: Texts, between: str) -> Kept:
+def keep(item: LoggedItem, texts: Texts, between: str, begin: int) -> Kept:
+    blocks = split_blocks(item.prompt, between)
+    ends = accumulate(map(len, blocks))
+    own = sum(end <= begin for end in ends)
     return Kept(
-        blocks=tuple(map(texts.add, split_blocks(item.prompt, between))),
+        blocks=tuple(map(texts.add, blocks)),
         gold=texts.add(item.gold) if item.gold else -1,
         options=texts.add_list(item.options),
         replies=texts.add_list(item.replies),
@@ -110,6 +120,7 @@ def keep(item: LoggedItem, texts: Texts, between: str) -> Kept:
         right=item.right,
         pictures=item.pictures,
         cut=item.cut,
+        own=own,
     )
 
 
@@ -118,6 +129,23 @@ def find_delimiter(results: Mapping[str, Any], config: Mapping[str, Any]) -> str
     if is_chat(results):
         return "\n"
     return str(config.get("fewshot_delimiter") or BETWEEN)
+
+
+def find_own(prompt: str, document: object) -> int:
+    """Where the text of the row itself begins in a prompt, after all examples; 0: unknown.
+
+    It is the last place of the row's longest text, or of a text of the row right in front of that.
+    """
+    values = document.values() if isinstance(document, Mapping) else ()
+    texts = [value.strip() for value in values if isinstance(value, str) and len(value.strip()) >= SHORTEST]
+    found = {text: place for text in texts if (place := prompt.rfind(text)) >= 0}
+    if not found:
+        return 0
+    begin = found[max(found, key=len)]
+    for text, place in sorted(found.items(), key=lambda each: -each[1]):
+        if 0 <= begin - place - len(text) <= NEAR:
+            begin = place
+    return begin
 
 
 def is_chat(results: Mapping[str, Any]) -> bool:
@@ -155,7 +183,7 @@ def fold(
     seen = Counter(place for item in items.values() for place in set(item.blocks))
     folded = {}
     for row, item in items.items():
-        end = find_question(item.blocks, start, shots, seen) if shots else start
+        end = find_question(item.blocks, start, shots, seen) if shots else max(start, item.own)
         rest = item.blocks[end:]
         question = rest[0] if len(rest) == 1 else texts.add("".join(written[place] for place in rest))
         folded[row] = texts.add_places(item.blocks[:end]), question

@@ -5,6 +5,7 @@ import shutil
 from itertools import pairwise
 
 import pytest
+from logged_runs import make_choice, write_run
 from page_items import read_index, read_items, unpack
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.results import items as items_module
-from gptalt_eval.results.gathering import find_question, split_blocks, spread
+from gptalt_eval.results.gathering import find_own, find_question, split_blocks, spread
 from gptalt_eval.results.items import make_items
 from gptalt_eval.results.packing import pack, reduce, share, unshare
 from gptalt_eval.results.report import render_report
@@ -205,6 +206,43 @@ def test_no_saved_samples_no_items(records, tmp_path):
 )  # fmt: skip
 def test_blocks_are_the_prompt(text, blocks):
     assert split_blocks(text, "\n\n") == blocks and "".join(blocks) == text
+
+
+@pytest.mark.parametrize(
+    ("head", "foot"), [("user: ", "\nassistant: "), ("<|user|>\n", "<|end|>\n<|assistant|>\n")]
+)
+@pytest.mark.parametrize("passage", ["", "It rains in the north of the country.\n"])
+def test_in_a_chat_random_examples_are_folded(tmp_path, head, foot, passage):
+    """Each item has other examples: another item's question may be among them, with the same passage."""
+    asked = [f"{passage}How many legs have {n} spiders, or {n} ants?" for n in range(30)]
+    lines = []
+    for number, question in enumerate(asked):
+        examples = [asked[(number * 7 + step) % 30] for step in (3, 11)]
+        prompt = "".join(f"{head}{example}{foot}{8}\n" for example in examples) + f"{head}{question}{foot}"
+        document = {"passage": passage, "question": question.removeprefix(passage), "topic": "legs"}
+        lines.append(make_choice(number, prompt, 0, doc=document))
+    record = write_run(tmp_path / "run", {"legs": lines}, "m", shots=2, chat_template_sha="x" * 64)
+    for item, question, line in zip(
+        read_items(render_report([record], make_plugin_set()))["legs"], asked, lines, strict=True
+    ):
+        assert item["shots"] + item["prompt"] == line["arguments"]["gen_args_0"]["arg_0"]
+        assert item["prompt"].endswith(f"{question}{foot}") and len(item["prompt"]) <= len(
+            head + question + foot
+        )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "document", "begin"),
+    [
+        ("Q: what is a thing?", {"question": "what is a thing?"}, 3),
+        ("abcdefghijklm abcdefghijklm", {"x": "abcdefghijklm"}, 14),
+        ("About college mathematics.\n" + "x" * 200 + "what is a polynomial ring?",
+         {"subject": "college mathematics", "question": "what is a polynomial ring?"}, 227),
+        ("short", {"x": "short"}, 0), ("text", {"x": ["text"]}, 0), ("text", None, 0), ("", {"x": "a long text here"}, 0),
+    ],
+)  # fmt: skip
+def test_where_the_text_of_the_row_begins(prompt, document, begin):
+    assert find_own(prompt, document) == begin
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@
     const top = topEntries().find(([name]) => name === controls.task.value);
     const parts = itemData.tree.filter(entry => entry[0] === address.get("part"));
     const [, , members] = parts.find(([, , each]) => each.every(place => top[2].includes(place))) ?? top;
+    await drawEarly(address.get("item"), round);
     const tasks = await Promise.all(members.map(place => itemData.load(itemData.tasks[place])));
     if (round !== state.round) return; // the reader has chosen something else meanwhile
     fillParts(top, tasks);
@@ -135,6 +136,17 @@
       section.scrollIntoView();
       itemList.focus();
     }
+  }
+
+  // the item of a link, before all others of its group are decompressed
+  async function drawEarly(name, round) {
+    const task = itemData.tasks.find(each => name.startsWith(`${each.name}/`));
+    if (!task) return;
+    await itemData.load(task);
+    const item = task.items.find(each => each.name === name);
+    if (!item || round !== state.round) return;
+    state.item = item;
+    drawItem();
   }
 
   function filter(tasks) {
