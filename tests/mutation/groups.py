@@ -120,6 +120,11 @@ GROUPS = {
         ("tests/results/test_drawing.py", "tests/results/test_charts.py"),
         options=("-m", "not torch and not install", "-k", "not wider and not covers"),  # these need a browser
     ),
+    "site": Group(
+        (f"{CORE}/results/publishing.py", f"{CORE}/commands/report.py"),
+        ("tests/results/test_publishing.py", "tests/commands/test_report.py"),
+        LM_EVAL,
+    ),
     "ratings": Group(
         (f"{ELO}/ratings.py", f"{ELO}/bradley_terry.py", f"{ELO}/regression.py"),
         (f"{ELO_TESTS}/test_ratings.py", f"{ELO_TESTS}/test_bradley_terry.py"),

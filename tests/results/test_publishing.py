@@ -93,8 +93,10 @@ def test_an_outdated_page_that_somebody_changed_is_kept(tmp_path):
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(GptaltError, match=r"contains other files, such as thesis\.tex"):
+    with pytest.raises(GptaltError) as told:
         publish(tmp_path, {"index.html": say("1")})
+    assert told.value.what == f"{tmp_path} contains other files, such as thesis.tex."
+    assert told.value.hint == "Choose an empty or a new folder for the site."
     assert list_files(tmp_path) == {"thesis.tex": b"mine"}
     with pytest.raises(GptaltError, match="is not a folder"):
         publish(tmp_path / "thesis.tex", {"index.html": say("1")})
@@ -111,8 +113,9 @@ def test_a_page_of_others_with_our_name_is_not_replaced(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.html").write_text("mine")
     before = list_files(tmp_path)
-    with pytest.raises(GptaltError, match="was not written by this command"):
+    with pytest.raises(GptaltError, match="was not written by this command") as told:
         publish(tmp_path, {"models/a.html": say("a"), "index.html": say("2")})
+    assert told.value.hint == "Move it away, or choose another folder."
     assert list_files(tmp_path) == before
 
 
@@ -136,6 +139,18 @@ def test_links_are_not_followed(tmp_path):
     assert (elsewhere / "a.html").read_text() == "mine"
 
 
+@pytest.mark.parametrize("is_dangling", [True, False])
+def test_a_list_of_pages_that_is_a_link_is_refused(tmp_path, is_dangling):
+    publish(tmp_path / "site", {"index.html": say("1")})
+    (tmp_path / "site" / "site.json").rename(tmp_path / "elsewhere.json")
+    (tmp_path / "site" / "site.json").symlink_to(tmp_path / ("nothing" if is_dangling else "elsewhere.json"))
+    before = (tmp_path / "elsewhere.json").read_bytes()
+    with pytest.raises(GptaltError, match="is a link"):
+        publish(tmp_path / "site", {"index.html": say("2")})
+    assert (tmp_path / "elsewhere.json").read_bytes() == before
+    assert (tmp_path / "site" / "index.html").read_text() == "1"
+
+
 @pytest.mark.parametrize(
     "path",
     ["../mine.html", "/etc/x.html", "models/../../mine.html", "a/b/c.html", "mine.txt", "A.html", ".html"],
@@ -156,8 +171,12 @@ def test_a_list_of_pages_made_by_others_removes_nothing_elsewhere(tmp_path, path
 )
 def test_a_list_that_is_not_ours_is_refused(tmp_path, text):
     (tmp_path / "site.json").write_text(text)
-    with pytest.raises(GptaltError):
+    with pytest.raises(GptaltError) as told:
         publish(tmp_path, {"index.html": say("1")})
+    assert told.value.what.startswith(f"{tmp_path / 'site.json'} ")
+    if "files" in text:
+        assert told.value.what.endswith("does not belong to a site of this version.")
+        assert told.value.hint == "Choose another folder."
     assert list_files(tmp_path) == {"site.json": text.encode()}
 
 
