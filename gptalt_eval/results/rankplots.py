@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gptalt_eval.results.arms import Arm
@@ -73,6 +74,9 @@ def draw_cost(
     overview: Overview, firsts: Mapping[str, Arm], costs: Mapping[str, float], title: str, axis: str
 ) -> Figure:
     standings = {model: overview.standings[firsts[model]] for model in costs}
+    ends = {model: model.rpartition("/")[2] for model in costs}
+    shared = {end for end, count in Counter(ends.values()).items() if count > 1}
+    names = {model: model if end in shared else end for model, end in ends.items()}
     spots, told = [], []
     for model in sorted(costs, key=costs.__getitem__)[:MOST_RANKED]:
         mean, interval = standings[model].mean, standings[model].interval
@@ -85,9 +89,7 @@ def draw_cost(
         low, high = interval or (mean, mean)
         text = f"{model} {mean:.3f} with {costs[model]:,.0f} {axis}"
         style = Style(0, is_hollow=not is_front)
-        spots.append(
-            Spot(model.rpartition("/")[2], Mark(mean, low, high, style, text, costs[model]), is_front)
-        )
+        spots.append(Spot(names[model], Mark(mean, low, high, style, text, costs[model]), is_front))
         told.append(text + (", at the front" if is_front else ""))
     note = join_sentences(
         "Each model with its best prompt and shots.",

@@ -245,3 +245,14 @@ def test_a_group_counts_the_items_of_all_members(tmp_path, saved):
     file.write_text(json.dumps(content))
     [heading] = show([load_record(tmp_path)]).headings
     assert (heading.items, heading.is_partial) == ("16", False)
+
+
+def test_runs_of_one_model_have_names_of_their_own_in_every_figure(tmp_path):
+    records = []
+    for name, scores in (("a", LOW), ("b", HIGH)):
+        record = write(tmp_path / name / "m", {"acc": scores})
+        model = replace(record.run.model, name="m", parameters=100 * len(records) + 100)
+        records.append(replace(record, run=replace(record.run, model=model)))
+    page = render_report(records, make_plugin_set())
+    labels = [re.findall(r'class="f-label"[^>]*>([^<]*)', svg) for svg in re.findall(r"<svg xmlns.*?</svg>", page, re.DOTALL)]  # fmt: skip
+    assert len(labels) == 2 and all(sorted(each) == ["a/m", "b/m"] for each in labels)
