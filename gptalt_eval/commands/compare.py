@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.wrapping import find_width, measure
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
+from gptalt_eval.results.ranking import SIGNIFICANT
 from gptalt_eval.results.rows import list_faults, name_cluster, read_logged, say_clusters
 
 
@@ -35,6 +37,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     print(f"\n{explain(found)}")
     for sentence in dict.fromkeys(each.packages for each in found if each.packages):
         print(f"Note: {sentence}")
+    if any(OF_SAMPLE in record.notes for record in records):
+        print(f"Note: {OF_SAMPLE}")
     return 0
 
 
@@ -42,6 +46,7 @@ def explain(comparisons: Sequence[Comparison]) -> str:
     """What the columns mean."""
     tested = [(each.difference, each.cluster) for each in comparisons if each.difference]
     columns = dict.fromkeys(column for found, column in tested if found.clusters)
+    adjusted = [each.adjusted for each in comparisons if each.adjusted is not None]
     lines = [
         "Diff.: second minus first, with its 95 % interval (paired bootstrap).",
         "p: McNemar's exact test; Holm: corrected for all tests in this table.",
@@ -53,6 +58,10 @@ def explain(comparisons: Sequence[Comparison]) -> str:
     if columns:
         named = " or ".join(map(name_cluster, columns))
         lines.append(f"Rows of one {named} are resampled and permuted together.")
+    significant = sum(p_value < SIGNIFICANT for p_value in adjusted)
+    lines.append(
+        f"Significant at 5 % after Holm's correction: {significant:,} of {len(adjusted):,} differences."
+    )
     return "\n".join(lines)
 
 

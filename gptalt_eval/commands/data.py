@@ -54,6 +54,8 @@ def show_surveys(arguments: argparse.Namespace, surveys: list[SplitSurvey]) -> i
     show(arguments, [asdict(s) for s in surveys] if arguments.json else [describe_survey(s) for s in surveys])
     if not arguments.json:
         for survey in surveys:
+            if survey.state == "partial" and survey.part:  # the table says so
+                continue
             for reason in survey.reasons:
                 print(f"\n{'Error' if survey.is_faulty else 'Note'}: {reason}")
         is_faulty = any(survey.is_faulty for survey in surveys)

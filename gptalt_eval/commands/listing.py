@@ -56,6 +56,8 @@ def run_ls(arguments: argparse.Namespace, plugins: Installed) -> int:
     elif not shown:
         hint = did_you_mean(arguments.word, [row["name"] for row in rows])
         print(f"Nothing matches '{arguments.word}'. {hint}")
+    if arguments.kind == "models" and any(row["commercial"] for row in shown):
+        print("\nyes, no, ask: commercial use (ask: its publisher decides).")
     if arguments.kind in ("tasks", "groups") and not arguments.all:
         command = f"gptalt-eval ls {arguments.kind} --all {arguments.word}".rstrip()
         print(f"\nlm-eval's own {arguments.kind}: {command}")

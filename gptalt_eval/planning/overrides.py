@@ -85,7 +85,7 @@ def explain_task(catalog: Catalog, name: str, owner: Owner, file: Path | None) -
         others.append(Owned(catalog.lm_eval_tasks[name], LM_EVAL))
     for other in others:  # a YAML given by its path can be that of the other one itself
         if other is not None and other.owner != owner and (file is None or other.item.file != file):
-            yield f"'{name}' is that of {owner}, not of {other.owner}."
+            yield f"The task '{name}' is that of {owner}, not of {other.owner}."
             return
 
 

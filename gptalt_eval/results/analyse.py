@@ -203,7 +203,8 @@ def find_interval(
         return wilson_interval(round(value * items), items)
     stderr = values.get(f"{metric}_stderr,{filter_name}")
     if isinstance(stderr, (int, float)) and isfinite(stderr) and stderr > 0:
-        return normal_interval(value, stderr)
+        low, high = normal_interval(value, stderr)
+        return (max(0.0, low), min(1.0, high)) if is_mean(results, name, metric, value) else (low, high)
     return None
 
 
@@ -211,8 +212,12 @@ def is_share(results: Results, name: str, metric: str, value: float) -> bool:
     """Whether a score is a share of right answers, by its definition, where its rows do not tell."""
     count = value * count_items(results, name)
     is_task = count_items(results, name) > 0 and not is_group(results, name)
-    is_mean = metric in MEANS and find_kind(results, name, metric) is not False
-    return is_task and is_mean and 0 <= value <= 1 and isclose(round(count), count, abs_tol=1e-6)
+    return is_task and is_mean(results, name, metric, value) and isclose(round(count), count, abs_tol=1e-6)
+
+
+def is_mean(results: Results, name: str, metric: str, value: float) -> bool:
+    """Whether a score is a mean of numbers between 0 and 1, by its definition."""
+    return metric in MEANS and find_kind(results, name, metric) is not False and 0 <= value <= 1
 
 
 def find_design(results: Results, name: str, value: float, metric: str, rows: Rows) -> Design | None:

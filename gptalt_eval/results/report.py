@@ -27,6 +27,9 @@ from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged
 from gptalt_eval.results.tree import make_tree
 
+NOT_SAVED = (
+    "The items were not saved: they are not shown here, and cannot be compared. To save them: --log_samples."
+)
 #: what has a style sheet or a script of its own
 PARTS = (
     "address",
@@ -141,7 +144,8 @@ def list_notes(
     """What must be shown with the results, each sentence once, with the models that it is about."""
     found: dict[str, list[str]] = {}
     for record, name, each in zip(records, names, logged, strict=True):
-        for note in dict.fromkeys((*record.notes, *list_faults([each]), *list_gaps(each))):
+        lost = [NOT_SAVED] if record.results and not any(each.rows.values()) else []
+        for note in dict.fromkeys((*record.notes, *lost, *list_faults([each]), *list_gaps(each))):
             found.setdefault(note, []).append(name)
     found.pop(OF_SAMPLE, None)  # it is among the marks
     notes = [

@@ -74,6 +74,11 @@ def test_what_cannot_be_asked(words, what):
     assert raised.value.what == what and raised.value.hint
 
 
+def test_what_yes_no_and_ask_mean_is_said(capsys):
+    cli.dispatch(["ls", "models"], make_plugin_set(models=MODELS))
+    assert capsys.readouterr().out.endswith("\nyes, no, ask: commercial use (ask: its publisher decides).\n")
+
+
 def test_that_nothing_is_left_is_said(capsys):
     assert cli.dispatch(["ls", "models", "--size", ">1T"], make_plugin_set(models=MODELS)) == 0
     assert "No model here meets all of these conditions" in capsys.readouterr().out

@@ -104,19 +104,19 @@ def test_a_model_in_a_folder(note, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["hellaswag", "sciq", "mathqa"])
 def test_a_task_of_lm_evals(note, name):
     assert note(tasks=name, evil={"tasks": [name]}) == [
-        f"'{name}' is that of gptalt-eval-plugin-evil, not of lm-eval."
+        f"The task '{name}' is that of gptalt-eval-plugin-evil, not of lm-eval."
     ]
 
 
 def test_a_group_of_lm_evals(note):
     assert note(tasks="glue", evil={"groups": ["glue"]}) == [
-        "'glue' is that of gptalt-eval-plugin-evil, not of lm-eval."
+        "The task 'glue' is that of gptalt-eval-plugin-evil, not of lm-eval."
     ]
 
 
 def test_a_member_of_a_group(note):
     found = note(tasks="gptalt_zero_shot", evil={"tasks": ["hellaswag"]})
-    assert found == ["'hellaswag' is that of gptalt-eval-plugin-evil, not of lm-eval."]
+    assert found == ["The task 'hellaswag' is that of gptalt-eval-plugin-evil, not of lm-eval."]
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_a_folder_or_file_of_the_user(note, name, other, tmp_path):
     (mine / "x.yaml").write_text(text, encoding="utf-8")
     evil = {"tasks": ["mine"]}
     assert note(tasks=name, evil=evil, include_path=str(mine)) == [
-        f"'{name}' is that of --include_path {mine}, not of {other}."
+        f"The task '{name}' is that of --include_path {mine}, not of {other}."
     ]
     file = (mine / "x.yaml").resolve()
-    assert note(tasks=str(file), evil=evil) == [f"'{name}' is that of {file}, not of {other}."]
+    assert note(tasks=str(file), evil=evil) == [f"The task '{name}' is that of {file}, not of {other}."]
 
 
 def test_the_own_file_of_a_task_replaces_nothing(note, plugins):

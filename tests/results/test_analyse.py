@@ -233,3 +233,18 @@ def test_a_group_whose_weights_are_unknown_has_lm_evals_error(tmp_path):
     results["results"]["all"] |= {"acc,none": 0.7, "acc_stderr,none": 0.05}
     file.write_text(json.dumps(results))
     assert list_scores(load_record(tmp_path))[0].interval == pytest.approx(norm.interval(0.95, 0.7, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.05, (0.0, norm.ppf(0.975, 0.05, 0.1))), (0.9, (norm.ppf(0.025, 0.9, 0.1), 1.0))],
+)
+def test_a_groups_interval_without_its_rows_is_within_0_and_1(tmp_path, value, expected):
+    write_cell(tmp_path, "t", MEMBERS, {"all": list(MEMBERS)})
+    file = tmp_path / "results_t.json"
+    results = json.loads(file.read_text())
+    results["results"]["all"] |= {"acc,none": value, "acc_stderr,none": 0.1}
+    file.write_text(json.dumps(results))
+    for samples in tmp_path.glob("samples_*"):
+        samples.unlink()
+    assert list_scores(load_record(tmp_path))[0].interval == pytest.approx(expected)

@@ -8,6 +8,7 @@ import gptalt_eval
 from gptalt_eval.commands import cli
 from gptalt_eval.commands.compare import format_p, format_table
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.arms import Arm, name_models
 from gptalt_eval.results.compare import Comparison, compare_runs
@@ -220,10 +221,24 @@ def test_the_command(tmp_path, capsys):
     assert line.split()[8:10] == ["<0.001", "<0.001"]
     assert max(map(len, printed.splitlines())) <= 80
     explained = printed.partition("\n\n")[2].splitlines()
-    assert [line.split(":")[0] for line in explained] == ["Diff.", "p", "MDE"]
+    assert [line.split(":")[0] for line in explained] == [
+        "Diff.", "p", "MDE", "Significant at 5 % after Holm's correction",
+    ]  # fmt: skip
     assert cli.main(["compare", str(tmp_path), "--by", "num_fewshot", "--json"]) == 0
     [read] = json.loads(capsys.readouterr().out)
     assert read["difference"]["only_second"] == 150
+
+
+def test_what_is_significant_and_what_is_a_sample(tmp_path, capsys):
+    arms = {("standard", 0): ZERO * 30, ("standard", 3): THREE * 30, ("standard", 5): THREE * 30}
+    folder = write_run(tmp_path / "a", "a", arms).folder
+    assert cli.main(["compare", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "correction: 2 of 3 differences." in printed and "sample" not in printed
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"notes": [OF_SAMPLE]}))
+    assert cli.main(["compare", str(tmp_path)]) == 0
+    assert printed + f"Note: {OF_SAMPLE}\n" == capsys.readouterr().out
 
 
 def make_comparison(factor, first, second, difference=None, **changes):

@@ -220,6 +220,12 @@ def test_without_scripts_the_tables_stand(experiment, tab):
     assert not shown.locator("#leaderboard th[data-key=parameters]").is_visible()
 
 
+def test_the_name_of_a_task_has_room_on_a_phone(tab):
+    """``medqa_zh_hans_4`` with its arrow is not broken."""
+    name = tab(width=390, height=844).locator("#tree tbody th[scope=row]").first
+    assert name.bounding_box()["width"] == pytest.approx(9.5 * 16)
+
+
 @pytest.mark.parametrize(("size", "scheme"), [((1400, 900), "light"), ((390, 844), "dark")])
 def test_nothing_is_in_the_way_of_any_reader(tab, size, scheme):
     """By axe: nothing serious; and nothing wider than the window."""

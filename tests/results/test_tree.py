@@ -11,7 +11,14 @@ from gptalt_eval.contract.run import RunCell, RunCut, RunModel, RunScoring
 from gptalt_eval.results.arms import Arm, merge_arms, walk_arms
 from gptalt_eval.results.facts import Facts
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.report import list_marks, list_notes, render_report, show_count, show_seconds
+from gptalt_eval.results.report import (
+    NOT_SAVED,
+    list_marks,
+    list_notes,
+    render_report,
+    show_count,
+    show_seconds,
+)
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.tree import make_tree
 
@@ -148,6 +155,15 @@ def test_marks_and_notes_are_said_once(tmp_path):
     assert list_marks(records, list("abc"), overview) == [
         partial, "c: this run is interrupted: x, y not evaluated yet.",
     ]  # fmt: skip
+
+
+def test_items_that_were_not_saved_are_said_to_be_missing(tmp_path):
+    record = write_run(tmp_path, "m", [{"tasks": TASKS}])
+    overview, _ = view(record)
+    assert list_notes([record], ["m"], [read_logged(record)], overview) == []
+    for file in tmp_path.glob("samples_*"):
+        file.unlink()
+    assert list_notes([record], ["m"], [read_logged(record)], overview) == [NOT_SAVED]
 
 
 def test_a_failed_task_is_named_once_for_each_reason(tmp_path, plugins):
