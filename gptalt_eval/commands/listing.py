@@ -15,6 +15,7 @@ from gptalt_eval.contract.types import Dataset, Installed, Owned, Split
 from gptalt_eval.data.locate import choose_data_dir, find_sample
 from gptalt_eval.data.survey import found_by
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.words import count_things
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.places import list_included
 
@@ -131,12 +132,13 @@ def count_contributions(catalog: Catalog, owner: Any) -> str:
         return sum(thing.owner == owner for thing in things)
 
     counts = {
-        "models": count(catalog.models.values()),
-        "tasks and groups": count(catalog.tasks.values()),
-        "datasets": count(catalog.datasets.values()),
-        "prompt styles": count(catalog.prompt_styles.values()),
+        "model": count(catalog.models.values()),
+        "task": sum(thing.owner == owner and thing.item.kind == "task" for thing in catalog.tasks.values()),
+        "group": sum(thing.owner == owner and thing.item.kind != "task" for thing in catalog.tasks.values()),
+        "dataset": count(catalog.datasets.values()),
+        "prompt style": count(catalog.prompt_styles.values()),
     }
-    return ", ".join(f"{number} {noun}" for noun, number in counts.items() if number)
+    return ", ".join(count_things(number, noun) for noun, number in counts.items() if number)
 
 
 def run_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
