@@ -11,11 +11,12 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.arms import Arm, Evaluated
-from gptalt_eval.results.columns import Entry, Heading
+from gptalt_eval.results.columns import RIGHT, Entry, Heading
 from gptalt_eval.results.groups import list_tasks
 from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.publishing import name_page
 from gptalt_eval.results.samples import LoggedItem, read_item
+from gptalt_eval.results.stats import TINY
 from gptalt_eval.results.tree import Branch, gather_members
 
 
@@ -24,7 +25,7 @@ class Ranked:
     """An arm in the ranking of a task.
 
     Attributes:
-        rank: 1 + how many are better.
+        rank: 1 + how many are better; 0: the metric's direction is unknown.
         run: the number of its run.
     """
 
@@ -113,8 +114,9 @@ def rank_arms(line: Branch, overview: Overview, places: Sequence[Evaluated]) -> 
     ]
     sign = 1 if line.heading.arrow == "↓" else -1
     values = [inf if isnan(entry.score.value) else sign * entry.score.value for _, entry in scored]
+    is_known = bool(line.heading.arrow) or scored[0][1].score.metric in RIGHT
     ranked = [
-        Ranked(1 + sum(other < value for other in values), arm, entry, runs[arm])
+        Ranked(1 + sum(other < value - TINY for other in values) if is_known else 0, arm, entry, runs[arm])
         for (arm, entry), value in zip(scored, values, strict=True)
     ]
     return Ranking(line.heading, sorted(ranked, key=lambda each: each.rank))

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import expect
 
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.analyse import Score
@@ -14,6 +15,7 @@ from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.ranking import Standing, compare_with
 from gptalt_eval.results.report import list_marks, make_tree, render_report
 from gptalt_eval.results.rows import Row, count_options, read_logged
+from gptalt_eval.results.site import write_site
 from gptalt_eval.testing import make_plugin_set
 from tests.folders import write_cell
 
@@ -256,3 +258,31 @@ def test_runs_of_one_model_have_names_of_their_own_in_every_figure(tmp_path):
     page = render_report(records, make_plugin_set())
     labels = [re.findall(r'class="f-label"[^>]*>([^<]*)', svg) for svg in re.findall(r"<svg xmlns.*?</svg>", page, re.DOTALL)]  # fmt: skip
     assert len(labels) == 2 and all(sorted(each) == ["a/m", "b/m"] for each in labels)
+
+
+def test_a_site_names_no_best_where_the_direction_is_unknown(tmp_path):
+    records = [
+        write(tmp_path / name, {"word_perplexity": scores}, directions=False)
+        for name, scores in (("a", LOW), ("b", HIGH))
+    ]
+    write_site(records, tmp_path / "site", make_plugin_set())
+    pages = [file.read_text(encoding="utf-8") for file in (tmp_path / "site").glob("**/*.html")]
+    [listed] = [page for page in pages if 'id="tasks"' in page and "Best arm" in page]
+    assert '<td class="n">–</td><td>–</td><td>word_perplexity' in listed
+    assert not any("rank 1 of" in page for page in pages)
+    [ranked] = [page for page in pages if 'id="arms-1"' in page]
+    assert len(re.findall(r'<td class="n">–</td><td class="n" data-value="0\.[29]"', ranked)) == 2
+
+
+@pytest.mark.parametrize("address", ["task=both&part=y", "task=y", "part=y", "task=both&part=y&q="])
+def test_a_link_by_a_group_that_only_other_runs_have_shows_the_task(tmp_path, open_tab, address):
+    write_cell(tmp_path / "run", STAMP, {"x": LOW, "y": HIGH[:7]})
+    for file in (tmp_path / "run").glob("samples_*"):
+        lines = [json.loads(line) | {"arguments": [["q", "{}"]]} for line in file.read_text().splitlines()]
+        file.write_text("\n".join(map(json.dumps, lines)))
+    page = tmp_path / "report.html"
+    page.write_text(render_report([load_record(tmp_path / "run")], make_plugin_set()), encoding="utf-8")
+    tab = open_tab(page, address=address)
+    tab.locator("#items-task").wait_for()
+    expect(tab.locator(".items-count")).to_have_text("7 of 7 items")
+    assert tab.locator("#items-task").input_value() == "y"

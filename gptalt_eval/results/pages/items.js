@@ -76,9 +76,9 @@
     const wanted = address.get("item").slice(0, address.get("item").lastIndexOf("/"));
     const holds = ([, , members]) => members.some(place => itemData.tasks[place].name === wanted);
     const tops = topEntries();
-    const owner = !address.get("task") && wanted ? tops.find(holds)?.[0] : "";
+    const owner = !address.get("task") && wanted ? tops.find(holds)?.[0] : findOwner(tops);
     fill(controls.task, tops.map(([name, , members]) => [name, `${name} (${count(members).toLocaleString("en")})`]),
-      address.get("task") || owner);
+      owner || address.get("task"));
     controls.q.value = address.get("q");
     const several = itemData.arms.length > 1;
     const shown = several ? SHOWN : SHOWN.filter(([, text]) => !/second|arms/.test(text));
@@ -86,6 +86,14 @@
     const named = itemData.arms.map(({ name }, place) => [String(place), name]);
     fill(controls.a, named, address.get("a"));
     fill(controls.b, named, address.get("b") || (controls.a.value === "1" ? "0" : "1"));
+  }
+
+  // a link may name a group that only other runs have: what is asked for is then where this page has it
+  function findOwner(tops) {
+    const [task, part] = [address.get("task"), address.get("part")];
+    if (tops.some(([name]) => name === task)) return task;
+    const asked = itemData.tree.find(([name]) => name === part) ?? itemData.tree.find(([name]) => name === task);
+    return asked && tops.find(([, , members]) => asked[2].every(place => members.includes(place)))?.[0];
   }
 
   const count = members => members.reduce((sum, place) => sum + itemData.tasks[place].count, 0);
