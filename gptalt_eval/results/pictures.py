@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,7 @@ def list_pictures(arguments: Any) -> tuple[str, ...]:
     """
     request = next(iter(arguments.values() if isinstance(arguments, Mapping) else arguments), ())
     parts = request.values() if isinstance(request, Mapping) else request
+    parts = parts if isinstance(parts, Iterable) else ()
     shown = next((part["visual"] for part in parts if is_visual(part)), ())
     return tuple(map(str, shown)) if isinstance(shown, list) else ()
 

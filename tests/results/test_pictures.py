@@ -267,6 +267,7 @@ def test_the_number_of_an_option_or_its_text(target, chosen, acc, right):
         ({"gen_args_0": {"arg_0": "p", "arg_1": "o", "arg_2": {"visual": ["a", "b"]}}}, ("a", "b")),
         ([["p", "o", {"visual": ["a"]}], ["p", "o", {"visual": ["b"]}]], ("a",)),
         ([["p", {"until": []}]], ()), ([], ()), ({}, ()), ({"gen_args_0": {}}, ()),
+        ([None, ["p", "o"]], ()), ([3], ()), (["p"], ()),
     ],
 )  # fmt: skip
 def test_the_pictures_of_an_item(arguments, expected):
