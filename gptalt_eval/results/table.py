@@ -21,6 +21,7 @@ from gptalt_eval.results.analyse import Score, list_headlines, list_scores
 from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged, say_clusters
 
 DIRECTIONS = {True: " ↑", False: " ↓", None: ""}
+FILTERED = re.compile(r"(\S+) (\(.*\))( [↑↓])?$")  # a metric, lm-eval's filter, the direction
 SHORTEST_NAME = 12  # of a task, in columns
 SUBJECT = re.compile(r"(?P<subject>[^\s:]+(?: \([^()]*\))?): (?P<rest>.+)", re.DOTALL)
 
@@ -161,7 +162,8 @@ def fit(grid: Grid, width: int | None) -> Grid:
 def list_steps(width: int) -> Iterator[Callable[[Grid], Grid]]:
     yield move_up("Prompt", "{}")
     yield move_up("Shots", "{}-shot")
-    yield lambda grid: grid.change("Metric", lambda text: text.replace(" (", "\n("))
+    yield drop_filters
+    yield lambda grid: grid.change("Metric", lambda text: FILTERED.sub(r"\1\3\n\2", text))
     yield lambda grid: grid.change("95 % interval", lambda text: re.sub(r"(?<=\d) - (?=\d)", "-", text))
     yield lambda grid: grid.change("Items", lambda text: text.replace(" in ", "\nin "))
     yield describe_below
@@ -185,6 +187,18 @@ def move_up(heading: str, form: str) -> Callable[[Grid], Grid]:
         return replace(grid.drop(heading), title=f"{grid.title}, {form.format(common)}")
 
     return move
+
+
+def drop_filters(grid: Grid) -> Grid:
+    """Leave out the filter of a metric that its task has only once."""
+    place = grid.place("Metric")
+    rows = []
+    for task in list_tasks(grid):
+        names = [FILTERED.sub(r"\1\3", row[place]) for row in task]
+        for row, name in zip(task, names, strict=True):
+            metric = name if names.count(name) == 1 else row[place]
+            rows.append((*row[:place], metric, *row[place + 1 :]))
+    return replace(grid, rows=tuple(rows))
 
 
 def describe_below(grid: Grid) -> Grid:

@@ -105,6 +105,21 @@ def test_at_80_columns_style_and_shots_stand_below_the_name_beside_further_metri
     assert len(rows[: cells.index("piqa")]) < 8
 
 
+def test_a_filter_is_left_out_where_it_tells_nothing_apart(tmp_path):
+    tasks = {
+        "gsm8k_with_a_long_name": (GSM8K, 4, 1319, 5),
+        "triviaqa": ({"exact_match,remove_whitespace": 0.5}, 3, 20, 0),
+    }
+    metrics = [row[-4] for row in read_rows(show([make_record(tmp_path, tasks)], 80)) if row[-4]]
+    assert metrics == [
+        "exact_match ↑",
+        "(strict-match)",
+        "exact_match ↑",
+        "(flexible-extract)",
+        "exact_match ↑",
+    ]
+
+
 def test_a_pipe_gets_the_whole_table(tmp_path):
     name = "mmlu_high_school_government_and_politics" * 2
     text = show([make_record(tmp_path, {name: (GSM8K, 4, 1319, 5)})], 80, is_terminal=False)
