@@ -51,7 +51,9 @@ def list_commands() -> list[Command]:
     return [
         Command("run", "evaluate models on tasks (also without the word 'run')", run_run, RUN),
         Command("ls", "list tasks, groups, models, plugins, datasets or prompt styles", run_ls, LS),
-        Command("show", "show the details of a task, model or dataset", commands=list_show_commands()),
+        Command(
+            "show", "show the details of a task, model or dataset: 'show NAME'", commands=list_show_commands()
+        ),
         Command(
             "plugins",
             "list plugins, what they add, and their problems",
@@ -72,7 +74,7 @@ def list_commands() -> list[Command]:
         ),
         Command("site", "write a site of many runs, for a web server", run_site, SITE),
         Command("resume", "finish an interrupted run or experiment", run_resume, RESUME),
-        Command("compare", "compare arms that scored the same rows", run_compare, COMPARE),
+        Command("compare", "compare models, prompt styles or shots on the same rows", run_compare, COMPARE),
         Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),
         Command("rerun", "repeat a run with its recorded settings", run_rerun, RERUN),
         Command("validate", "find problems in task YAMLs, with line numbers", run_validate, VALIDATE),

@@ -7,7 +7,7 @@ import pytest
 from folders import write_run
 
 from gptalt_eval.contract.record import load_record
-from gptalt_eval.contract.run import RunCell, RunCut, RunModel, RunScoring
+from gptalt_eval.contract.run import RunCell, RunCut, RunData, RunModel, RunScoring
 from gptalt_eval.results.arms import Arm, merge_arms, walk_arms
 from gptalt_eval.results.facts import Facts
 from gptalt_eval.results.overview import make_overview
@@ -164,6 +164,18 @@ def test_items_that_were_not_saved_are_said_to_be_missing(tmp_path):
     for file in tmp_path.glob("samples_*"):
         file.unlink()
     assert list_notes([record], ["m"], [read_logged(record)], overview) == [NOT_SAVED]
+
+
+@pytest.mark.parametrize(("other", "tables"), [("MIT", 1), ("CC0", 2)])
+def test_the_data_of_several_runs_are_listed_once(tmp_path, plugins, other, tables):
+    records = []
+    for name, licence in (("a", "MIT"), ("b", other)):
+        record = write_run(tmp_path / name, name, [{"tasks": TASKS}])
+        data = {task: RunData("folder", title=task, licence=licence) for task in TASKS}
+        records.append(replace(record, run=replace(record.run, command="x", data=data)))
+    page = render_report(records, plugins)
+    assert page.count("<summary>Data and licences</summary>") == tables
+    assert page.count("Data and licences: the same as of a.") == 2 - tables
 
 
 def test_a_failed_task_is_named_once_for_each_reason(tmp_path, plugins):
