@@ -2,16 +2,19 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import Run, RunModel
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.machine.wrapping import measure
+from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.results.table import print_scores
 from gptalt_eval.running.api import run
 from gptalt_eval.running.terminal import Terminal
@@ -219,6 +222,27 @@ def test_one_reason_of_many_tasks_is_said_once():
         "Note: mmlu_a, mmlu_b, mmlu_c and 2 more are not evaluated: its rows are not here",
         "Note: piqa is not evaluated: no room",
     ]
+
+
+def test_before_a_run_only_that_is_said_for_which_one_may_stop_it(plugins):
+    plan = resolve(make_spec({"model": "scripted", "tasks": "piqa", "data_dir": "sample"}), plugins)
+    assert OF_SAMPLE in plan.notes
+    terminal, _, screen = make_terminal(width=200)
+    terminal.begin(replace(plan, notes=(*plan.notes, "Some prompts contain their own answer.")))
+    assert screen.getvalue().splitlines()[1:] == ["Note: Some prompts contain their own answer."]
+
+
+def test_a_step_whose_figures_change_goes_on():
+    terminal, clock, _ = make_terminal(True)
+    for text, since in (
+        ("Loading", 100),
+        ("Downloading a, 1 of 2 GB", 105),
+        ("Downloading a, 2 of 2 GB", 105),
+    ):
+        terminal.say(text)
+        assert terminal.bar.step.since == since
+        clock.now += 5
+    terminal.end()
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z", "M")), min_size=1, max_size=30)
