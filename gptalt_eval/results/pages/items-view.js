@@ -94,9 +94,10 @@ const itemView = (() => {
     const box = make("div", isSame ? "items-question" : "items-question items-sides");
     if (isSame) {
       const shots = new Set();
+      const several = new Set(sides.map(({ read }) => read.shots.join(""))).size > 1;
       for (const { read, place } of sides) {
         const text = read.shots.join("");
-        if (!shots.has(text)) box.append(...showShots(read, sides.length > 1 ? `, arm ${place + 1}` : ""));
+        if (!shots.has(text)) box.append(...showShots(read, several ? `, arm ${place + 1}` : ""));
         shots.add(text);
       }
     }
