@@ -63,8 +63,13 @@ class Record:
             for name in self.run.results
             if self.folder / name not in self.files
         ]
+        unread = [
+            f"The scores in {file.name} are not shown: a version of lm-eval before 0.4 wrote them."
+            for file, results in zip(self.files, self.results, strict=True)
+            if is_outdated(results.get("results", {}))
+        ]
         cut = [cut.explain(task) for task, cut in self.run.cut.items()]
-        return (*self.run.notes, *self.run.explain_versions(), *cut, *gone)
+        return (*self.run.notes, *self.run.explain_versions(), *cut, *unread, *gone)
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -111,6 +116,12 @@ class Record:
         """
         time = results.removesuffix(".json").rpartition("results_")[2]
         return find_file(self.folder, f"samples_{task}_{time}.jsonl")
+
+
+def is_outdated(scores: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether no score has a filter in its name, as they have since lm-eval 0.4."""
+    keys = [key for each in scores.values() for key, value in each.items() if isinstance(value, (int, float))]
+    return any(key != "sample_len" for key in keys) and not any("," in key for key in keys)
 
 
 def find_file(folder: Path, name: str | None) -> Path | None:

@@ -89,7 +89,7 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
     firsts = [scores[0] for scores in by_arm.values()]
     first = firsts[0]
     directions = {score.higher_is_better for score in firsts}
-    is_partial = any(score.available is not None and score.items < score.available for score in firsts)
+    is_partial = any(score.available is not None and 0 < score.items < score.available for score in firsts)
     counts = dict.fromkeys(count_items(score) for score in firsts)
     chances = {score.chance for score in firsts if score.chance is not None}
     return Heading(
@@ -105,6 +105,8 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
 
 def count_items(score: Score) -> str:
     """``20 of 2,376``, or ``2,376`` if that is all; with the passages or the like that they share."""
+    if not score.items:  # lm-eval counts them since 0.4.3
+        return "?"
     is_whole = score.available is None or score.items >= score.available
     whole = "" if is_whole else f" of {score.available:,}"
     return f"{score.items:,}{whole}{say_clusters(score.clusters, score.cluster)}"

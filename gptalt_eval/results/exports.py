@@ -76,7 +76,7 @@ def write_csv(records: Sequence[Record], logged: Sequence[Logged]) -> str:
             version = find_versions(record.results[score.result], score.task).get(score.task, "")
             values = (
                 arm.model, arm.prompt_style, score.task, score.is_group, score.shots, score.metric,
-                score.filter, score.value, low, high, score.items, score.available,
+                score.filter, score.value, low, high, score.items or None, score.available,
                 score.higher_is_better, version,
             )  # fmt: skip
             writer.writerow([protect(value) for value in values])
@@ -181,7 +181,14 @@ def lay_out_scores(records: Sequence[Record], logged: Sequence[Logged]) -> Grid:
         for score in list_headlines(record, list_scores(record, rows)):
             interval = f"{score.interval[0]:.3f}-{score.interval[1]:.3f}" if score.interval else ""
             shots = "" if score.shots is None else str(score.shots)
-            values = (score.task, score.title, shots, f"{score.value:.3f}", interval, f"{score.items:,}")
+            values = (
+                score.task,
+                score.title,
+                shots,
+                f"{score.value:.3f}",
+                interval,
+                f"{score.items:,}" if score.items else "",
+            )
             lines.append([Cell(value) for value in values])
     return Grid(headings, 2, lines)
 

@@ -146,6 +146,8 @@ def write_score(score: Score, ascii_only: bool) -> tuple[str, str, str]:
 
 def count_items(record: Record, score: Score) -> str:
     """``20 of 2,376 in 6 passages``: those that were scored, if these are not all."""
+    if not score.items:
+        return ""  # unknown: lm-eval counts them since 0.4.3
     available = score.count_available(record.results[score.result])
     of = f" of {available:,}" if available is not None and available > score.items else ""
     return f"{score.items:,}{of}{say_clusters(score.clusters, score.cluster)}"

@@ -270,7 +270,13 @@ def test_what_is_not_stated_is_empty():
     }  # fmt: skip
     assert asdict(RunSplit(3)) == {"rows": 3, "official_rows": None, "sha256": "", "files": 0}
     assert asdict(Checkout()) == {"commit": "", "changed": False}
-    assert asdict(RunScoring("tree")) == {"way": "tree", "reason": ""}
+    assert asdict(RunScoring("tree")) == {
+        "way": "tree",
+        "reason": "",
+        "tokens": 0,
+        "asked": 0,
+        "seconds": 0.0,
+    }
 
 
 def test_the_time_of_a_file_stands_after_its_last_results(tmp_path):

@@ -1,5 +1,7 @@
 """Runs that do not say the same of a task: its main metric, filter, order of members, origin of data."""
 
+import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,6 +13,7 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.columns import Entry, rank_column
+from gptalt_eval.results.exports import export_scores
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.ranking import Standing, compare_with
 from gptalt_eval.results.report import list_marks, make_tree, render_report
@@ -286,3 +289,20 @@ def test_a_link_by_a_group_that_only_other_runs_have_shows_the_task(tmp_path, op
     tab.locator("#items-task").wait_for()
     expect(tab.locator(".items-count")).to_have_text("7 of 7 items")
     assert tab.locator("#items-task").input_value() == "y"
+
+
+def test_scores_of_the_oldest_versions_are_not_left_out_silently(tmp_path):
+    """Before 0.4, lm-eval wrote no filter, and before 0.4.3 not how many items there were."""
+    for name, key in (("old", "acc"), ("older", "acc,none")):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / f"results_{STAMP}.json"
+        file.write_text(json.dumps({"results": {"quiz": {key: 0.5, f"acc_stderr{key[3:]}": 0.1}}}))
+    old, older = (load_record(tmp_path / name) for name in ("old", "older"))
+    said = f"The scores in results_{STAMP}.json are not shown: a version of lm-eval before 0.4 wrote them."
+    assert old.notes == (said,) and older.notes == ()
+    assert said in render_report([old], make_plugin_set())
+    assert [heading.items for heading in show([older]).headings] == ["?"]
+    assert "0 items" not in render_report([older], make_plugin_set())
+    [line] = csv.DictReader(io.StringIO(export_scores([older], "csv")))
+    assert (line["value"], line["items"]) == ("0.5", "")
+    assert export_scores([older], "markdown").splitlines()[-1].endswith("|  |")
