@@ -197,7 +197,7 @@ def test_a_task_that_fails_is_marked_and_the_rest_goes_on(tmp_path):
     assert record.run.failed == {"arc_easy": "ValueError: no Question:, please"}
     assert "Traceback" in (record.folder / "errors.log").read_text()
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    assert "This run is incomplete." in page
+    assert ": this run is incomplete." in page
     assert "Not evaluated: arc_easy: ValueError: no Question:, please" in page
     with pytest.raises(ValueError, match="no Question"):  # alone, it is a bug's own traceback
         evaluate(tmp_path / "alone", plugins, tasks=["arc_easy"])
