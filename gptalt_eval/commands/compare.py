@@ -10,6 +10,7 @@ from dataclasses import asdict
 from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.words import list_names
 from gptalt_eval.machine.wrapping import find_width, measure
 from gptalt_eval.results.arms import FACTORS
 from gptalt_eval.results.compare import Comparison, compare_runs
@@ -47,6 +48,10 @@ def explain(comparisons: Sequence[Comparison]) -> str:
     tested = [(each.difference, each.cluster) for each in comparisons if each.difference]
     columns = dict.fromkeys(column for found, column in tested if found.clusters)
     adjusted = [each.adjusted for each in comparisons if each.adjusted is not None]
+    metrics: dict[str, dict[str, None]] = {}
+    for each in comparisons:
+        if each.difference:
+            metrics.setdefault(each.metric, {})[each.task] = None
     lines = [
         "Diff.: second minus first, with its 95 % interval (paired bootstrap).",
         "p: McNemar's exact test; Holm: corrected for all tests in this table.",
@@ -62,7 +67,11 @@ def explain(comparisons: Sequence[Comparison]) -> str:
     lines.append(
         f"Significant at 5 % after Holm's correction: {significant:,} of {len(adjusted):,} differences."
     )
-    return "\n".join(lines)
+    named_tasks = {metric: f" of {list_names(list(tasks))}" for metric, tasks in metrics.items()}
+    scores = [
+        f"Scores{named if len(metrics) > 1 else ''}: {metric}." for metric, named in named_tasks.items()
+    ]
+    return "\n".join([*scores, *lines])
 
 
 COLUMNS = ("Scores", "Diff.", "95 % interval", "p", "Holm", "MDE")

@@ -222,7 +222,7 @@ def test_the_command(tmp_path, capsys):
     assert max(map(len, printed.splitlines())) <= 80
     explained = printed.partition("\n\n")[2].splitlines()
     assert [line.split(":")[0] for line in explained] == [
-        "Diff.", "p", "MDE", "Significant at 5 % after Holm's correction",
+        "Scores", "Diff.", "p", "MDE", "Significant at 5 % after Holm's correction",
     ]  # fmt: skip
     assert cli.main(["compare", str(tmp_path), "--by", "num_fewshot", "--json"]) == 0
     [read] = json.loads(capsys.readouterr().out)

@@ -9,16 +9,20 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
+from gptalt_eval.commands import cli
+from gptalt_eval.commands.compare import explain
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.columns import Entry, rank_column
+from gptalt_eval.results.compare import Comparison
 from gptalt_eval.results.exports import export_scores
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.ranking import Standing, compare_with
 from gptalt_eval.results.report import list_marks, make_tree, render_report
 from gptalt_eval.results.rows import Row, count_options, read_logged
 from gptalt_eval.results.site import write_site
+from gptalt_eval.results.stats import compare_pairs
 from gptalt_eval.testing import make_plugin_set
 from tests.folders import write_cell
 
@@ -52,6 +56,7 @@ def show(records):
     return make_overview(records, [read_logged(record) for record in records])
 
 
+DIFFERENCE = compare_pairs([0, 1], [1, 1])
 LOW, HIGH = [0] * 8 + [1] * 2, [1] * 9 + [0]
 
 
@@ -306,3 +311,14 @@ def test_scores_of_the_oldest_versions_are_not_left_out_silently(tmp_path):
     [line] = csv.DictReader(io.StringIO(export_scores([older], "csv")))
     assert (line["value"], line["items"]) == ("0.5", "")
     assert export_scores([older], "markdown").splitlines()[-1].endswith("|  |")
+
+
+def test_compare_says_which_metric_it_compares(tmp_path, capsys):
+    for name, scores in (("a", LOW), ("b", HIGH)):
+        write(tmp_path / name, {"acc": scores, "acc_norm": LOW})
+    assert cli.main(["compare", str(tmp_path)]) == 0
+    assert "\nScores: acc.\n" in capsys.readouterr().out
+    assert cli.main(["compare", str(tmp_path), "--metric", "acc_norm"]) == 0
+    assert "\nScores: acc_norm.\n" in capsys.readouterr().out
+    tasks = [Comparison(name, metric, "model", *ARMS[:2], DIFFERENCE) for name, metric in (("x", "acc"), ("y", "f1"), ("z", "acc"))]  # fmt: skip
+    assert explain(tasks).splitlines()[:2] == ["Scores of x and z: acc.", "Scores of y: f1."]
