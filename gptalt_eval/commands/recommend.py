@@ -23,6 +23,7 @@ from gptalt_eval.planning.candidates import (
 )
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.places import RUNS, list_included
+from gptalt_eval.results.arms import name_models
 from gptalt_eval.results.evidence import Place, Ranking, divide_runs, find_remark, rank_runs
 
 SHOWN = 12  # names of models excluded for one reason
@@ -150,7 +151,8 @@ def describe_task(advice: Advice, arguments: argparse.Namespace) -> Iterator[str
         shots = "default shots" if ranking.num_fewshot is None else f"{ranking.num_fewshot}-shot"
         metric = ranking.places[0].score.metric
         yield f"{ranking.task}, {ranking.prompt_style} prompts, {shots}: {metric}, with 95 % intervals"
-        yield from map(describe_place, ranking.places)
+        names = name_models([place.record for place in ranking.places])
+        yield from map(describe_place, ranking.places, names)
     if len(advice.rankings) > 1:
         yield "  Scores under different conditions are not comparable; the lists are not merged."
     if advice.untried:
@@ -161,15 +163,16 @@ def describe_task(advice: Advice, arguments: argparse.Namespace) -> Iterator[str
         yield from (f"  {record.folder}: {record.model}, {reason}" for record, reason in advice.left_out)
 
 
-def describe_place(place: Place) -> str:
+def describe_place(place: Place, name: str) -> str:
+    """A line; of several runs of one model, the name is the end of the folder's path."""
     score = place.score
     interval = f"[{score.interval[0]:.3f}, {score.interval[1]:.3f}]" if score.interval else "no interval"
     verdict = "best" if place.is_best else "not significantly different from the best" * place.is_tied
-    rows = f"{score.items:,} items"
-    if score.available and score.available > score.items:
+    rows = f"{score.items:,} items" if score.items else ""
+    if score.available and score.available > score.items > 0:
         rows = f"{score.items:,} of {score.available:,} items"
     parts = [rows, verdict, find_remark(place.record, score.task)]
-    return f"  {place.record.model:<20} {score.value:.3f} {interval:<16} {', '.join(filter(None, parts))}"
+    return f"  {name:<20} {score.value:.3f} {interval:<16} {', '.join(filter(None, parts))}"
 
 
 def make_command(candidate: Candidate, advice: Advice, arguments: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -219,3 +220,11 @@ def test_ranking_takes_the_metrics_direction(root, plugins, runs):
     assert [place.record.model for place in ranking.places] == ["closed", "good", "close", "poor"]
     with pytest.raises(GptaltError):
         find_runs(root / "none")
+
+
+def test_runs_of_one_model_are_distinguished(ask, runs, tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(runs / "good", tmp_path / name / "good")
+    _, printed = ask("--task", "counting", "--runs", str(tmp_path))
+    names = [line.split()[0] for line in printed.out.splitlines() if " 0.900 " in line]
+    assert sorted(name.split("/")[0] for name in names) == ["first", "second"]
