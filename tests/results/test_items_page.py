@@ -135,6 +135,18 @@ def test_filters_by_result(open_items, show, numbers):
     assert tab.evaluate("address.get('show')") == show
 
 
+def test_what_no_filter_finds_is_no_answer_without_a_metric_too(open_tab, tmp_path):
+    replies = [make_reply(n, f"Question {n}?", "?", "7" if n else "[invalid]", "8") for n in range(3)]
+    for line in replies:
+        line["metrics"] = ["exact_match"]
+    record = write_run(tmp_path / "run", {"sums": replies}, "m")
+    file = tmp_path / "report.html"
+    file.write_text(render_report([record], make_plugin_set()), encoding="utf-8")
+    tab = open_tab(file, address="show=no_answer")
+    check_count(tab, 1, 3)
+    assert list_rows(tab) == ["item 0, no answer: Question 0?"]
+
+
 def test_truncated_prompts_are_found_and_said(open_items):
     tab = open_items("show=cut&item=body_anatomy%2F7")
     check_count(tab, 1, 20)

@@ -116,7 +116,7 @@ const itemData = (() => {
     const value = arm.metrics.get(name)?.[row] ?? null;
     const isBinary = name === arm.judged || isShare(arm, name);
     if (value === 1 && isBinary) return "right";
-    if (hasNoAnswer(arm, row)) return "none";
+    if (hasNoAnswer(task, arm, row, name)) return "none";
     if (value === 0 && isBinary) return "wrong";
     return value === null ? "unknown" : value;
   };
@@ -133,9 +133,12 @@ const itemData = (() => {
     return arm.shares.get(name);
   }
 
-  function hasNoAnswer(arm, row) {
+  // a metric says so; or it is what lm-eval's filters write where they find nothing
+  function hasNoAnswer(task, arm, row, metric) {
     for (const [name, values] of arm.metrics) if (name.startsWith("no_answer")) return values[row] === 1;
-    return false;
+    const { lists } = arm.extracted.find(({ filter }) => metric.endsWith(`(${filter})`)) ?? arm.extracted[0] ?? {};
+    const texts = lists?.[row] >= 0 ? task.lists[lists[row]] : [];
+    return texts.length > 0 && texts.every(text => task.texts[text] === "[invalid]");
   }
 
   // the beginning of the question, on one line

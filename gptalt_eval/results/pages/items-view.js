@@ -193,8 +193,7 @@ const itemView = (() => {
     return make("div", "scroll", make("table", "items-arms", make("thead", "", head), body));
   }
 
-  function show(box, item, { arms, metric, search, link }) {
-    query = search.toLowerCase();
+  function show(box, item, { arms, metric, link }) {
     const asked = place => itemData.read(item, place) !== null;
     const places = arms.some(asked) ? arms.filter(asked) : [itemData.arms.findIndex((_, place) => asked(place))];
     const sides = places.map(place => ({
@@ -221,5 +220,9 @@ const itemView = (() => {
       if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
     }
   }
-  return { show, mark, say, write, make };
+  // what is marked wherever a text has it
+  function find(text) {
+    query = text.toLowerCase();
+  }
+  return { show, find, mark, say, write, make };
 })();

@@ -124,6 +124,7 @@
     const top = topEntries().find(([name]) => name === controls.task.value);
     const parts = itemData.tree.filter(entry => entry[0] === address.get("part"));
     const [, , members] = parts.find(([, , each]) => each.every(place => top[2].includes(place))) ?? top;
+    itemView.find(controls.q.value);
     await drawEarly(address.get("item"), round);
     const tasks = await Promise.all(members.map(place => itemData.load(itemData.tasks[place])));
     if (round !== state.round) return; // the reader has chosen something else meanwhile
@@ -223,7 +224,7 @@
     const link = address.read();
     link.set("item", item.name);
     if (!link.get("task")) link.set("task", controls.task.value);
-    showItem(state.view, item, { arms: arms(), metric: controls.metric.value, search: controls.q.value, link: `#${link}` });
+    showItem(state.view, item, { arms: arms(), metric: controls.metric.value, link: `#${link}` });
     state.view.scrollTop = 0;
   }
 
