@@ -16,7 +16,9 @@ function readTable(table) {
   });
   const lines = [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => shown.map(({ place }) => {
     const cell = row.cells[place];
-    const text = (cell.querySelector(".best, .tied, button, .unseen") ?? cell.firstChild ?? cell).textContent.trim();
+    const copy = cell.cloneNode(true);
+    copy.querySelectorAll(".small").forEach(each => each.remove());
+    const text = copy.textContent.trim();
     return { text: text === "–" ? "" : text, value: cell.dataset.value || "", mark: cell.dataset.mark ?? "" };
   }));
   return { headings, lines };
