@@ -10,6 +10,7 @@ from dataclasses import asdict
 from gptalt_eval.contract.plan import OF_SAMPLE
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.machine.plain import print_plain as print
+from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.machine.words import list_names
 from gptalt_eval.machine.wrapping import find_width, measure
 from gptalt_eval.results.arms import FACTORS
@@ -20,11 +21,13 @@ from gptalt_eval.results.rows import list_faults, name_cluster, read_logged, say
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """``gptalt-eval compare``."""
-    records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
-    logged = [read_logged(record) for record in records]
+    with waiting("Reading the answers"):
+        records = [load_record(folder) for run in arguments.runs for folder in find_runs(run)]
+        logged = [read_logged(record) for record in records]
     faults = list_faults(logged)
     try:
-        found = compare_runs(records, arguments.by, arguments.metric, arguments.members, logged=logged)
+        with waiting("Comparing the arms"):
+            found = compare_runs(records, arguments.by, arguments.metric, arguments.members, logged=logged)
     finally:
         for fault in faults:
             print(f"Not compared: {fault}", file=sys.stderr)

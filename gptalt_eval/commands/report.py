@@ -11,6 +11,7 @@ from gptalt_eval.contract.record import EXPERIMENT_FILE, Record, find_file, find
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.storage import check_ordinary, write_atomically
+from gptalt_eval.machine.waiting import waiting
 
 PAGE = "report.html"
 OURS = b"gptalt-eval</title>"
@@ -18,16 +19,19 @@ HEAD = 1 << 16  # bytes of a page that contain its title
 
 
 def run_report(arguments: argparse.Namespace, plugins: Installed) -> int:
-    records = read_records(arguments.runs)
+    with waiting("Reading the runs"):
+        records = read_records(arguments.runs)
     if arguments.format == "html":
         from gptalt_eval.results.report import render_report
 
         target = arguments.output or choose_place(arguments.runs, records)
-        text = render_report(records, plugins)
+        with waiting("Writing the report"):
+            text = render_report(records, plugins)
     else:
         from gptalt_eval.results.exports import export_scores
 
-        text = export_scores(records, arguments.format)
+        with waiting("Reading the answers"):
+            text = export_scores(records, arguments.format)
         if arguments.output is None:
             print(text, end="")
             return 0

@@ -126,15 +126,15 @@ def list_marks(records: Sequence[Record], names: Sequence[str], overview: Overvi
 def list_sampled(records: Sequence[Record], names: Sequence[str], overview: Overview) -> list[str]:
     """The tasks and groups scored on the embedded sample; with the models, if others used other data."""
     found = []
-    for column in overview.scores:
+    for task in dict.fromkeys(column.task for column in overview.scores):
         used: dict[bool, dict[str, None]] = {True: {}, False: {}}
         for record, name in zip(records, names, strict=True):
             for results in record.results:
-                data = [record.run.data.get(task) for task in list_tasks(results, column.task)]
+                data = [record.run.data.get(task) for task in list_tasks(results, task)]
                 if data:
                     used[any(each is not None and each.origin == SAMPLE for each in data)][name] = None
         if used[True]:
-            found.append(f"{column.title} ({', '.join(used[True])})" if used[False] else column.title)
+            found.append(f"{task} ({', '.join(used[True])})" if used[False] else task)
     return found
 
 

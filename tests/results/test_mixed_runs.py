@@ -160,9 +160,11 @@ def test_the_mark_of_the_sample_does_not_depend_on_the_order(tmp_path):
     records = [write(tmp_path / name, {"acc": LOW}) for name in "ab"]
     record = replace(records[0], run=replace(records[0].run, data={"quiz": make_data("sample")}))
     other = replace(records[1], run=replace(records[1].run, data={"quiz": make_data("hub")}))
-    for order in ([record, other], [other, record]):
-        marks = list_marks(order, ["a", "b"], show(order))
-        assert any("embedded sample" in mark for mark in marks)
+    for order, names in (([record, other], ["a", "b"]), ([other, record], ["b", "a"])):
+        marks = list_marks(order, names, show(order))
+        assert len(show(order).scores) == 2 and marks[:1] == [
+            "Scored on a small embedded sample, not on the benchmark: quiz (a)."
+        ]
 
 
 def make_data(origin):
