@@ -58,7 +58,7 @@ class Entry:
         if self.p_value is None or self.p_value < 0.001:
             return "" if self.p_value is None else "p < 0.001"
         is_clear = (round(self.p_value, 3) < SIGNIFICANT) is (self.p_value < SIGNIFICANT)
-        return f"p = {self.p_value:.3f}" if is_clear else "p is just below 0.05"
+        return f"p = {self.p_value:.3f}" if is_clear else "p < 0.05"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gptalt_eval.commands import cli
 from gptalt_eval.commands.compare import explain
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.analyse import Score
-from gptalt_eval.results.arms import Arm, TaskRows
+from gptalt_eval.results.arms import Arm, TaskRows, weighs_equally
 from gptalt_eval.results.columns import Entry, rank_column
 from gptalt_eval.results.compare import Comparison
 from gptalt_eval.results.exports import export_scores
@@ -150,7 +150,7 @@ def test_rows_that_are_not_those_of_the_scores_are_not_tested():
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0499999, "just below 0.05"), (0.05, "0.050"), (0.0004, "< 0.001"), (0.0494, "0.049"), (1, "1.000")]
+    ("value", "said"), [(0.0499999, "p < 0.05"), (0.05, "0.050"), (0.0004, "< 0.001"), (0.0494, "0.049"), (1, "1.000")]
 )  # fmt: skip
 def test_a_p_value_does_not_contradict_its_mark(value, said):
     assert said in Entry(make_score(0.5), p_value=value).p_text
@@ -324,3 +324,20 @@ def test_compare_says_which_metric_it_compares(tmp_path, capsys):
     assert "\nScores: acc_norm.\n" in capsys.readouterr().out
     tasks = [Comparison(name, metric, "model", *ARMS[:2], DIFFERENCE) for name, metric in (("x", "acc"), ("y", "f1"), ("z", "acc"))]  # fmt: skip
     assert explain(tasks).splitlines()[:2] == ["Scores of x and z: acc.", "Scores of y: f1."]
+
+
+def test_one_metric_is_enough_to_say_that_members_weigh_alike():
+    """Of the other, the mean over members and that over rows are the same by chance."""
+    scores = {"x": ([1, 0], [1, 1]), "y": ([1, 0, 1, 0], [0, 0, 0, 0])}
+    rows = {
+        (task, row): Row("", "", {"acc": acc, "acc_norm": norm})
+        for task, columns in scores.items()
+        for row, (acc, norm) in enumerate(zip(*columns, strict=True))
+    }
+    results = {
+        "results": {"x": {"acc,none": 0}, "y": {"acc,none": 0}, "both": {"acc,none": 0.5, "acc_norm,none": 0.5}},
+        "group_subtasks": {"both": ["x", "y"]},
+    }  # fmt: skip
+    assert weighs_equally(results, "both", rows)
+    results["results"]["both"]["acc_norm,none"] = 1 / 3
+    assert not weighs_equally(results, "both", rows)
