@@ -68,7 +68,7 @@ def explain(comparisons: Sequence[Comparison]) -> str:
         lines.append(f"Rows of one {named} are resampled and permuted together.")
     significant = sum(p_value < SIGNIFICANT for p_value in adjusted)
     lines.append(
-        f"Significant at 5 % after Holm's correction: {significant:,} of {len(adjusted):,} differences."
+        f"*: significant at 5 % after Holm's correction, {significant:,} of {len(adjusted):,} differences."
     )
     named_tasks = {metric: f" of {list_names(list(tasks))}" for metric, tasks in metrics.items()}
     scores = [
@@ -79,6 +79,7 @@ def explain(comparisons: Sequence[Comparison]) -> str:
 
 COLUMNS = ("Scores", "Diff.", "95 % interval", "p", "Holm", "MDE")
 FIGURES = " {:>11} {:>6} {:>16} {:>6} {:>6} {:>7}"
+MARK = " *"  # of a significant difference
 NARROWEST = 80  # columns that the table needs
 LEAST = 18  # columns for the names of arms
 
@@ -118,7 +119,8 @@ def format_table(comparisons: Sequence[Comparison], width: int = NARROWEST) -> I
             format_p(each.adjusted),
             "" if found.detectable is None else f"{found.detectable:.3f}",
         )
-        yield (f"  {arms}{' ' * (column - measure(arms))}" + figures).rstrip()
+        mark = MARK if each.adjusted is not None and each.adjusted < SIGNIFICANT else ""
+        yield (f"  {arms}{' ' * (column - measure(arms))}" + figures + mark).rstrip()
 
 
 def name_arms(comparison: Comparison) -> str:

@@ -222,7 +222,7 @@ def test_the_command(tmp_path, capsys):
     assert max(map(len, printed.splitlines())) <= 80
     explained = printed.partition("\n\n")[2].splitlines()
     assert [line.split(":")[0] for line in explained] == [
-        "Scores", "Diff.", "p", "MDE", "Significant at 5 % after Holm's correction",
+        "Scores", "Diff.", "p", "MDE", "*",
     ]  # fmt: skip
     assert cli.main(["compare", str(tmp_path), "--by", "num_fewshot", "--json"]) == 0
     [read] = json.loads(capsys.readouterr().out)
@@ -234,7 +234,7 @@ def test_what_is_significant_and_what_is_a_sample(tmp_path, capsys):
     folder = write_run(tmp_path / "a", "a", arms).folder
     assert cli.main(["compare", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "correction: 2 of 3 differences." in printed and "sample" not in printed
+    assert "correction, 2 of 3 differences." in printed and "sample" not in printed
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(run | {"notes": [OF_SAMPLE]}))
     assert cli.main(["compare", str(tmp_path)]) == 0
@@ -267,7 +267,7 @@ def test_the_table_to_the_letter():
     assert list(format_table(comparisons)) == [
         "                          Scores  Diff.    95 % interval      p   Holm     MDE",
         "toy (a, standard), 1,234 rows",
-        "  0-shot, 3-shot     0.500 0.250 -0.250 -0.312 to -0.062 <0.001  0.012   0.043",
+        "  0-shot, 3-shot     0.500 0.250 -0.250 -0.312 to -0.062 <0.001  0.012   0.043 *",
         "  3-shot, 25-shot    0.500 0.250 -0.250 -0.312 to -0.062 <0.001  1.000   0.043",
         "toy (a, 0-shot), 7 rows in 1 cluster",
         "  standard, abcdefg  0.500 0.625 +0.125 +0.000 to +0.250  0.500",
