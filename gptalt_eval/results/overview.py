@@ -192,10 +192,11 @@ def gather_scores(
             found.setdefault(score.task, {}).setdefault(edition, {}).setdefault(arm, []).append(score)
     for by_edition in found.values():
         for is_sample in (False, True):
-            unstated = by_edition.pop(((), is_sample), {})  # may be the same as any
+            unstated = by_edition.pop(((), is_sample), {})  # may be the same as the one
             stated = [edition for edition in by_edition if edition[1] == is_sample]
             if unstated:
-                by_edition.setdefault(next(iter(stated), ((), is_sample)), {}).update(unstated)
+                edition = stated[0] if len(stated) == 1 else ((), is_sample)
+                by_edition.setdefault(edition, {}).update(unstated)
     return {
         part: scores
         for task, by_edition in found.items()
@@ -247,6 +248,7 @@ def name_columns(task: str, editions: Sequence[Edition]) -> list[Column]:
     def name(versions: Versions, is_sample: bool) -> Column:
         stated = dict(versions).get(task)
         version = f"version {stated}" if stated else f"versions, set {several.index(versions) + 1}"
+        version = version if versions else "version not stated"
         parts = [version if len(several) > 1 else "", "sample" if mixed and is_sample else ""]
         return Column(task, ", ".join(filter(None, parts)))
 

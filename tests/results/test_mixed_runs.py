@@ -341,3 +341,17 @@ def test_one_metric_is_enough_to_say_that_members_weigh_alike():
     assert weighs_equally(results, "both", rows)
     results["results"]["both"]["acc_norm,none"] = 1 / 3
     assert not weighs_equally(results, "both", rows)
+
+
+@pytest.mark.parametrize(
+    ("versions", "titles"),
+    [((1.0, 2.0, None), ["x (version 1.0)", "x (version 2.0)", "x (version not stated)"]), ((1.0, 1.0, None), ["x"])],
+)  # fmt: skip
+def test_an_unstated_version_is_not_one_of_several(tmp_path, versions, titles):
+    for number, version in enumerate(versions):
+        write_cell(tmp_path / str(number), STAMP, {"x": LOW})
+        file = tmp_path / str(number) / f"results_{STAMP}.json"
+        content = json.loads(file.read_text()) | {"versions": {"x": version} if version else {}}
+        file.write_text(json.dumps(content))
+    records = [load_record(tmp_path / str(number)) for number in range(3)]
+    assert [heading.title for heading in show(records).headings] == titles
