@@ -215,10 +215,12 @@ def count_common(blocks: Sequence[tuple[Any, ...]]) -> int:
 
 
 def find_question(blocks: Sequence[int], start: int, shots: int, seen: Mapping[int, int]) -> int:
-    """Where the question begins, after examples that differ from item to item.
+    """Where the question begins: after the common beginning, if that has all examples.
 
-    It is the last block, and those before it that no other item has: they are not examples.
+    Else it is the last block, and those before it that no other item has: they are not examples.
     """
+    if start >= shots:
+        return start
     end = len(blocks) - 1
     least = max(start, shots + (1 if start else 0))
     while end > least and seen[blocks[end - 1]] == 1:

@@ -257,6 +257,7 @@ def test_where_the_text_of_the_row_begins(prompt, document, begin):
             {0: 5, 1: 1, 2: 1, 9: 1},
             3,
         ),  # a description, and examples that no other item has
+        ([1, 2, 8, 9], 2, 2, {1: 5, 2: 5, 8: 1, 9: 1}, 2),  # examples that all have, a question of two blocks
         ([9], 0, 2, {9: 1}, 0),
     ],
 )
