@@ -230,7 +230,9 @@ def break_name(name: str, room: int) -> str:
     indent = " " * (len(name) - len(name.lstrip()))
     lines = [""]
     for part in re.findall(r"[^\s_/.-]*[\s_/.-]*", name.strip()):
-        for piece in chop_cells(part, room - len(indent)) if part else ():
+        # rich's chop_cells leaves out text without a width
+        is_long = measure(part) > room - len(indent)
+        for piece in chop_cells(part, room - len(indent)) if is_long else (part,):
             if measure(lines[-1] + piece.rstrip()) > room - len(indent):
                 lines.append("")
             lines[-1] += piece

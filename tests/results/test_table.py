@@ -167,6 +167,7 @@ def test_a_broken_name_is_whole_and_has_room(name, room):
 
 def test_a_name_is_broken_after_an_underscore():
     assert break_name("  mmlu_high_school_government", 18) == "  mmlu_high_\n  school_\n  government"
+    assert break_name("\U0001f3fb", 12) == "\U0001f3fb", "it has no width of its own"
     assert break_name("mmlu_high_school_government", 18) == "mmlu_high_school_\ngovernment"
 
 
