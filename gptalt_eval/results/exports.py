@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results.analyse import list_headlines, list_scores
-from gptalt_eval.results.arms import Arm, find_versions, walk_arms
+from gptalt_eval.results.arms import Arm, find_versions, name_models, walk_arms
 from gptalt_eval.results.columns import Entry
+from gptalt_eval.results.notes import list_marks
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.rows import Logged, read_logged
 
@@ -47,12 +48,14 @@ class Grid:
         texts: how many columns are text, from the left; the others are numbers.
         lines: the rows.
         ties: whether some cells are the best of their columns.
+        marks: what makes the scores those of a part of the data.
     """
 
     headings: Sequence[str]
     texts: int
     lines: Sequence[Sequence[Cell]]
     ties: bool = False
+    marks: Sequence[str] = ()
 
 
 def export_scores(records: Sequence[Record], kind: str) -> str:
@@ -104,7 +107,8 @@ def write_markdown(records: Sequence[Record], logged: Sequence[Logged]) -> str:
         *([*map(show, line)] for line in grid.lines),
     ]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{table}\n**best**, ≈ not significantly different from it\n" if grid.ties else table
+    notes = ["**best**, ≈ not significantly different from it"] if grid.ties else []
+    return "\n".join([table, *(f"{note}\n" for note in (*notes, *map(escape_markdown, grid.marks)))])
 
 
 def escape_markdown(text: str) -> str:
@@ -125,6 +129,7 @@ def write_latex(records: Sequence[Record], logged: Sequence[Logged]) -> str:
     lines = [" & ".join(map(show, line)) + r" \\" for line in grid.lines]
     headings = " & ".join(map(escape_latex, grid.headings)) + r" \\"
     notes = ["% bold: the best; underlined: not significantly different from it"] if grid.ties else []
+    notes += [f"% {' '.join(show_plain(mark).split())}" for mark in grid.marks]
     return "\n".join([
         r"% needs \usepackage{booktabs}", *notes, f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule",
         headings, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", "",
@@ -137,7 +142,8 @@ def escape_latex(text: str) -> str:
 
 def make_grid(records: Sequence[Record], logged: Sequence[Logged]) -> Grid:
     overview = make_overview(records, logged)
-    return lay_out_arms(overview) if len(overview.arms) > 1 else lay_out_scores(records, logged)
+    grid = lay_out_arms(overview) if len(overview.arms) > 1 else lay_out_scores(records, logged)
+    return replace(grid, marks=list_marks(records, name_models(records), overview))
 
 
 def lay_out_arms(overview: Overview) -> Grid:

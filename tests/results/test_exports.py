@@ -109,6 +109,7 @@ def test_markdown_has_arms_by_tasks(records):
             value = f"{entry.score.value:.3f}"
             assert cell == (f"**{value}**" if entry.is_best else f"{value} ≈" if entry.is_tied else value)
     assert "≈ not significantly different" in text
+    assert "Scored on a small embedded sample, not on the benchmark" in text
 
 
 def test_one_arm_is_a_list_of_scores(records):
@@ -135,7 +136,8 @@ def test_latex_marks_best_and_ties(records):
     best, tied = (sum(map(each, overview.arms)) for each in (overview.is_best, overview.is_tied))
     assert text.count(r"\textbf{") == sum(entry.is_best for entry in entries) + best > best > 0
     assert text.count(r"\underline{") == sum(entry.is_tied for entry in entries) + tied > tied
-    assert text.splitlines()[2] == r"\begin{tabular}{@{}llrrrr@{}}"
+    assert text.splitlines()[2].startswith("% Scored on a small embedded sample")
+    assert text.splitlines()[3] == r"\begin{tabular}{@{}llrrrr@{}}"
     assert text.count(" & ") == 5 * 5 and r"mmlu\_stem (acc)" in text
 
 

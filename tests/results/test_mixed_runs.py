@@ -17,12 +17,14 @@ from gptalt_eval.results.arms import Arm, TaskRows, weighs_equally
 from gptalt_eval.results.columns import Entry, rank_column
 from gptalt_eval.results.compare import Comparison
 from gptalt_eval.results.exports import export_scores
+from gptalt_eval.results.notes import list_marks
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.ranking import Standing, compare_with
-from gptalt_eval.results.report import list_marks, make_tree, render_report
+from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, count_options, read_logged
 from gptalt_eval.results.site import write_site
 from gptalt_eval.results.stats import compare_pairs
+from gptalt_eval.results.tree import make_tree
 from gptalt_eval.testing import make_plugin_set
 from tests.folders import write_cell
 

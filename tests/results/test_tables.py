@@ -2,15 +2,19 @@
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 
 import pytest
+from folders import write_run
 from rich.console import Console
 
 from gptalt_eval.contract.models import Model
+from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.results.overview import make_overview
+from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.tree import make_tree
 from gptalt_eval.running.api import run
@@ -157,6 +161,24 @@ def test_each_score_of_the_tree_is_that_of_its_task(experiment, tab):
         for line in tree:
             if line.heading.title in found and not line.is_subject:
                 assert float(found[line.heading.title]) == line.entries[place].score.value
+
+
+def test_other_metrics_of_a_task_are_shown_and_its_subjects_are_closed(tmp_path, open_tab):
+    """The tree of one arm: a line for each metric, then the subjects."""
+    docs = {"toy": [{"subject": name} for name in "aab"]}
+    folder = tmp_path / "run"
+    write_run(folder, "m", [{"tasks": {"toy": [1, 0, 1], "last": [1]}, "docs": docs}])
+    [results] = folder.glob("results_*")
+    content = json.loads(results.read_text())
+    content["results"]["toy"]["f1,none"] = 0.5
+    results.write_text(json.dumps(content))
+    page = tmp_path / "report.html"
+    page.write_text(render_report([load_record(folder)], make_plugin_set()), encoding="utf-8")
+    shown = open_tab(page)
+    assert list_column(shown, "metric", "tree") == ["acc ↑", "f1", "acc ↑"]
+    shown.get_by_role("button", name="toy", exact=True).click()
+    names = list_column(shown, "task", "tree")
+    assert [name.strip() for name in names] == ["toy", "toy", "a", "b", "last"]
 
 
 def save(tab, table, kind):

@@ -10,15 +10,9 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import RunCell, RunCut, RunData, RunModel, RunScoring
 from gptalt_eval.results.arms import Arm, merge_arms, walk_arms
 from gptalt_eval.results.facts import Facts
+from gptalt_eval.results.notes import NOT_SAVED, list_marks, list_notes
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.report import (
-    NOT_SAVED,
-    list_marks,
-    list_notes,
-    render_report,
-    show_count,
-    show_seconds,
-)
+from gptalt_eval.results.report import render_report, show_count, show_seconds
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.tree import make_tree
 

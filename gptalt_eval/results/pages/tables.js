@@ -60,7 +60,7 @@ function makeTable(table) {
     for (const row of original) {
       const depth = Number(row.dataset.depth);
       row.hidden = depth > closed;
-      if (row.hidden) continue;
+      if (row.hidden || "more" in row.dataset) continue; // another metric of the task above, open or closed
       closed = Infinity;
       const button = row.querySelector("button.branch");
       if (!button) continue;
