@@ -48,7 +48,7 @@ from gptalt_eval.data.readers import from_rows, read_json, read_jsonl
 from gptalt_eval.machine.consents import read_secret
 from gptalt_eval.machine.plain import print_plain
 from gptalt_eval.machine.version import __version__ as __version__
-from gptalt_eval.results.figures import make_svg, page_style
+from gptalt_eval.results.figures.matplotlib_style import make_svg, page_style
 from gptalt_eval.results.page import render_page
 
 if TYPE_CHECKING:

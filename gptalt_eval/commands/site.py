@@ -13,7 +13,7 @@ from gptalt_eval.machine.plain import print_plain as print
 def run_site(arguments: argparse.Namespace, plugins: Installed) -> int:
     from gptalt_eval.machine.consoles import make_console
     from gptalt_eval.machine.words import count_things
-    from gptalt_eval.results.site import write_site
+    from gptalt_eval.results.site.pages import write_site
 
     records = [record for record in read_records(arguments.runs) if record.results]
     if not records:

@@ -16,14 +16,14 @@ from gptalt_eval.contract.types import Installed, ReportSection
 from gptalt_eval.machine.storage import write_atomically
 from gptalt_eval.results.arms import name_models
 from gptalt_eval.results.columns import Entry
+from gptalt_eval.results.figures.choice import draw_figures
 from gptalt_eval.results.groups import find_style
-from gptalt_eval.results.items import make_items
+from gptalt_eval.results.items.build import make_items
 from gptalt_eval.results.notes import list_marks, list_notes
 from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.page import render_page
-from gptalt_eval.results.places import Place
-from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.rows import Logged, read_logged
+from gptalt_eval.results.site.places import Place
 from gptalt_eval.results.tree import make_tree
 
 #: what has a style sheet or a script of its own

@@ -24,11 +24,11 @@ from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.folders import measure_safetensors
 from gptalt_eval.planning.gguf_header import check_gguf, check_header
 from gptalt_eval.planning.index import find_lm_eval_tasks, load_task_yaml, read_task_folder
-from gptalt_eval.results.gathering import split_blocks
-from gptalt_eval.results.packing import LONGEST as LONGEST_TEXT
-from gptalt_eval.results.packing import Texts
+from gptalt_eval.results.items.gathering import split_blocks
+from gptalt_eval.results.items.packing import LONGEST as LONGEST_TEXT
+from gptalt_eval.results.items.packing import Texts
+from gptalt_eval.results.items.samples import read_item
 from gptalt_eval.results.page import LONGEST, cut_text
-from gptalt_eval.results.samples import read_item
 from gptalt_eval.validation.validator import validate_files
 
 

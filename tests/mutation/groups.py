@@ -37,6 +37,10 @@ LM_EVAL = (
 STATS = ("hypothesis", "numpy", "scipy.stats")
 
 GROUPS = {
+    "ranking": Group(
+        tuple(f"{CORE}/results/{name}.py" for name in ("ranking", "spread", "sheets")),
+        ("tests/results/test_ranking.py", "tests/results/test_sheets.py"),
+    ),
     "stats": Group((f"{CORE}/results/stats.py",), ("tests/results/test_stats.py",), STATS),
     "compare": Group(
         (f"{CORE}/results/compare.py", f"{CORE}/results/arms.py", f"{CORE}/commands/compare.py"),
@@ -110,18 +114,22 @@ GROUPS = {
     ),
     "items": Group(
         tuple(
-            f"{CORE}/results/{name}.py" for name in ("items", "gathering", "packing", "samples", "pictures")
+            f"{CORE}/results/items/{name}.py"
+            for name in ("build", "gathering", "packing", "samples", "pictures")
         ),
         tuple(f"tests/results/test_{name}.py" for name in ("items", "packing", "samples", "pictures")),
         LM_EVAL,
     ),
     "charts": Group(
-        tuple(f"{CORE}/results/{name}.py" for name in ("scales", "drawing", "charts", "scatter", "heatmap")),
+        tuple(
+            f"{CORE}/results/figures/{name}.py"
+            for name in ("scales", "drawing", "charts", "scatter", "heatmap")
+        ),
         ("tests/results/test_drawing.py", "tests/results/test_charts.py"),
         options=("-m", "not torch and not install", "-k", "not wider and not covers"),  # these need a browser
     ),
     "site": Group(
-        (f"{CORE}/results/publishing.py", f"{CORE}/commands/report.py"),
+        (f"{CORE}/results/site/publishing.py", f"{CORE}/commands/report.py"),
         ("tests/results/test_publishing.py", "tests/commands/test_report.py"),
         LM_EVAL,
     ),

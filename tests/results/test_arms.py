@@ -6,8 +6,8 @@ from folders import write_cell, write_run
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.results.arms import Arm, TaskRows, gather_rows, list_common, pair_rows, walk_arms
 from gptalt_eval.results.compare import compare_runs
+from gptalt_eval.results.figures.choice import draw_figures
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, read_logged
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval.results.charts import Line, Mark, Row, Section, draw_curves, draw_rows
-from gptalt_eval.results.drawing import Key, Style, clean, measure
-from gptalt_eval.results.heatmap import draw_heat_map, find_luminance
-from gptalt_eval.results.scatter import Spot, draw_scatter
+from gptalt_eval.results.figures.charts import Line, Mark, Row, Section, draw_curves, draw_rows
+from gptalt_eval.results.figures.drawing import Key, Style, clean, measure
+from gptalt_eval.results.figures.heatmap import draw_heat_map, find_luminance
+from gptalt_eval.results.figures.scatter import Spot, draw_scatter
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>document.title='owned'</script>$x^2$ _模型\x1b\ud800"

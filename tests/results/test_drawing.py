@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptalt_eval.results.drawing import (
+from gptalt_eval.results.figures.drawing import (
     COLOURS,
     MARKERS,
     Canvas,
@@ -21,8 +21,8 @@ from gptalt_eval.results.drawing import (
     shorten,
     wrap,
 )
+from gptalt_eval.results.figures.scales import list_times, make_log_scale, make_scale, show_quantity
 from gptalt_eval.results.page import read_file
-from gptalt_eval.results.scales import list_times, make_log_scale, make_scale, show_quantity
 
 NAMES = [
     "mistralai/Mixtral-8x22B-Instruct-v0.1 · standard · 5-shot", "BAAI/悟道·天鹰（Aquila）通用语言模型-7B",

@@ -7,7 +7,7 @@ import pytest
 
 import gptalt_eval
 from gptalt_eval.machine.plain import show_plain
-from gptalt_eval.results import figures
+from gptalt_eval.results.figures import matplotlib_style as figures
 
 
 @gptalt_eval.page_style()

@@ -9,8 +9,8 @@ from scipy.stats import sem, t
 import gptalt_eval
 from gptalt_eval.results.analyse import list_headlines, list_scores
 from gptalt_eval.results.compare import compare_runs
+from gptalt_eval.results.figures.choice import draw_figures
 from gptalt_eval.results.overview import make_overview
-from gptalt_eval.results.plots import draw_figures
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.results.stats import mcnemar_exact

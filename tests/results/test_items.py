@@ -12,10 +12,10 @@ from rich.console import Console
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.results import items as items_module
-from gptalt_eval.results.gathering import find_own, find_question, split_blocks, spread
-from gptalt_eval.results.items import make_items
-from gptalt_eval.results.packing import pack, reduce, share, unshare
+from gptalt_eval.results.items import build as items_module
+from gptalt_eval.results.items.build import make_items
+from gptalt_eval.results.items.gathering import find_own, find_question, split_blocks, spread
+from gptalt_eval.results.items.packing import pack, reduce, share, unshare
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
 from gptalt_eval.running.api import run

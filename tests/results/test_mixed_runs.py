@@ -22,7 +22,7 @@ from gptalt_eval.results.overview import make_overview
 from gptalt_eval.results.ranking import Standing, compare_with
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import Row, count_options, read_logged
-from gptalt_eval.results.site import write_site
+from gptalt_eval.results.site.pages import write_site
 from gptalt_eval.results.stats import compare_pairs
 from gptalt_eval.results.tree import make_tree
 from gptalt_eval.testing import make_plugin_set

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_items import read_chunk, unpack
 
-from gptalt_eval.results.packing import (
+from gptalt_eval.results.items.packing import (
     LONGEST,
     Texts,
     add_up,

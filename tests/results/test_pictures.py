@@ -15,12 +15,12 @@ from PIL import Image
 
 from gptalt_eval.contract.pictures import LARGEST_THUMBNAIL, make_thumbnail
 from gptalt_eval.contract.record import load_record
-from gptalt_eval.results import pictures
-from gptalt_eval.results.items import make_items
-from gptalt_eval.results.pictures import Album, ShownPicture, list_pictures
+from gptalt_eval.results.items import pictures
+from gptalt_eval.results.items.build import make_items
+from gptalt_eval.results.items.pictures import Album, ShownPicture, list_pictures
+from gptalt_eval.results.items.samples import find_right
 from gptalt_eval.results.report import render_report
 from gptalt_eval.results.rows import read_logged
-from gptalt_eval.results.samples import find_right
 from gptalt_eval.testing import make_plugin_set
 
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'

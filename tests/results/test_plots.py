@@ -12,14 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
-from gptalt_eval.results.charts import Mark
 from gptalt_eval.results.columns import Column, Entry, describe_column
-from gptalt_eval.results.drawing import COLOURS, MARKERS
 from gptalt_eval.results.facts import Facts
+from gptalt_eval.results.figures.charts import Mark
+from gptalt_eval.results.figures.choice import draw_figures, find_near
+from gptalt_eval.results.figures.common import style_arms
+from gptalt_eval.results.figures.drawing import COLOURS, MARKERS
 from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.page import make_policy, read_file
-from gptalt_eval.results.plots import draw_figures, find_near
-from gptalt_eval.results.plotted import style_arms
 from gptalt_eval.results.ranking import rank_arms
 from gptalt_eval.results.tree import Branch
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.results import publishing
-from gptalt_eval.results.publishing import name_page, publish
+from gptalt_eval.results.site import publishing
+from gptalt_eval.results.site.publishing import name_page, publish
 
 SAFE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,71}[a-z0-9])?")
 HOSTILE = [

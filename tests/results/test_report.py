@@ -10,8 +10,8 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import Record, load_record
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import ReportSection
+from gptalt_eval.results.items.samples import read_item
 from gptalt_eval.results.report import render_report
-from gptalt_eval.results.samples import read_item
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import make_plugin_set, make_scripted_model
 

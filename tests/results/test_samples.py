@@ -8,8 +8,8 @@ from page_items import read_items
 
 import gptalt_eval
 from gptalt_eval.contract.record import load_record
+from gptalt_eval.results.items.samples import find_highest, read_item
 from gptalt_eval.results.report import render_report
-from gptalt_eval.results.samples import find_highest, read_item
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
 TASK = """

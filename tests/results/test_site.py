@@ -16,7 +16,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.results.site import find_url, group_reports, make_site, write_site
+from gptalt_eval.results.site.pages import find_url, group_reports, make_site, write_site
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 

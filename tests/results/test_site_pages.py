@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import make_spec
-from gptalt_eval.results.site import write_site
+from gptalt_eval.results.site.pages import write_site
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 

@@ -1,4 +1,4 @@
-// The items of the page. Those of a task are decompressed when it is first shown; gptalt_eval/results/packing.py
+// The items of the page. Those of a task are decompressed when it is first shown; gptalt_eval/results/items/packing.py
 // says how they are written.
 const itemData = (() => {
   const tasks = [];

@@ -15,7 +15,7 @@ from lm_eval.api.model import LM
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.run import RunScoring
-from gptalt_eval.results.samples import CUT
+from gptalt_eval.results.items.samples import CUT
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.answers import Answers

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
-from gptalt_eval.results.charts import Mark
-from gptalt_eval.results.drawing import COLOURS, MARKERS, Style, clean
+from gptalt_eval.results.figures.charts import Mark
+from gptalt_eval.results.figures.drawing import COLOURS, MARKERS, Style, clean
 from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.rows import is_usable
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Evaluated, merge_arms, walk_arms
-from gptalt_eval.results.gathering import gather_task
 from gptalt_eval.results.groups import is_group, list_tasks, walk
-from gptalt_eval.results.packing import Column, compress, pack, reduce, share, unshare, write_out
-from gptalt_eval.results.pictures import LEFT_OUT, Album, ShownPicture
+from gptalt_eval.results.items.gathering import gather_task
+from gptalt_eval.results.items.packing import Column, compress, pack, reduce, share, unshare, write_out
+from gptalt_eval.results.items.pictures import LEFT_OUT, Album, ShownPicture
 from gptalt_eval.results.rows import Logged, find_judged
 
 LARGEST = 13 << 20  # characters of all items and pictures in a page

@@ -8,7 +8,7 @@ from math import isfinite
 from os.path import commonprefix
 from typing import Any
 
-from gptalt_eval.results.pictures import is_visual, list_pictures
+from gptalt_eval.results.items.pictures import is_visual, list_pictures
 from gptalt_eval.results.rows import find_subject
 
 MOST_OPTIONS = 200  # of an item, that are kept

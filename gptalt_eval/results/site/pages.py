@@ -13,16 +13,16 @@ from gptalt_eval.contract.record import Record, find_experiment
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.results.arms import lengthen, name_models
+from gptalt_eval.results.figures.choice import draw_figures
 from gptalt_eval.results.notes import list_marks, list_notes
 from gptalt_eval.results.overview import Overview, make_overview
 from gptalt_eval.results.page import render_page
-from gptalt_eval.results.places import SECTIONS, Place
-from gptalt_eval.results.plots import draw_figures
-from gptalt_eval.results.publishing import name_page, publish
 from gptalt_eval.results.report import render_report, show_count, show_seconds
 from gptalt_eval.results.rows import Logged, read_logged
-from gptalt_eval.results.site_models import ModelView, view_models
-from gptalt_eval.results.site_tasks import TaskView, view_tasks
+from gptalt_eval.results.site.models import ModelView, view_models
+from gptalt_eval.results.site.places import SECTIONS, Place
+from gptalt_eval.results.site.publishing import name_page, publish
+from gptalt_eval.results.site.tasks import TaskView, view_tasks
 from gptalt_eval.results.tree import Branch, make_tree
 
 DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(/|$)")

@@ -13,9 +13,9 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Arm, Evaluated
 from gptalt_eval.results.groups import find_task_shots
-from gptalt_eval.results.packing import Column, Texts, order, shorten, subtract
-from gptalt_eval.results.pictures import MARK, Album, Rank
-from gptalt_eval.results.samples import LoggedItem, read_item
+from gptalt_eval.results.items.packing import Column, Texts, order, shorten, subtract
+from gptalt_eval.results.items.pictures import MARK, Album, Rank
+from gptalt_eval.results.items.samples import LoggedItem, read_item
 
 BETWEEN = "\n\n"  # examples, unless a task says otherwise
 MOST_BLOCKS = 1_000  # in a prompt

@@ -10,9 +10,9 @@ from gptalt_eval.contract.record import Record
 from gptalt_eval.results.arms import Arm
 from gptalt_eval.results.columns import Heading
 from gptalt_eval.results.overview import Overview
-from gptalt_eval.results.publishing import name_page
 from gptalt_eval.results.ranking import Standing
-from gptalt_eval.results.site_tasks import Ranked, TaskView
+from gptalt_eval.results.site.publishing import name_page
+from gptalt_eval.results.site.tasks import Ranked, TaskView
 
 
 @dataclass(frozen=True)

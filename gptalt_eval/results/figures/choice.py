@@ -7,12 +7,9 @@ from itertools import groupby
 
 from gptalt_eval.results.analyse import Score
 from gptalt_eval.results.arms import Arm
-from gptalt_eval.results.charts import Line, Mark, Row, Section, draw_curves, draw_rows
 from gptalt_eval.results.columns import Entry, Heading
-from gptalt_eval.results.drawing import Key, Style
-from gptalt_eval.results.heatmap import draw_heat_map
-from gptalt_eval.results.overview import Overview
-from gptalt_eval.results.plotted import (
+from gptalt_eval.results.figures.charts import Line, Mark, Row, Section, draw_curves, draw_rows
+from gptalt_eval.results.figures.common import (
     Figure,
     join,
     join_sentences,
@@ -22,7 +19,10 @@ from gptalt_eval.results.plotted import (
     tell_best,
     tell_score,
 )
-from gptalt_eval.results.rankplots import draw_costs, draw_ranking
+from gptalt_eval.results.figures.drawing import Key, Style
+from gptalt_eval.results.figures.heatmap import draw_heat_map
+from gptalt_eval.results.figures.ranking import draw_costs, draw_ranking
+from gptalt_eval.results.overview import Overview
 from gptalt_eval.results.rows import is_usable
 from gptalt_eval.results.tree import Branch
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gptalt_eval.results.drawing import GRID, LEADING, SIZE, SMALL, SOFT, Canvas, Key, Style, measure, wrap
-from gptalt_eval.results.scales import Scale, make_scale
+from gptalt_eval.results.figures.drawing import (
+    GRID,
+    LEADING,
+    SIZE,
+    SMALL,
+    SOFT,
+    Canvas,
+    Key,
+    Style,
+    measure,
+    wrap,
+)
+from gptalt_eval.results.figures.scales import Scale, make_scale
 
 WIDTH = 400.0
 SHARE = (0.0, 1.0)

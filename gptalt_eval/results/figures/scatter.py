@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
 
-from gptalt_eval.results.charts import SHARE, WIDTH, Mark, draw_mark, list_values
-from gptalt_eval.results.drawing import GRID, SMALL, SOFT, Canvas, measure, shorten
-from gptalt_eval.results.scales import Scale, make_log_scale, make_scale
+from gptalt_eval.results.figures.charts import SHARE, WIDTH, Mark, draw_mark, list_values
+from gptalt_eval.results.figures.drawing import GRID, SMALL, SOFT, Canvas, measure, shorten
+from gptalt_eval.results.figures.scales import Scale, make_log_scale, make_scale
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, cos, floor, pi, sin
 
-from gptalt_eval.results.drawing import LEADING, SIZE, SMALL, SOFT, Canvas, measure, wrap
+from gptalt_eval.results.figures.drawing import LEADING, SIZE, SMALL, SOFT, Canvas, measure, wrap
 
 #: cividis (Nuñez, Anderton and Renslow, 2018): as dark or light to colour-blind readers as to others
 STOPS = ((0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (200, 182, 102), (254, 232, 56))

@@ -13,9 +13,9 @@ from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.arms import Arm, Evaluated
 from gptalt_eval.results.columns import RIGHT, Entry, Heading
 from gptalt_eval.results.groups import list_tasks
+from gptalt_eval.results.items.samples import LoggedItem, read_item
 from gptalt_eval.results.overview import Overview
-from gptalt_eval.results.publishing import name_page
-from gptalt_eval.results.samples import LoggedItem, read_item
+from gptalt_eval.results.site.publishing import name_page
 from gptalt_eval.results.stats import TINY
 from gptalt_eval.results.tree import Branch, gather_members
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gptalt_eval.results.arms import Arm
-from gptalt_eval.results.charts import Mark, Row, Section, draw_rows
-from gptalt_eval.results.drawing import Key, Style
+from gptalt_eval.results.figures.charts import Mark, Row, Section, draw_rows
+from gptalt_eval.results.figures.common import Figure, join_sentences, tell, tell_best
+from gptalt_eval.results.figures.drawing import Key, Style
+from gptalt_eval.results.figures.scales import list_times
+from gptalt_eval.results.figures.scatter import Spot, draw_scatter
 from gptalt_eval.results.overview import Overview
-from gptalt_eval.results.plotted import Figure, join_sentences, tell, tell_best
-from gptalt_eval.results.scales import list_times
-from gptalt_eval.results.scatter import Spot, draw_scatter
 
 MOST_RANKED = 20  # arms in the ranking
 MARKED = {

@@ -1,0 +1,1 @@
+"""All items of a report, for its page."""
