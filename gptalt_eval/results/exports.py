@@ -161,12 +161,12 @@ def lay_out_arms(overview: Overview) -> Grid:
     means = len(overview.averaged) > 1
     lines = [
         [
-            Cell(arms[place].model),
+            Cell(arm.model),
             *(Cell(values[place]) for _, values in factors),
-            *([show_mean(overview, arms[place])] if means else []),
+            *([show_mean(overview, arm)] if means else []),
             *map(show_entry, overview.entries[place]),
         ]
-        for place in overview.order
+        for place, arm in enumerate(arms)
     ]
     named = [f"Mean of {len(overview.averaged)}"] if means else []
     return Grid([*names, *named, *headings], len(names), lines, ties=True)

@@ -41,7 +41,7 @@ class Overview:
     """The runs of a report.
 
     Attributes:
-        arms: the rows.
+        arms: the rows, the best mean first.
         headings: the columns.
         entries: by arm, then by column; None: not evaluated.
         scores: by column and arm, the main metric first.
@@ -69,12 +69,6 @@ class Overview:
     failed: Mapping[str, str]
     packages: Sequence[str]
     left_out: Mapping[str, int]
-
-    @property
-    def order(self) -> list[int]:
-        """The numbers of the arms, the best mean first."""
-        ranks = [self.standings[arm].rank if arm in self.standings else inf for arm in self.arms]
-        return sorted(range(len(ranks)), key=ranks.__getitem__)
 
     @property
     def factors(self) -> list[str]:
@@ -139,6 +133,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         for column, by_arm in shown.items()
     ]
     standings, averaged = rank_arms(firsts)
+    arms.sort(key=lambda arm: standings[arm].rank if arm in standings else inf)
     failed = {
         f"{model}: {name}" if len(records) > 1 else name: reason
         for model, record in zip(name_models(records), records, strict=True)

@@ -82,8 +82,9 @@ def render_report(
     tree = make_tree(records, overview)
     return render_page(
         "gptalt_eval.results", "report", PARTS, models=names, views=views, overview=overview,
-        tree=tree, figures=draw_figures(overview, tree), items=make_items(records, logged),
-        marks=list_marks(records, names, overview), as_entry=Entry,
+        tree=tree, figures=draw_figures(overview, tree), as_entry=Entry,
+        items=make_items(records, logged, order=overview.arms),
+        marks=list_marks(records, names, overview),
         notes=list_notes(records, names, logged, overview),
         show_seconds=show_seconds, show_count=show_count, site=site,
     )  # fmt: skip

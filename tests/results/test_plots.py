@@ -63,6 +63,7 @@ def make_overview(
     standings, averaged = rank_arms(
         [({arm: found[0] for arm, found in by_arm.items()}, None) for by_arm in scores.values()]
     )
+    arms.sort(key=lambda arm: standings[arm].rank if arm in standings else 0)
     facts = [
         Facts(int(1e8 * 1.7 ** models.index(arm.model)), device="cpu", seconds=60.0 * 1.3 ** models.index(arm.model))
         for arm in arms

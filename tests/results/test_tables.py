@@ -90,12 +90,21 @@ def test_the_best_mean_is_first_and_a_click_sorts_by_another_column(experiment, 
     assert [name[:4] for name in list_column(shown, "model")] == ["=b&<"] * 4 + ["hash"] * 4
 
 
+def test_links_within_the_page_keep_what_was_chosen(tab):
+    shown = tab(address="leaderboard-sort=model")
+    links = shown.locator(".jump a")
+    assert links.all_inner_texts() == ["Models", "Figures", "Scores by task", "Items", "How it was run"]
+    for place in range(links.count()):
+        links.nth(place).click()
+        target = links.nth(place).get_attribute("href")
+        assert shown.evaluate("'#' + document.activeElement.id") == target
+        assert shown.locator(target).bounding_box()["y"] < 900
+    assert shown.url.endswith("#leaderboard-sort=model")
+
+
 def test_what_is_missing_is_last_in_either_direction(experiment, open_tab, tmp_path):
     page = experiment[0].read_text(encoding="utf-8")
-    value = next(
-        f'data-value="{entries[0].score.value}"'
-        for entries in [experiment[1].entries[experiment[1].order[0]]]
-    )
+    value = next(f'data-value="{entries[0].score.value}"' for entries in [experiment[1].entries[0]])
     start = page.index("<tbody>")
     file = tmp_path / "gap.html"
     file.write_text(page[:start] + page[start:].replace(value, 'data-value=""', 1), encoding="utf-8")
@@ -191,7 +200,7 @@ def test_a_saved_table_reads_back_to_the_same_numbers(experiment, tab):
     _, overview, _ = experiment
     rows = list(csv.DictReader(io.StringIO(save(tab(), "leaderboard", "CSV"))))
     assert [row["Model"] for row in rows].count(f"'{HOSTILE}") == 4, "a name is not a formula"
-    for row, place in zip(rows, overview.order, strict=True):
+    for row, place in zip(rows, range(len(overview.arms)), strict=True):
         arm = overview.arms[place]
         assert float(row["Mean"]) == overview.standings[arm].mean
         assert (row["Prompt"], row["Shots"]) == (arm.prompt_style, str(arm.num_fewshot))

@@ -42,7 +42,7 @@ def draw_figures(overview: Overview, tree: Sequence[Branch]) -> list[tuple[str, 
     """Figures by kind; none if there is only one arm."""
     if len(overview.arms) < 2:
         return []
-    best = [overview.arms[place] for place in overview.order]
+    best = overview.arms
     figures = [
         *draw_ranking(overview, best), *draw_costs(overview, best), *draw_scores(overview, best),
         *draw_styles(overview, best), *draw_shots(overview, best), *draw_subjects(overview, tree),
@@ -189,7 +189,7 @@ def draw_styles(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
 def draw_subjects(overview: Overview, tree: Sequence[Branch]) -> list[Figure]:
     """A heat map for each group and each task with subjects: what belongs to it by arms."""
     figures = []
-    order = overview.order[:MOST_HEADS]
+    order = range(min(len(overview.arms), MOST_HEADS))
     for place, root in enumerate(tree):
         rows = []
         for line in tree[place + 1 : place + 1 + (0 if root.depth else root.branches)]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptalt_eval.contract.record import Record
-from gptalt_eval.results.arms import Evaluated, merge_arms, walk_arms
+from gptalt_eval.results.arms import Arm, Evaluated, merge_arms, walk_arms
 from gptalt_eval.results.groups import is_group, list_tasks, walk
 from gptalt_eval.results.items.gathering import gather_task
 from gptalt_eval.results.items.packing import Column, compress, pack, reduce, share, unshare, write_out
@@ -42,16 +42,17 @@ class Items:
 
 
 def make_items(
-    records: Sequence[Record], logged: Sequence[Logged], album: Album | None = None
+    records: Sequence[Record], logged: Sequence[Logged], album: Album | None = None, order: Sequence[Arm] = ()
 ) -> Items | None:
-    """The items of some runs; None if no samples were saved.
+    """The items of some runs; None if no samples were saved. Arms come in the given order, others after them.
 
     Samples may be larger than the memory: they are read line by line, task by task, and of each task only
     what is compressed is kept.
     """
     album = album or Album()
     places = group_by_task(records, merge_arms(walk_arms(records)))
-    arms = list(dict.fromkeys(each.arm for entries in places.values() for each in entries))
+    known = dict.fromkeys(each.arm for entries in places.values() for each in entries)
+    arms = list(dict.fromkeys([*(arm for arm in order if arm in known), *known]))
     chunks: list[bytes] = []
     tasks: list[Column] = []
     cut = 0

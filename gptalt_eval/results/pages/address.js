@@ -36,3 +36,14 @@ const address = {
   },
 };
 document.documentElement.classList.add("js");
+
+// links within the page leave the address as it is
+for (const link of document.querySelectorAll(".jump a")) {
+  link.onclick = event => {
+    const target = document.getElementById(link.hash.slice(1));
+    event.preventDefault();
+    target.tabIndex = -1;
+    target.focus({ preventScroll: true });
+    target.scrollIntoView();
+  };
+}

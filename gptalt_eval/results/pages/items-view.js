@@ -46,6 +46,9 @@ const itemView = (() => {
   const say = verdict => SAID[verdict] ?? short(verdict);
   const short = value => (typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value));
 
+  // with the digits that the page has: of large numbers two after the point
+  const precise = value => (typeof value === "number" ? value.toFixed(Math.abs(value) < 10 ? 3 : 2) : String(value));
+
   // the pieces of a prompt; a picture is where the prompt says so, or in front
   function showPrompt(element, text, pictures) {
     const pieces = text.split("<image>");
@@ -128,7 +131,7 @@ const itemView = (() => {
     if (place === read.chosen && read.options.length > 1) tags.push(make("span", "items-tag", "acc"));
     if (place === read.normed) tags.push(make("span", "items-tag", "acc_norm"));
     const percent = value == null || read.options.length < 2 ? "" : `${Math.round(shares[place] * 100)} %`;
-    cell.append(track, make("span", "items-number", value == null ? "" : short(value)), " ", make("span", "items-percent", percent), " ", ...tags);
+    cell.append(track, make("span", "items-number", value == null ? "" : precise(value)), " ", make("span", "items-percent", percent), " ", ...tags);
     return cell;
   }
 
@@ -174,7 +177,7 @@ const itemView = (() => {
   function answer(read) {
     if (read.options.length > 1) return read.options[read.chosen]?.trim() ?? "";
     if (read.replies.length) return (read.extracted[0]?.texts ?? []).join(" | ");
-    return read.likelihoods.length ? `log-likelihood ${short(read.likelihoods[0])}` : "";
+    return read.likelihoods.length ? `log-likelihood ${precise(read.likelihoods[0])}` : "";
   }
 
   function showArms(item, metric) {

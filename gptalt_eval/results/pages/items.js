@@ -199,7 +199,9 @@
     const text = make("span", "items-text");
     write(text, title);
     row.append(make("span", "items-place", String(item.number)), make("span", "items-marks", ...verdicts.map(mark)));
-    if (isPart) row.append(write(make("span", "items-subject"), item.subject || item.task.name));
+    const group = `${controls.task.value}_`; // its name is before those of its members
+    const part = item.task.name.startsWith(group) ? item.task.name.slice(group.length) : item.task.name;
+    if (isPart) row.append(write(make("span", "items-subject"), part));
     row.append(text);
     const right = verdicts.filter(verdict => verdict === "right").length;
     const result = verdicts.length > 1 ? `correct in ${right} of ${verdicts.length}` : say(verdicts[0]);
