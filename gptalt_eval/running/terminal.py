@@ -67,7 +67,9 @@ class Terminal:
         self.labels = tuple(cell.label(task.name) for cell in plan.cells for task in cell.tasks)
         self.items = sum(count or 0 for count in counts)
         items = count_things(self.items, "item") if None not in counts else "items are counted when loaded"
-        text = f"on {count_things(len(counts), 'task')}, {items}"
+        tasks = {task.name for cell in plan.cells for task in cell.tasks}
+        arms = f" in {len(plan.cells)} arms" if len(plan.cells) > 1 else ""
+        text = f"on {count_things(len(tasks), 'task')}{arms}, {items}"
         print_wrapped(self.console, text, plan.title, "bold")
         for note in plan.surprises:
             self.note(note)
