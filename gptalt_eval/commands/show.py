@@ -112,7 +112,10 @@ def describe_task(
 
 def describe_data(task: PlannedTask) -> dict[str, str]:
     data = task.data
-    facts = {"Kind": str(task.config.get("output_type", "generate_until")), "Scored split": task.eval_split}
+    facts = {
+        "Kind": str(task.config.get("output_type", "generate_until")),
+        "Scored split": str(task.eval_split),
+    }
     if data.dataset:
         facts |= {"Data": data.dataset.title, "Licence": data.dataset.licence, "Published": data.dataset.home}
     where = "the embedded sample" if data.is_sample else data.origin

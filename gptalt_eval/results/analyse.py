@@ -156,7 +156,7 @@ def show_name(name: str, alias: str) -> str:
     Anybody's YAML can have the alias ``arc_easy``: alone, it would stand for a task that was not run.
     """
     shown = alias.lstrip(" -")
-    return name if shown in name else f"{name} ({shown[:LONGEST_ALIAS]})"
+    return name if shown.replace(" ", "_") in name else f"{name} ({shown[:LONGEST_ALIAS]})"
 
 
 def count_items(results: Results, name: str) -> int:

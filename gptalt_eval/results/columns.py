@@ -67,6 +67,7 @@ class Heading:
 
     Attributes:
         title: the task or group.
+        label: its name, with what its YAML wants it to be called.
         metric: the main one, with its filter.
         arrow: ↑ if higher is better, ↓ if lower is; empty: unknown.
         items: how many were scored, such as ``20 of 2,376``.
@@ -76,6 +77,7 @@ class Heading:
     """
 
     title: str
+    label: str
     metric: str
     arrow: str
     items: str
@@ -94,6 +96,7 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
     chances = {score.chance for score in firsts if score.chance is not None}
     return Heading(
         title=column.title,
+        label=column.title if column.versions or first.task != column.task else first.alias,
         metric=first.title,
         arrow={True: "↑", False: "↓", None: ""}[directions.pop() if len(directions) == 1 else None],
         items=" or ".join(counts) if len(counts) < 4 else f"{len(counts)} different counts",

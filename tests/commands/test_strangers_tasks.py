@@ -299,7 +299,7 @@ def test_a_task_cannot_pass_for_one_of_lm_evals(way, stranger, call):
     told = call(*run, *named)
     assert "Results:" in told and not stranger.mark.exists(), told
     assert any(
-        note.startswith("'arc_easy' is that of") and "not of lm-eval" in note
+        note.startswith("The task 'arc_easy' is that of") and "not of lm-eval" in note
         for note in load_record(folder).run.notes
     )
     assert "It overrides arc_easy" in call("validate", stranger.folder / "b.yaml")

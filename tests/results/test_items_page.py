@@ -184,7 +184,7 @@ def test_an_item_in_full(open_items):
     rows = view.locator(".items-options tbody tr")
     assert rows.count() == 4
     expect(rows.nth(0).locator("td").nth(0)).to_have_text("✓Aright answer")
-    expect(rows.nth(1).locator("td").nth(1)).to_have_text("-1.25 59 % accacc_norm")
+    expect(rows.nth(1).locator("td").nth(1)).to_have_text("-1.250 59 % accacc_norm")
     widths = rows.locator(".items-share").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
     assert sum(widths[::2]) == pytest.approx(100, abs=0.1) and sum(widths[1::2]) == pytest.approx(
         100, abs=0.1

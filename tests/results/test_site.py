@@ -74,7 +74,9 @@ def crawl(site):
                 assert parts.scheme == "https" and parts.netloc
                 continue
             if not parts.path:
-                assert f'id="{parts.fragment}"' in (site / path).read_text(encoding="utf-8"), f"{path}: {link}"
+                assert f'id="{parts.fragment}"' in (site / path).read_text(encoding="utf-8"), (
+                    f"{path}: {link}"
+                )
                 continue
             assert not parts.netloc and not link.startswith("/") and "%" not in parts.path
             target = (site / path).parent / unquote(parts.path)
