@@ -10,7 +10,7 @@ from typing import TextIO
 #: Chinese, Japanese and Korean, which have no spaces between words: a line may end after each character
 WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffe6\U00020000-\U0003fffd"
 OPENING, CLOSING = "（《「『【〈〔“‘", "，。、；：！？）》」』】〉〕”’…％,.:;!?)"
-NARROW = f"[^ {WIDE}{OPENING}]+(?: %)?"
+NARROW = f"[^ {WIDE}{OPENING}]+(?: %(?=[{CLOSING}]*(?: |$)))?"  # 95 % is one word
 WORD = re.compile(f"( *)([{OPENING}]*(?:[{WIDE}]|{NARROW})[{CLOSING}]*|[{OPENING}]+)")
 #: what is to be typed, at the end of a line: it stands on a line of its own, unbroken, if it must
 COMMAND = re.compile(r"(?<=[:.] )(?:gptalt-eval|(?:uv )?pip (?:un)?install|python -m|cd) \S.*$")

@@ -85,6 +85,7 @@ def test_chinese_has_no_spaces_and_punctuation_does_not_begin_a_line():
 
 @given(SENTENCES, st.integers(20, 120), st.integers(0, 8))
 @example("字 " * 50, 20, 2)
+@example("0000000000000000000 0 0 00 000⺀0 %000", 20, 3)
 def test_no_line_is_too_long_and_no_word_is_broken(text, width, hang):
     lines = wrap(text, width, hang).split("\n")
     words = [word for line in lines for word in line.split()]

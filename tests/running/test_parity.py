@@ -129,7 +129,9 @@ def test_the_real_model_on_real_rows(shared_data, smollm2, tmp_path):
     assert record.run.scoring is None
 
     tree, _ = run_ours(plugins, tmp_path / "tree", **exact, **settings)
-    assert tree.run.scoring == RunScoring("pieces")
+    work = tree.run.scoring
+    assert work == RunScoring("pieces", tokens=work.tokens, asked=work.asked, seconds=work.seconds)
+    assert 0 < work.tokens < work.asked and work.seconds > 0
     for task in stock["samples"]:
         left, right = list(tree.read_samples(0, task)), as_saved(stock["samples"][task])
         for ours, theirs in zip(left, right, strict=True):
