@@ -233,6 +233,7 @@ def test_samples_are_not_ranked_with_the_benchmark(runs, tmp_path):
     assert titles == ["arc_easy", "arc_easy (sample)", "sciq", "sciq (sample)"]
     task = next(task for task in made.tasks if task.name == "arc_easy")
     assert [len(ranking.arms) for ranking in task.rankings] == [1, 1]
+    assert task.sampled == "in some runs"
 
 
 def test_a_task_says_what_it_is(site):
@@ -318,7 +319,12 @@ def test_the_command_writes_and_refuses(runs, tmp_path, capsys):
 
 def test_a_site_of_one_run_stands_too(runs, tmp_path):
     write_site([load_record(runs / "part" / "one")], tmp_path / "site", make_plugin_set())
-    assert "tasks/arc_easy.html" in crawl(tmp_path / "site")
+    pages = crawl(tmp_path / "site")
+    assert "tasks/arc_easy.html" in pages
+    for path in pages:  # each page with scores says of which data they are
+        if path.startswith(("tasks/arc", "models/m", "index", "runs/r")) and not path.endswith("/index.html"):
+            text = (tmp_path / "site" / path).read_text(encoding="utf-8")
+            assert "small embedded sample, not on the benchmark" in text, path
 
 
 def test_an_old_folder_without_run_json_stands_too(runs, tmp_path):

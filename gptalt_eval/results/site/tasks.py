@@ -8,6 +8,7 @@ from itertools import islice
 from math import inf, isnan
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import RunData
 from gptalt_eval.results.arms import Arm, Evaluated
@@ -70,6 +71,12 @@ class TaskView:
     @property
     def title(self) -> str:
         return self.name
+
+    @property
+    def sampled(self) -> str:
+        """``in some runs`` if only those were on the embedded sample; ``in all``; empty: none was."""
+        found = {data.origin == SAMPLE for each in self.data.values() for data in each}
+        return "" if True not in found else "in some runs" if False in found else "in all"
 
     @property
     def address(self) -> dict[str, str]:
