@@ -43,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xfail(reason=entry["reason"], strict=entry.get("strict", True)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A report with half characters, which hypothesis makes, would end the worker that sends it."""
+    if report.failed:
+        report.sections = [(name, make_sendable(text)) for name, text in report.sections]
+        shown = str(report.longrepr)
+        if make_sendable(shown) != shown:
+            report.longrepr = make_sendable(shown)
+
+
+def make_sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real release files, where this checkout has them beside it."""
