@@ -28,7 +28,9 @@ class GptaltError(Exception):
     def __init__(self, what: str, hint: str = "") -> None:
         self.what = what
         self.hint = hint
-        super().__init__(f"{what}\n{hint}" if hint else what)
+        message = f"{what}\n{hint}" if hint else what
+        # half characters, which a file's text may have, cannot be printed
+        super().__init__(message.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 class UnknownNameError(GptaltError):

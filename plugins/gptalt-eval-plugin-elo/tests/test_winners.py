@@ -416,3 +416,13 @@ def test_many_records_that_are_no_votes_are_a_failure(tmp_path, monkeypatch, cap
         assert call("votes", "import", "v.jsonl") == 0
     assert f"{good} new votes" in capsys.readouterr().out
     assert len(list(read_votes(tmp_path / "votes"))) == good
+
+
+def test_a_word_that_cannot_be_printed_is_shown(tmp_path):
+    """JSON can have half of a character, as the word for a winner too."""
+    file = tmp_path / "votes.jsonl"
+    vote = {"question": "q", "model_a": "x", "model_b": "y", "winner": "\ud800"}
+    file.write_text(json.dumps(vote), encoding="utf-8")
+    with pytest.raises(GptaltError) as found:
+        cli.dispatch(["votes", "import", str(file)], make_plugin_set(gptalt_eval_plugin_elo))
+    assert r"cannot be understood: \ud800 (1 vote)" in str(found.value)
