@@ -26,6 +26,7 @@ from gptalt_eval.results.rows import (
     label_clusters,
     list_metrics,
     read_logged,
+    say_clusters,
 )
 from gptalt_eval.results.sampling import Design, estimate_mean
 from gptalt_eval.results.stats import estimate_interval, mean_interval, normal_interval, wilson_interval
@@ -81,11 +82,14 @@ class Score:
         """The metric, with the filter if it has one."""
         return self.metric if self.filter == "none" else f"{self.metric} ({self.filter})"
 
-    def count_available(self, results: Results) -> int | None:
-        """How many items there are, of all members of a group; None: the results do not say."""
-        counts = [results.get("n-samples", {}).get(task, {}) for task in list_tasks(results, self.task)]
-        found = [count["original"] for count in counts if "original" in count]
-        return sum(found) if counts and len(found) == len(counts) else None
+    @property
+    def counted(self) -> str:
+        """``20 of 2,376``, or ``2,376`` if that is all, and the passages that they share; empty: unknown."""
+        if not self.items:  # lm-eval counts them since 0.4.3
+            return ""
+        is_whole = self.available is None or self.items >= self.available
+        whole = "" if is_whole else f" of {self.available:,}"
+        return f"{self.items:,}{whole}{say_clusters(self.clusters, self.cluster)}"
 
 
 def list_scores(record: Record, logged: Logged | None = None) -> list[Score]:

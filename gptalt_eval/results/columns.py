@@ -9,7 +9,6 @@ from math import inf, isclose, isnan
 from gptalt_eval.results.analyse import CHOICES, Score
 from gptalt_eval.results.arms import Arm, TaskRows
 from gptalt_eval.results.ranking import SIGNIFICANT, compare_with
-from gptalt_eval.results.rows import say_clusters
 from gptalt_eval.results.stats import TINY, adjust_holm
 
 RIGHT = (*CHOICES, "exact_match")  # of which more is better, even where a results file does not say so
@@ -92,7 +91,7 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
     first = firsts[0]
     directions = {score.higher_is_better for score in firsts}
     is_partial = any(score.available is not None and 0 < score.items < score.available for score in firsts)
-    counts = dict.fromkeys(count_items(score) for score in firsts)
+    counts = dict.fromkeys(score.counted or "?" for score in firsts)
     chances = {score.chance for score in firsts if score.chance is not None}
     return Heading(
         title=column.title,
@@ -104,15 +103,6 @@ def describe_column(column: Column, by_arm: Mapping[Arm, Sequence[Score]]) -> He
         chance=chances.pop() if len(chances) == 1 else None,
         is_mixed=len({score.items for score in firsts}) > 1,
     )
-
-
-def count_items(score: Score) -> str:
-    """``20 of 2,376``, or ``2,376`` if that is all; with the passages or the like that they share."""
-    if not score.items:  # lm-eval counts them since 0.4.3
-        return "?"
-    is_whole = score.available is None or score.items >= score.available
-    whole = "" if is_whole else f" of {score.available:,}"
-    return f"{score.items:,}{whole}{say_clusters(score.clusters, score.cluster)}"
 
 
 def rank_column(by_arm: Mapping[Arm, Sequence[Score]], rows: TaskRows | None) -> dict[Arm, Entry]:

@@ -21,6 +21,7 @@ COLUMNS = (
     "model", "prompt_style", "task", "is_group", "shots", "metric", "filter", "value", "low", "high", "items",
     "available", "higher_is_better", "version",
 )  # fmt: skip
+FACTORS = {"prompt_style": "Prompt", "shots": "Shots"}
 #: characters with which a text begins that a spreadsheet takes for a formula
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 LATEX = {
@@ -148,25 +149,18 @@ def make_grid(records: Sequence[Record], logged: Sequence[Logged]) -> Grid:
 
 def lay_out_arms(overview: Overview) -> Grid:
     """Arms by tasks; what all arms have in common has no column."""
-    arms = overview.arms
-    factors = [
-        (heading, values)
-        for heading, values in (
-            ("Prompt", [arm.prompt_style for arm in arms]), ("Shots", [arm.shots for arm in arms]),
-        )
-        if len(set(values)) > 1
-    ]  # fmt: skip
-    names = ["Model", *(heading for heading, _ in factors)]
+    factors = overview.factors[1:]
+    names = ["Model", *(FACTORS[factor] for factor in factors)]
     headings = [f"{heading.title} ({heading.metric})" for heading in overview.headings]
     means = len(overview.averaged) > 1
     lines = [
         [
             Cell(arm.model),
-            *(Cell(values[place]) for _, values in factors),
+            *(Cell(str(getattr(arm, factor))) for factor in factors),
             *([show_mean(overview, arm)] if means else []),
-            *map(show_entry, overview.entries[place]),
+            *map(show_entry, entries),
         ]
-        for place, arm in enumerate(arms)
+        for arm, entries in zip(overview.arms, overview.entries, strict=True)
     ]
     named = [f"Mean of {len(overview.averaged)}"] if means else []
     return Grid([*names, *named, *headings], len(names), lines, ties=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from gptalt_eval.contract.located import SAMPLE
 from gptalt_eval.contract.record import Record
 from gptalt_eval.results.analyse import Score, list_scores
 from gptalt_eval.results.arms import (
@@ -134,9 +135,10 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
     ]
     standings, averaged = rank_arms(firsts)
     arms.sort(key=lambda arm: standings[arm].rank if arm in standings else inf)
+    names = name_models(records)
     failed = {
         f"{model}: {name}" if len(records) > 1 else name: reason
-        for model, record in zip(name_models(records), records, strict=True)
+        for model, record in zip(names, records, strict=True)
         for name, reason in record.failed.items()
     }
     gaps = {
@@ -156,7 +158,7 @@ def make_overview(records: Sequence[Record], logged: Sequence[Logged]) -> Overvi
         averaged=averaged,
         facts=gather_facts(records, evaluated, arms),
         failed=failed,
-        packages=tell_differences(records, name_models(records)),
+        packages=tell_differences(records, names),
         left_out={task: count for task, count in gaps.items() if count},
     )
 
@@ -232,7 +234,7 @@ def find_edition(record: Record, result: int, name: str) -> Edition:
     """The version of a task, or of each task of a group, and whether its rows are the embedded sample."""
     results = record.results[result]
     data = [record.run.data[task] for task in list_tasks(results, name) if task in record.run.data]
-    return tuple(sorted(find_versions(results, name).items())), any(each.origin == "sample" for each in data)
+    return tuple(sorted(find_versions(results, name).items())), any(each.origin == SAMPLE for each in data)
 
 
 def name_columns(task: str, editions: Sequence[Edition]) -> list[Column]:

@@ -18,7 +18,7 @@ from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.words import count_things, list_names
 from gptalt_eval.machine.wrapping import measure
 from gptalt_eval.results.analyse import Score, list_headlines, list_scores
-from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged, say_clusters
+from gptalt_eval.results.rows import Logged, list_faults, list_gaps, read_logged
 
 DIRECTIONS = {True: " ↑", False: " ↓", None: ""}
 FILTERED = re.compile(r"(\S+) (\(.*\))( [↑↓])?$")  # a metric, lm-eval's filter, the direction
@@ -126,10 +126,10 @@ def make_grid(record: Record, logged: Logged, ascii_only: bool = False) -> Grid:
     for _, group in groupby(scores, key=lambda score: (score.result, score.task)):
         first, *others = group
         style, shots = styles[first.result] or "", "" if first.shots is None else str(first.shots)
-        items = count_items(record, first)
+        items = first.counted
         rows.append(("  " * first.depth + first.alias, style, shots, *write_score(first, ascii_only), items))
         for score in others:
-            again = "" if score.items == first.items else count_items(record, score)
+            again = "" if score.items == first.items else score.counted
             rows.append(("", "", "", *write_score(score, ascii_only), again))
     headings = ("Task", "Prompt", "Shots", "Metric", "Score", "95 % interval", "Items")
     grid = Grid(record.model, headings, tuple(tuple(map(show_plain, row)) for row in rows))
@@ -138,19 +138,9 @@ def make_grid(record: Record, logged: Logged, ascii_only: bool = False) -> Grid:
 
 def write_score(score: Score, ascii_only: bool) -> tuple[str, str, str]:
     """The metric with its direction, the value, and the interval unless it says no more than the value."""
-    named = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
     low, high = (f"{bound:.3f}" for bound in score.interval or (score.value, score.value))
     arrow = "" if ascii_only else DIRECTIONS[score.higher_is_better]
-    return named + arrow, f"{score.value:.3f}", f"{low} - {high}" if low != high else ""
-
-
-def count_items(record: Record, score: Score) -> str:
-    """``20 of 2,376 in 6 passages``: those that were scored, if these are not all."""
-    if not score.items:
-        return ""  # unknown: lm-eval counts them since 0.4.3
-    available = score.count_available(record.results[score.result])
-    of = f" of {available:,}" if available is not None and available > score.items else ""
-    return f"{score.items:,}{of}{say_clusters(score.clusters, score.cluster)}"
+    return score.title + arrow, f"{score.value:.3f}", f"{low} - {high}" if low != high else ""
 
 
 def fit(grid: Grid, width: int | None) -> Grid:

@@ -45,6 +45,9 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
     columns: dict[str, list[Column]] = {}
     for column in overview.all_scores:
         columns.setdefault(column.task, []).append(column)
+    # those of the overview are described and tested already
+    shown = dict(zip(overview.scores, overview.headings, strict=True))
+    ranked = dict(zip(overview.scores, zip(*overview.entries, strict=True), strict=False))
     seen: set[str] = set()
 
     def grow(task: str, depth: int) -> Iterator[Branch]:
@@ -62,12 +65,14 @@ def make_tree(records: Sequence[Record], overview: Overview) -> list[Branch]:
             below = list(list_subjects(keep_shown(rows, scores), overview.arms, depth + 1))
             below = [name_metric(line, next(iter(scores.values()))[0].metric) for line in below]
         for place, column in enumerate(found):
-            entries = rank_column(overview.all_scores[column], rows)
-            heading = describe_column(column, overview.all_scores[column])
+            scores = overview.all_scores[column]
+            heading = shown.get(column) or describe_column(column, scores)
+            entries: Sequence[Entry | None] = ranked.get(column, ())
+            if not entries:
+                by_arm = rank_column(scores, rows)
+                entries = [by_arm.get(arm) for arm in overview.arms]
             is_last = place == len(found) - 1
-            yield Branch(
-                heading, depth, [entries.get(arm) for arm in overview.arms], len(below) if is_last else 0
-            )
+            yield Branch(heading, depth, entries, len(below) if is_last else 0)
         yield from below
 
     roots = [name for name in members if name not in inside]

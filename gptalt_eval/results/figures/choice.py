@@ -42,10 +42,9 @@ def draw_figures(overview: Overview, tree: Sequence[Branch]) -> list[tuple[str, 
     """Figures by kind; none if there is only one arm."""
     if len(overview.arms) < 2:
         return []
-    best = overview.arms
     figures = [
-        *draw_ranking(overview, best), *draw_costs(overview, best), *draw_scores(overview, best),
-        *draw_styles(overview, best), *draw_shots(overview, best), *draw_subjects(overview, tree),
+        *draw_ranking(overview), *draw_costs(overview), *draw_scores(overview),
+        *draw_styles(overview), *draw_shots(overview), *draw_subjects(overview, tree),
     ]  # fmt: skip
     return [(kind, list(found)) for kind, found in groupby(figures, lambda figure: figure.kind)]
 
@@ -66,7 +65,7 @@ def is_share(heading: Heading, entries: Sequence[Entry]) -> bool:
     return heading.arrow != "↓" and all(0 <= entry.score.value <= 1 for entry in entries)
 
 
-def draw_scores(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
+def draw_scores(overview: Overview) -> list[Figure]:
     """The scores by task: shares on one axis, what has another scale for itself."""
     columns = list_columns(overview)
     shares = [(heading, entries) for heading, entries in columns if is_share(heading, [*entries.values()])]
@@ -75,13 +74,13 @@ def draw_scores(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     others = [column for column in columns if column not in shares]
     parts = [("Scores by task", shares)] if shares else []
     parts += [(f"{heading.title}: scores", [(heading, entries)]) for heading, entries in others[:MOST_SCALES]]
-    return [draw_points(overview, best, part, title) for title, part in parts]
+    return [draw_points(overview, part, title) for title, part in parts]
 
 
 def draw_points(
-    overview: Overview, best: Sequence[Arm], columns: Sequence[tuple[Heading, dict[Arm, Entry]]], title: str
+    overview: Overview, columns: Sequence[tuple[Heading, dict[Arm, Entry]]], title: str
 ) -> Figure:
-    arms = [arm for arm in best if any(arm in entries for _, entries in columns)]
+    arms = [arm for arm in overview.arms if any(arm in entries for _, entries in columns)]
     styles = style_arms(arms, min(MOST_POINTS, max(3, MOST_MARKS // len(columns))))
     rows, facts = [], []
     for heading, entries in columns:
@@ -99,12 +98,12 @@ def draw_points(
     return Figure("Tasks and prompts", title, draw_rows([Section("", rows)], keys), tell(title, facts), note)
 
 
-def draw_shots(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
+def draw_shots(overview: Overview) -> list[Figure]:
     """Each task's scores over the number of shots."""
     figures: list[Figure] = []
     for heading, entries in list_columns(overview):
         groups: dict[Arm, dict[int, Entry]] = {}
-        for arm in best:
+        for arm in overview.arms:
             if arm in entries and arm.num_fewshot is not None:
                 group = Arm(arm.model, arm.prompt_style, None)
                 groups.setdefault(group, {})[arm.num_fewshot] = entries[arm]
@@ -150,7 +149,7 @@ def name_without(overview: Overview, left_out: str, arm: Arm) -> str:
     return join(str(getattr(arm, factor)) for factor in overview.factors if factor != left_out)
 
 
-def draw_styles(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
+def draw_styles(overview: Overview) -> list[Figure]:
     """Prompt styles compared: a row for each task, model and number of shots, in one figure."""
     names = list(dict.fromkeys(arm.prompt_style for arm in overview.arms))
     columns = [each for each in list_columns(overview) if is_share(each[0], [*each[1].values()])]
@@ -161,7 +160,7 @@ def draw_styles(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     sections, facts = [], []
     for heading, entries in columns:
         groups: dict[str, dict[str, Score]] = {}
-        for arm in best:
+        for arm in overview.arms:
             if arm in entries:
                 label = name_without(overview, "prompt_style", arm)
                 groups.setdefault(label, {})[arm.prompt_style] = entries[arm].score

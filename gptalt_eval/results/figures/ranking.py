@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from gptalt_eval.results.arms import Arm
 from gptalt_eval.results.figures.charts import Mark, Row, Section, draw_rows
@@ -21,9 +21,9 @@ MARKED = {
 }
 
 
-def draw_ranking(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
+def draw_ranking(overview: Overview) -> list[Figure]:
     """Arms by their mean; which are not significantly different from the best is marked."""
-    ranked = [arm for arm in best if arm in overview.standings]
+    ranked = [arm for arm in overview.arms if arm in overview.standings]
     marks = any(overview.is_best(arm) for arm in ranked)
     styles = {"best": Style(0), "worse": Style(0, is_hollow=True), "untested": Style(1, 1, is_hollow=True)}
     rows, facts, used = [], [], set()
@@ -53,11 +53,11 @@ def draw_ranking(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
     return [Figure("Ranking", title, svg, tell(title, facts), note)]
 
 
-def draw_costs(overview: Overview, best: Sequence[Arm]) -> list[Figure]:
+def draw_costs(overview: Overview) -> list[Figure]:
     """Each model's highest mean over its size, and over the time of its run."""
     facts = dict(zip(overview.arms, overview.facts, strict=True))
     firsts: dict[str, Arm] = {}
-    for arm in best:
+    for arm in overview.arms:
         if arm in overview.standings:
             firsts.setdefault(arm.model, arm)
     sizes = {model: float(size) for model, arm in firsts.items() if (size := facts[arm].parameters)}
