@@ -129,7 +129,10 @@ class Queue:
             self._wait(unit)
 
     def died(self, unit: Unit, reason: str) -> str | None:
-        """A worker died of a unit, perhaps: queue it again, cut it, or give it up; says which of the last two."""
+        """A worker died of a unit, perhaps: queue it again, cut it, or give it up.
+
+        Returns what was done, if it was one of the last two.
+        """
         if not self.is_open(unit):
             return None
         self._deaths[unit] += 1
@@ -140,7 +143,9 @@ class Queue:
                 self._add(part)
             return "cut in two"
         if self._deaths[unit] >= self.limits.deaths:
-            return self._give_up(unit, f"{self._deaths[unit]} workers were lost while they answered it: {reason}")
+            return self._give_up(
+                unit, f"{self._deaths[unit]} workers were lost while they answered it: {reason}"
+            )
         self.give_back(unit)
         return None
 
