@@ -1,0 +1,88 @@
+"""Workers for the tests of pools: they answer with sums of floating-point numbers, slowly."""
+
+import hashlib
+import math
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+from gptalt_eval.spread.work import Answered, Failed, Loaded, Lost, Report, Result, Started, Unit
+
+
+@dataclass
+class Job:
+    """How a worker behaves."""
+
+    seconds: float = 0.02
+    error: str = ""
+
+
+class Sums:
+    """Answers each request with a number that depends on the whole unit."""
+
+    def load(self, job):
+        self.job = job
+        print("loading")
+        if job.error:
+            raise ValueError(job.error)
+        return Report(
+            "one", device="cpu", facts={"process": os.getpid(), "place": os.environ.get("PLACE_OF_TEST")}
+        )
+
+    def answer(self, unit, payload):
+        until = time.monotonic() + self.job.seconds
+        if payload == b"exit":
+            print("the last words")
+            sys.exit(3)
+        if payload == b"error":
+            raise ValueError("not\nthis \x1b[31m one")
+        if payload in (b"SIGTERM", b"SIGKILL", b"SIGSTOP"):
+            os.kill(os.getpid(), getattr(signal, payload.decode()))
+        if payload == b"stdin":
+            return Result([sys.stdin.read()])
+        if payload == b"forever":
+            sum(range(10**15))  # the interpreter does nothing else meanwhile
+        start = int(hashlib.sha256(payload).hexdigest()[:8], 16)
+        answers = [math.fsum(math.sin(start + place) for place in range(1000 + each)) for each in unit.asked]
+        time.sleep(max(0, until - time.monotonic()))
+        return Result(answers, tokens=len(payload), seconds=self.job.seconds)
+
+
+def make_units(count, model="model"):
+    return [Unit(f"unit-{number}", model, "loglikelihood", 100, 3) for number in range(count)]
+
+
+def answer_here(units):
+    """What one process answers."""
+    worker = Sums()
+    worker.load(Job(seconds=0))
+    return {unit.name: worker.answer(unit, unit.name.encode()).answers for unit in units}
+
+
+def spread_simply(pool, units, workers, seconds=60, seen=lambda event: None):
+    """The answers to units: each is tried until it is answered, by as many workers as wanted."""
+    todo, busy, answers, lost = list(units), {}, {}, []
+    for _ in range(workers):
+        busy[pool.start()] = None
+    until = time.monotonic() + seconds
+    while len(answers) < len(units) and time.monotonic() < until:
+        for event in pool.wait(0.2):
+            if isinstance(event, Started):
+                pool.load(event.worker, units[0].model)
+            elif isinstance(event, Lost):
+                lost.append(event)
+                todo += [unit for unit in [busy.pop(event.worker)] if unit]
+                busy[pool.start()] = None
+            else:
+                if isinstance(event, Answered):
+                    assert event.unit.name not in answers, "answered twice"
+                    answers[event.unit.name] = event.result.answers
+                assert not isinstance(event, Failed), event
+                assert isinstance(event, (Loaded, Answered))
+                busy[event.worker] = todo.pop(0) if todo else None
+                if busy[event.worker]:
+                    pool.answer(event.worker, busy[event.worker])
+            seen(event)
+    return answers, lost

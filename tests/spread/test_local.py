@@ -1,0 +1,349 @@
+"""Processes of this computer as workers: killed, stopped, failing, and left alone by their driver."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from slow_sums import Job, Sums, answer_here, make_units, spread_simply
+
+from gptalt_eval.spread.children import Place, name_end, read_last_line
+from gptalt_eval.spread.local import LocalPool
+from gptalt_eval.spread.work import Answered, Failed, Loaded, Lost, Started
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def open_pool(tmp_path):
+    pools = []
+
+    def open_one(workers=1, job=None, read=lambda unit: unit.name.encode(), places=None, **settings):
+        places = places or [Place(f"place {number}") for number in range(workers)]
+        pools.append(
+            LocalPool(Sums, {"model": job or Job()}, read, places, logs=tmp_path / "logs", **settings)
+        )
+        return pools[-1]
+
+    yield open_one
+    for pool in pools:
+        pool.close()
+        assert not list_processes_below(pool.starter.process.pid)
+
+
+def list_processes():
+    """Of each process that is not dead: its parent and its session."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] not in "ZX":
+            found[int(stat.parent.name)] = (int(fields[1]), int(fields[3]))
+    return found
+
+
+def list_processes_below(starter):
+    """The process that starts workers and the workers, by their session: a parent can be gone."""
+    return [process for process, (_, session) in list_processes().items() if session == starter]
+
+
+def await_event(pool, kind, seconds=20):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for event in pool.wait(0.5):
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__} in {seconds} s")
+
+
+def load_one(pool):
+    """Start a worker, load the model; its number and process."""
+    worker = pool.start()
+    assert await_event(pool, Started).worker == worker
+    pool.load(worker, "model")
+    loaded = await_event(pool, Loaded)
+    assert (loaded.worker, loaded.model) == (worker, "model")
+    return worker, loaded.report.facts["process"]
+
+
+def test_twenty_kills_change_no_answer(open_pool):
+    units = make_units(150)
+    pool = open_pool(workers=2)
+    processes, kills = {}, []
+
+    def kill_some(event):
+        if isinstance(event, Loaded):
+            processes[event.worker] = event.report.facts["process"]
+        if isinstance(event, Answered) and len(kills) < 20 and int(event.unit.name[5:]) % 3 == 0:
+            kills.append(event.worker)
+            os.kill(processes[event.worker], signal.SIGKILL)
+
+    started = time.monotonic()
+    answers, lost = spread_simply(pool, units, workers=2, seen=kill_some)
+    assert answers == answer_here(units)
+    assert len(lost) == len(kills) == 20
+    assert time.monotonic() - started < 30
+    assert not any(event.preempted for event in lost)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "preempted"),
+    [
+        (b"exit", "ended with exit code 3; it printed at last: the last words", False),
+        (b"SIGKILL", "killed (SIGKILL): out of memory?; it printed at last: loading", False),
+        (b"SIGTERM", "killed (SIGTERM); it printed at last: loading", True),
+    ],
+)
+def test_a_worker_that_is_gone_is_reported_with_the_reason(open_pool, payload, reason, preempted):
+    pool = open_pool(read=lambda unit: payload)
+    worker, _ = load_one(pool)
+    pool.answer(worker, make_units(1)[0])
+    assert await_event(pool, Lost) == Lost(worker, reason, preempted)
+
+
+def test_an_error_is_reported_in_one_line_and_the_worker_goes_on(open_pool, tmp_path):
+    units = make_units(2)
+    pool = open_pool(read=lambda unit: b"error" if unit is units[0] else b"fine")
+    worker, _ = load_one(pool)
+    pool.answer(worker, units[0])
+    assert await_event(pool, Failed) == Failed(worker, units[0], "ValueError: not this \\u001b[31m one")
+    pool.answer(worker, units[1])
+    assert await_event(pool, Answered).unit == units[1]
+    log = (tmp_path / "logs" / "worker-0.log").read_text(encoding="utf-8")
+    assert log.startswith("loading\nTraceback") and "in answer" in log
+
+
+def test_a_model_that_cannot_be_loaded_hides_its_secrets(open_pool, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "abc123secret")
+    pool = open_pool(job=Job(error="refused: abc123secret"))
+    worker = pool.start()
+    pool.load(worker, "model")
+    assert await_event(pool, Failed) == Failed(worker, None, "ValueError: refused: ***")
+    assert "abc123secret" not in (tmp_path / "logs" / "worker-0.log").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_made_pickled_or_read_fails_and_kills_nobody(tmp_path):
+    def refuse(unit):
+        raise OSError("the disk is gone")
+
+    jobs = {"model": Job(), "lambda": lambda: None}
+    pool = LocalPool(Sums, jobs, refuse, [Place("here")], logs=None)
+    broken = LocalPool(functools.partial(int, "x"), {"model": Job()}, refuse, [Place("here")], logs=None)
+    try:
+        worker, _ = load_one(pool)
+        pool.load(worker, "lambda")
+        assert "ickl" in await_event(pool, Failed).reason
+        pool.answer(worker, make_units(1)[0])
+        assert await_event(pool, Failed).reason == "OSError: the disk is gone"
+        broken.load(broken.start(), "model")
+        assert await_event(broken, Failed).reason.startswith("ValueError: invalid literal")
+    finally:
+        pool.close()
+        broken.close()
+
+
+def test_a_stopped_worker_can_be_ended_with_a_large_payload_on_its_way(open_pool):
+    units = make_units(2)
+    pool = open_pool(read=lambda unit: bytes(50 << 20))
+    worker, process = load_one(pool)
+    os.kill(process, signal.SIGSTOP)
+    started = time.monotonic()
+    pool.answer(worker, units[0])
+    assert pool.wait(0.5) == []
+    pool.end(worker)
+    second = pool.start()  # at the same place: waits until the first is gone
+    pool.load(second, "model")
+    await_event(pool, Loaded)
+    assert process not in list_processes()
+    pool.answer(second, units[0])
+    assert await_event(pool, Answered).result.tokens == 50 << 20
+    assert time.monotonic() - started < 15
+
+
+def test_an_ended_worker_is_not_reported_and_an_avoided_place_stays_empty(open_pool):
+    pool = open_pool(places=[Place("a", {"PLACE_OF_TEST": "first"}), Place("b", {"PLACE_OF_TEST": "second"})])
+    first, second = pool.start(), pool.start()
+    with pytest.raises(RuntimeError, match="each place"):
+        pool.start()
+    places = {}
+    for worker in (first, second):
+        pool.load(worker, "model")
+    while len(places) < 2:
+        places |= {e.worker: e.report.facts["place"] for e in pool.wait(20) if isinstance(e, Loaded)}
+    assert places == {first: "first", second: "second"}
+    assert "PLACE_OF_TEST" not in os.environ
+    pool.avoid("a")
+    assert pool.count_places() == 1
+    pool.end(first)
+    pool.end(second)
+    third = pool.start()
+    assert await_event(pool, Started) == Started(third, "b", os.uname().nodename)
+    assert pool.wait(0.3) == []
+
+
+def test_workers_have_no_input_and_ignore_ctrl_c(open_pool):
+    pool = open_pool(read=lambda unit: b"stdin")
+    worker, process = load_one(pool)
+    os.kill(process, signal.SIGINT)
+    pool.answer(worker, make_units(1)[0])
+    assert await_event(pool, Answered).result.answers == [""]
+
+
+def test_a_killed_starter_takes_its_workers_along_and_is_replaced(open_pool):
+    pool = open_pool()
+    worker, process = load_one(pool)
+    os.kill(process, signal.SIGSTOP)
+    pool.starter.process.kill()
+    assert await_event(pool, Lost) == Lost(
+        worker, "the process that starts the workers ended; it printed at last: loading", True
+    )
+    time.sleep(0.2)
+    assert process not in list_processes()
+    load_one(pool)
+
+
+DRIVER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from slow_sums import *
+from gptalt_eval.spread.local import LocalPool
+from gptalt_eval.spread.children import Place
+print("once", file=sys.stderr, flush=True)  # a script without a guard: the workers must not run it again
+
+journal = Path("journal")
+done = journal.read_text().split() if journal.exists() else []
+pool = LocalPool(Sums, dict(model=Job(seconds={seconds})), lambda unit: {payload}, [Place("a"), Place("b")], logs=Path("logs"))
+print(pool.starter.process.pid, flush=True)
+def keep(event):
+    if isinstance(event, Answered):
+        with journal.open("a") as file:
+            file.write(event.unit.name + "\\n")
+        print(event.unit.name, flush=True)
+    if isinstance(event, Loaded):
+        print("loaded", event.report.facts["process"], flush=True)
+answers, lost = spread_simply(pool, [unit for unit in make_units(20) if unit.name not in done], 2, seen=keep)
+pool.close()
+"""
+
+
+@pytest.fixture
+def start_driver(tmp_path):
+    script = tmp_path / "script.py"
+    drivers = []
+
+    def start(seconds=0.05, payload="unit.name.encode()"):
+        script.write_text(DRIVER.format(tests=str(TESTS), seconds=seconds, payload=payload), encoding="utf-8")
+        errors = (tmp_path / "errors").open("wb")
+        with errors:
+            driver = subprocess.Popen(
+                [sys.executable, str(script)],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        drivers.append(driver)
+        driver.starter = int(driver.stdout.readline())
+        return driver
+
+    yield start
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
+        driver.stdout.close()
+
+
+def await_none_left(starter, seconds=5):
+    until = time.monotonic() + seconds
+    while left := list_processes_below(starter):
+        assert time.monotonic() < until, f"still there: {left}"
+        time.sleep(0.05)
+
+
+def test_a_killed_driver_leaves_nothing_and_what_it_had_is_not_computed_again(start_driver, tmp_path):
+    driver = start_driver(seconds=0.3)
+    lines = [driver.stdout.readline() for _ in range(10)]  # two models are loaded, eight units answered
+    driver.kill()
+    await_none_left(driver.starter)
+    kept = (tmp_path / "journal").read_text(encoding="utf-8").split()
+    assert sum(line.startswith("unit") for line in lines) == len(kept) == 8
+    driver = start_driver()
+    again = [line.strip() for line in driver.stdout if line.startswith("unit")]
+    assert driver.wait() == 0
+    assert len(again) == 12
+    assert sorted(kept + again) == sorted(unit.name for unit in make_units(20))
+    assert (tmp_path / "errors").read_text(encoding="utf-8") == "once\n"
+    assert not list_processes_below(driver.starter)
+
+
+@pytest.mark.parametrize("payload", [b"SIGSTOP", b"forever"])
+def test_a_killed_driver_leaves_no_worker_that_is_stopped_or_busy(start_driver, payload):
+    driver = start_driver(payload=repr(payload))
+    for _ in range(2):
+        driver.stdout.readline()
+    time.sleep(0.3)
+    assert len(list_processes_below(driver.starter)) == 3
+    driver.kill()
+    await_none_left(driver.starter)
+
+
+def test_ctrl_c_reaches_the_driver_alone(start_driver, tmp_path):
+    driver = start_driver()
+    for _ in range(3):
+        driver.stdout.readline()
+    os.killpg(driver.pid, signal.SIGINT)
+    driver.wait(20)
+    await_none_left(driver.starter)
+    errors = (tmp_path / "errors").read_text(encoding="utf-8")
+    assert errors.count("KeyboardInterrupt") == 1
+    logs = [log.read_text(encoding="utf-8") for log in (tmp_path / "logs").glob("*.log")]
+    assert not any("KeyboardInterrupt" in log for log in logs)
+
+
+def test_what_a_worker_has_started_ends_with_it(tmp_path):
+    script = textwrap.dedent(
+        """
+        import subprocess, sys
+        from slow_sums import Sums
+        class Parent(Sums):
+            def load(self, job):
+                self.child = subprocess.Popen(["sleep", "1000"])
+                return super().load(job)
+        """
+    )
+    (tmp_path / "parents.py").write_text(script, encoding="utf-8")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        from parents import Parent
+
+        pool = LocalPool(Parent, {"model": Job()}, lambda unit: b"", [Place("a")], logs=None)
+    finally:
+        sys.path.remove(str(tmp_path))
+    try:
+        load_one(pool)
+        assert len(list_processes_below(pool.starter.process.pid)) == 3
+    finally:
+        pool.close()
+    await_none_left(pool.starter.process.pid)
+
+
+def test_ends_in_words():
+    assert name_end(0) == "ended with exit code 0"
+    assert name_end(-signal.SIGSEGV) == "killed (SIGSEGV)"
+    assert name_end(-99) == "killed (signal 99)"
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    log = tmp_path / "log"
+    assert read_last_line(log) == ""
+    log.write_bytes(b"x" * 9000 + b"\nlast \xff\x1b[0m line\n \n")
+    assert read_last_line(log) == "last \ufffd\\u001b[0m line"
