@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from gptalt_eval.spread.work import Answered, Failed, Loaded, Lost, Report, Result, Started, Unit
+from gptalt_eval.spread.work import Report, Result, Unit
 
 
 @dataclass
@@ -59,30 +59,3 @@ def answer_here(units):
     worker = Sums()
     worker.load(Job(seconds=0))
     return {unit.name: worker.answer(unit, unit.name.encode()).answers for unit in units}
-
-
-def spread_simply(pool, units, workers, seconds=60, seen=lambda event: None):
-    """The answers to units: each is tried until it is answered, by as many workers as wanted."""
-    todo, busy, answers, lost = list(units), {}, {}, []
-    for _ in range(workers):
-        busy[pool.start()] = None
-    until = time.monotonic() + seconds
-    while len(answers) < len(units) and time.monotonic() < until:
-        for event in pool.wait(0.2):
-            if isinstance(event, Started):
-                pool.load(event.worker, units[0].model)
-            elif isinstance(event, Lost):
-                lost.append(event)
-                todo += [unit for unit in [busy.pop(event.worker)] if unit]
-                busy[pool.start()] = None
-            else:
-                if isinstance(event, Answered):
-                    assert event.unit.name not in answers, "answered twice"
-                    answers[event.unit.name] = event.result.answers
-                assert not isinstance(event, Failed), event
-                assert isinstance(event, (Loaded, Answered))
-                busy[event.worker] = todo.pop(0) if todo else None
-                if busy[event.worker]:
-                    pool.answer(event.worker, busy[event.worker])
-            seen(event)
-    return answers, lost

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from slow_sums import Job, Sums, answer_here, make_units, spread_simply
+from slow_sums import Job, Sums, answer_here, make_units
 
 from gptalt_eval.spread.children import Place, name_end, read_last_line
+from gptalt_eval.spread.limits import Limits
 from gptalt_eval.spread.local import LocalPool
+from gptalt_eval.spread.loop import spread
 from gptalt_eval.spread.work import Answered, Failed, Loaded, Lost, Started
 
 TESTS = Path(__file__).parents[1]
@@ -76,21 +78,41 @@ def load_one(pool):
 def test_twenty_kills_change_no_answer(open_pool):
     units = make_units(150)
     pool = open_pool(workers=2)
-    processes, kills = {}, []
+    answers, kills = {}, []
 
-    def kill_some(event):
-        if isinstance(event, Loaded):
-            processes[event.worker] = event.report.facts["process"]
-        if isinstance(event, Answered) and len(kills) < 20 and int(event.unit.name[5:]) % 3 == 0:
-            kills.append(event.worker)
-            os.kill(processes[event.worker], signal.SIGKILL)
+    def keep_and_kill(unit, result, worker):
+        assert unit.name not in answers, "answered twice"
+        answers[unit.name] = result.answers
+        if len(kills) < 20 and len(answers) % 5 == 0:
+            kills.append(worker)
+            os.kill(pool.children[worker].process, signal.SIGKILL)
 
     started = time.monotonic()
-    answers, lost = spread_simply(pool, units, workers=2, seen=kill_some)
+    notes = []
+    outcome = spread(units, pool, keep_and_kill, note=notes.append)
+    assert not outcome.given_up and not outcome.models
     assert answers == answer_here(units)
-    assert len(lost) == len(kills) == 20
+    assert len(kills) == sum("killed (SIGKILL)" in note for note in notes) == 20
     assert time.monotonic() - started < 30
-    assert not any(event.preempted for event in lost)
+
+
+def test_a_stopped_worker_is_found_and_killed_and_its_unit_goes_to_another(open_pool):
+    units = make_units(50)
+    pool = open_pool(workers=2, job=Job(seconds=0.1))
+    answers, stopped, notes = {}, [], []
+
+    def keep_and_stop(unit, result, worker):
+        answers[unit.name] = result.answers
+        if len(answers) == 5:
+            stopped.append(pool.children[worker].process)
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    started = time.monotonic()
+    spread(units, pool, keep_and_stop, note=notes.append, limits=Limits(least=1.5))
+    assert answers == answer_here(units)
+    assert ["answering a unit took more than 2 seconds" in note for note in notes] == [True]
+    assert stopped[0] not in list_processes()
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(
@@ -215,6 +237,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from slow_sums import *
 from gptalt_eval.spread.local import LocalPool
+from gptalt_eval.spread.loop import spread
 from gptalt_eval.spread.children import Place
 print("once", file=sys.stderr, flush=True)  # a script without a guard: the workers must not run it again
 
@@ -222,14 +245,12 @@ journal = Path("journal")
 done = journal.read_text().split() if journal.exists() else []
 pool = LocalPool(Sums, dict(model=Job(seconds={seconds})), lambda unit: {payload}, [Place("a"), Place("b")], logs=Path("logs"))
 print(pool.starter.process.pid, flush=True)
-def keep(event):
-    if isinstance(event, Answered):
-        with journal.open("a") as file:
-            file.write(event.unit.name + "\\n")
-        print(event.unit.name, flush=True)
-    if isinstance(event, Loaded):
-        print("loaded", event.report.facts["process"], flush=True)
-answers, lost = spread_simply(pool, [unit for unit in make_units(20) if unit.name not in done], 2, seen=keep)
+def keep(unit, result, worker):
+    with journal.open("a") as file:
+        file.write(unit.name + "\\n")
+    print(unit.name, flush=True)
+units = [unit for unit in make_units(20) if unit.name not in done]
+spread(units, pool, keep)
 pool.close()
 """
 
@@ -262,22 +283,27 @@ def start_driver(tmp_path):
         driver.stdout.close()
 
 
-def await_none_left(starter, seconds=5):
+def await_true(met, seconds=20):
     until = time.monotonic() + seconds
-    while left := list_processes_below(starter):
-        assert time.monotonic() < until, f"still there: {left}"
+    while not met():
+        assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def await_none_left(starter):
+    await_true(lambda: not list_processes_below(starter), seconds=5)
 
 
 def test_a_killed_driver_leaves_nothing_and_what_it_had_is_not_computed_again(start_driver, tmp_path):
     driver = start_driver(seconds=0.3)
-    lines = [driver.stdout.readline() for _ in range(10)]  # two models are loaded, eight units answered
+    for _ in range(8):
+        driver.stdout.readline()
     driver.kill()
     await_none_left(driver.starter)
     kept = (tmp_path / "journal").read_text(encoding="utf-8").split()
-    assert sum(line.startswith("unit") for line in lines) == len(kept) == 8
+    assert len(kept) == 8
     driver = start_driver()
-    again = [line.strip() for line in driver.stdout if line.startswith("unit")]
+    again = [line.strip() for line in driver.stdout]
     assert driver.wait() == 0
     assert len(again) == 12
     assert sorted(kept + again) == sorted(unit.name for unit in make_units(20))
@@ -286,11 +312,12 @@ def test_a_killed_driver_leaves_nothing_and_what_it_had_is_not_computed_again(st
 
 
 @pytest.mark.parametrize("payload", [b"SIGSTOP", b"forever"])
-def test_a_killed_driver_leaves_no_worker_that_is_stopped_or_busy(start_driver, payload):
+def test_a_killed_driver_leaves_no_worker_that_is_stopped_or_busy(start_driver, tmp_path, payload):
     driver = start_driver(payload=repr(payload))
-    for _ in range(2):
-        driver.stdout.readline()
-    time.sleep(0.3)
+    logs = tmp_path / "logs"
+    await_true(lambda: len(list(logs.glob("worker-*.log"))) == 2)
+    await_true(lambda: all(log.read_text() for log in logs.glob("worker-*.log")))
+    time.sleep(0.3)  # the first unit is on its way
     assert len(list_processes_below(driver.starter)) == 3
     driver.kill()
     await_none_left(driver.starter)
@@ -298,8 +325,7 @@ def test_a_killed_driver_leaves_no_worker_that_is_stopped_or_busy(start_driver, 
 
 def test_ctrl_c_reaches_the_driver_alone(start_driver, tmp_path):
     driver = start_driver()
-    for _ in range(3):
-        driver.stdout.readline()
+    driver.stdout.readline()
     os.killpg(driver.pid, signal.SIGINT)
     driver.wait(20)
     await_none_left(driver.starter)
