@@ -209,6 +209,13 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("loading and prompting the model")
     add = how.add_argument
     add("--device", metavar="DEVICE", help="cuda, cuda:0, cpu, mps (default: a GPU if there is one)")
+    add(
+        "--workers",
+        metavar="N",
+        help="processes on this computer, one for each GPU (default if there are several GPUs)",
+    )
+    add("--cluster", metavar="auto|HOST:PORT", help="workers on a Ray cluster: many computers")
+    add("--gpus_per_worker", metavar="N", help="GPUs over which each worker spreads a model (default 1)")
     add("--batch_size", "-b", metavar="N|auto", help="batch size where lm-eval computes (default 1)")
     add(
         "--scorer",

@@ -17,7 +17,7 @@ SEEDS = 2**32  # numpy's limit
 def find_faults(spec: RunSpec) -> list[GptaltError]:
     """All problems at once."""
     faults = (*check_names(spec), *check_numbers(spec), *check_prompts(spec), *check_remote_code(spec))
-    faults = (*faults, *check_services(spec))
+    faults = (*faults, *check_services(spec), *check_workers(spec))
     return [GptaltError(what, hint) for exists, what, hint in faults if exists]
 
 
@@ -127,4 +127,40 @@ def check_services(spec: RunSpec) -> Iterator[Fault]:
         "output_path" in hub,
         "--hf_hub_log_args output_path=...: --output_path says where results go.",
         "Omit it.",
+    )
+
+
+def check_workers(spec: RunSpec) -> Iterator[Fault]:
+    """Workers that cannot be there, and settings that say something else."""
+    flag = "--cluster" if spec.cluster else "--workers"
+    spreads = bool(spec.cluster or spec.workers)
+    yield (
+        spec.workers is not None and spec.workers < 0,
+        f"--workers {spec.workers}: it must not be negative.",
+        "Give the number of processes; 0: all in this one.",
+    )
+    yield (
+        bool(spec.cluster) and spec.workers is not None,
+        "--workers and --cluster cannot be used together.",
+        "Omit --workers: a cluster has one worker for each GPU.",
+    )
+    yield (
+        bool(spec.cluster) and not re.fullmatch(r"auto|[^\s:/]+:\d+", str(spec.cluster)),
+        f"--cluster {spec.cluster}: not the address of a Ray cluster.",
+        "Give HOST:PORT, as 'ray start --head' prints it, or auto.",
+    )
+    yield (
+        spec.gpus_per_worker is not None and spec.gpus_per_worker < 1,
+        f"--gpus_per_worker {spec.gpus_per_worker}: it must be at least 1.",
+        "Give 1 or more.",
+    )
+    yield (
+        spreads and bool(spec.use_cache),
+        f"{flag} and --use_cache cannot be used together.",
+        "Omit --use_cache: what workers answer is kept in the run's folder, and a resumed run uses it.",
+    )
+    yield (
+        spreads and bool(spec.device) and ":" in str(spec.device),
+        f"{flag} and --device {spec.device} cannot be used together.",
+        "Omit --device: each worker gets GPUs of its own. CUDA_VISIBLE_DEVICES says which there are.",
     )

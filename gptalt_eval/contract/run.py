@@ -181,6 +181,27 @@ class RunScoring:
 
 
 @dataclass(frozen=True)
+class RunWorker:
+    """What one worker computed.
+
+    Attributes:
+        name: which one it was.
+        node: its computer.
+        device: what computed, such as the name of the GPU.
+        units, requests, tokens: how much it answered.
+        seconds: the time for that.
+    """
+
+    name: str
+    node: str = ""
+    device: str = ""
+    units: int = 0
+    requests: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Checkout:
     """The git checkout in which a run was started; an empty commit: none."""
 
@@ -216,6 +237,7 @@ class Run:
         hardware: see :func:`machine.environment.describe_hardware`.
         scoring: how log-likelihoods were computed; None: by lm-eval's own scorer.
         task_code: path -> SHA-256 of the YAMLs and Python files that the user trusted.
+        workers: who computed the answers; empty: this process.
     """
 
     format: int = FORMAT
@@ -245,6 +267,7 @@ class Run:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None
     task_code: Mapping[str, str] = field(default_factory=dict)
+    workers: tuple[RunWorker, ...] = ()
 
     def check(self) -> None:
         """Check that every name that becomes a file's is that of a file in the run's own folder.

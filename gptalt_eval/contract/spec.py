@@ -56,6 +56,9 @@ class RunSpec:
         allow_partial_data: use incomplete or altered release files anyway, and mark the results.
         plugins_lock: a lock file that the installed packages must match.
         trust_task_code: YAMLs that may run the Python and read the files that they name.
+        workers: processes on this computer that answer; None: one for each GPU if there are several.
+        cluster: address of the Ray cluster whose workers answer, or ``auto``.
+        gpus_per_worker: with which each worker loads a model.
     """
 
     model: str = ""
@@ -89,6 +92,9 @@ class RunSpec:
     confirm_run_unsafe_code: bool = False
     plugins_lock: str | None = None
     trust_task_code: tuple[str, ...] = ()
+    workers: int | None = None
+    cluster: str | None = None
+    gpus_per_worker: int | None = None
     metadata: Settings = field(default_factory=dict)
     wandb_args: Settings = field(default_factory=dict)
     wandb_config_args: Settings = field(default_factory=dict)
@@ -108,7 +114,7 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "model": read_model,
         "num_fewshot": read_shots,
         "batch_size": read_batch_size,
-        "max_batch_size": read_integer,
+        **dict.fromkeys(("max_batch_size", "workers", "gpus_per_worker"), read_integer),
         "limit": read_number,
         "samples": read_samples,
         "cache_requests": read_request_cache,
@@ -119,7 +125,7 @@ READERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         **dict.fromkeys(
             ("device", "scorer", "data_dir", "include_path", "output_path", "use_cache"), read_text
         ),
-        **dict.fromkeys(("system_instruction", "plugins_lock"), read_text),
+        **dict.fromkeys(("system_instruction", "plugins_lock", "cluster"), read_text),
         **dict.fromkeys(("model_args", "gen_kwargs", "metadata"), read_settings),
         **dict.fromkeys(
             ("wandb_args", "wandb_config_args", "trackio_args", "hf_hub_log_args"), read_settings

@@ -50,6 +50,8 @@ def merge_model_args(model: Model, spec: RunSpec) -> dict[str, Any]:
     }
     if spec.trust_remote_code:
         args["trust_remote_code"] = True
+    if (spec.gpus_per_worker or 1) > 1 and model.backend in HF_BACKENDS:
+        args.setdefault("parallelize", True)
     return args
 
 

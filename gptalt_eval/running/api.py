@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -34,8 +34,9 @@ from gptalt_eval.running.experiments import (
     run_member,
     sends_samples,
 )
-from gptalt_eval.running.resuming import find_earlier, run_plan
+from gptalt_eval.running.resuming import find_earlier, is_finished, run_plan
 from gptalt_eval.running.runfiles import choose_folder, choose_output
+from gptalt_eval.running.spreading.choice import check_spread, choose_workers
 
 
 @overload
@@ -113,6 +114,32 @@ def remember_request(spec: RunSpec, plans: Sequence[Plan], root: Path | None, fo
         remember_own(plan.spec, (folder or choose_folder(plan)[1]) / RUN_FILE)
 
 
+def spread_plans(
+    spec: RunSpec,
+    plans: Sequence[Plan],
+    found: Sequence[Record | None],
+    plugins: Installed,
+    console: Console,
+    root: Path | None,
+) -> Mapping[int, Any]:
+    """Have workers answer, if the request is to be spread; returns by index what each run needs for that.
+
+    A model of an experiment whose prompts cannot be built has the record that says why.
+    """
+    workers = choose_workers(spec, plans)
+    open_ones = [
+        None if is_finished(plan, earlier) else plan for plan, earlier in zip(plans, found, strict=True)
+    ]
+    if workers == 0 or not any(open_ones):
+        return {}
+    for plan in plans:
+        check_spread(plan)
+    with waiting("Importing lm-eval and torch"):
+        from gptalt_eval.running.spreading.driver import answer_by_workers
+
+    return answer_by_workers(open_ones, found, plugins, console, workers, root)
+
+
 class Runs(NamedTuple):
     """The runs of a request.
 
@@ -160,12 +187,16 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
         resume if isinstance(resume, Record) else find_earlier(plan) if resume else None for plan in plans
     ]
     remember_request(spec, plans, root, folder)
+    spreads = spread_plans(spec, plans, found, plugins, console, root)
     records = []
-    for plan, earlier in zip(plans, found, strict=True):
-        if root is None:
-            records.append(run_plan(plan, plugins, console, earlier, sends))
+    for index, (plan, earlier) in enumerate(zip(plans, found, strict=True)):
+        spread = spreads.get(index)
+        if isinstance(spread, Record):
+            records.append(spread)
+        elif root is None:
+            records.append(run_plan(plan, plugins, console, earlier, sends, spread))
         else:
-            records.append(run_member(plan, plugins, console, earlier, root, sends))
+            records.append(run_member(plan, plugins, console, earlier, root, sends, spread))
         gc.collect()  # free one model's weights before the next loads
     place = root or records[0].folder
     reported = [record for record in records if record.results]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from gptalt_eval.contract.plan import Plan
 
@@ -47,3 +47,13 @@ class Display(Protocol):
         """
 
     def end(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+SILENT = cast(Display, Silent())

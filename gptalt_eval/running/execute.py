@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.plan import Plan
@@ -20,8 +21,17 @@ from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.running.display import Display
 from gptalt_eval.running.runfiles import RunFiles, is_error_in
 
+if TYPE_CHECKING:  # importing lm-eval takes seconds
+    from gptalt_eval.running.spreading.spread import Spread
 
-def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | None = None) -> Record:
+
+def execute(
+    plan: Plan,
+    plugins: Installed,
+    display: Display,
+    earlier: Record | None = None,
+    spread: Spread | None = None,
+) -> Record:
     """Run a plan.
 
     Args:
@@ -29,6 +39,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
         plugins: the plugins that observe.
         display: shows the progress.
         earlier: an interrupted run of this plan; its finished results are kept.
+        spread: what workers have answered; None: the model is loaded here.
 
     Returns:
         the saved run.
@@ -37,7 +48,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
         InterruptedRun: stopped early; the message says what is saved, what is missing and how to continue.
         GptaltError: nothing could be evaluated.
     """
-    files = RunFiles(plan, is_main_process(), earlier)
+    files = spread.files if spread else RunFiles(plan, is_main_process(), earlier)
     plugins.observe("run_started", plan=plan)
     display.begin(plan)
     for sentence in files.run.explain_versions():
@@ -48,7 +59,7 @@ def execute(plan: Plan, plugins: Installed, display: Display, earlier: Record | 
             with waiting("Importing lm-eval and torch"):
                 from gptalt_eval.running.cells import evaluate_cells
 
-            evaluate_cells(plan, plugins, display, files)
+            evaluate_cells(plan, plugins, display, files, spread)
             files.save_end("incomplete" if files.run.failed else "complete")
         except BaseException as error:
             early = end_early(files, error)

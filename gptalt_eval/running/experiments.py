@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -39,6 +39,9 @@ from gptalt_eval.running.runfiles import (
 )
 from gptalt_eval.validation.requests import check_request
 
+if TYPE_CHECKING:
+    from gptalt_eval.running.spreading.spread import Spread
+
 
 def plan_models(spec: RunSpec, plugins: Installed) -> list[Plan]:
     """A plan for each model; the problems of all of them are reported before anything runs."""
@@ -65,10 +68,11 @@ def run_member(
     earlier: Record | None,
     root: Path,
     sends_samples: bool,
+    spread: Spread | None = None,
 ) -> Record:
     """Run one model of an experiment; if it fails, it is marked with the reason."""
     try:
-        return run_plan(plan, plugins, console, earlier, sends_samples)
+        return run_plan(plan, plugins, console, earlier, sends_samples, spread)
     except InterruptedRun as stopped:
         hint = f"To run what is missing: gptalt-eval resume {root}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None

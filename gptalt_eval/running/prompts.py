@@ -22,28 +22,43 @@ def prepare_requests(run: LoadedRun) -> None:
     compare. The log-likelihoods of all tasks are requested together, so that shared prefixes are computed
     only once.
     """
-    fit_examples(run)
-    refuse_long_answers(run)
-    refuse_dropped(run)
+    refuse_tasks(run)
     several = len({cell.style for cell in run.plan.cells}) > 1
     resumed = bool(run.files.run.resumed)
     if not several and not can_stream(run.lm.lm):
         return
+    kept = build_all(run, several or resumed)
+    if can_stream(run.lm.lm):
+        expect_loglikelihoods(run, kept, resumed)
+        refuse_unscorable(run, kept)
+
+
+def refuse_tasks(run: LoadedRun) -> None:
+    """Mark the tasks that cannot be evaluated whatever their prompts are."""
+    fit_examples(run)
+    refuse_long_answers(run)
+    refuse_dropped(run)
+
+
+def build_all(run: LoadedRun, finished: bool) -> dict[str, Requests]:
+    """The requests of each task, by label; without those whose prompts are the same as another style's.
+
+    Args:
+        run: the run.
+        finished: whether those of finished tasks are built too.
+    """
     requests: dict[str, Requests] = {}
     for cell, loaded in zip(run.plan.cells, run.tasks, strict=True):
         planned = {task.name: task for task in cell.tasks}
         for name, task in loaded.tasks.items():
-            if several or resumed or run.files.is_missing(cell.label(name)):
+            if finished or run.files.is_missing(cell.label(name)):
                 digest = hash_task(planned.get(name), task)
                 with explain_errors(run.plan, name):
                     built = evaluation.build_requests(run.lm, name, task, cell.spec, digest)
                 requests[cell.label(name)] = built
     refused = find_same_prompts(run, requests)
     refuse(run, refused)
-    if can_stream(run.lm.lm):
-        kept = {name: built for name, built in requests.items() if name not in refused}
-        expect_loglikelihoods(run, kept, resumed)
-        refuse_unscorable(run, kept)
+    return {name: built for name, built in requests.items() if name not in refused}
 
 
 def refuse(run: LoadedRun, reasons: Mapping[str, str]) -> None:

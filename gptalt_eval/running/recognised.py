@@ -18,23 +18,25 @@ from gptalt_eval.running.runfiles import RunFiles
 from gptalt_eval.running.thumbnails import list_pictures
 
 
-def recognise(plan: Plan, plugins: Installed, folder: Path, files: RunFiles) -> Plan:
+def recognise(plan: Plan, plugins: Installed, folder: Path) -> tuple[Plan, str]:
     """The plan with the model that a downloaded folder contains, or with the loader that it needs.
+
+    Returns:
+        the plan, and a sentence about what is run instead; empty: nothing is.
 
     Raises:
         GptaltError: it contains another model than the named one.
     """
     catalog, named = Catalog(plugins), plan.model
     if named.item.loader is not None and named.item.name not in catalog.models:
-        return plan  # a hub id that was recognised
+        return plan, ""  # a hub id that was recognised
     found, said = match_folder(catalog, named, plan.spec, folder)
     if not said:
-        return plan
+        return plan, ""
     if found.item.name != named.item.name:
         text = said.partition(": it is run")[0]
         raise GptaltError(f"{text}.", "Start again: its files are here now.")
-    files.update(notes=(*files.run.notes, said))
-    return replace(plan, model=found)
+    return replace(plan, model=found), said
 
 
 def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
@@ -64,5 +66,4 @@ def note_ends(ends: Ends | None, files: RunFiles) -> None:
     if ends is None:
         return
     files.update(model=replace(files.run.model, stop_token_ids=ends.ids))
-    if said := ends.explain(files.plan.model.item.name):
-        files.update(notes=(*files.run.notes, said))
+    files.note(ends.explain(files.plan.model.item.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,20 +20,30 @@ from gptalt_eval.running.execute import execute, is_main_process
 from gptalt_eval.running.runfiles import choose_folder
 from gptalt_eval.running.terminal import Terminal
 
+if TYPE_CHECKING:
+    from gptalt_eval.running.spreading.spread import Spread
+
+#: who computes: that changes no answer
+WORKERS = ("workers", "cluster", "gpus_per_worker")
 SERVICES = Owner("services", distribution="gptalt-eval")
 
 
 def run_plan(
-    plan: Plan, plugins: Installed, console: Console, earlier: Record | None, sends_samples: bool
+    plan: Plan,
+    plugins: Installed,
+    console: Console,
+    earlier: Record | None,
+    sends_samples: bool,
+    spread: Spread | None = None,
 ) -> Record:
     """Execute a plan, or the part that an earlier run of it has not finished.
 
     Args:
         sends_samples: whether logging services get the samples too.
+        spread: what workers have answered; None: the model is loaded here.
     """
-    planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
     vanished = find_vanished(plan, earlier) if earlier else set()
-    if earlier and planned <= {*earlier.run.done} - vanished:  # what failed is tried again
+    if earlier and is_finished(plan, earlier):
         print_wrapped(console, f"{plan.title}: already finished, in {earlier.folder}")
         return earlier
     terminal = Terminal(console)
@@ -46,7 +56,15 @@ def run_plan(
 
             observer = Loggers(plan.spec, sends_samples, terminal.note)
             stack.enter_context(plugins.watched_by(observer, SERVICES))
-        return execute(plan, plugins, terminal, earlier)
+        return execute(plan, plugins, terminal, earlier, spread)
+
+
+def is_finished(plan: Plan, earlier: Record | None) -> bool:
+    """Whether an earlier run has all of a plan's results; what failed is tried again."""
+    if earlier is None:
+        return False
+    planned = {cell.label(task.name) for cell in plan.cells for task in cell.tasks}
+    return planned <= {*earlier.run.done} - find_vanished(plan, earlier)
 
 
 def names_services(spec: RunSpec) -> bool:
@@ -91,6 +109,6 @@ def dump_settings(spec: RunSpec) -> dict[str, Any]:
 
 
 def list_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The settings that differ, except the folder, which may have been moved."""
+    """The settings that differ, except the folder, which may have been moved, and who computes."""
     changed = {key for key in {*first, *second} if first.get(key) != second.get(key)}
-    return sorted(changed - {"output_path"})
+    return sorted(changed - {"output_path", *WORKERS})

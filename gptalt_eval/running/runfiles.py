@@ -105,12 +105,23 @@ class RunFiles:
         """Where the model's answers are until the run is complete."""
         return self.folder / f"{self.run.stem}answers.jsonl"
 
+    @property
+    def units(self) -> Path:
+        """Which worker computed what, until the run is complete."""
+        return self.folder / f"{self.run.stem}units.jsonl"
+
     def drop_answers(self) -> None:
         """Delete answers of which it is not known which model gave them."""
         self.answers.unlink(missing_ok=True)
+        self.units.unlink(missing_ok=True)
 
     def update(self, **changes: Any) -> None:
         self.run = replace(self.run, **changes)
+
+    def note(self, text: str) -> None:
+        """Add, once, what must be shown with the results; an empty text says nothing."""
+        if text and text not in self.run.notes:
+            self.update(notes=(*self.run.notes, text))
 
     def save_run(self, **changes: Any) -> None:
         self.update(**changes)

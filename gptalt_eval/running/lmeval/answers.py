@@ -77,7 +77,12 @@ class Answers:
 
     def keep(self, request_type: str, arguments: Any, answer: Any, lost: int = 0) -> None:
         key = make_key(request_type, arguments)
-        if key is not None and key not in self.known:
+        if key is not None:
+            self.add(key, answer, lost)
+
+    def add(self, key: str, answer: Any, lost: int = 0) -> None:
+        """Write the answer to a request, by its key, unless there is one."""
+        if key not in self.known:
             self.known[key] = answer
             line = [key, answer, lost] if lost else [key, answer]
             # some models return numpy numbers

@@ -17,14 +17,27 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.running.lmeval.fingerprint import describe_parts, find_tokenizer, hash_parts
 from gptalt_eval.running.lmeval.observed import sends_chats
 
+#: arguments that say where weights are put
+OF_WEIGHTS = (
+    "parallelize",
+    "device_map_option",
+    "max_memory_per_gpu",
+    "max_cpu_memory",
+    "offload_folder",
+    "tp_plan",
+)
 
-def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str]) -> LM:
+
+def load_model(
+    plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str], weightless: bool = False
+) -> LM:
     """Load the plan's model.
 
     Args:
         plan: the plan.
         fetched: what the model's ``fetch`` returned.
         folders: where the repositories that its arguments name are on this computer.
+        weightless: only what encodes requests; workers load the weights.
 
     Raises:
         GptaltError: a chat template was requested that the model does not have, or one of its arguments is a
@@ -46,13 +59,18 @@ def load_model(plan: Plan, fetched: Mapping[str, Any], folders: Mapping[str, str
     from gptalt_eval.scoring.backend import add_tree
     from gptalt_eval.scoring.guarded import add_guard
     from gptalt_eval.scoring.picture_backend import add_pictures, sees_pictures
+    from gptalt_eval.scoring.weightless import drop_weights
 
     backend = model.loader.make_class() if model.loader else get_model(model.backend)
     if sees_pictures(backend):
         extra["batch_size"] = 1 if spec.batch_size.startswith("auto") else extra["batch_size"]  # has no such
         backend = add_pictures(backend, shares=spec.scorer == "tree")
     else:
-        backend = add_guard(add_tree(backend) if spec.scorer == "tree" else backend)
+        backend = add_guard(add_tree(backend) if spec.scorer == "tree" or weightless else backend)
+    if weightless:
+        backend = drop_weights(backend)
+        args = {key: value for key, value in args.items() if key not in OF_WEIGHTS}
+        extra["device"] = "cpu"
     lm = make_lm(backend, args, extra)
     check_fit(lm)
     check_vocabulary(lm)

@@ -1,0 +1,277 @@
+"""Has workers answer the requests of runs, before the runs themselves find every answer in their files."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from gptalt_eval.contract.errors import InterruptedRun
+from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import RunModel, RunScoring
+from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.waiting import waiting
+from gptalt_eval.running.execute import interrupt_once
+from gptalt_eval.running.experiments import mark_failed
+from gptalt_eval.running.lmeval.model import ModelFacts
+from gptalt_eval.running.opening import open_run
+from gptalt_eval.running.runfiles import RunFiles
+from gptalt_eval.running.spreading.journal import Journal, Where, sum_up
+from gptalt_eval.running.spreading.pools import make_pool
+from gptalt_eval.running.spreading.progress import Progress
+from gptalt_eval.running.spreading.spread import Spread
+from gptalt_eval.running.spreading.units import Cutter, Spool
+from gptalt_eval.running.spreading.worker import Job, WorkerFacts
+from gptalt_eval.running.terminal import Terminal
+from gptalt_eval.spread.cutting import MOST
+from gptalt_eval.spread.loop import spread
+from gptalt_eval.spread.work import Event, Loaded, Outcome, Pool, Report, Result, Started, Unit
+
+
+@dataclass
+class Member:
+    """One run, while workers answer its requests.
+
+    Attributes:
+        spread: what the run gets in the end.
+        plan: its plan.
+        job: its model, as workers load it.
+        journal: where answers are kept.
+        units: what is to be answered.
+        asked: how many tokens each unit would have without shared prefixes.
+        answered: requests that were answered.
+        tokens, saved, seconds: computed for log-likelihoods; asked of these; and the workers' time for that.
+    """
+
+    spread: Spread
+    plan: Plan
+    job: Job
+    journal: Journal
+    units: list[Unit] = field(default_factory=list)
+    asked: Mapping[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    saved: int = 0
+    seconds: float = 0.0
+
+    answered: int = 0
+
+    @property
+    def files(self) -> RunFiles:
+        return self.spread.files
+
+    def meet(self, report: Report) -> None:
+        """Record what the first worker says about the model, before the first answer is kept."""
+        facts: WorkerFacts = report.facts
+        before = self.spread.facts.fingerprint
+        if before and before != report.fingerprint:
+            return  # the loop refuses it
+        self.spread.facts = facts.model
+        for said in facts.said:
+            self.files.note(said)
+        self.files.update(
+            model=replace(self.files.run.model, **asdict(facts.model), load_seconds=report.seconds),
+            hardware=facts.hardware,
+            scoring=RunScoring(report.way, facts.reason) if report.way else None,
+        )
+        self.files.save_run()
+
+    def keep(self, unit: Unit, keys: Sequence[str], result: Result, where: Where) -> None:
+        self.journal.keep(unit, keys, result, where)
+        self.answered += len(unit.asked)
+        if unit.kind == "loglikelihood":
+            self.tokens += result.tokens
+            self.saved += self.asked.get(unit.name, 0) * len(unit.asked) // unit.requests
+            self.seconds += result.seconds
+
+    def finish(self, outcome: Outcome, model: str, spool: Spool) -> None:
+        """Record how the workers ended; what has no answer gets its reason."""
+        whole = outcome.models.get(model)
+        for unit in self.units if whole else ():
+            self.spread.reasons |= dict.fromkeys(spool.read_keys(unit), str(whole))
+        for unit, reason in outcome.given_up.items():
+            if unit.model == model:
+                keys = spool.read_keys(unit)
+                self.spread.reasons |= {keys[place]: reason for place in unit.asked}
+        scoring = self.files.run.scoring
+        if scoring is not None and self.tokens:
+            scoring = replace(scoring, tokens=self.tokens, asked=self.saved, seconds=round(self.seconds, 1))
+        self.spread.asked = True
+        self.journal.close()
+        self.files.save_run(scoring=scoring, workers=sum_up(self.files.units))
+
+
+class WatchedPool:
+    """A pool whose workers are known by what they said of themselves."""
+
+    def __init__(self, pool: Pool, members: Mapping[str, Member]) -> None:
+        self.pool = pool
+        self.members = members
+        self.places: dict[int, Started] = {}
+        self.devices: dict[int, str] = {}
+        self.met: set[str] = set()
+        self.count_places, self.start, self.load = pool.count_places, pool.start, pool.load
+        self.answer, self.end, self.avoid, self.close = pool.answer, pool.end, pool.avoid, pool.close
+
+    def wait(self, seconds: float) -> list[Event]:
+        events = self.pool.wait(seconds)
+        for event in events:
+            if isinstance(event, Started):
+                self.places[event.worker] = event
+            if isinstance(event, Loaded):
+                self.devices[event.worker] = event.report.device
+                if event.model not in self.met:
+                    self.met.add(event.model)
+                    self.members[event.model].meet(event.report)
+        return events
+
+    def where(self, worker: int) -> Where:
+        place = self.places.get(worker, Started(worker))
+        return Where(place.place or str(worker), place.node, self.devices.get(worker, ""))
+
+
+def answer_by_workers(
+    plans: Sequence[Plan | None],
+    earlier: Sequence[Record | None],
+    plugins: Installed,
+    console: Console,
+    workers: int | None,
+    root: Path | None,
+    most: int = MOST,
+) -> dict[int, Spread | Record]:
+    """Have workers answer the requests of runs: all models of an experiment are one queue.
+
+    Args:
+        plans: the runs; None: there is nothing to do.
+        earlier: for each, the interrupted run that it continues.
+        plugins: the plugins that observe.
+        console: shows the progress.
+        workers: processes on this computer; None: those of the request's cluster.
+        root: the folder of the experiment; None: it is none.
+        most: tokens of a unit.
+
+    Returns:
+        for each plan, by its index, what its run needs; or its record, if it is one of several and failed.
+
+    Raises:
+        InterruptedRun: stopped early; what was answered is saved.
+        GptaltError: a run cannot begin, or there are no workers.
+    """
+    terminal = Terminal(console)
+    with tempfile.TemporaryDirectory(prefix="gptalt-units-") as folder, contextlib.ExitStack() as opened:
+        spool = Spool(Path(folder))
+        members: dict[str, Member] = {}
+        failed: dict[int, Record] = {}
+        try:
+            with interrupt_once():
+                for index, plan in enumerate(plans):
+                    if plan is not None:
+                        try:
+                            member = prepare(plan, earlier[index], plugins, terminal, spool, str(index), most)
+                        except Exception as error:
+                            if root is None or isinstance(error, InterruptedRun):
+                                raise
+                            failed[index] = mark_failed(plan, error, console)
+                            continue
+                        opened.callback(member.journal.close)
+                        members[str(index)] = member
+                terminal.end()
+                outcome = run_loop(members, spool, console, workers, opened)
+        except BaseException as error:
+            terminal.end()
+            if (stopped := stop_early(members, error, root)) is None:
+                raise
+            raise stopped from None
+        for model, member in members.items():
+            member.finish(outcome, model, spool)
+    return {**failed, **{int(model): member.spread for model, member in members.items()}}
+
+
+def prepare(
+    plan: Plan,
+    earlier: Record | None,
+    plugins: Installed,
+    terminal: Terminal,
+    spool: Spool,
+    model: str,
+    most: int,
+) -> Member:
+    """Build the prompts of a run, and cut its requests into units."""
+    files = RunFiles(plan, True, earlier)
+    found = Spread(files)
+    if earlier is not None and earlier.run.model.fingerprint:
+        found.facts = recall_facts(earlier.run.model)
+        files.update(model=replace(earlier.run.model), scoring=earlier.run.scoring)
+    else:
+        files.drop_answers()
+    terminal.say(f"Preparing {plan.title}")
+    with waiting("Importing lm-eval and torch"):
+        files.save_run()
+    templates = {cell.spec.apply_chat_template: None for cell in plan.cells}
+    with open_run(plan, plugins, terminal, files, found) as run:
+        journal = Journal(files.answers, files.units)
+        member = Member(found, plan, Job(plan.spec, tuple(templates)), journal)
+        try:
+            cutter = Cutter(run, model, most)
+            member.units = list(cutter.cut_all(spool, journal.knows))
+            member.asked = cutter.asked
+        except BaseException:
+            journal.close()
+            raise
+    return member
+
+
+def recall_facts(model: RunModel) -> ModelFacts:
+    """What an earlier part of a run recorded about its model."""
+    return ModelFacts(model.fingerprint or "", model.parts, model.parameters, model.dtype, model.device)
+
+
+def run_loop(
+    members: Mapping[str, Member],
+    spool: Spool,
+    console: Console,
+    workers: int | None,
+    opened: contextlib.ExitStack,
+) -> Outcome:
+    """Hand all units to workers."""
+    units = [unit for member in members.values() for unit in member.units]
+    if not units:
+        return Outcome()
+    jobs = {model: member.job for model, member in members.items()}
+    spec = next(iter(members.values())).plan.spec
+    pool = WatchedPool(make_pool(spec, jobs, spool.read, workers, spool.folder / "logs"), members)
+    opened.callback(pool.close)
+    titles = {model: member.plan.title for model, member in members.items()}
+    progress = Progress(console, titles)
+    opened.callback(progress.end)
+    expected = {
+        model: Report(member.spread.facts.fingerprint)
+        for model, member in members.items()
+        if member.spread.facts.fingerprint
+    }
+
+    def keep(unit: Unit, result: Result, worker: int) -> None:
+        members[unit.model].keep(unit, spool.read_keys(unit), result, pool.where(worker))
+
+    return spread(units, pool, keep, expected=expected, watch=progress.show, note=progress.note)
+
+
+def stop_early(
+    members: Mapping[str, Member], error: BaseException, root: Path | None
+) -> InterruptedRun | None:
+    """Save how the runs ended; returns what to tell the user, or None if the error speaks for itself."""
+    by_user = isinstance(error, KeyboardInterrupt)
+    for member in members.values():
+        with contextlib.suppress(OSError):
+            member.files.save_end("interrupted" if by_user else "failed")
+    if not by_user or not members:
+        return None
+    place = root or next(iter(members.values())).files.folder
+    total = sum(unit.requests for member in members.values() for unit in member.units)
+    done = sum(member.answered for member in members.values())
+    text = f"Stopped. {done:,} of {total:,} requests were answered, and their answers are saved in {place}."
+    return InterruptedRun(text, f"To compute what is missing: gptalt-eval resume {place}", True)

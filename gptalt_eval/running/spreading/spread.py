@@ -1,0 +1,76 @@
+"""What workers have answered, and why some requests have no answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.running.lmeval.answers import Answers, make_key
+from gptalt_eval.running.lmeval.model import ModelFacts
+from gptalt_eval.running.lmeval.seams import hash_request
+from gptalt_eval.running.runfiles import RunFiles
+
+
+@dataclass
+class Spread:
+    """A run whose answers come from workers.
+
+    Attributes:
+        files: its files.
+        facts: what the workers say about its model; empty until the first has loaded it.
+        reasons: why requests, by key, have no answer.
+        asked: whether the workers were asked: then every answer that there is can be read.
+    """
+
+    files: RunFiles
+    facts: ModelFacts = field(default_factory=lambda: ModelFacts(""))
+    reasons: dict[str, str] = field(default_factory=dict)
+    asked: bool = False
+
+
+class Recall:
+    """Gives the workers' answers, in place of a model.
+
+    Args:
+        answers: the run's file of answers; None: there are none yet.
+        spread: why some are missing.
+    """
+
+    def __init__(self, answers: Answers | None, spread: Spread) -> None:
+        self.answers = answers
+        self.spread = spread
+
+    def __call__(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
+        """The answers to requests.
+
+        Raises:
+            GptaltError: one has none; says why.
+        """
+        known: Mapping[str, Any] = self.answers.known if self.answers else {}
+        keys = list_keys(request_type, requests)
+        for key in keys:
+            if key not in known:
+                reason = self.spread.reasons.get(key, "no worker was asked")
+                raise GptaltError(f"{reason}.", "To try what is missing again, resume the run.")
+        return [known[key] for key in keys]
+
+
+def list_keys(request_type: str, requests: Sequence[Any]) -> list[str]:
+    """The key of each request in the file of answers.
+
+    Equal requests have equal keys, unless their answers are drawn: then each of a row's has its own.
+    """
+    counts: Counter[str] = Counter()
+    keys = []
+    for request in requests:
+        key = make_key(request_type, request.args) if (request.repeats or 1) == 1 else None
+        if key is None:
+            place = f"{request.task_name}/{request.doc_id}/{request.idx}"
+            base = f"{place}/{hash_request(request_type, request.args[:2])}"
+            key = f"{base}/{counts[base]}"
+            counts[base] += 1
+        keys.append(key)
+    return keys

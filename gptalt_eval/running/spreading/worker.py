@@ -1,0 +1,165 @@
+"""What runs in a worker's process: loads models as a run does, and answers units of requests."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gptalt_eval.contract.discovery import load_plugins
+from gptalt_eval.contract.plan import Cell, Plan
+from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.machine.arithmetic import choose_dtype
+from gptalt_eval.machine.environment import describe_hardware
+from gptalt_eval.machine.secrets import remember_secrets
+from gptalt_eval.planning import builtin
+from gptalt_eval.planning.catalog import Catalog
+from gptalt_eval.planning.hub.obtain import obtain_files
+from gptalt_eval.planning.resolve import find_model
+from gptalt_eval.planning.task_data import NOWHERE
+from gptalt_eval.planning.weights import merge_model_args
+from gptalt_eval.running.recognised import recognise
+from gptalt_eval.spread.work import Report, Result, Unit
+
+#: what a fork server imports once, so that each worker starts in a second
+PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "gptalt_eval.running.lmeval.model")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model that workers load.
+
+    Attributes:
+        spec: the request, for this model alone.
+        templates: the chat templates that its prompts are rendered with.
+        dtype: the type of its weights if its files name none; empty: the worker chooses.
+        threads: for each worker on a CPU; 0: torch chooses.
+    """
+
+    spec: RunSpec
+    templates: tuple[bool | str, ...] = ()
+    dtype: str = ""
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What the run records of a loaded model.
+
+    Attributes:
+        model: as ``running.lmeval.model.describe_model`` says it.
+        hardware: of the worker's computer.
+        reason: why log-likelihoods are not computed with the fastest method.
+        said: what was noted while it was loaded.
+    """
+
+    model: Any
+    hardware: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    said: tuple[str, ...] = ()
+
+
+class ModelWorker:
+    """Answers units with one model at a time."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self.plugins = load_plugins(builtin)
+        self.lm: Any = None
+        self.seed = 0
+
+    def load(self, job: Job) -> Report:
+        """Load a model in place of the one before.
+
+        Raises:
+            GptaltError: it cannot be loaded.
+        """
+        import torch
+
+        from gptalt_eval.running.lmeval import evaluation, model, tasks
+
+        began = time.perf_counter()
+        self.lm = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        elif job.threads:
+            torch.set_num_threads(job.threads)
+        remember_secrets(vars(job.spec))
+        tasks.set_seeds(job.spec, with_torch=True)
+        self.seed = job.spec.seed[2] or 0
+        plan, said = self.plan(job)
+        with evaluation.quiet(job.spec.verbosity):
+            args = {**self.fetch(plan, job)}
+            self.lm = model.load_model(plan, args, self.folders)
+            facts = model.describe_model(self.lm, plan)
+        choice = getattr(self.lm, "choice", None)
+        way = (choice.engine.way if choice.engine else "stock") if choice else ""
+        reason = choice.reason if choice else ""
+        seconds = round(time.perf_counter() - began, 1)
+        return Report(
+            facts.fingerprint, way, name_device(self.lm), seconds,
+            WorkerFacts(facts, describe_hardware(), reason, said),
+        )  # fmt: skip
+
+    def plan(self, job: Job) -> tuple[Plan, tuple[str, ...]]:
+        """As much of the run's plan as loading needs, and what to say about the files of the model."""
+        spec = job.spec
+        folders = [Path(spec.include_path)] if spec.include_path else []
+        catalog = Catalog(self.plugins, folders, NOWHERE)
+        found = find_model(catalog, spec)
+        assert found is not None  # the run was planned with its name
+        owned, _ = found
+        args = merge_model_args(owned.item, spec)
+        cells = tuple(
+            Cell(replace(spec, apply_chat_template=template), None, None, (), ())
+            for template in job.templates
+        )
+        plan = Plan(spec, owned, args, cells, {})
+        said: list[str] = []
+        obtained = obtain_files(owned.item, args, lambda text: print(text, file=sys.stderr), said.append)
+        self.folders = obtained.args
+        if "pretrained" in obtained.args:
+            plan, note = recognise(plan, self.plugins, Path(obtained.args["pretrained"]))
+            said += [note] if note else []
+        return plan, tuple(said)
+
+    def fetch(self, plan: Plan, job: Job) -> dict[str, Any]:
+        """What the model's ``fetch`` returns; all workers get the same type of weights."""
+        fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
+        if "dtype" in fetched and "dtype" not in plan.model_args:
+            import torch
+
+            # on a processor, two computers could measure differently
+            chosen = choose_dtype().name if torch.cuda.is_available() else "float32"
+            fetched["dtype"] = job.dtype or chosen
+        return fetched
+
+    def answer(self, unit: Unit, payload: bytes) -> Result:
+        """Answer a unit of the loaded model."""
+        import torch
+
+        from gptalt_eval.running.lmeval import evaluation
+        from gptalt_eval.running.lmeval.serving import answer_requests, unpack_requests
+
+        began = time.perf_counter()
+        torch.manual_seed((self.seed + int(unit.name[:8], 16)) % 2**63)  # what is drawn is the unit's own
+        with evaluation.quiet(None):
+            answers, tokens = answer_requests(self.lm, unit.kind, unpack_requests(payload), unit.asked)
+        return Result(answers, tokens or unit.tokens, round(time.perf_counter() - began, 2))
+
+
+def name_device(lm: Any) -> str:
+    """What computes, as far as rounding depends on it: the kind of GPU, or what the processor can do."""
+    import torch
+
+    device = torch.device(getattr(lm, "device", "cpu"))
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return str(device.type)
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
