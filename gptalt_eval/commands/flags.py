@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gptalt_eval.commands.options import WORKERS
 from gptalt_eval.contract.settings import REQUEST_CACHES, SCORERS, parse_settings, split_names
 from gptalt_eval.contract.spec import OF_PLUGINS
 from gptalt_eval.contract.types import Installed, Option
@@ -89,6 +90,9 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add_request_flags(parser)
     add_data_flags(parser)
     add_model_flags(parser)
+    group = parser.add_argument_group("workers")
+    for option in WORKERS:
+        group.add_argument(*option.names, **option.settings)
     add_service_flags(parser)
     for action in parser._actions:
         action.default = argparse.SUPPRESS  # the namespace contains only what the user typed
@@ -209,13 +213,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("loading and prompting the model")
     add = how.add_argument
     add("--device", metavar="DEVICE", help="cuda, cuda:0, cpu, mps (default: a GPU if there is one)")
-    add(
-        "--workers",
-        metavar="N",
-        help="processes on this computer, one for each GPU (default if there are several GPUs)",
-    )
-    add("--cluster", metavar="auto|HOST:PORT", help="workers on a Ray cluster: many computers")
-    add("--gpus_per_worker", metavar="N", help="GPUs over which each worker spreads a model (default 1)")
     add("--batch_size", "-b", metavar="N|auto", help="batch size where lm-eval computes (default 1)")
     add(
         "--scorer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from gptalt_eval.contract.types import Option
@@ -116,9 +117,37 @@ RUN = (
     ),
     TRUST,
 )
+#: who computes; a resumed run can have others, since they change no answer
+WORKERS = (
+    Option(
+        ("--workers",),
+        {
+            "metavar": "N",
+            "help": "processes on this computer, one for each GPU (default if there are several GPUs)",
+            "default": argparse.SUPPRESS,
+        },
+    ),
+    Option(
+        ("--cluster",),
+        {
+            "metavar": "auto|HOST:PORT",
+            "help": "workers on a Ray cluster: many computers",
+            "default": argparse.SUPPRESS,
+        },
+    ),
+    Option(
+        ("--gpus_per_worker",),
+        {
+            "metavar": "N",
+            "help": "GPUs over which each worker spreads a model (default 1)",
+            "default": argparse.SUPPRESS,
+        },
+    ),
+)
 RESUME = (
     Option(("run",), {"metavar": "RUN", "type": Path, "help": "the folder of a run or experiment"}),
     TRUST,
+    *WORKERS,
 )
 COMPARE = (
     RUNS,

@@ -182,15 +182,7 @@ class RunScoring:
 
 @dataclass(frozen=True)
 class RunWorker:
-    """What one worker computed.
-
-    Attributes:
-        name: which one it was.
-        node: its computer.
-        device: what computed, such as the name of the GPU.
-        units, requests, tokens: how much it answered.
-        seconds: the time for that.
-    """
+    """What one worker computed on the ``device`` of a computer (``node``), and in how many seconds."""
 
     name: str
     node: str = ""

@@ -20,8 +20,8 @@ from gptalt_eval.running.loaded import LoadedRun, fold_groups
 from gptalt_eval.running.opening import note_tasks, open_run
 from gptalt_eval.running.prompts import hash_task, prepare_requests
 from gptalt_eval.running.recognised import explain_several
-from gptalt_eval.running.spreading.spread import Spread
 from gptalt_eval.running.runfiles import RunFiles, describe_failure, is_error_in, log_failure
+from gptalt_eval.running.spreading.spread import Spread
 
 
 def evaluate_cells(
@@ -42,6 +42,7 @@ def evaluate_cells(
             files.update(scoring=run.lm.describe_work(files.run.scoring))
     if run.lm.answers and not plan.spec.use_cache:
         run.lm.answers.delete()  # they are in the samples and the results now
+        files.units.unlink(missing_ok=True)  # run.json says who computed what
 
 
 def evaluate_cell(run: LoadedRun, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Makes a plan ready to be evaluated: its tasks are built, its model is loaded, its earlier answers are read."""
+"""Makes a plan ready to be evaluated: builds its tasks, loads its model, reads its earlier answers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def note_tasks(loaded: Sequence[LoadedTasks], files: RunFiles) -> None:
 
 def obtain_model(
     plan: Plan, plugins: Installed, display: Display, files: RunFiles
-) -> tuple[Plan, dict[str, Any], dict[str, str]]:
+) -> tuple[Plan, dict[str, Any], Mapping[str, str]]:
     """Get the files of a plan's model.
 
     Returns:
@@ -137,7 +137,7 @@ def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:
 
 
 def open_answers(files: RunFiles, lm: Any, fingerprint: str, spread: Spread | None) -> Answers | None:
-    """The model's earlier answers: those of ``--use_cache``, those of workers, or those before an interruption.
+    """The answers that there are: those of ``--use_cache``, of workers, or from before an interruption.
 
     Unlike in lm-eval, the name of a shared file depends on the model and its settings.
     """

@@ -19,7 +19,7 @@ def drop_weights(backend: type[Any]) -> type[Any]:
     return type(f"Weightless{backend.__name__}", (WeightlessLM, backend), {})
 
 
-class Shell(torch.nn.Module):
+class Shell(torch.nn.Module):  # type: ignore[misc]
     """Stands for a model of which only the configuration is needed."""
 
     def __init__(self, config: Any, name: str) -> None:

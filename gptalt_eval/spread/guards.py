@@ -95,7 +95,7 @@ class Judge:
             ("device", report.device, first.device),
             ("way of scoring", report.way, first.way),
         ):
-            if now != then:
+            if then and now != then:  # an earlier run may not say what it was computed on
                 return f"its {what} is {now or 'unknown'} instead of {then or 'unknown'}"
         if report.fingerprint != first.fingerprint:
             self._changed[model] += model in self.unconfirmed

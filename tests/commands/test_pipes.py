@@ -212,6 +212,9 @@ def test_a_pipe_in_a_stranger_s_run(scene, run, capsys, command, name):
 
 #: places that open files themselves, and why that is safe
 OWN = {
+    "running/spreading/units.py": "a temporary folder of our own",
+    "spread/nursery.py": "logs in a temporary folder of our own",
+    "spread/children.py": "logs in a temporary folder of our own",
     "machine/bounds.py": "the gate itself",
     "machine/storage.py": "hash_file checks first; what is written is ours",
     "machine/consents.py": "the user's state folder",

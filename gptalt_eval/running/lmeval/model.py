@@ -20,7 +20,6 @@ from gptalt_eval.running.lmeval.observed import sends_chats
 #: arguments that say where weights are put
 OF_WEIGHTS = (
     "parallelize",
-    "device_map_option",
     "max_memory_per_gpu",
     "max_cpu_memory",
     "offload_folder",

@@ -40,8 +40,8 @@ def answer_requests(
         asked: the indices of those to answer.
 
     Returns:
-        each answer with the number of tokens that were cut from its prompt, and how many tokens were computed;
-        0: not counted.
+        each answer with the number of tokens that were cut from its prompt; and how many were computed, 0 if
+        they are not counted.
     """
     observed = ObservedLM(lm, SILENT)
     wanted = [requests[place] for place in asked]

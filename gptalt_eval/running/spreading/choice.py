@@ -18,7 +18,8 @@ OVER_SEVERAL = ("parallelize", "device_map", "tp_plan")
 def choose_workers(spec: RunSpec, plans: Sequence[Plan]) -> int | None:
     """How many workers a request gets on this computer; 0: it runs in this process; None: on a cluster.
 
-    On a computer with several GPUs that is one for each, unless the request says otherwise or cannot be spread.
+    On a computer with several GPUs that is one for each, unless the request says otherwise or cannot be
+    spread.
     """
     if spec.cluster:
         return None
@@ -61,5 +62,5 @@ def check_spread(plan: Plan) -> None:
         text = f"{flag}: '{model.name}' uses several GPUs by itself."
         hint = f"Omit {flag}; several copies of the model: --model_args data_parallel_size=2"
     else:
-        text = f"{flag}: workers cannot answer for '{model.name}', which is not a text model of lm-eval's HF backend."
+        text = f"{flag}: workers answer for text models of lm-eval's HF backend, and '{model.name}' is none."
     raise GptaltError(text, hint)

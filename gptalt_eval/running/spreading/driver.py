@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -241,12 +242,14 @@ def run_loop(
     units = [unit for member in members.values() for unit in member.units]
     if not units:
         return Outcome()
-    jobs = {model: member.job for model, member in members.items()}
+    threads = max(1, (os.cpu_count() or 1) // workers) if workers else 0
+    jobs = {model: replace(member.job, threads=threads) for model, member in members.items()}
     spec = next(iter(members.values())).plan.spec
     pool = WatchedPool(make_pool(spec, jobs, spool.read, workers, spool.folder / "logs"), members)
     opened.callback(pool.close)
     titles = {model: member.plan.title for model, member in members.items()}
     progress = Progress(console, titles)
+    progress.begin(units, pool.count_places())
     opened.callback(progress.end)
     expected = {
         model: Report(member.spread.facts.fingerprint)

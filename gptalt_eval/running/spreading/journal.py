@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from gptalt_eval.contract.handed import open_plain
 from gptalt_eval.contract.run import RunWorker
@@ -35,7 +35,7 @@ class Journal:
 
     def __init__(self, answers: Path, units: Path) -> None:
         self.answers = Answers(answers)
-        self.units: TextIO = open_plain(units, "a+")
+        self.units = open_plain(units, "a+")
         self.path = units
         self.reasons: dict[str, str] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,8 @@ from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.environment import count_devices
 from gptalt_eval.machine.words import count_things
 from gptalt_eval.running.spreading.worker import PRELOAD, Job, ModelWorker
-from gptalt_eval.spread.local import LocalPool, Place
+from gptalt_eval.spread.children import Place
+from gptalt_eval.spread.local import LocalPool
 from gptalt_eval.spread.work import Pool, Unit
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -63,8 +65,8 @@ def make_pool(
     """
     make: Callable[[], Any] = ModelWorker
     if workers is None:
-        from gptalt_eval.spread.ray import RayPool
-
-        return RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker or 1)
+        ray = importlib.import_module("gptalt_eval.spread.ray")
+        pool: Pool = ray.RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker or 1)
+        return pool
     places = list_places(spec, workers, os.environ.get(VISIBLE), count_devices("cuda") or 0)
     return LocalPool(make, jobs, read, places, preload=PRELOAD, logs=logs)

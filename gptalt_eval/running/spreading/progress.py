@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 
@@ -12,6 +12,7 @@ from gptalt_eval.machine.bar import Bar, Step
 from gptalt_eval.machine.consoles import print_wrapped
 from gptalt_eval.machine.words import count_things, say_seconds
 from gptalt_eval.spread.progress import Snapshot
+from gptalt_eval.spread.work import Unit
 
 REPORTED = 60.0  # seconds between two lines in a log, which has no bar
 
@@ -35,6 +36,13 @@ class Progress:
         self.began = clock()
         self.told = self.began
         self.last: Snapshot | None = None
+
+    def begin(self, units: Sequence[Unit], places: int) -> None:
+        """Say what is to be done, and by how many at most."""
+        requests = sum(unit.requests for unit in units)
+        asked = f"{count_things(requests, 'request')} in {count_things(len(units), 'unit')}"
+        models = f" for {len(self.titles)} models" if len(self.titles) > 1 else ""
+        print_wrapped(self.console, f"{asked}{models}, {count_things(min(places, len(units)), 'worker')}")
 
     def note(self, text: str) -> None:
         for key in sorted(self.titles, key=len, reverse=True):

@@ -159,7 +159,7 @@ def name_device(lm: Any) -> str:
 
     device = torch.device(getattr(lm, "device", "cpu"))
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return str(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return str(device.type)
     return f"cpu {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
