@@ -1,7 +1,7 @@
 """A process that imports what all workers need and forks one whenever it is told to; they end with it.
 
-Not multiprocessing's ``forkserver``: that one has workers import the user's script again, and hands each of them
-the pipe that keeps the server alive, so that a stopped worker would outlive its driver.
+Not multiprocessing's ``forkserver``: that one has workers import the user's script again, and hands each of
+them the pipe that keeps the server alive, so that a stopped worker would outlive its driver.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 import time
 
-from fake_pool import HANG, FakePool, failed, lost
+from fake_pool import HANG, FakePool, lost
 
 from gptalt_eval.spread.loop import spread
 from gptalt_eval.spread.work import Unit
