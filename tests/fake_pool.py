@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gptalt_eval.spread.loop import spread
 from gptalt_eval.spread.work import Answered, Event, Failed, Loaded, Lost, Report, Result, Started, Unit
 
 HANG = "hang"
@@ -75,7 +76,7 @@ class FakePool:
         taken = Counter(body.place for body in self.bodies.values() if not body.ended)
         free = list((Counter(self.places()) - taken).elements())
         assert free, "more workers than places"
-        place = free[worker % len(free)]
+        place = free[0]
         self.bodies[worker] = Body(place, place.split("/")[0])
         self.plan(
             worker,
@@ -132,3 +133,35 @@ def lost(worker: int, reason: str = "exit code -9", preempted: bool = False) -> 
 
 def failed(worker: int, unit: Unit | None, reason: str = "CUDA out of memory") -> Failed:
     return Failed(worker, unit, reason)
+
+
+def make_units(number, model="m", tokens=1000, requests=10, kind="loglikelihood"):
+    return [Unit(f"{model}-{kind}-{index}", model, kind, tokens, requests) for index in range(number)]
+
+
+class Kept(dict):
+    """(unit, index): answer; checks that each request is kept once, with its own answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers: dict[tuple[str, int], int] = {}
+
+    def __call__(self, unit: Unit, result: Result, worker: int) -> None:
+        assert len(result.answers) == len(unit.asked)
+        for index, answer in zip(unit.asked, result.answers, strict=True):
+            assert (unit.name, index) not in self, "kept twice"
+            assert answer == (unit.name, index), "another request's answer"
+            self[unit.name, index] = answer
+            self.workers[unit.name, index] = worker
+
+
+def go(units, pool, **options):
+    """The outcome, the answers and the notes of a run in which each request was answered or given up, not both."""
+    kept, notes = Kept(), []
+    outcome = spread(units, pool, kept, clock=pool.clock, note=notes.append, **options)
+    asked = {(unit.name, index) for unit in units if unit.model not in outcome.models for index in unit.asked}
+    given_up = [(unit.name, index) for unit in outcome.given_up for index in unit.asked]
+    assert len(given_up) == len(set(given_up))
+    assert not kept.keys() & set(given_up)
+    assert asked <= kept.keys() | set(given_up)
+    return outcome, kept, notes

@@ -99,22 +99,26 @@ class Crew:
         """Which model a free worker should serve: its own, else the one with most work left per holder.
 
         Moving must pay: what is left for each holder takes longer than half a load. A model that nobody
-        holds always finds a worker; one that is held on the same computer comes before one with a little
-        more work.
+        holds always finds a worker. A model that is held on the same computer comes first until it has its
+        share of all workers, so that whole computers serve one model and read its files once.
         """
         if member.model is not None and queue.waiting.get(member.model):
             return member.model
         best, most = None, -1.0
         load = self.paces.load or 0.0
-        for model, waiting in queue.waiting.items():
-            if waiting <= self.loading[model] or (model in self.doubtful and self.loading[model]):
+        lefts = {model: self.left(model, queue) for model in queue.waiting}
+        worker_share = sum(lefts.values()) / len(self.members)
+        for model, left in lefts.items():
+            holders, loading = self.holders[model], self.loading[model]
+            if queue.waiting[model] <= loading or (model in self.doubtful and loading):
                 continue
-            left = self.left(model, queue) / (self.holders[model] + 1)
-            if member.model is not None and self.holders[model] and left < load / 2:
+            per_holder = left / (holders + 1)
+            if member.model is not None and holders and per_holder < load / 2:
                 continue
-            left *= 1.5 if self._near[member.node, model] > 0 else 1.0
-            if left > most:
-                best, most = model, left
+            if self._near[member.node, model] > 0:
+                per_holder *= 1.5 if per_holder < worker_share else 1000
+            if per_holder > most:
+                best, most = model, per_holder
         return best
 
     def left(self, model: str, queue: Queue) -> float:

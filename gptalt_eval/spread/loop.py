@@ -243,6 +243,7 @@ class _Loop:
             self.guards.avoided.add(member.place)
             self.note(f"No more workers are started at {member.place}")
             self.pool.avoid(member.place)
+            self.next_census = self.clock()
 
     def check_places(self) -> None:
         if self.guards.avoided and not self.places and not self.crew.members:
@@ -251,6 +252,8 @@ class _Loop:
     def check_deadlines(self, now: float) -> None:
         """Nothing reports a process that was stopped: who is late is ended."""
         for member in list(self.crew.members.values()):
+            if member.number not in self.crew.members:
+                continue  # ended in this round, with its model
             if member.state == "starting":
                 allowed, what = self.limits.starting, "starting"
             elif member.state == "loading":
