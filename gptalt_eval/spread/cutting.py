@@ -69,15 +69,15 @@ def find_cuts(depth: Ints, spent: Ints, least: int, most: int) -> list[int]:
         most: of a unit.
     """
     cuts = [0]
-    while spent[-1] - spent[cuts[-1]] > most:
+    while spent[-1] - spent[cuts[-1]] > most and cuts[-1] < len(depth) - 1:
         begin = cuts[-1]
-        low, high = np.searchsorted(spent, (spent[begin] + least, spent[begin] + most))
-        low, high = max(int(low), begin + 1), max(int(high), begin + 2)
-        window = depth[low : min(high, len(depth))]
-        if not len(window):
-            break
+        low = int(np.searchsorted(spent, spent[begin] + least))
+        high = int(np.searchsorted(spent, spent[begin] + most, side="right")) - 1
+        # one token can cost more than a unit has between the two
+        high = max(high, begin + 1)
+        window = depth[min(low, high) : high + 1]
         # of several places that are as good, the last: units as large as they may be
-        cuts.append(low + len(window) - 1 - int(window[::-1].argmin()))
+        cuts.append(high - int(window[::-1].argmin()))
     return [*cuts, len(depth)]
 
 

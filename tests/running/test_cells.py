@@ -11,7 +11,7 @@ from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.machine.arithmetic import Dtype
-from gptalt_eval.running import cells
+from gptalt_eval.running import opening
 from gptalt_eval.running.api import run
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.testing import make_plugin_set
@@ -27,10 +27,10 @@ from gptalt_eval.testing import make_plugin_set
 )
 def test_a_resumed_run_keeps_its_type_whatever_is_faster_now(monkeypatch, resumed, before, picked, said):
     chosen = Dtype("bfloat16", "one layer computes 1 tokens/s in float32, 2 in bfloat16")
-    monkeypatch.setattr(cells.arithmetic, "choose_dtype", lambda: chosen)
+    monkeypatch.setattr(opening.arithmetic, "choose_dtype", lambda: chosen)
     notes = []
     files = SimpleNamespace(run=SimpleNamespace(resumed=resumed, model=SimpleNamespace(dtype=before)))
-    assert cells.pick_dtype("bfloat16", files, SimpleNamespace(note=notes.append)) == picked
+    assert opening.pick_dtype("bfloat16", files, SimpleNamespace(note=notes.append)) == picked
     assert (
         notes == [f"The weights are in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
     )
@@ -58,7 +58,7 @@ def test_a_run_that_is_resumed_twice_keeps_its_type(monkeypatch, tmp_path, first
     weights = tiny.save_model("llama", tmp_path / "weights")
 
     def evaluate(dtype, stop_at, resume=True):
-        monkeypatch.setattr(cells.arithmetic, "choose_dtype", lambda: Dtype(dtype, "it is faster"))
+        monkeypatch.setattr(opening.arithmetic, "choose_dtype", lambda: Dtype(dtype, "it is faster"))
         made = {"pretrained": str(weights), "dtype": dtype}
         model = Model("little", "a tiny model", "Apache-2.0", "here", fetch=lambda: made)
         spec = make_spec(

@@ -142,7 +142,6 @@ def answer_by_workers(
     console: Console,
     workers: int | None,
     root: Path | None,
-    most: int = MOST,
 ) -> dict[int, Spread | Record]:
     """Have workers answer the requests of runs: all models of an experiment are one queue.
 
@@ -153,7 +152,6 @@ def answer_by_workers(
         console: shows the progress.
         workers: processes on this computer; None: those of the request's cluster.
         root: the folder of the experiment; None: it is none.
-        most: tokens of a unit.
 
     Returns:
         for each plan, by its index, what its run needs; or its record, if it is one of several and failed.
@@ -172,7 +170,7 @@ def answer_by_workers(
                 for index, plan in enumerate(plans):
                     if plan is not None:
                         try:
-                            member = prepare(plan, earlier[index], plugins, terminal, spool, str(index), most)
+                            member = prepare(plan, earlier[index], plugins, terminal, spool, str(index))
                         except Exception as error:
                             if root is None or isinstance(error, InterruptedRun):
                                 raise
@@ -199,7 +197,6 @@ def prepare(
     terminal: Terminal,
     spool: Spool,
     model: str,
-    most: int,
 ) -> Member:
     """Build the prompts of a run, and cut its requests into units."""
     files = RunFiles(plan, True, earlier)
@@ -217,7 +214,7 @@ def prepare(
         journal = Journal(files.answers, files.units)
         member = Member(found, plan, Job(plan.spec, tuple(templates)), journal)
         try:
-            cutter = Cutter(run, model, most)
+            cutter = Cutter(run, model, MOST)
             member.units = list(cutter.cut_all(spool, journal.knows))
             member.asked = cutter.asked
         except BaseException:

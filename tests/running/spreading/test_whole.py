@@ -1,0 +1,210 @@
+"""Runs with workers give what the same runs give in one process."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from gptalt_eval import evaluate
+from gptalt_eval.running.spreading import driver
+
+pytestmark = [pytest.mark.torch]
+DATA = Path(__file__).parents[4] / "shared" / "data"
+TASKS = "arc_easy,gsm8k,piqa"
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.save_model("llama", tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture
+def small_units(monkeypatch):
+    """Units as small as tiny runs need to have several."""
+    monkeypatch.setattr(driver, "MOST", 3000)
+
+
+def run(model, out, tasks=TASKS, **settings):
+    settings = {"data_dir": "sample", "device": "cpu", "log_samples": True, **settings}
+    args = {"pretrained": str(model), "max_length": 1024} if isinstance(model, Path) else {}
+    name = "hf" if isinstance(model, Path) else model
+    return evaluate(name, tasks, model_args=args, output_path=str(out), **settings)
+
+
+def read_samples(record):
+    """By file and row: the answers, and the metrics."""
+    found = {}
+    for file in sorted(record.folder.glob("samples_*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            key = (file.name.rsplit("_", 1)[0], row["doc_id"], row["filter"], row["prompt_hash"])
+            found[key] = {name: row[name] for name in row if name not in ("doc", "arguments")}
+    return found
+
+
+def flatten(value):
+    """The numbers and words of nested lists."""
+    if isinstance(value, dict):
+        return [each for key in sorted(value) for each in flatten(value[key])]
+    if isinstance(value, (list, tuple)):
+        return [each for one in value for each in flatten(one)]
+    with contextlib.suppress(TypeError, ValueError):
+        return [float(value)]
+    return [value]
+
+
+def assert_same(one, other, exact=False):
+    first, second = read_samples(one), read_samples(other)
+    assert first and first.keys() == second.keys()
+    for key, row in first.items():
+        for mine, theirs in zip(flatten(row), flatten(second[key]), strict=True):
+            if isinstance(mine, float) and not exact:
+                assert mine == pytest.approx(theirs, abs=1e-4), key
+            else:
+                assert mine == theirs, key
+    for mine, theirs in zip(one.results, other.results, strict=True):
+        assert flatten(mine["results"]) == pytest.approx(flatten(theirs["results"]), nan_ok=True, abs=1e-4)
+
+
+def list_workers(folder):
+    """Our processes that have to do with a folder."""
+    found = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False)
+    return {int(pid) for pid in found.stdout.split()} - {os.getpid()}
+
+
+def test_two_workers_and_one_process_give_the_same(folder, tmp_path, small_units):
+    alone = run(folder, tmp_path / "alone")
+    spread = run(folder, tmp_path / "spread", workers=2)
+    assert_same(alone, spread)
+    assert spread.run.status == "complete" and spread.run.resumed == ()
+    assert spread.run.model.fingerprint == alone.run.model.fingerprint
+    assert spread.run.scoring.way == alone.run.scoring.way
+    assert spread.run.cut == alone.run.cut
+    assert sum(worker.requests for worker in spread.run.workers) == 80 + 20 + 40
+    assert {worker.name for worker in spread.run.workers} <= {"CPU 0", "CPU 1"}
+    assert sorted(path.name.split("_")[0] for path in spread.folder.iterdir()) == sorted(
+        path.name.split("_")[0] for path in alone.folder.iterdir()
+    )
+
+
+def test_the_number_of_workers_changes_no_bit(folder, tmp_path, small_units, monkeypatch):
+    monkeypatch.setattr(driver.os, "cpu_count", lambda: 1)  # one thread for each worker
+    one = run(folder, tmp_path / "one", workers=1)
+    three = run(folder, tmp_path / "three", workers=3)
+    assert_same(one, three, exact=True)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
+def test_an_experiment_of_models_styles_and_shots_on_real_tasks(tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "MOST", 30_000)
+    models = []
+    for number, name in enumerate(("llama", "gpt_neox")):
+        models.append(tmp_path / f"tiny-{number}")
+        tiny.save_model(name, models[-1])
+        (models[-1] / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    settings = {
+        "tasks": ["arc_easy", "winogrande", "piqa", "mmlu_astronomy", "hellaswag", "gsm8k"],
+        "data_dir": str(DATA),
+        "limit": 6,
+        "num_fewshot": [0, 2],
+        "prompt_style": ["standard", "system"],
+        "model_args": {"max_length": 512},
+        "device": "cpu",
+    }
+    alone, spread = (
+        evaluate(list(map(str, models)), output_path=str(tmp_path / name), **settings, **workers)
+        for name, workers in (("alone", {}), ("spread", {"workers": 2}))
+    )
+    for one, other in zip(alone, spread, strict=True):
+        assert len(one.results) == len(other.results) == 4
+        assert_same(one, other)
+        assert other.run.workers
+    assert (tmp_path / "spread" / "report.html").is_file()
+
+
+SCRIPT = """
+import sys
+from gptalt_eval import evaluate
+from gptalt_eval.running.spreading import driver
+from gptalt_eval.running.spreading.journal import Journal
+driver.MOST = 3000
+kept = Journal.keep
+count = 0
+def keep(self, *args):
+    global count
+    kept(self, *args)
+    count += 1
+    print(f"unit {count}", flush=True)
+    if count == 4:
+        import time
+        time.sleep(60)
+Journal.keep = keep
+evaluate("hf", "arc_easy,gsm8k,piqa", model_args={"pretrained": sys.argv[1], "max_length": 1024},
+         output_path=sys.argv[2], data_dir="sample", device="cpu", log_samples=True, workers=2)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, tmp_path, small_units, number):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    out = tmp_path / "out"
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(out)], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    for line in child.stdout:
+        if line.startswith("unit 4"):
+            break
+    child.send_signal(number)
+    child.wait(20)
+    deadline = time.monotonic() + 5
+    while (left := list_workers(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
+    [answers] = out.rglob("answers.jsonl")
+    before = answers.read_text(encoding="utf-8").splitlines()
+    assert before
+    computed = []
+    keep = driver.Journal.keep
+    driver.Journal.keep = lambda self, unit, *rest: (computed.append(unit.name), keep(self, unit, *rest))
+    try:
+        resumed = run(folder, out, workers=1, resume=True)
+    finally:
+        driver.Journal.keep = keep
+    assert len(computed) == len(set(computed))
+    assert resumed.run.status == "complete" and len(resumed.run.resumed) == 1
+    total = sum(worker.units for worker in resumed.run.workers)
+    assert total == 4 + len(computed)
+    assert_same(run(folder, tmp_path / "alone"), resumed)
+
+
+def test_a_run_in_one_process_goes_on_where_workers_stopped(folder, tmp_path, small_units):
+    whole = run(folder, tmp_path / "out", workers=2)
+    settings = json.loads((whole.folder / "run.json").read_text(encoding="utf-8"))
+    settings |= {"done": [], "missing": settings["done"], "status": "interrupted"}
+    (whole.folder / "run.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert_same(whole, run(folder, tmp_path / "out", resume=True))
+
+
+def test_a_model_that_no_worker_can_load_leaves_the_others(folder, tmp_path, small_units):
+    broken = tiny.save_model("llama", tmp_path / "broken")
+    config = json.loads((broken / "config.json").read_text(encoding="utf-8"))
+    (broken / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 9}), encoding="utf-8")
+    models = [str(folder), str(broken)]
+    good, bad = evaluate(
+        models, "piqa", data_dir="sample", device="cpu", workers=2, output_path=str(tmp_path / "out")
+    )
+    assert good.run.status == "complete"
+    assert bad.run.status == "incomplete" and list(bad.run.failed) == ["piqa"]
+    assert "lack" in bad.run.failed["piqa"]
