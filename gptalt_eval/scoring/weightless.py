@@ -38,6 +38,7 @@ class WeightlessLM:
         recall: gives the answers of others to requests of a kind.
     """
 
+    AUTO_MODEL_CLASS: Any
     config: Any
     recall: Callable[[str, Sequence[Any]], list[Any]]
 
@@ -46,7 +47,13 @@ class WeightlessLM:
             super().__init__(*args, **settings)
 
     def _create_model(self, pretrained: str, **settings: Any) -> None:
-        self._model = Shell(self.config, pretrained)
+        if not getattr(self, "MULTIMODAL", False):
+            self._model = Shell(self.config, pretrained)
+            return
+        with torch.device("meta"):  # how pictures are laid out among the tokens shows in the model's parts
+            # a backend with a model of its own makes it itself
+            make = getattr(self, "make_model", self.AUTO_MODEL_CLASS.from_config)
+            self._model = make(self.config)
 
     def choose(self) -> Choice:
         """Nothing is tried out: the workers choose."""

@@ -39,9 +39,9 @@ def is_one_of_several() -> bool:
 
 
 def can_spread(plan: Plan) -> bool:
-    """Whether workers can answer for a model: one that lm-eval's HF backend loads, and that reads text."""
+    """Whether workers can answer for a model: one that lm-eval's HF backend loads."""
     model = plan.model.item
-    return model.create is None and model.backend in HF_BACKENDS and model.backend != "hf-multimodal"
+    return model.create is None and model.backend in HF_BACKENDS
 
 
 def check_spread(plan: Plan) -> None:
@@ -62,5 +62,5 @@ def check_spread(plan: Plan) -> None:
         text = f"{flag}: '{model.name}' uses several GPUs by itself."
         hint = f"Omit {flag}; several copies of the model: --model_args data_parallel_size=2"
     else:
-        text = f"{flag}: workers answer for text models of lm-eval's HF backend, and '{model.name}' is none."
+        text = f"{flag}: workers answer for models of lm-eval's HF backend, and '{model.name}' is none."
     raise GptaltError(text, hint)

@@ -79,6 +79,7 @@ def test_without_a_driver_torch_is_not_asked(monkeypatch, tmp_path):
         (replace(TEXT, name="local-completions", backend="local-completions"), "num_concurrent=8"),
         (replace(TEXT, name="vllm", backend="vllm"), "data_parallel_size=2"),
         (replace(TEXT, name="mine", create=dict), "Omit --workers."),
+        (replace(TEXT, name="gguf", backend="gguf"), "Omit --workers."),
     ],
 )
 def test_models_for_which_workers_cannot_answer(four_gpus, model, hint):
