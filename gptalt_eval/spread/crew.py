@@ -10,6 +10,9 @@ from gptalt_eval.spread.limits import Paces
 from gptalt_eval.spread.queue import Queue
 from gptalt_eval.spread.work import Unit
 
+MARGIN = 0.1  # of a load: by so much a model must end later before a worker leaves its own for it
+LEAST_POWER = 0.1  # of a usual worker
+
 State = Literal["starting", "loading", "answering", "idle"]
 
 
@@ -45,9 +48,11 @@ class Crew:
         self.members: dict[int, Member] = {}
         self.idle: dict[int, Member] = {}
         self.holders: Counter[str] = Counter()  # workers that hold or load a model
+        self.power: defaultdict[str, float] = defaultdict(float)  # the same in usual workers
         self.loading: Counter[str] = Counter()
         self.most: Counter[str] = Counter()  # the most that ever held it
         self.doubtful: set[str] = set()  # models that failed to load, and are tried by one worker at a time
+        self.moves: Counter[str] = Counter()  # workers that left it while it had work
         self._near: Counter[tuple[str, str]] = Counter()  # the same by computer
 
     def add(self, number: int, now: float) -> None:
@@ -70,6 +75,7 @@ class Crew:
         for name, step in ((member.model, -1), (model, 1)):
             if name is not None:
                 self.holders[name] += step
+                self.power[name] += step / member.slowness
                 self._near[member.node, name] += step
                 self.most[name] = max(self.most[name], self.holders[name])
         member.model = model
@@ -90,9 +96,10 @@ class Crew:
     def learn(self, member: Member, unit: Unit, seconds: float) -> None:
         """A worker has answered a unit in so many seconds."""
         usual = self.paces.estimate(unit.model, unit.kind, unit.tokens)
-        if usual and unit.part is None:
-            ratio = seconds / usual
-            member.slowness = ratio if not member.answers else (member.slowness + ratio) / 2
+        if usual and unit.part is None and (unit.model, unit.kind) in self.paces.slowest:
+            ratio, before = seconds / usual, 1 / member.slowness
+            member.slowness = max(0.01, (member.slowness + ratio) / 2 if member.answers else ratio)
+            self.power[unit.model] += 1 / member.slowness - before
         self.paces.saw_answer(unit, seconds)
 
     def choose_model(self, member: Member, queue: Queue) -> str | None:
@@ -102,11 +109,11 @@ class Crew:
         holds always finds a worker. A model that is held on the same computer comes first until it has its
         share of all workers, so that whole computers serve one model and read its files once.
         """
-        if member.model is not None and queue.waiting.get(member.model):
-            return member.model
+        lefts = {model: self.left(model, queue) for model in queue.waiting}
+        if member.model in lefts:
+            return self._move(member.model, lefts, member, queue) or member.model
         best, most = None, -1.0
         load = self.paces.load or 0.0
-        lefts = {model: self.left(model, queue) for model in queue.waiting}
         worker_share = sum(lefts.values()) / len(self.members)
         for model, left in lefts.items():
             holders, loading = self.holders[model], self.loading[model]
@@ -120,6 +127,30 @@ class Crew:
             if per_holder > most:
                 best, most = model, per_holder
         return best
+
+    def _move(self, own: str, lefts: dict[str, float], member: Member, queue: Queue) -> str | None:
+        """Another model that would end later than this worker's own, even if the worker changed sides now.
+
+        One that moves early saves many from moving when their model is done. How fast the models are is
+        known only after their first answers; the end is that of the last unit, not of the last that waits.
+        """
+        load = self.paces.load or 0.0
+        if self.holders[own] < 2 or self.moves[own] >= self.most[own] or not self.paces.knows(own):
+            return (
+                None  # as many moves as workers are enough: estimates that change must not keep them moving
+            )
+        speed = 1 / member.slowness
+        ends = {
+            model: left / max(LEAST_POWER, self.power[model] + (-speed if model == own else speed))
+            + left / queue.waiting[model]
+            for model, left in lefts.items()
+            if model not in self.doubtful and (self.paces.knows(model) or not self.holders[model])
+        }
+        other = max(ends, key=ends.__getitem__, default=own)
+        if ends.get(other, 0.0) <= max(load, ends.get(own, 0.0) + MARGIN * load):
+            return None
+        self.moves[own] += 1
+        return other
 
     def left(self, model: str, queue: Queue) -> float:
         """The seconds of one usual worker in what waits of a model; tokens, before anything was answered."""

@@ -43,6 +43,7 @@ class Paces:
         self.slowest: dict[tuple[str, str], float] = {}
         self._sums: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._all = [0.0, 0.0]
+        self._known: set[str] = set()
         self._loads: list[float] = []
         self._slowest_load = 0.0
 
@@ -51,6 +52,7 @@ class Paces:
         if unit.part is not None or unit.tokens <= 0:
             return
         key = unit.model, unit.kind
+        self._known.add(unit.model)
         self.slowest[key] = max(self.slowest.get(key, 0.0), seconds / unit.tokens)
         for sums in (self._sums[key], self._all):
             sums[0] += seconds
@@ -65,6 +67,10 @@ class Paces:
     def load(self) -> float | None:
         """The seconds of a usual load; None before the first."""
         return sum(self._loads[-100:]) / len(self._loads[-100:]) if self._loads else None
+
+    def knows(self, model: str) -> bool:
+        """Whether a unit of a model was answered."""
+        return model in self._known
 
     def estimate(self, model: str, kind: str, tokens: float) -> float | None:
         """The seconds that a usual worker needs; None before any unit of any model was answered."""

@@ -74,6 +74,25 @@ def test_a_worker_moves_to_the_model_with_most_work_left_if_that_pays():
     assert [model for _, model in slow.loads] == ["b", "a"]  # 35 s of work for two: less than half a load
 
 
+def test_workers_leave_a_model_early_for_one_that_turns_out_to_be_slow():
+    pool = FakePool([f"node{index}/gpu0" for index in range(8)])
+    pool.speed = lambda worker: 0.25 if pool.bodies[worker].model == "slow" else 1.0
+    go(make_units(60, "fast") + make_units(60, "slow"), pool)
+    # four workers each at first; work of 600 and 2,400 s is best shared by 1.6 and 6.4 of them
+    assert [model for _, model in pool.loads[8:10]] == ["slow", "slow"]
+    helper = pool.loads[8][0]
+    assert sum(worker == helper and unit.model == "fast" for _, worker, unit in pool.answers) < 8  # of 15
+    assert pool.now < 6 + 3000 / 8 + 40  # the ideal and one unit
+
+
+def test_workers_do_not_keep_moving_when_paces_change():
+    pool = FakePool([f"node{index}/gpu0" for index in range(8)], seconds_to_load=1.0)
+    dice = random.Random(0)
+    pool.speed = lambda worker: dice.choice([0.1, 1.0, 5.0])
+    go(make_units(200, "a") + make_units(200, "b") + make_units(200, "c"), pool)
+    assert len(pool.loads) < 8 + 3 * 8 + 8  # as many moves as each model had workers, and at the end
+
+
 def test_a_model_that_nobody_holds_finds_a_worker_even_if_its_work_is_short():
     pool = FakePool(1, seconds_to_load=400.0)
     _, kept, _ = go(make_units(2, "a") + make_units(1, "b"), pool)
