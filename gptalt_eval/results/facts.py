@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gptalt_eval.contract.record import Record
+from gptalt_eval.contract.run import Run
 from gptalt_eval.results.arms import Arm, Evaluated
 from gptalt_eval.results.groups import list_tasks
 
@@ -18,7 +19,8 @@ class Facts:
         parameters: of the model; None: unknown.
         dtype, device: of the weights.
         licence: of the model.
-        seconds: the time of the whole run, with all its arms; None: unknown, or the run was resumed.
+        seconds: the time of the whole run, with all its arms, or of its workers together; None: unknown, or the
+            run was resumed.
         tokens: computed for log-likelihoods in the whole run; 0: unknown.
         saved: the share of tokens that shared prefixes saved; None: unknown.
         truncated: requests of the arm that lost the beginning of their prompt; None: unknown.
@@ -60,12 +62,19 @@ def describe_arm(records: Sequence[Record], places: set[tuple[int, int]]) -> Fac
         dtype=(run.model.dtype or "").removeprefix("torch."),
         device=run.model.device or "",
         licence=run.model.licence,
-        seconds=None if run.resumed else run.seconds,
+        seconds=measure_time(run),
         tokens=work.tokens if work else 0,
         saved=1 - work.tokens / work.asked if work else None,
         truncated=truncated,
         run=place,
     )
+
+
+def measure_time(run: Run) -> float | None:
+    """Seconds in which a model was computed with; those of workers add up, since all models are one queue."""
+    if run.resumed:
+        return None
+    return sum(worker.seconds for worker in run.workers) if run.workers else run.seconds
 
 
 def count_truncated(record: Record, result: int) -> int | None:
