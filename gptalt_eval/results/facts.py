@@ -19,8 +19,8 @@ class Facts:
         parameters: of the model; None: unknown.
         dtype, device: of the weights.
         licence: of the model.
-        seconds: the time of the whole run, with all its arms, or of its workers together; None: unknown, or the
-            run was resumed.
+        seconds: the time of the whole run, with all its arms, or of its workers together; None: unknown, or
+            the run was resumed.
         tokens: computed for log-likelihoods in the whole run; 0: unknown.
         saved: the share of tokens that shared prefixes saved; None: unknown.
         truncated: requests of the arm that lost the beginning of their prompt; None: unknown.

@@ -50,10 +50,10 @@ def check_spread(plan: Plan) -> None:
     Raises:
         GptaltError: they cannot; says what to use instead.
     """
-    if can_spread(plan):
-        return
-    model = plan.model.item
+    model, owner = plan.model.item, plan.model.owner
     flag = "--cluster" if plan.spec.cluster else "--workers"
+    if can_spread(plan) and (owner.distribution or str(owner).startswith("--include_path")):
+        return
     hint = f"Omit {flag}."
     if model.backend.startswith("local-"):
         text = f"{flag}: '{model.name}' is served by others."
@@ -61,6 +61,11 @@ def check_spread(plan: Plan) -> None:
     elif model.backend in ("vllm", "sglang"):
         text = f"{flag}: '{model.name}' uses several GPUs by itself."
         hint = f"Omit {flag}; several copies of the model: --model_args data_parallel_size=2"
+    elif can_spread(plan):
+        text = (
+            f"{flag}: '{model.name}' comes with '{owner}', which is not installed, and workers load what is."
+        )
+        hint = "Install that plugin: gptalt-eval install ./FOLDER"
     else:
         text = f"{flag}: workers answer for models of lm-eval's HF backend, and '{model.name}' is none."
     raise GptaltError(text, hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ def sum_up(units: Path) -> tuple[RunWorker, ...]:
     found: dict[tuple[str, str, str], RunWorker] = {}
     if not units.is_file():
         return ()
-    with open_plain(units, "r") as file:
+    with open_plain(units, "rb") as file, contextlib.suppress(ValueError):  # a line without an end
         for line in read_lines(file):
             try:
                 row = json.loads(line)

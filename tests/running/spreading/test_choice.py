@@ -10,6 +10,8 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.faults import find_faults
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import RunSpec, make_spec
+from gptalt_eval.contract.types import Owner
+from gptalt_eval.planning.catalog import LM_EVAL
 from gptalt_eval.planning.weights import merge_model_args
 from gptalt_eval.running.resuming import list_changes
 from gptalt_eval.running.spreading import choice
@@ -20,7 +22,7 @@ TEXT = Model(name="hf", backend="hf", summary="", licence="", home="")
 
 def make_plan(model=TEXT, spec=None, **args):
     return SimpleNamespace(
-        model=SimpleNamespace(item=model), model_args=args, spec=spec or RunSpec(), title="m"
+        model=SimpleNamespace(item=model, owner=LM_EVAL), model_args=args, spec=spec or RunSpec(), title="m"
     )
 
 
@@ -88,6 +90,15 @@ def test_models_for_which_workers_cannot_answer(four_gpus, model, hint):
     with pytest.raises(GptaltError) as refused:
         choice.check_spread(plan)
     assert hint in refused.value.hint and "--workers" in refused.value.what
+
+
+def test_workers_know_no_plugin_that_is_registered_by_hand():
+    plan = make_plan(spec=RunSpec(workers=2))
+    plan.model.owner = Owner("mine")
+    with pytest.raises(GptaltError, match="comes with 'mine', which is not installed"):
+        choice.check_spread(plan)
+    plan.model.owner = Owner("--include_path models")
+    choice.check_spread(plan)
 
 
 def test_places_are_gpus_each_in_an_environment_of_its_own():
