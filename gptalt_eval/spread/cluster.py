@@ -62,7 +62,9 @@ def check_address(address: str) -> None:
         return
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise GptaltError(f"{address!r} is not the address of a cluster.", "Type --cluster auto or HOST:PORT.")
+        raise GptaltError(
+            f"{address!r} is not the address of a cluster.", "Type --cluster auto or HOST:PORT."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECTS_IN).close()
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from gptalt_eval.spread.crew import Crew, Member
 from gptalt_eval.spread.guards import CHANGED, OTHER_MODEL, Guards, Judge
@@ -29,7 +30,7 @@ from gptalt_eval.spread.work import (
 TICK = 0.5  # seconds between looks at the clock, when nothing happens
 CENSUS = 3.0  # seconds between counts of the places
 PAUSE = 60.0  # seconds without a start, after many workers in a row did not start
-NO_EXPECTATIONS: Mapping[str, Report] = {}
+NO_EXPECTATIONS: Mapping[str, Report] = MappingProxyType({})
 
 
 def spread(

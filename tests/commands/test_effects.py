@@ -59,6 +59,9 @@ CASES = [
     Case("--verbosity debug", "logged"),
     Case("--check_integrity", "refused"),
     Case("--device cuda:1", "built", LOADED),
+    Case("--workers 2", "refused"),  # for a model that is registered by hand
+    Case("--cluster auto", "refused"),
+    Case("--gpus_per_worker 0", "refused"),
     Case("--batch_size 4", "built", LOADED),
     Case("--max_batch_size 8", "built", {**LOADED, "--batch_size": "auto"}),
     Case("--scorer stock", "built", LOADED),

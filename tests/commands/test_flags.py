@@ -20,6 +20,9 @@ OURS = {
     "--allow-partial-data",
     "--allow_partial_data",
     "--trust_task_code",
+    "--workers",
+    "--cluster",
+    "--gpus_per_worker",
 }
 
 

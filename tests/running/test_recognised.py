@@ -1,13 +1,11 @@
 """What a hub id contains shows when it was downloaded: the run goes on with the right loader, or stops."""
 
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
 from model_folders import write_model
 
 from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
-from gptalt_eval.contract.run import Run
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.resolve import resolve
 from gptalt_eval.running.recognised import explain_size, recognise
@@ -49,14 +47,6 @@ class Glm:
         ]
 
 
-@dataclass
-class Files:
-    run: Run = field(default_factory=lambda: Run("running", notes=("before",)))
-
-    def update(self, notes):
-        self.run = Run("running", notes=notes)
-
-
 @pytest.fixture
 def download(tmp_path, monkeypatch):
     monkeypatch.setattr("gptalt_eval.planning.weights.find_source_faults", lambda *_: ())
@@ -65,24 +55,23 @@ def download(tmp_path, monkeypatch):
     def recognise_it(model, args=None, **config):
         spec = make_spec({"model": model, "model_args": args or {}, "tasks": "piqa", "data_dir": "sample"})
         plan = resolve(spec, plugins)
-        files = Files()
-        found = recognise(plan, plugins, write_model(tmp_path / "it", config=config), files)
-        return found.model.item, files
+        found, said = recognise(plan, plugins, write_model(tmp_path / "it", config=config))
+        return found.model.item, said
 
     return recognise_it
 
 
 @pytest.mark.parametrize("name", ["me/rwkv", "hf"])
 def test_a_downloaded_model_gets_the_loader_that_it_needs(download, name):
-    model, files = download(name, {"pretrained": "me/rwkv"} if name == "hf" else None, model_type="rwkv")
+    model, said = download(name, {"pretrained": "me/rwkv"} if name == "hf" else None, model_type="rwkv")
     assert (model.name, model.loader, model.template) == (name, LOADER, None)
-    assert files.run.notes == ("before", "me/rwkv is loaded by the loader 'glm', which keeps rows apart.")
+    assert said == "me/rwkv is loaded by the loader 'glm', which keeps rows apart."
 
 
 @pytest.mark.parametrize("layout", ["glm", "glm2"])
 def test_what_was_recognised_before_stays(download, layout):
-    model, files = download(f"org/{layout}", model_type="chatglm", layout=layout)
-    assert (model.name, model.loader, files.run.notes) == (f"org/{layout}", LOADER, ("before",))
+    model, said = download(f"org/{layout}", model_type="chatglm", layout=layout)
+    assert (model.name, model.loader, said) == (f"org/{layout}", LOADER, "")
 
 
 def test_another_model_than_the_named_one_stops_the_run(download):
@@ -93,7 +82,7 @@ def test_another_model_than_the_named_one_stops_the_run(download):
     )
     with pytest.raises(GptaltError, match="of the type 'bloom', and 'neo' is of the type 'gpt_neox'"):
         download("neo", {"pretrained": "me/x"}, model_type="bloom")
-    assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1].run.notes == ("before",)
+    assert download("neo", {"pretrained": "me/x"}, model_type="gpt_neox")[1] == ""
 
 
 @pytest.mark.parametrize(

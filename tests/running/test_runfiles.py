@@ -170,6 +170,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "stem": "",
         "hardware": {},
         "task_code": {},
+        "workers": [],
     }  # fmt: skip
     assert said["data"]["piqa"]["title"] == "PIQA" and said["data"]["piqa"]["partial"] is False
     assert "embedded sample" in said["notes"][0]
