@@ -162,18 +162,27 @@ def check_same_model(files: RunFiles, facts: ModelFacts) -> None:
     before = files.run.model
     if before.fingerprint == facts.fingerprint:
         return
-    if before.fingerprint is None and not files.run.done:
+    if before.fingerprint is None:
+        refuse_unknown(files)
         files.drop_answers()  # we write none before the fingerprint
         return
-    if before.fingerprint is None:
-        text = f"{files.folder} does not say which model its finished tasks were computed with."
-        raise GptaltError(text, "Start a new run: results of different models cannot be combined.")
     changed = sorted(part for part in before.parts if before.parts[part] != facts.parts.get(part))
     text = f"The model '{files.plan.spec.model}' has changed since {files.folder} was started"
     raise GptaltError(
         f"{text}: {', '.join(changed)}." if changed else f"{text}.",
         "Start a new run: results of different models cannot be combined.",
     )
+
+
+def refuse_unknown(files: RunFiles) -> None:
+    """Check that a resumed run has no results of a model that it does not know.
+
+    Raises:
+        GptaltError: it has.
+    """
+    if files.run.done:
+        text = f"{files.folder} does not say which model its finished tasks were computed with."
+        raise GptaltError(text, "Start a new run: results of different models cannot be combined.")
 
 
 def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:

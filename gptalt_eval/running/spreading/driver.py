@@ -20,7 +20,7 @@ from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.running.execute import interrupt_once
 from gptalt_eval.running.experiments import mark_failed
 from gptalt_eval.running.lmeval.model import ModelFacts
-from gptalt_eval.running.opening import open_run
+from gptalt_eval.running.opening import open_run, refuse_unknown
 from gptalt_eval.running.runfiles import RunFiles
 from gptalt_eval.running.spreading.journal import Journal, Where, sum_up
 from gptalt_eval.running.spreading.pools import make_pool
@@ -41,7 +41,6 @@ class Member:
     Attributes:
         spread: what the run gets in the end.
         plan: its plan.
-        job: its model, as workers load it.
         journal: where answers are kept.
         units: what is to be answered.
         asked: how many tokens each unit would have without shared prefixes.
@@ -51,7 +50,6 @@ class Member:
 
     spread: Spread
     plan: Plan
-    job: Job
     journal: Journal
     units: list[Unit] = field(default_factory=list)
     asked: Mapping[str, int] = field(default_factory=dict)
@@ -167,6 +165,8 @@ def answer_by_workers(
         failed: dict[int, Record] = {}
         try:
             with interrupt_once():
+                pool = open_pool(plans, spool, workers)  # says what is wrong with it before anything is read
+                opened.callback(pool.close)
                 for index, plan in enumerate(plans):
                     if plan is not None:
                         try:
@@ -179,7 +179,7 @@ def answer_by_workers(
                         opened.callback(member.journal.close)
                         members[str(index)] = member
                 terminal.end()
-                outcome = run_loop(members, spool, console, workers, opened)
+                outcome = run_loop(members, spool, console, pool, opened)
         except BaseException as error:
             terminal.end()
             if (stopped := stop_early(members, error, root)) is None:
@@ -205,14 +205,14 @@ def prepare(
         found.facts = recall_facts(earlier.run.model)
         files.update(model=replace(earlier.run.model), scoring=earlier.run.scoring)
     else:
+        refuse_unknown(files)
         files.drop_answers()
     terminal.say(f"Preparing {plan.title}")
     with waiting("Importing lm-eval and torch"):
         files.save_run()
-    templates = {cell.spec.apply_chat_template: None for cell in plan.cells}
     with open_run(plan, plugins, terminal, files, found) as run:
         journal = Journal(files.answers, files.units)
-        member = Member(found, plan, Job(plan.spec, tuple(templates)), journal)
+        member = Member(found, plan, journal)
         try:
             cutter = Cutter(run, model, MOST)
             member.units = list(cutter.cut_all(spool, journal.knows))
@@ -221,6 +221,18 @@ def prepare(
             journal.close()
             raise
     return member
+
+
+def open_pool(plans: Sequence[Plan | None], spool: Spool, workers: int | None) -> Pool:
+    """The workers of a request, which can load the models of all its runs; none is started yet."""
+    threads = max(1, (os.cpu_count() or 1) // workers) if workers else 0
+    jobs = {
+        str(index): Job(plan.spec, tuple({cell.spec.apply_chat_template for cell in plan.cells}), "", threads)
+        for index, plan in enumerate(plans)
+        if plan is not None
+    }
+    spec = next(iter(jobs.values())).spec
+    return make_pool(spec, jobs, spool.read, workers, spool.folder / "logs")
 
 
 def recall_facts(model: RunModel) -> ModelFacts:
@@ -232,18 +244,14 @@ def run_loop(
     members: Mapping[str, Member],
     spool: Spool,
     console: Console,
-    workers: int | None,
+    bare: Pool,
     opened: contextlib.ExitStack,
 ) -> Outcome:
     """Hand all units to workers."""
     units = [unit for member in members.values() for unit in member.units]
     if not units:
         return Outcome()
-    threads = max(1, (os.cpu_count() or 1) // workers) if workers else 0
-    jobs = {model: replace(member.job, threads=threads) for model, member in members.items()}
-    spec = next(iter(members.values())).plan.spec
-    pool = WatchedPool(make_pool(spec, jobs, spool.read, workers, spool.folder / "logs"), members)
-    opened.callback(pool.close)
+    pool = WatchedPool(bare, members)
     titles = {model: member.plan.title for model, member in members.items()}
     progress = Progress(console, titles)
     progress.begin(units, pool.count_places())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,8 +64,8 @@ def make_pool(
     """
     make: Callable[[], Any] = ModelWorker
     if workers is None:
-        ray = importlib.import_module("gptalt_eval.spread.ray")
-        pool: Pool = ray.RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker or 1)
-        return pool
+        from gptalt_eval.spread.ray import RayPool
+
+        return RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker or 1)
     places = list_places(spec, workers, os.environ.get(VISIBLE), count_devices("cuda") or 0)
     return LocalPool(make, jobs, read, places, preload=PRELOAD, logs=logs)
