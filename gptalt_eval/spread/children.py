@@ -175,6 +175,8 @@ class Starter:
 
     def close(self) -> None:
         """End the process, and with it all workers."""
+        if all(child.gone.is_set() for child in self.children.values()):
+            self.process.kill()  # it may be importing, and has nothing left to do
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
         try:

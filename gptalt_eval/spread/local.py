@@ -18,6 +18,7 @@ from gptalt_eval.spread.children import Child, Place, Starter
 from gptalt_eval.spread.serve import ToAnswer, ToLoad, describe
 from gptalt_eval.spread.work import Event, Failed, Lost, Unit, Worker
 
+ENDS_IN = 2.0  # seconds between the end of a worker's pipe and that of its process
 GONE_AFTER = 10.0  # seconds that killed processes may take: the driver of a GPU can hold them
 
 
@@ -170,8 +171,9 @@ class LocalPool:
         with pipe, contextlib.suppress(EOFError, OSError):
             while True:
                 self.events.put(pickle.loads(pipe.recv_bytes()))
-        starter.kill(child)  # it may have closed its pipe only
-        child.gone.wait()
+        if not child.gone.wait(ENDS_IN):  # it has closed its pipe only
+            starter.kill(child)
+            child.gone.wait()
         child.tasks.put(None)
         child.ours.close()
         self.events.put(Lost(child.number, child.explain(), child.preempted))

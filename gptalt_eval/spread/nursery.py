@@ -130,7 +130,8 @@ class Nursery:
         for each in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_DFL)
         self.driver.close()
-        work(number, Connection(pipe))
+        self.pipe = Connection(pipe)  # open until the process ends: the driver kills those who close it
+        work(number, self.pipe)
 
     def bury(self) -> None:
         """Tell the driver how processes ended, and kill what they have left."""

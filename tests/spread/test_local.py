@@ -130,6 +130,14 @@ def test_a_worker_that_is_gone_is_reported_with_the_reason(open_pool, payload, r
     assert await_event(pool, Lost) == Lost(worker, reason, preempted)
 
 
+def test_a_worker_that_closes_its_pipe_is_killed(open_pool):
+    pool = open_pool(read=lambda unit: b"mute")
+    worker, process = load_one(pool)
+    pool.answer(worker, make_units(1)[0])
+    assert await_event(pool, Lost).worker == worker
+    assert process not in list_processes()
+
+
 def test_an_error_is_reported_in_one_line_and_the_worker_goes_on(open_pool, tmp_path):
     units = make_units(2)
     pool = open_pool(read=lambda unit: b"error" if unit is units[0] else b"fine")
@@ -360,6 +368,29 @@ def test_what_a_worker_has_started_ends_with_it(tmp_path):
     finally:
         pool.close()
     await_none_left(pool.starter.process.pid)
+
+
+def test_modules_are_imported_once_for_all_workers_and_a_missing_one_is_no_matter(
+    open_pool, tmp_path, monkeypatch
+):
+    (tmp_path / "counted.py").write_text(
+        f"open({str(tmp_path / 'count')!r}, 'a').write('x')", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pool = open_pool(workers=2, preload=["missing", "counted"], job=Job(imported="counted"))
+    for _ in range(2):
+        load_one(pool)
+    assert (tmp_path / "count").read_text(encoding="utf-8") == "x"
+
+
+def test_closing_does_not_wait_for_imports(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(30)", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pool = LocalPool(Sums, {}, bytes, [Place("a")], preload=["slow_to_import"], logs=None)
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < 3
+    pool.close()  # twice is once
 
 
 def test_ends_in_words():
