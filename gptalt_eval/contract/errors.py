@@ -5,6 +5,7 @@ GptaltError          what happened, the nearest correct name, what to type
 ├── DataError        benchmark data that is missing, incomplete or altered
 ├── PluginError      a plugin that is needed but cannot be used
 ├── InterruptedRun   a run that ended early; what was finished is saved
+├── ServerGone       a served model that does not answer any more
 └── RequestErrors    several of the above, reported together
 """
 
@@ -53,6 +54,12 @@ class InterruptedRun(GptaltError):
         self.by_user = by_user
         if by_user:
             self.exit_code = 130  # as in shells for Ctrl-C
+
+
+class ServerGone(GptaltError):
+    """A served model that does not answer any more; what it answered is saved."""
+
+    exit_code = 1
 
 
 class RequestErrors(GptaltError):

@@ -37,6 +37,7 @@ from gptalt_eval.planning.lock import check_lock
 from gptalt_eval.planning.models.editions import match_model
 from gptalt_eval.planning.overrides import explain_overrides
 from gptalt_eval.planning.places import find_place_faults
+from gptalt_eval.planning.served.check import ask_servers
 from gptalt_eval.planning.shared import explain_shared
 from gptalt_eval.planning.task_data import NOWHERE, DataFinder, effective_shots
 from gptalt_eval.planning.thinking import check_thinking
@@ -112,6 +113,7 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
     if check is not None:
         faults.found.extend(find_unsafe(spec, tasks))
         faults.found.extend(check(spec, catalog, tuple(finder.files), tuple(tasks.values())))
+    served = faults.attempt(lambda: ask_servers(found.item, spec, cells or ())) if model and check else None
     loaded = describe_plugins(plugins.owners.values()) if check is not None else ()
     if spec.plugins_lock and check is not None:
         faults.attempt(partial(check_lock, Path(spec.plugins_lock).expanduser(), loaded))
@@ -122,8 +124,8 @@ def resolve(spec: RunSpec, plugins: Installed, check: Checker | None = None) -> 
         for (name, shots), reason in finder.lacking.items()
         for style, _ in variants
     }
-    args = merge_model_args(model.item, spec)
-    said = [*filter(None, (matched, *explain_system(model.item, cells)))]
+    args = merge_model_args(model.item, spec) | (dict(served.args) if served else {})
+    said = [*(served.notes if served else ()), *filter(None, (matched, *explain_system(model.item, cells)))]
     said += [*explain_overrides(catalog, model, cells), *finder.changes.values()]
     if check is not None:
         said += explain_shared(list_fetched(model.item, args), tasks.values())

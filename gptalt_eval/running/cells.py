@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.errors import GptaltError, ServerGone
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.run import RunCut
 from gptalt_eval.contract.types import Installed
@@ -139,7 +139,8 @@ def evaluate_task(run: LoadedRun, index: int, name: str, task: Any, task_hash: s
             return evaluation.evaluate_task(run.lm, name, task, cell.spec, task_hash)
     except Exception as error:
         is_only_one = sum(len(cell.tasks) for cell in run.plan.cells) < 2
-        if is_only_one or (isinstance(error, OSError) and is_error_in(error, files.folder)):
+        is_on_disk = isinstance(error, OSError) and is_error_in(error, files.folder)
+        if is_only_one or is_on_disk or isinstance(error, ServerGone):
             raise
         note_failure(files, cell.label(name), error, run.display)
         return None

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gptalt_eval.contract.errors import InterruptedRun
+from gptalt_eval.contract.errors import InterruptedRun, ServerGone
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import RUN_FILE, Record, load_record
 from gptalt_eval.contract.types import Installed
@@ -103,6 +103,10 @@ def end_early(files: RunFiles, error: BaseException) -> InterruptedRun | None:
         files.save_end("interrupted" if by_user else "failed")
     if isinstance(error, OSError) and is_error_in(error, files.folder):
         return explain_end(files, f"{files.folder} could not be written: {error.strerror}.", by_user)
+    if isinstance(error, ServerGone):
+        early = explain_end(files, f"{error.what[0].upper()}{error.what[1:]}", by_user)
+        early.exit_code = error.exit_code
+        return early
     return explain_end(files, "Stopped.", by_user) if by_user else None
 
 

@@ -55,12 +55,13 @@ def load_model(
     }
     if spec.batch_size.isdigit():
         extra["batch_size"] = int(spec.batch_size)
+    from gptalt_eval.running.lmeval.served_scores import add_server
     from gptalt_eval.scoring.backend import add_tree
     from gptalt_eval.scoring.guarded import add_guard
     from gptalt_eval.scoring.picture_backend import add_pictures, sees_pictures
     from gptalt_eval.scoring.weightless import drop_weights
 
-    backend = model.loader.make_class() if model.loader else get_model(model.backend)
+    backend = model.loader.make_class() if model.loader else add_server(get_model(model.backend))
     if sees_pictures(backend):
         extra["batch_size"] = 1 if spec.batch_size.startswith("auto") else extra["batch_size"]  # has no such
         backend = add_pictures(backend, shares=spec.scorer == "tree")
