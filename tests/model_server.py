@@ -1,11 +1,23 @@
 """A server that speaks the OpenAI protocol on 127.0.0.1, over a small model of transformers or over none."""
 
 import json
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import numpy as np
+
+
+def invent(tokens):
+    """Log-probabilities of 256 tokens after each, which depend on all tokens before."""
+    rows = []
+    for end in range(1, len(tokens) + 1):
+        drawn = np.random.default_rng(list(tokens[:end])).normal(size=256)
+        rows.append(drawn - np.log(np.exp(drawn).sum()))
+    return np.array(rows)
 
 
 @dataclass
@@ -114,7 +126,8 @@ class ModelServer:
             if isinstance(fault, tuple):
                 return self.reply(handler, 429, {"error": "slowly"}, {"Retry-After": str(fault[1])})
             if fault == "drop":
-                return handler.connection.close()
+                handler.close_connection = True
+                return handler.connection.shutdown(socket.SHUT_RDWR)
             answer = self.answer_chat(asked) if "chat" in handler.path else self.answer(asked)
             if isinstance(answer, int):
                 return self.reply(handler, answer, {"error": {"message": "cannot do that"}})
@@ -143,7 +156,9 @@ class ModelServer:
 
     def answer(self, asked):
         prompt = asked["prompt"]
-        tokens = self.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else list(prompt)
+        tokens = list(prompt)
+        if isinstance(prompt, str):
+            tokens = self.tokenizer(prompt)["input_ids"] if self.tokenizer else list(prompt.encode())
         if self.adds_bos:
             tokens = [0, *tokens]
         if len(tokens) + asked["max_tokens"] > self.facts.get("max_model_len", 10**9):
@@ -157,9 +172,16 @@ class ModelServer:
             else:
                 choice, written = self.write(tokens, asked)
         usage = {"prompt_tokens": len(tokens), "completion_tokens": written}
-        return {"object": "text_completion", "model": self.name, "choices": [{"index": 0, **choice}], "usage": usage}
+        return {
+            "object": "text_completion",
+            "model": self.name,
+            "choices": [{"index": 0, **choice}],
+            "usage": usage,
+        }
 
     def compute(self, tokens):
+        if self.model is None:
+            return invent(tokens)
         import torch
 
         with torch.no_grad():
@@ -176,10 +198,14 @@ class ModelServer:
                 named = {str(token): {"logprob": values[i + 1], "rank": 1 if best[i] == token else 2}}
                 named.setdefault(str(best[i]), {"logprob": float(numbers[i, best[i]]), "rank": 1})
                 entries.append(named)
-            return {"text": self.tokenizer.decode([end]), "finish_reason": "length", "prompt_logprobs": entries}
+            return {"text": "x", "finish_reason": "length", "prompt_logprobs": entries}
         if self.gives == "written":
-            return {"text": "x", "finish_reason": "length", "logprobs": {"content": [{"token": "x", "logprob": -1.0}]}}
-        words = self.tokenizer.convert_ids_to_tokens(tokens)
+            return {
+                "text": "x",
+                "finish_reason": "length",
+                "logprobs": {"content": [{"token": "x", "logprob": -1.0}]},
+            }
+        words = [f"t{token}" for token in tokens]
         tops = [None]
         for i, token in enumerate(tokens[1:]):
             tops.append({f"t{token}": values[i + 1], f"t{best[i]}": float(numbers[i, best[i]])})
@@ -189,6 +215,8 @@ class ModelServer:
         return {"text": "", "finish_reason": "length" if self.writes_end else "stop", "logprobs": found}
 
     def write(self, tokens, asked):
+        if self.tokenizer is None:
+            return {"text": "x", "finish_reason": "length"}, 1
         stops, written, text = asked.get("stop") or [], [], ""
         while len(written) < asked["max_tokens"]:
             token = int(self.compute(tokens)[-1].argmax())

@@ -205,7 +205,9 @@ def has_tokenizer(server: Server) -> bool:
 
 def is_place(name: str) -> bool:
     """Whether a name can be that of a repository on the hub, or is a folder."""
-    return Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~")))
+    if not name or name.startswith((".", "/", "~")):
+        return Path(name).is_dir() and bool(name)
+    return Path(name).is_dir() or name.count("/") == 1
 
 
 def find_length(args: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

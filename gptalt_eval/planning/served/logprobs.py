@@ -39,10 +39,8 @@ def find_way(server: Server, model: str, prompt: str | Sequence[int] = TRIED) ->
             count = len(prompt) if not isinstance(prompt, str) else None
             check_count(read_choice(reply), way, count)
             return way
-        except RefusedError as error:
-            reason = reason if way == "echo" and error.status in (400, 422) and reason else str(error)
-        except UnusableError as error:
-            reason = reason or str(error)
+        except (RefusedError, UnusableError) as error:
+            reason = str(error)
     raise UnusableError(reason)
 
 
@@ -132,7 +130,9 @@ def read_named(choice: Mapping[str, Any], tokens: Sequence[int], begin: int) -> 
 def read_usage(reply: Mapping[str, Any], name: str) -> int | None:
     """One of the numbers of tokens that a server counted; None: it did not."""
     usage = reply.get("usage")
-    count = usage.get(name) if isinstance(usage, Mapping) else None
+    counts = usage if isinstance(usage, Mapping) else {}
+    details = counts.get("prompt_tokens_details")
+    count = counts.get(name, details.get(name) if isinstance(details, Mapping) else None)
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 

@@ -27,16 +27,12 @@ class PassingError(Exception):
 
     Attributes:
         wait: after how many seconds, as the server says; None: it does not.
-        is_limit: whether the server is only asked too often.
         is_lost: whether there was no server.
     """
 
-    def __init__(
-        self, what: str, wait: float | None = None, is_limit: bool = False, is_lost: bool = False
-    ) -> None:
+    def __init__(self, what: str, wait: float | None = None, is_lost: bool = False) -> None:
         super().__init__(what)
         self.wait = wait
-        self.is_limit = is_limit
         self.is_lost = is_lost
 
 
@@ -88,7 +84,7 @@ class Server:
                 timeout=(CONNECT, timeout or self.timeout), allow_redirects=False,
             )  # fmt: skip
         except requests.exceptions.SSLError as error:
-            raise explain_certificate(url, error) from None
+            raise explain_certificate(self.url, error) from None
         except requests.exceptions.ProxyError:
             what = f"{hide_text(url)} is behind a proxy that does not answer"
             raise PassingError(what, is_lost=True) from None
@@ -109,7 +105,7 @@ class Server:
             raise GptaltError(text, f"Type: export {KEY}=...")
         if status in PASSING or status >= 500:
             what = f"{self} answers with status {status}{describe(reply.text)}"
-            raise PassingError(what, read_wait(reply.headers.get("Retry-After")), status == 429)
+            raise PassingError(what, read_wait(reply.headers.get("Retry-After")))
         if status != 200:
             moved = reply.headers.get("Location") if 300 <= status < 400 else None
             more = f": it is at {show_plain(hide_text(moved))}" if moved else describe(reply.text)

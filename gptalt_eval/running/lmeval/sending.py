@@ -166,7 +166,7 @@ class Sending(Generic[T]):
             if all(each.failures >= self.sender.tries for each in self.sender.lines):
                 self.done.put((number, ServerGone(f"{error}, after {self.sender.tries} tries.")))
                 self.is_stopped = True
-            elif not error.is_limit and self.count(number) >= self.sender.tries:
+            elif self.count(number) >= self.sender.tries:
                 self.settle(number, RefusedError(f"{error} ({self.sender.tries} times)"))
             else:
                 line.waiting.append(number)

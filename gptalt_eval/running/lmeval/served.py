@@ -21,7 +21,7 @@ from gptalt_eval.running.lmeval.sending import Sender
 from gptalt_eval.scoring import stock
 
 TRIES = 8  # of a request: about two minutes, while a server starts again
-USAGE = ("prompt_tokens", "completion_tokens")
+USAGE = ("prompt_tokens", "completion_tokens", "cached_tokens")
 
 
 class ServedChats:

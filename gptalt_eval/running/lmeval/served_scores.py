@@ -185,9 +185,10 @@ class ServedCompletions(ServedChats):
 
     def stream_tokens(self, asked: Asked) -> Iterator[list[tuple[int, Scored]]]:
         """Like ``stream_loglikelihood``, in the order of the prefix tree."""
-        order, sizes = order_by_prefix(asked.queries)
-        progress = [0, sum(sizes), int(sum(asked.queries.count_inputs()))]
-        began = time.perf_counter()
+        order = order_by_prefix(asked.queries)
+        sizes = asked.queries.count_inputs().tolist()
+        sent, total, began = 0, sum(sizes), time.perf_counter()
+        cached = self.usage["cached_tokens"]
 
         def ask(server: Server, number: int) -> Scored:
             arguments, context, continuation = asked.read(order[number])
@@ -195,8 +196,13 @@ class ServedCompletions(ServedChats):
 
         for number, answer in self.sender.send(len(order), ask):
             place, arguments = asked.places[order[number]], asked.arguments[order[number]]
-            progress[0] += sizes[number]
-            self.progress(Progress(progress[0], progress[1], progress[2], time.perf_counter() - began))
+            sent += sizes[order[number]]
+            seconds = time.perf_counter() - began
+            if sent < total:
+                self.progress(Progress(sent, total, total, seconds))
+            else:
+                computed = max(total - self.usage["cached_tokens"] + cached, 1)
+                self.progress(Progress(computed, computed, total, seconds))
             if isinstance(answer, RefusedError):
                 self.unscorable[arguments] = str(answer)
                 continue
@@ -256,17 +262,6 @@ class ServedCompletions(ServedChats):
         return self.fill_payload(tokens[-room:], settings, self.eos_string)
 
 
-def order_by_prefix(queries: Queries) -> tuple[list[int], list[int]]:
-    """The queries in the order of their prefix tree, and how many tokens each has that none before it had."""
-    order: list[int] = []
-    sizes: list[int] = []
-    added = 0
-    for node, leaving in walk(queries.root):
-        if leaving:
-            continue
-        added += len(node.tokens)
-        for number in node.queries:
-            order.append(number)
-            sizes.append(added)
-            added = 0
-    return order, sizes
+def order_by_prefix(queries: Queries) -> list[int]:
+    """The queries in the order of their prefix tree: those with a common prefix are neighbours."""
+    return [number for node, leaving in walk(queries.root) if not leaving for number in node.queries]

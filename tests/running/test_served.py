@@ -1,0 +1,312 @@
+"""Served models from the command line to the results: the numbers of the model itself, and nothing lost."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import transformers as tf
+from model_server import ModelServer
+
+from gptalt_eval.commands import cli
+from gptalt_eval.contract.record import load_record
+from gptalt_eval.running.lmeval import sending
+
+pytestmark = pytest.mark.torch
+TASKS = ["--tasks", "piqa,hellaswag,gsm8k", "--num_fewshot", "0", "--gen_kwargs", "max_gen_toks=12"]
+DATA = ["--data_dir", "sample", "--limit", "4", "--log_samples"]
+KEY = "our-test-key-12345"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny model with a context for these tasks, and its tokenizer."""
+    torch.manual_seed(0)
+    model = tf.LlamaForCausalLM(tf.LlamaConfig(**(tiny.GROUPED | {"max_position_embeddings": 600})))
+    path = tmp_path_factory.mktemp("weights")
+    model.save_pretrained(path)
+    tiny.make_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def parts(folder):
+    model = tf.LlamaForCausalLM.from_pretrained(folder).eval()
+    return {"model": model, "tokenizer": tf.AutoTokenizer.from_pretrained(folder)}
+
+
+@pytest.fixture
+def serve(parts):
+    started = []
+
+    def start(**settings):
+        started.append(ModelServer(**(parts | {"facts": {"max_model_len": 601}} | settings)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(sending, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(sending, "LONGEST_WAIT", 0.05)
+
+
+def write_command(url, folder, out, *more, tasks=TASKS, **args):
+    given = ",".join(
+        f"{key}={value}" for key, value in {"base_url": url, "tokenizer": folder, **args}.items()
+    )
+    return [
+        "--model",
+        "local-completions",
+        "--model_args",
+        given,
+        *tasks,
+        *DATA,
+        "--output_path",
+        str(out),
+        *more,
+    ]
+
+
+def read_answers(out):
+    """The answers to each row, as the samples have them."""
+    found = {}
+    for file in Path(out).rglob("samples_*.jsonl"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            sample = json.loads(line)
+            asked = json.dumps(sample["arguments"], sort_keys=True)
+            found[asked, sample.get("filter")] = [answer for [answer] in sample["resps"]]
+    return found
+
+
+def read_run(out):
+    return load_record(next(Path(out).rglob("run.json")).parent).run
+
+
+def list_prompts(server):
+    """What was asked, without the trials."""
+    return [
+        json.dumps(asked["prompt"])
+        for asked in server.asked
+        if isinstance(asked["prompt"], list) and len(asked["prompt"]) > 4
+    ]
+
+
+def assert_alike(found, expected):
+    assert found.keys() == expected.keys() and len(found) > 10
+    for key, answers in expected.items():
+        for ours, theirs in zip(found[key], answers, strict=True):
+            if isinstance(theirs, str):
+                assert ours == theirs
+            else:
+                assert float(ours[0]) == pytest.approx(float(theirs[0]), abs=1e-3) and ours[1] == theirs[1]
+
+
+@pytest.fixture(scope="module")
+def expected(folder, tmp_path_factory):
+    """The answers of the same weights, loaded here."""
+    out = tmp_path_factory.mktemp("hf")
+    args = f"pretrained={folder},dtype=float32"
+    assert (
+        cli.main(
+            [
+                "--model",
+                "hf",
+                "--model_args",
+                args,
+                "--device",
+                "cpu",
+                *TASKS,
+                *DATA,
+                "--output_path",
+                str(out),
+            ]
+        )
+        == 0
+    )
+    return read_answers(out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "args"),
+    [
+        ({"gives": "echo"}, {"num_concurrent": 3}),
+        ({"gives": "prompt_logprobs"}, {}),
+        ({"gives": "echo", "writes_end": False}, {"num_concurrent": 2}),
+        ({"gives": "prompt_logprobs"}, {"tokenized_requests": False}),
+    ],
+)
+def test_a_served_model_gives_the_numbers_and_texts_of_the_model_itself(
+    folder, serve, expected, tmp_path, settings, args
+):
+    server = serve(**settings)
+    assert cli.main(write_command(server.url, folder, tmp_path, **args)) == 0
+    assert_alike(read_answers(tmp_path), expected)
+    assert server.busiest <= args.get("num_concurrent", 1)
+    scoring = read_run(tmp_path).scoring
+    assert scoring.way == "server" and scoring.asked == scoring.tokens > 100
+
+
+def test_prompts_with_a_common_prefix_are_sent_one_after_the_other(folder, serve, tmp_path):
+    server = serve()
+    assert cli.main(write_command(server.url, folder, tmp_path, tasks=["--tasks", "piqa,hellaswag"])) == 0
+    prompts = [asked["prompt"] for asked in server.asked if asked.get("echo") and len(asked["prompt"]) > 4]
+    starts = [tuple(prompt[:12]) for prompt in prompts if isinstance(prompt, list)]
+    blocks = [start for start, before in zip(starts[1:], starts, strict=False) if start != before]
+    assert len(blocks) == len(set(starts)) - 1, "each prefix comes once"
+
+
+def test_everything_that_passes_is_tried_again(folder, serve, expected, tmp_path):
+    faults = [None, 500, 503, "cut", "drop", ("wait", 0.05), None, None]
+    server = serve(faults=lambda number, asked: faults[number % 8] if number > 3 else None)
+    assert cli.main(write_command(server.url, folder, tmp_path, num_concurrent=2, max_retries=30)) == 0
+    assert_alike(read_answers(tmp_path), expected)
+
+
+def test_several_servers_share_the_work(folder, serve, expected, tmp_path):
+    one = serve()
+    other = serve(faults=lambda number, asked: "drop" if 5 < number < 9 else None)
+    assert cli.main(write_command(f"{one.url};{other.url}", folder, tmp_path, max_retries=30)) == 0
+    assert_alike(read_answers(tmp_path), expected)
+    assert len(one.asked) > 10 and len(other.asked) > 10
+
+
+def test_a_server_that_is_gone_loses_nothing(folder, serve, expected, tmp_path, capsys):
+    server = serve(faults=lambda number, asked: 503 if number > 12 else None)
+    assert cli.main(write_command(server.url, folder, tmp_path, max_retries=3)) == 1
+    text = " ".join(capsys.readouterr().err.split())
+    assert "answers with status 503: this one fails, after 3 tries." in text and "gptalt-eval resume" in text
+    answered = list_prompts(server)[:9]
+    kept = [line for file in tmp_path.rglob("answers*.jsonl") for line in file.read_text().splitlines()]
+    assert len(kept) >= 8
+    server.faults = lambda number, asked: None
+    server.asked.clear()
+    run_folder = next(tmp_path.rglob("run.json")).parent
+    assert cli.main(["resume", str(run_folder)]) == 0
+    assert not set(answered[:8]) & set(list_prompts(server)), "what was answered is not asked again"
+    assert_alike(read_answers(tmp_path), expected)
+
+
+def test_a_killed_run_asks_only_for_what_is_missing(folder, serve, expected, tmp_path):
+    server = serve(seconds=0.05)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gptalt_eval", *write_command(server.url, folder, tmp_path, num_concurrent=2)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while len(list_prompts(server)) < 12 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = sum(len(file.read_text().splitlines()) for file in tmp_path.rglob("answers*.jsonl"))
+    before = len(list_prompts(server))
+    assert before - kept <= 2 + 1 + 2 * sending.UNREAD and kept > 0
+    server.asked.clear()
+    assert cli.main(["resume", str(next(tmp_path.rglob("run.json")).parent)]) == 0
+    assert_alike(read_answers(tmp_path), expected)
+
+
+def test_a_run_is_not_resumed_with_another_model(folder, serve, tmp_path, capsys):
+    server = serve(
+        faults=lambda number, asked: 503 if number > 12 else None, facts={"max_model_len": 601, "root": "a"}
+    )
+    assert cli.main(write_command(server.url, folder, tmp_path, max_retries=2)) == 1
+    server.faults, server.facts = (lambda number, asked: None), {"max_model_len": 601, "root": "b"}
+    capsys.readouterr()
+    assert cli.main(["resume", str(next(tmp_path.rglob("run.json")).parent)]) == 2
+    assert "served model" in capsys.readouterr().err
+
+
+def test_a_server_that_comes_back_with_another_model_ends_the_run(folder, serve, tmp_path, capsys):
+    server = serve()
+
+    def swap(number, asked):
+        if number == 12:
+            server.facts = {"max_model_len": 601, "root": "b"}
+            return "drop"
+        return None
+
+    server.faults = swap
+    assert cli.main(write_command(server.url, folder, tmp_path)) == 1
+    assert "came back with another model under the name 'tiny'" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_prompt_that_is_refused_fails_its_task_only(folder, serve, tmp_path, capsys):
+    refused = []
+
+    def refuse(number, asked):
+        if isinstance(asked["prompt"], list) and asked.get("stop"):
+            refused.append(number)
+            return 400
+        return None
+
+    server = serve(faults=refuse)
+    assert cli.main(write_command(server.url, folder, tmp_path)) == 1
+    run = read_run(tmp_path)
+    [reason] = run.failed.values()
+    assert "status 400: this one fails" in reason and len(refused) == 4, "not tried again"
+    assert len(run.done) == 2
+
+
+@pytest.mark.parametrize("number", [None, float("nan")])
+def test_no_number_is_no_score(folder, serve, tmp_path, number):
+    def spoil(answer):
+        if found := answer["choices"][0].get("logprobs"):
+            found["token_logprobs"][-2] = number
+
+    server = serve(faults=lambda at, asked: spoil if at > 10 else None)
+    cli.main(write_command(server.url, folder, tmp_path, tasks=["--tasks", "piqa,hellaswag"]))
+    assert all(
+        "has no number for one of the tokens" in reason for reason in read_run(tmp_path).failed.values()
+    )
+    assert read_run(tmp_path).failed
+
+
+def test_the_tokenizer_of_another_model_is_refused(folder, serve, tmp_path, capsys):
+    other = tiny.make_tokenizer().train_new_from_iterator(["foxes and foxes, quick quick"], 100)
+    other.save_pretrained(tmp_path / "other")
+    server = serve()
+    command = write_command(server.url, tmp_path / "other", tmp_path / "out", tasks=["--tasks", "piqa"])
+    assert cli.main(command) != 0
+    assert "reads a text as other tokens than the tokenizer here" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_key_reaches_no_file_and_no_message(folder, serve, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def leak(number, asked):
+        return 503 if number > 12 else None
+
+    server = serve(key=KEY, faults=leak)
+    assert cli.main(write_command(server.url, folder, tmp_path, "--verbosity", "DEBUG", max_retries=2)) == 1
+    server.faults = lambda number, asked: None
+    assert cli.main(["resume", str(next(tmp_path.rglob("run.json")).parent)]) == 0
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 4
+    assert [file for file in files if KEY.encode() in file.read_bytes()] == []
+    said = capfd.readouterr()
+    assert KEY not in said.out + said.err
+
+
+def test_chats(serve, tmp_path):
+    server = serve(answers_text=lambda messages: f"The answer is {len(messages[-1]['content'])}.")
+    command = [
+        "--model",
+        "local-chat-completions",
+        "--model_args",
+        f"base_url={server.chat_url},num_concurrent=4",
+    ]
+    command += ["--tasks", "gsm8k", "--num_fewshot", "0,1", "--apply_chat_template", "--data_dir", "sample"]
+    assert cli.main([*command, "--limit", "4", "--log_samples", "--output_path", str(tmp_path)]) == 0
+    asked = [each["messages"] for each in server.asked if "stop" in each]
+    assert len(asked) == 8 and {len(each) for each in asked} == {1, 3}
+    answers = [answer for found in read_answers(tmp_path).values() for answer in found]
+    assert answers and all(answer.startswith("The answer is ") for answer in answers)
