@@ -64,6 +64,8 @@ def test_a_warning_of_our_own_modules_fails_a_test(module):
 # what is declared and not imported by us: who imports it
 IMPORTED_BY_OTHERS = {
     "sentencepiece": "transformers, for the tokenizers of Llama's kind",
+    "aiohttp": "lm-eval's clients of servers",
+    "tenacity": "lm-eval's clients of servers",
     "jsonlines": "lm-eval; its samples are read with it by those who follow its guides",
 }
 PROJECTS = {ROOT: ROOT / "gptalt_eval"} | {

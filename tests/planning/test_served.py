@@ -81,7 +81,7 @@ def test_no_address():
 
 @pytest.mark.parametrize("url", ["ftp://host/v1/completions", "http:///v1/completions"])
 def test_no_address_of_a_server(url):
-    assert "is no address of a server" in complain(COMPLETIONS, base_url=url)
+    assert "is not the address of a server" in complain(COMPLETIONS, base_url=url)
 
 
 def test_several_addresses_are_a_list_or_have_semicolons_between_them():

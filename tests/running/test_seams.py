@@ -46,6 +46,7 @@ GUARDS = {PACKAGE / "running" / "lmeval" / name for name in ("guards.py", "packe
 STOCK = PACKAGE / "scoring" / "stock.py"
 # subclasses of lm-eval's backend: they override what they must
 BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py", "picture_backend.py")]
+BACKENDS.append(PACKAGE / "running" / "lmeval" / "served_scores.py")
 DOCUMENTED = {
     "lm_eval.evaluate",
     "lm_eval.api.instance.Instance",
@@ -931,3 +932,20 @@ def test_lm_evals_class_for_pictures_scores_no_answers_about_them():
     asked = Instance("loglikelihood", {}, ("<image>?", " red", {"visual": []}), 0, doc_id=0)
     with pytest.raises(NotImplementedError):
         HFMultimodalLM.__new__(HFMultimodalLM).loglikelihood([asked])
+
+
+@pytest.mark.torch
+def test_the_clients_of_servers_have_what_ours_uses_of_them():
+    """They are found by their names, make the requests, and read the texts; sending and numbers are ours."""
+    from lm_eval.api.registry import get_model
+
+    client, chats = get_model("local-completions"), get_model("local-chat-completions")
+    assert client.__name__ == "LocalCompletionsAPI" and chats.__name__ == "LocalChatCompletion"
+    for name in ("_create_payload", "create_message", "parse_generations", "_encode_pair", "decode_batch"):
+        assert callable(getattr(client, name)) and callable(getattr(chats, name))
+    made = chats(base_url="http://127.0.0.1:9/v1/chat/completions", model="m", batch_size=1)
+    assert made._seed == 1234 and made._max_gen_toks == 256 and made.max_length == 2047
+    messages = made.create_message([seams.make_chat('[{"role": "user", "content": "?"}]')], generate=True)
+    payload = made._create_payload(messages, generate=True, gen_kwargs={"until": ["x"]}, seed=1, eos=None)
+    assert payload["messages"] == [{"role": "user", "content": "?"}]
+    assert payload["stop"] == ["x"] and payload["model"] == "m" and payload["max_tokens"] == 256

@@ -94,7 +94,7 @@ def find_url_faults(urls: Sequence[str], backend: str) -> Iterator[GptaltError]:
             root = root.removesuffix(ending).rstrip("/")
         right = f"{parts.scheme}://{parts.netloc}{root}{path}"
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            text = f"base_url={shown} is no address of a server."
+            text = f"base_url={shown} is not the address of a server."
             yield GptaltError(text, f"It must be such as http://HOST:8000{path}")
         elif url != right:
             text = f"base_url={shown}: --model {backend} asks for {path}."
@@ -191,7 +191,7 @@ def check_tokenizer(server: Server, name: str, args: Mapping[str, Any], facts: M
         return
     root = str(facts.get("root") or "")
     hint = root if is_place(root) else "<hub id or folder of the model>"
-    text = f"The server's '{show_plain(name)}' is no model on the hub, so its tokenizer is not known here."
+    text = f"The server's '{show_plain(name)}' is not a model on the hub: its tokenizer is not known."
     raise GptaltError(text, f"Add it to --model_args: tokenizer={show_plain(hint)}")
 
 
