@@ -13,6 +13,7 @@ import pytest
 import tiny
 
 from gptalt_eval import evaluate
+from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.running.spreading import driver
 
 pytestmark = [pytest.mark.torch]
@@ -105,15 +106,19 @@ def test_the_number_of_workers_changes_no_bit(folder, tmp_path, small_units, mon
     assert_same(one, three, exact=True)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
-def test_an_experiment_of_models_styles_and_shots_on_real_tasks(tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "MOST", 30_000)
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """The settings of an experiment on real tasks, and its runs in one process."""
+    if not DATA.is_dir():
+        pytest.skip("the real data is not here")
+    folder = tmp_path_factory.mktemp("experiment")
     models = []
     for number, name in enumerate(("llama", "gpt_neox")):
-        models.append(tmp_path / f"tiny-{number}")
+        models.append(folder / f"tiny-{number}")
         tiny.save_model(name, models[-1])
         (models[-1] / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     settings = {
+        "model": list(map(str, models)),
         "tasks": ["arc_easy", "winogrande", "piqa", "mmlu_astronomy", "hellaswag", "gsm8k"],
         "data_dir": str(DATA),
         "limit": 6,
@@ -122,20 +127,58 @@ def test_an_experiment_of_models_styles_and_shots_on_real_tasks(tmp_path, monkey
         "model_args": {"max_length": 512},
         "device": "cpu",
     }
-    alone, spread = (
-        evaluate(list(map(str, models)), output_path=str(tmp_path / name), **settings, **workers)
-        for name, workers in (("alone", {}), ("spread", {"workers": 2}))
+    return settings, evaluate(output_path=str(folder / "alone"), **settings)
+
+
+CLUSTER = """
+import json, sys
+import ray_cluster
+from gptalt_eval import evaluate
+from gptalt_eval.contract.record import find_runs, load_record
+from gptalt_eval.running.spreading import driver
+driver.MOST = 30_000
+with ray_cluster.open_cluster(2) as cluster:
+    evaluate(**json.loads(sys.argv[1]), cluster=cluster.address)
+"""
+
+
+def run_by_workers(settings, out, monkeypatch):
+    monkeypatch.setattr(driver, "MOST", 30_000)
+    evaluate(output_path=str(out), workers=2, **settings)
+
+
+def run_by_cluster(settings, out, monkeypatch):
+    """In a process of its own: Ray reads its environment once."""
+    paths = [str(Path(tiny.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    subprocess.run(
+        [sys.executable, "-c", CLUSTER, json.dumps({**settings, "output_path": str(out)})],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        timeout=240,
     )
+
+
+@pytest.mark.parametrize(
+    "run_it",
+    [run_by_workers, pytest.param(run_by_cluster, marks=[pytest.mark.ray, pytest.mark.xdist_group("ray")])],
+)
+def test_an_experiment_of_models_styles_and_shots_on_real_tasks(experiment, tmp_path, monkeypatch, run_it):
+    settings, alone = experiment
+    run_it(settings, tmp_path / "spread", monkeypatch)
+    spread = [load_record(folder) for folder in find_runs(tmp_path / "spread")]
+    assert len(alone) == len(spread) == 2
     for one, other in zip(alone, spread, strict=True):
+        assert one.folder.name == other.folder.name
         assert len(one.results) == len(other.results) == 4
         assert_same(one, other)
-        assert other.run.workers
+        assert sum(worker.units for worker in other.run.workers) > 2
     assert (tmp_path / "spread" / "report.html").is_file()
 
 
 SCRIPT = """
 import sys
 from gptalt_eval import evaluate
+from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.running.spreading import driver
 from gptalt_eval.running.spreading.journal import Journal
 driver.MOST = 3000
