@@ -13,7 +13,16 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 def beside_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     yield
-    for name in ("workloads", "scoring", "exactness", "gpu", "architectures", "survey", "pictures"):
+    for name in (
+        "workloads",
+        "scoring",
+        "exactness",
+        "gpu",
+        "architectures",
+        "survey",
+        "pictures",
+        "cluster",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -196,3 +205,30 @@ def test_the_benchmark_of_pictures_computes_and_encodes_what_is_distinct(texts, 
     assert row["pictures"] == 4 * pictures.OPTIONS * (pictures.SHOTS + 1)
     assert 0 < row["error"] < 1e-3
     assert "| 4 |" in scoring.format_table([row], pictures.COLUMNS)
+
+
+def test_a_simulated_cluster_comes_near_the_ideal(capsys, monkeypatch):
+    import cluster
+
+    row = cluster.simulate(64, 0, sizes=(6.7, 13.0), cells=80)
+    assert row["units"] == 2 * 80 * 6
+    assert 1 < row["seconds"] / (row["ideal"] + cluster.START + cluster.LOAD) < 1.1
+    assert row["ideal"] * 64 > sum(
+        row["units"] / 2 * cluster.UNIT_TOKENS * size / cluster.RATE for size in (6.7, 13)
+    )
+    worse = cluster.simulate(64, 0, sizes=(6.7, 13.0), cells=80, without=["copies", "whole-models"])
+    assert worse["loads"] > 2 * row["loads"] and worse["seconds"] > row["seconds"]
+    monkeypatch.setattr(
+        "sys.argv", ["cluster.py", "simulate", "--gpus", "512", "--seeds", "1", "--size", "1"]
+    )
+    cluster.main()
+    assert "\n| 512 | 15,360 | " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+def test_what_units_cost_and_kills_are_measured(capsys):
+    import cluster
+
+    assert "ms of work" in cluster.measure_overhead(20)
+    assert "% of the ideal" in cluster.measure_sleep(0.05)
+    assert cluster.measure_kills(2).startswith("2 kills") and cluster.measure_kills(2).endswith("equal: True")

@@ -153,9 +153,11 @@ class Crew:
         return other
 
     def left(self, model: str, queue: Queue) -> float:
-        """The seconds of one usual worker in what waits of a model; tokens, before anything was answered."""
+        """The seconds of one usual worker in what waits of a model; only a proportion, before any answer."""
         return sum(
-            tokens if (seconds := self.paces.estimate(model, kind, tokens)) is None else seconds
+            self.paces.weigh(model, tokens)
+            if (seconds := self.paces.estimate(model, kind, tokens)) is None
+            else seconds
             for kind, tokens in queue.tokens[model].items()
         )
 

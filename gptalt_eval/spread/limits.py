@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gptalt_eval.spread.work import Unit
@@ -38,8 +39,10 @@ class Limits:
 class Paces:
     """Seconds a token for each model and kind, and seconds a load; both as seen by the loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, sizes: Mapping[str, float]) -> None:
         self.limits = limits
+        self._sizes = {model: size for model, size in sizes.items() if size > 0}
+        self._usual_size = sum(self._sizes.values()) / len(self._sizes) if self._sizes else 1.0
         self.slowest: dict[tuple[str, str], float] = {}
         self._sums: defaultdict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._all = [0.0, 0.0]
@@ -54,9 +57,12 @@ class Paces:
         key = unit.model, unit.kind
         self._known.add(unit.model)
         self.slowest[key] = max(self.slowest.get(key, 0.0), seconds / unit.tokens)
-        for sums in (self._sums[key], self._all):
+        for sums, tokens in (
+            (self._sums[key], unit.tokens),
+            (self._all, self.weigh(unit.model, unit.tokens)),
+        ):
             sums[0] += seconds
-            sums[1] += unit.tokens
+            sums[1] += tokens
 
     def saw_load(self, seconds: float) -> None:
         """Learn from a load."""
@@ -72,10 +78,16 @@ class Paces:
         """Whether a unit of a model was answered."""
         return model in self._known
 
+    def weigh(self, model: str, tokens: float) -> float:
+        """Tokens by what they cost before that is known: in proportion to the model's size."""
+        return tokens * self._sizes.get(model, self._usual_size)
+
     def estimate(self, model: str, kind: str, tokens: float) -> float | None:
         """The seconds that a usual worker needs; None before any unit of any model was answered."""
-        seconds, seen = self._sums.get((model, kind)) or self._all
-        return seconds / seen * tokens if seen else None
+        if own := self._sums.get((model, kind)):
+            return own[0] / own[1] * tokens
+        seconds, seen = self._all
+        return seconds / seen * self.weigh(model, tokens) if seen else None
 
     def allow_unit(self, unit: Unit) -> float:
         """The seconds after which a worker that still answers this unit counts as hung."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from gptalt_eval.spread.crew import Crew, Member
 from gptalt_eval.spread.guards import CHANGED, OTHER_MODEL, Guards, Judge
@@ -30,7 +31,7 @@ from gptalt_eval.spread.work import (
 TICK = 0.5  # seconds between looks at the clock, when nothing happens
 CENSUS = 3.0  # seconds between counts of the places
 PAUSE = 60.0  # seconds without a start, after many workers in a row did not start
-NO_EXPECTATIONS: Mapping[str, Report] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def spread(
@@ -38,7 +39,8 @@ def spread(
     pool: Pool,
     keep: Callable[[Unit, Result, int], None],
     *,
-    expected: Mapping[str, Report] = NO_EXPECTATIONS,
+    expected: Mapping[str, Report] = NOTHING,
+    sizes: Mapping[str, float] = NOTHING,
     watch: Callable[[Snapshot], None] | None = None,
     note: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
@@ -49,10 +51,12 @@ def spread(
     Args:
         keep: called once for each unit, or each part of one that was cut, before it counts as answered.
         expected: for a resumed run, what its workers said about the models.
+        sizes: of the models, such as their numbers of parameters: so much work is expected before the first
+            answers show it.
         watch: called about twice a second.
         note: called with a sentence about a worker that was lost or refused, or a unit that was given up.
     """
-    return _Loop(units, pool, keep, expected, watch, note, clock, limits or Limits()).run()
+    return _Loop(units, pool, keep, expected, sizes, watch, note, clock, limits or Limits()).run()
 
 
 class _Loop:
@@ -62,6 +66,7 @@ class _Loop:
         pool: Pool,
         keep: Callable[[Unit, Result, int], None],
         expected: Mapping[str, Report],
+        sizes: Mapping[str, float],
         watch: Callable[[Snapshot], None] | None,
         note: Callable[[str], None],
         clock: Callable[[], float],
@@ -70,7 +75,7 @@ class _Loop:
         self.pool, self.keep, self.watch, self.note, self.clock = pool, keep, watch, note, clock
         self.limits = limits
         self.queue = Queue(units, limits)
-        self.paces = Paces(limits)
+        self.paces = Paces(limits, sizes)
         self.crew = Crew(self.paces)
         self.guards = Guards(limits, self.crew)
         self.judge = Judge(expected)

@@ -85,6 +85,24 @@ def test_workers_leave_a_model_early_for_one_that_turns_out_to_be_slow():
     assert pool.now < 6 + 3000 / 8 + 40  # the ideal and one unit
 
 
+def test_larger_models_get_more_workers_from_the_start():
+    pool = FakePool([f"node{index}/gpu0" for index in range(8)])
+    pool.speed = lambda worker: 1 / 3 if pool.bodies[worker].model == "large" else 1.0
+    units = make_units(60, "small") + make_units(60, "large")
+    go(units, pool, sizes={"small": 7e9, "large": 21e9})
+    first = [model for _, model in pool.loads[:8]]
+    assert (first.count("small"), first.count("large")) == (2, 6)
+    assert len(pool.loads) <= 10 and pool.now < 6 + 2400 / 8 + 30
+
+
+def test_a_model_of_unknown_size_counts_as_usual():
+    pool = FakePool([f"node{index}/gpu0" for index in range(9)])
+    units = make_units(60, "small") + make_units(60, "unknown") + make_units(60, "large")
+    go(units, pool, sizes={"small": 1e9, "large": 3e9, "unknown": 0})
+    first = [model for _, model in pool.loads[:9]]
+    assert first.count("small") < first.count("unknown") < first.count("large")
+
+
 def test_workers_do_not_keep_moving_when_paces_change():
     pool = FakePool([f"node{index}/gpu0" for index in range(8)], seconds_to_load=1.0)
     dice = random.Random(0)

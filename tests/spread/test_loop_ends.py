@@ -115,7 +115,7 @@ def test_halves_ask_together_what_the_whole_asks(requests, tokens):
 
 
 def test_paces_are_those_of_whole_units():
-    paces, unit = Paces(Limits()), Unit("u", "m", "loglikelihood", 1000, 10)
+    paces, unit = Paces(Limits(), {}), Unit("u", "m", "loglikelihood", 1000, 10)
     assert paces.estimate("m", "loglikelihood", 500) is None and paces.load is None
     assert paces.allow_unit(unit) == 1800 and paces.allow_load() == 1800
     paces.saw_answer(cut(unit)[0], 0.1)
@@ -133,3 +133,14 @@ def test_paces_are_those_of_whole_units():
     assert paces.allow_load() == 500 and paces.load == 26.5
     paces.saw_load(500.0)
     assert paces.allow_load() == 1800
+
+
+def test_before_an_answer_time_is_in_proportion_to_size():
+    paces = Paces(Limits(), {"small": 1.0, "large": 4.0})
+    assert paces.weigh("large", 10) == 40 and paces.weigh("unknown", 10) == 25
+    paces.saw_answer(Unit("u", "small", "loglikelihood", 1000, 1), 10.0)
+    assert paces.estimate("large", "loglikelihood", 1000) == 40
+    paces.saw_answer(Unit("u", "large", "loglikelihood", 1000, 1), 20.0)
+    assert paces.estimate("large", "loglikelihood", 1000) == 20
+    assert paces.estimate("small", "loglikelihood", 1000) == 10
+    assert paces.estimate("large", "generate_until", 1000) == 30 / 5000 * 4000

@@ -265,7 +265,9 @@ def run_loop(
     def keep(unit: Unit, result: Result, worker: int) -> None:
         members[unit.model].keep(unit, spool.read_keys(unit), result, pool.where(worker))
 
-    return spread(units, pool, keep, expected=expected, watch=progress.show, note=progress.note)
+    cards = {model: member.plan.model.item.card for model, member in members.items()}
+    sizes = {model: card.parameters for model, card in cards.items() if card}
+    return spread(units, pool, keep, expected=expected, sizes=sizes, watch=progress.show, note=progress.note)
 
 
 def stop_early(
