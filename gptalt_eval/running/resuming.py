@@ -47,6 +47,8 @@ def run_plan(
         print_wrapped(console, f"{plan.title}: already finished, in {earlier.folder}")
         return earlier
     terminal = Terminal(console)
+    if spread is not None:
+        terminal.said |= spread.said
     if earlier and vanished:
         names = ", ".join(sorted(vanished)[:5]) + (", ..." if len(vanished) > 5 else "")
         terminal.note(f"Files are missing from {earlier.folder}; evaluated again: {names}.")

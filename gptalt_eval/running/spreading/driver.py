@@ -16,7 +16,6 @@ from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.run import RunModel, RunScoring
 from gptalt_eval.contract.types import Installed
-from gptalt_eval.machine.waiting import waiting
 from gptalt_eval.running.execute import interrupt_once
 from gptalt_eval.running.experiments import mark_failed
 from gptalt_eval.running.lmeval.model import ModelFacts
@@ -207,9 +206,11 @@ def prepare(
     else:
         refuse_unknown(files)
         files.drop_answers()
-    terminal.say(f"Preparing {plan.title}")
-    with waiting("Importing lm-eval and torch"):
-        files.save_run()
+    for said in plan.surprises:
+        terminal.note(said)
+    terminal.refuse(plan.lacking)
+    found.said = terminal.said
+    files.save_run()
     with open_run(plan, plugins, terminal, files, found) as run:
         journal = Journal(files.answers, files.units)
         member = Member(found, plan, journal)

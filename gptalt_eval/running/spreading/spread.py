@@ -22,12 +22,14 @@ class Spread:
         files: its files.
         facts: what the workers say about its model; empty until the first has loaded it.
         reasons: why requests, by key, have no answer.
+        said: notes that were shown to the user.
         asked: whether the workers were asked: then every answer that there is can be read.
     """
 
     files: RunFiles
     facts: ModelFacts = field(default_factory=lambda: ModelFacts(""))
     reasons: dict[str, str] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
     asked: bool = False
 
 
