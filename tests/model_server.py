@@ -37,6 +37,7 @@ class ModelServer:
             or a function that changes the answer.
         adds_bos: whether it puts a token before the tokens it is sent.
         lists: whether it has ``/v1/models``.
+        takes_text_only: whether it refuses prompts in tokens, as ``transformers serve``.
         answers_text: makes the text of a chat.
     """
 
@@ -50,6 +51,7 @@ class ModelServer:
     faults: Any = lambda number, asked: None
     adds_bos: bool = False
     lists: bool = True
+    takes_text_only: bool = False
     answers_text: Any = lambda messages: messages[-1]["content"].upper()
     asked: list = field(default_factory=list)
     times: list = field(default_factory=list)
@@ -156,6 +158,8 @@ class ModelServer:
 
     def answer(self, asked):
         prompt = asked["prompt"]
+        if self.takes_text_only and not isinstance(prompt, str):
+            return 400
         tokens = list(prompt)
         if isinstance(prompt, str):
             tokens = self.tokenizer(prompt)["input_ids"] if self.tokenizer else list(prompt.encode())

@@ -199,6 +199,15 @@ def test_no_log_probabilities(serve, settings, said):
     assert ask(COMPLETIONS, make_cell("generate_until"), base_url=serve(**settings).url, tokenizer="a/b")
 
 
+@pytest.mark.parametrize("kind", ["multiple_choice", "generate_until"])
+def test_a_server_that_takes_text_only(serve, kind):
+    given = {"base_url": serve(takes_text_only=True).url, "tokenizer": "a/b"}
+    assert complain(COMPLETIONS, make_cell(kind), **given).endswith(
+        "Add tokenized_requests=False to --model_args."
+    )
+    assert ask(COMPLETIONS, make_cell(kind), tokenized_requests=False, **given).args["model"] == "tiny"
+
+
 def test_chats_compare_nothing():
     text = complain(CHATS, make_cell(chat=True), base_url="http://127.0.0.1:9/v1/chat/completions")
     assert text.startswith(

@@ -310,3 +310,74 @@ def test_chats(serve, tmp_path):
     assert len(asked) == 8 and {len(each) for each in asked} == {1, 3}
     answers = [answer for found in read_answers(tmp_path).values() for answer in found]
     assert answers and all(answer.startswith("The answer is ") for answer in answers)
+
+
+# ------------------------------------------------------------------------------- request by request
+
+
+PAIRS = [
+    ("Question: how many apples", " are left"), ("", "The quick brown fox"), ("Answer: ", "five"), ("Answer:  ", "five apples"),
+    ("naïve 狐狸", " 🦊 é"), ("<s>The quick", " brown"), ("x", "y"), ("dog\n\n", "the dog"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def clients(folder, serve):
+    from lm_eval.api.registry import get_model
+
+    from gptalt_eval.running.lmeval.served_scores import add_server
+
+    hf = get_model("hf")(pretrained=str(folder), dtype="float32", device="cpu")
+
+    def make(gives="echo", **args):
+        server = serve(gives=gives)
+        given = {"base_url": server.url, "model": "tiny", "tokenizer": str(folder), "max_length": 601} | args
+        return add_server(get_model("local-completions"))(**given)
+
+    return hf, make
+
+
+def make_requests(pairs, kind="loglikelihood"):
+    from lm_eval.api.instance import Instance
+
+    return [Instance(kind, {}, pair, place, doc_id=place) for place, pair in enumerate(pairs)]
+
+
+@pytest.mark.parametrize("gives", ["echo", "prompt_logprobs"])
+def test_odd_prompts_are_scored_as_by_the_model_itself(clients, gives):
+    hf, make = clients
+    requests = make_requests(PAIRS)
+    expected = hf.loglikelihood(requests, disable_tqdm=True)
+    found = make(gives).loglikelihood(requests)
+    assert [pair[1] for pair in found] == [pair[1] for pair in expected]
+    assert [pair[0] for pair in found] == pytest.approx([pair[0] for pair in expected], abs=1e-3)
+
+
+def test_the_beginning_of_a_long_prompt_is_cut(clients, folder):
+    from lm_eval.api.registry import get_model
+
+    requests = make_requests([("the lazy dog and the fox " * 20, "does not mind"), ("short", " one")])
+    short = get_model("hf")(pretrained=str(folder), dtype="float32", device="cpu", max_length=40)
+    served = clients[1](max_length=42)  # one token is the server's own, and the last one is not read
+    found, expected = served.loglikelihood(requests), short.loglikelihood(requests, disable_tqdm=True)
+    assert [pair[0] for pair in found] == pytest.approx([pair[0] for pair in expected], abs=1e-3)
+    assert list(served.lost) == [requests[0].args] and served.lost[requests[0].args] > 0
+
+
+def test_whole_texts_are_scored_in_windows(clients):
+    import stock
+
+    hf, make = clients
+    texts = ["The quick brown fox jumps over the lazy dog. " * 30, "naïve 狐狸"]
+    requests = [stock.make_rolling(text) for text in texts]
+    found = make(max_length=602).loglikelihood_rolling(requests)
+    expected = hf.loglikelihood_rolling(requests, disable_tqdm=True)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_longer_than_the_context_is_not_scored(clients):
+    served = clients[1](max_length=20)
+    requests = make_requests([("x", " the lazy dog" * 40), ("x", " y")])
+    with pytest.raises(ValueError, match="no answer"):
+        served.loglikelihood(requests)
+    assert list(served.unscorable) == [requests[0].args]

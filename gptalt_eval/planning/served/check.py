@@ -14,7 +14,7 @@ from gptalt_eval.contract.plan import Cell
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text
-from gptalt_eval.planning.served.logprobs import TEXT, UnusableError, find_way
+from gptalt_eval.planning.served.logprobs import TEXT, TRIED, UnusableError, find_way
 from gptalt_eval.planning.served.server import PassingError, RefusedError, Server
 from gptalt_eval.planning.weights import merge_model_args
 
@@ -152,26 +152,42 @@ def check_answers(
     server: Server, backend: str, name: str, args: Mapping[str, Any], compared: Sequence[str]
 ) -> None:
     """Try a request of the kind that is needed."""
-    in_tokens = args.get("tokenized_requests", True) is not False
-    if backend == CHAT:
-        asked: dict[str, Any] = {"messages": [{"role": "user", "content": TEXT}]}
-    else:
-        asked = {"prompt": TEXT}
+    in_tokens = args.get("tokenized_requests", True) is not False and backend != CHAT
     try:
+        try_request(server, backend, name, compared, in_tokens)
+    except (UnusableError, RefusedError) as error:
+        reason = str(error).removeprefix(f"{server} ")
+        is_refused = isinstance(error, RefusedError) or error.is_refused
+        if in_tokens and is_refused and can_read(server, backend, name, compared):
+            text = f"{server} takes prompts as text only. What it answered to one in tokens: {reason}."
+            raise GptaltError(text, "Add tokenized_requests=False to --model_args.") from None
         if compared:
-            find_way(server, name, *(() if in_tokens else (TEXT,)))
-        else:
-            server.ask({"model": name, "max_tokens": 1, "temperature": 0} | asked)
-    except UnusableError as error:
-        raise GptaltError(
-            f"{server} gives no log-likelihoods, which these tasks compare: {shorten(compared)}. "
-            f"What it answered: {str(error).removeprefix(f'{server} ')}.",
-            "Serve the model with vLLM or SGLang, load it with --model hf, or choose tasks whose answers are "
-            "generated. See docs/served.md.",
-        ) from None
-    except RefusedError as error:
+            raise GptaltError(
+                f"{server} gives no log-likelihoods, which these tasks compare: {shorten(compared)}. "
+                f"What it answered: {reason}.",
+                "Serve the model with vLLM or SGLang, load it with --model hf, or choose tasks whose answers "
+                "are generated. See docs/served.md.",
+            ) from None
         hint = "Check base_url: is it the address of an OpenAI-compatible server?"
-        raise GptaltError(f"{error}.", hint if error.status in (0, 404, 405) else "") from None
+        raise GptaltError(f"{server} {reason}.", hint) from None
+
+
+def try_request(server: Server, backend: str, name: str, compared: Sequence[str], in_tokens: bool) -> None:
+    prompt = TRIED if in_tokens else TEXT
+    if compared:
+        find_way(server, name, prompt)
+        return
+    asked = {"messages": [{"role": "user", "content": TEXT}]} if backend == CHAT else {"prompt": prompt}
+    server.ask({"model": name, "max_tokens": 1, "temperature": 0} | asked)
+
+
+def can_read(server: Server, backend: str, name: str, compared: Sequence[str]) -> bool:
+    """Whether a server can answer to prompts as text."""
+    try:
+        try_request(server, backend, name, compared, in_tokens=False)
+        return True
+    except (UnusableError, RefusedError):
+        return False
 
 
 def check_tokenizer(server: Server, name: str, args: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

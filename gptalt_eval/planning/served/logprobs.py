@@ -16,7 +16,15 @@ TEXT = "One, two, three."
 
 
 class UnusableError(Exception):
-    """An answer without the log-probabilities that were asked for; says why."""
+    """An answer without the log-probabilities that were asked for; says why.
+
+    Attributes:
+        is_refused: whether the server refused the question itself.
+    """
+
+    def __init__(self, what: str, is_refused: bool = False) -> None:
+        super().__init__(what)
+        self.is_refused = is_refused
 
 
 def make_question(way: Way, model: str, prompt: str | Sequence[int], seed: int = 1234) -> dict[str, Any]:
@@ -32,7 +40,7 @@ def find_way(server: Server, model: str, prompt: str | Sequence[int] = TRIED) ->
         UnusableError: it gives none; says what it answered.
         PassingError, GptaltError: it cannot be asked.
     """
-    reason = ""
+    reason, is_refused = "", False
     for way in WAYS:
         try:
             reply = server.ask(make_question(way, model, prompt))
@@ -40,8 +48,8 @@ def find_way(server: Server, model: str, prompt: str | Sequence[int] = TRIED) ->
             check_count(read_choice(reply), way, count)
             return way
         except (RefusedError, UnusableError) as error:
-            reason = str(error)
-    raise UnusableError(reason)
+            reason, is_refused = str(error), isinstance(error, RefusedError)
+    raise UnusableError(reason, is_refused)
 
 
 def check_count(choice: Mapping[str, Any], way: Way, count: int | None) -> None:
