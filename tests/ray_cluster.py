@@ -47,9 +47,10 @@ class RayCluster:
     def address(self):
         return self.cluster.address
 
-    def add_node(self):
+    def add_node(self, gpus=0):
+        """Start a node; its GPUs exist for Ray only."""
         settings = {} if self.cluster.head_node else {"include_dashboard": False}
-        return self.cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **settings)
+        return self.cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=80 << 20, **settings)
 
     def kill_node(self, node_id):
         """Kill a node with all that runs there, as when a computer is taken away."""

@@ -207,6 +207,34 @@ def test_an_avoided_place_gets_no_worker_and_no_large_payload_stays(cluster, ope
         assert await_event(pool, Answered).result.tokens == 20 << 20
 
 
+def test_gpus_are_shared_out_and_one_on_which_nothing_works_is_held(cluster, open_pool):
+    node = cluster.add_node(gpus=3)
+    try:
+        pool = open_pool()
+        assert pool.count_places() == 3
+        for _ in range(3):
+            pool.start()
+        found = [await_event(pool, Started) for _ in range(3)]
+        name = found[0].node
+        assert {event.place for event in found} == {f"{name} (GPU {number})" for number in range(3)}
+        for event in found[:2]:
+            pool.end(event.worker)
+        pool.avoid(found[0].place)
+        assert pool.count_places() == 2
+        pool.start()
+        assert await_event(pool, Started).place == found[1].place  # the other is free too
+        pool.close()
+        pairs = RayPool(Sums, {}, bytes, cluster.address, gpus_per_worker=2)
+        assert pairs.count_places() == 1
+        pairs.start()
+        assert await_event(pairs, Started).place.endswith(" (GPU 0, 1)")
+        pairs.close()
+        with pytest.raises(GptaltError, match=r"has 4 GPUs; the most is 3\.\nType --gpus_per_worker 3\."):
+            RayPool(Sums, {}, bytes, cluster.address, gpus_per_worker=4)
+    finally:
+        cluster.cluster.remove_node(node)
+
+
 def test_another_version_of_the_package_is_named(cluster, open_pool, monkeypatch):
     monkeypatch.setattr(ours, "__version__", "99.1")
     pool = open_pool()
@@ -232,14 +260,6 @@ def test_another_token_is_refused(cluster, monkeypatch, tmp_path):
     with pytest.raises(GptaltError, match="wants a token, or another one"):
         joining.knock(cluster.address)
     assert time.monotonic() - started < 15
-
-
-@pytest.mark.parametrize(
-    "address", ["ray", "host", ":6379", "127.0.0.1:port", "127.0.0.1:0", "127.0.0.1:99999"]
-)
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(GptaltError, match="is not the address of a cluster"):
-        joining.check_address(address)
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once():
