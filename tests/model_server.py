@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+TEMPLATE = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
+
 
 def invent(tokens):
     """Log-probabilities of 256 tokens after each, which depend on all tokens before."""
@@ -37,6 +39,7 @@ class ModelServer:
             or a function that changes the answer.
         adds_bos: whether it puts a token before the tokens it is sent.
         lists: whether it has ``/v1/models``.
+        tells_tokenizer: whether it encodes texts, as vLLM on request.
         takes_text_only: whether it refuses prompts in tokens, as ``transformers serve``.
         answers_text: makes the text of a chat.
     """
@@ -52,6 +55,7 @@ class ModelServer:
     adds_bos: bool = False
     lists: bool = True
     takes_text_only: bool = False
+    tells_tokenizer: bool = False
     answers_text: Any = lambda messages: messages[-1]["content"].upper()
     asked: list = field(default_factory=list)
     times: list = field(default_factory=list)
@@ -111,7 +115,14 @@ class ModelServer:
             if handler.path == "/v1/models" and self.lists:
                 entry = {"id": self.name, "object": "model", "created": time.time(), **self.facts}
                 return self.reply(handler, 200, {"object": "list", "data": [entry]})
+            if handler.path == "/tokenizer_info" and self.tells_tokenizer:
+                known = self.tokenizer
+                told = {"eos_token": known.eos_token, "bos_token": known.bos_token, "chat_template": TEMPLATE}
+                return self.reply(handler, 200, told)
             return self.reply(handler, 404, {"error": "not found"})
+        if handler.path == "/tokenize" and self.tells_tokenizer:
+            tokens = self.tokenizer.encode(asked["prompt"], add_special_tokens=asked["add_special_tokens"])
+            return self.reply(handler, 200, {"tokens": tokens})
         if asked.get("model") != self.name:
             return self.reply(handler, 404, {"error": {"message": f"no model {asked.get('model')}"}})
         with self.lock:

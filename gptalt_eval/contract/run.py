@@ -228,6 +228,8 @@ class Run:
         stem: the prefix of the names of the run's files.
         hardware: see :func:`machine.environment.describe_hardware`.
         scoring: how log-likelihoods were computed; None: by lm-eval's own scorer.
+        usage: how many tokens the servers of a model counted, by kind (a resumed run: since it was resumed);
+            empty: it is not served, or they count none.
         task_code: path -> SHA-256 of the YAMLs and Python files that the user trusted.
         workers: who computed the answers; empty: this process.
     """
@@ -258,6 +260,7 @@ class Run:
     stem: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     scoring: RunScoring | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
     task_code: Mapping[str, str] = field(default_factory=dict)
     workers: tuple[RunWorker, ...] = ()
 

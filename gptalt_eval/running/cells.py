@@ -40,6 +40,8 @@ def evaluate_cells(
         note_tasks(run.tasks, files)  # without a tree, prompts are made task by task
         if files.run.scoring and spread is None:
             files.update(scoring=run.lm.describe_work(files.run.scoring))
+        if usage := getattr(run.lm.lm, "usage", None):
+            files.update(usage=dict(usage))
     if run.lm.answers and not plan.spec.use_cache:
         run.lm.answers.delete()  # they are in the samples and the results now
         files.units.unlink(missing_ok=True)  # run.json says who computed what

@@ -258,7 +258,7 @@ def test_what_is_not_stated_is_empty():
     assert Run().dump() == {
         "format": 1, "status": "complete", "command": "", "settings": {}, "started": "", "finished": "", "resumed": (),
         "model": asdict(RunModel()), "data": {}, "notes": (), "seeds": (), "versions": {}, "task_code": {}, "plugins": (), "earlier_plugins": (), "earlier_versions": (), "git": asdict(Checkout()), "results": (),
-        "cells": (), "done": (), "failed": {}, "missing": (), "cut": {}, "stem": "", "hardware": {},
+        "cells": (), "done": (), "failed": {}, "missing": (), "cut": {}, "stem": "", "hardware": {}, "usage": {}, "workers": (),
     }  # fmt: skip
     assert asdict(RunModel()) == {
         "name": "", "owner": None, "args": {}, "licence": "", "home": "", "fingerprint": None, "parts": {}, "parameters": None,

@@ -169,6 +169,7 @@ def test_all_that_run_json_says_before_anything_ran(make_plan, tmp_path):
         "cut": {},
         "stem": "",
         "hardware": {},
+        "usage": {},
         "task_code": {},
         "workers": [],
     }  # fmt: skip

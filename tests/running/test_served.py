@@ -381,3 +381,32 @@ def test_what_is_longer_than_the_context_is_not_scored(clients):
     with pytest.raises(ValueError, match="no answer"):
         served.loglikelihood(requests)
     assert list(served.unscorable) == [requests[0].args]
+
+
+def test_a_server_encodes_texts_if_there_is_no_tokenizer_here(serve, expected, tmp_path):
+    server = serve(tells_tokenizer=True, gives="prompt_logprobs")
+    command = ["--model", "local-completions", "--model_args", f"base_url={server.url},num_concurrent=4"]
+    assert cli.main([*command, *TASKS, *DATA, "--output_path", str(tmp_path)]) == 0
+    assert_alike(read_answers(tmp_path), expected)
+
+
+def test_prompt_styles(folder, serve, tmp_path):
+    from model_server import TEMPLATE
+
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(tmp_path / "chatty")
+    server = serve()
+    more = ["--prompt_style", "standard,system", "--num_fewshot", "0,1"]
+    command = write_command(
+        server.url, tmp_path / "chatty", tmp_path / "out", *more, tasks=["--tasks", "piqa"]
+    )
+    assert cli.main(command) == 0
+    run = read_run(tmp_path / "out")
+    assert len(run.done) == 4 and len(run.cells) == 4
+    asked = [
+        asked["prompt"] for asked in server.asked if asked.get("echo") and isinstance(asked["prompt"], list)
+    ]
+    texts = {tokenizer.decode(tokens) for tokens in asked}
+    assert sum("user: " in text for text in texts) >= 8 and sum("user: " not in text for text in texts) >= 8
+    assert run.usage["prompt_tokens"] >= sum(len(tokens) for tokens in asked if len(tokens) > 4)

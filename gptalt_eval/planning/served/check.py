@@ -23,6 +23,7 @@ PATHS: Mapping[str, str] = {"local-completions": "/v1/completions", CHAT: "/v1/c
 GENERATED = "generate_until"  # the output type of tasks whose answers are written, not compared
 ASSUMED = 2048  # lm-eval's max_length
 SHOWN = 5  # names in a message
+TRIAL = 60  # seconds that a server has for each of the first requests
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def ask_servers(model: Model, spec: RunSpec, cells: Sequence[Cell]) -> Served:
     args = merge_model_args(model, spec)
     urls = list_urls(args.get("base_url"))
     raise_together([*find_url_faults(urls, model.backend), *find_style_faults(model.backend, cells)])
-    servers = [Server(url, args) for url in urls]
+    trial = {**args, "timeout": min(float(args.get("timeout", TRIAL)), TRIAL)}
+    servers = [Server(url, trial) for url in urls]
     try:
         found = [find_name(server, args) for server in servers]
         name, said = found[0]
