@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +17,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 
 FILE = Path(__file__).with_name("lm_eval_models.json")  # tests/read_lm_eval.py writes it
+ENGINES = ("vllm", "sglang")  # each wants its own torch, so it has its own constraints
 HF_BACKENDS = ("hf", "hf-auto", "huggingface", "hf-multimodal")
 
 
@@ -72,13 +73,20 @@ def check_backend(model: Model, args: Mapping[str, Any], settings: Iterable[str]
     yield from check_names(model.backend, backend, args, settings)
     missing = [name for name in backend.packages if importlib.util.find_spec(name) is None]
     if missing:
-        extra = find_extra(missing)
-        wanted = f"'lm-eval[{extra}]'" if extra else " ".join(missing)
         text = f"--model {model.backend} needs packages that are not installed: {', '.join(missing)}."
-        yield GptaltError(text, f"Type: pip install {wanted}")
+        yield GptaltError(text, f"Type: pip install {name_wanted(missing)}")
     if backend.key and not os.environ.get(backend.key):
         text = f"--model {model.backend} needs a key in the environment variable {backend.key}."
         yield GptaltError(text, f"Type: export {backend.key}=...")
+
+
+def name_wanted(missing: Sequence[str]) -> str:
+    """What to give to ``pip install`` for these packages."""
+    engine = next((name for name in ENGINES if name in missing), "")
+    if engine:
+        return f"-c constraints-{engine}.txt 'gptalt-eval[{engine}]'"
+    extra = find_extra(missing)
+    return f"'lm-eval[{extra}]'" if extra else " ".join(missing)
 
 
 def check_names(

@@ -97,7 +97,7 @@ def test_a_package_that_is_not_installed(monkeypatch):
         "Type: pip install 'lm-eval[api]'"
     ]
     [text] = complain("vllm", pretrained="x")
-    assert "not installed: vllm" in text and "lm-eval[vllm]" in text
+    assert "not installed: vllm" in text and "-c constraints-vllm.txt 'gptalt-eval[vllm]'" in text
     assert complain("hf", pretrained="x") == []
 
 
@@ -241,3 +241,8 @@ def test_quantizing_while_loading_needs_its_package(monkeypatch, bits):
     assert "are quantized already" in str(fault)
     [fault] = find_bits_faults({"load_in_4bit": True, "load_in_8bit": True}, {})
     assert "exclude each other" in str(fault)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_engines_are_installed_with_their_constraints(engine):
+    assert backends.name_wanted(["tqdm", engine]) == f"-c constraints-{engine}.txt 'gptalt-eval[{engine}]'"
