@@ -21,6 +21,7 @@ from gptalt_eval.contract.errors import (
     InterruptedRun,
     PluginError,
     RequestErrors,
+    ServerGone,
     UnknownNameError,
 )
 from gptalt_eval.contract.handed import check_folders, check_plain, open_named
@@ -81,6 +82,7 @@ __all__ = [
     "ReportSection",
     "RequestErrors",
     "Sample",
+    "ServerGone",
     "Split",
     "Template",
     "UnknownNameError",

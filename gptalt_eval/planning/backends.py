@@ -18,6 +18,8 @@ from gptalt_eval.contract.models import Model
 
 FILE = Path(__file__).with_name("lm_eval_models.json")  # tests/read_lm_eval.py writes it
 ENGINES = ("vllm", "sglang")  # each wants its own torch, so it has its own constraints
+SERVED_BACKENDS = ("local-completions", "local-chat-completions")
+SERVED_ARGUMENTS = ("requests_per_minute",)  # our own
 HF_BACKENDS = ("hf", "hf-auto", "huggingface", "hf-multimodal")
 
 
@@ -94,7 +96,8 @@ def check_names(
 ) -> Iterator[GptaltError]:
     """Misspelt arguments. Others are passed on to the model's loader, which knows many more."""
     loading, lookalikes = load_loading_arguments() if name in HF_BACKENDS else ((), ())
-    known = (*backend.arguments, *loading, *settings)
+    own = SERVED_ARGUMENTS if name in SERVED_BACKENDS else ()
+    known = (*backend.arguments, *own, *loading, *settings)
     for key in args if backend.arguments else ():
         if key in known or key in lookalikes:
             continue

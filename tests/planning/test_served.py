@@ -10,6 +10,7 @@ from model_server import ModelServer
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.spec import make_spec
+from gptalt_eval.planning import backends
 from gptalt_eval.planning.served import check, server
 from gptalt_eval.planning.served.logprobs import UnusableError, find_way, read_scored
 from gptalt_eval.planning.served.server import PassingError, Server
@@ -87,6 +88,28 @@ def test_no_address_of_a_server(url):
 def test_several_addresses_are_a_list_or_have_semicolons_between_them():
     assert check.list_urls("http://a; http://b/;") == check.list_urls(["http://a", "http://b"])
     assert check.list_urls(None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_concurrent", 0),
+        ("num_concurrent", 1.5),
+        ("max_retries", "many"),
+        ("timeout", -1),
+        ("requests_per_minute", True),
+    ],
+)
+def test_a_number_that_is_none(name, value):
+    text = complain(COMPLETIONS, base_url="http://127.0.0.1:9/v1/completions", **{name: value})
+    assert text.startswith(f"--model_args {name}={value}: it must be a")
+
+
+def test_a_misspelt_limit():
+    model = Model(COMPLETIONS, "", "", "", backend=COMPLETIONS)
+    [fault] = backends.check_backend(model, {"request_per_minute": 5}, ())
+    assert "Did you mean 'requests_per_minute'?" in str(fault)
+    assert list(backends.check_backend(model, {"requests_per_minute": 5}, ())) == []
 
 
 def test_a_login_in_an_address_is_not_shown():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ PATHS: Mapping[str, str] = {"local-completions": "/v1/completions", CHAT: "/v1/c
 GENERATED = "generate_until"  # the output type of tasks whose answers are written, not compared
 ASSUMED = 2048  # lm-eval's max_length
 SHOWN = 5  # names in a message
+WHOLE = ("num_concurrent", "max_retries", "max_length")
+NUMBERS = (*WHOLE, "timeout", "requests_per_minute")
 TRIAL = 60  # seconds that a server has for each of the first requests
 
 
@@ -49,7 +52,8 @@ def ask_servers(model: Model, spec: RunSpec, cells: Sequence[Cell]) -> Served:
         return Served()
     args = merge_model_args(model, spec)
     urls = list_urls(args.get("base_url"))
-    raise_together([*find_url_faults(urls, model.backend), *find_style_faults(model.backend, cells)])
+    faults = [*find_url_faults(urls, model.backend), *find_style_faults(model.backend, cells)]
+    raise_together([*faults, *find_number_faults(args)])
     trial = {**args, "timeout": min(float(args.get("timeout", TRIAL)), TRIAL)}
     servers = [Server(url, trial) for url in urls]
     try:
@@ -101,6 +105,16 @@ def find_url_faults(urls: Sequence[str], backend: str) -> Iterator[GptaltError]:
         elif url != right:
             text = f"base_url={shown}: --model {backend} asks for {path}."
             yield GptaltError(text, f"Type base_url={hide_text(right)}")
+
+
+def find_number_faults(args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """Arguments that must be numbers, and are not."""
+    for name in NUMBERS:
+        value = args.get(name, 1)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 < value < math.inf or (name in WHOLE and value != int(value)):
+            kind = "a whole number" if name in WHOLE else "a number"
+            yield GptaltError(f"--model_args {name}={value}: it must be {kind} above 0.", "")
 
 
 def find_style_faults(backend: str, cells: Sequence[Cell]) -> Iterator[GptaltError]:

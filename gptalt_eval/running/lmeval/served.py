@@ -7,6 +7,7 @@ tokens by their place: wrong where a server adds a token or writes none.
 from __future__ import annotations
 
 import copy
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -58,6 +59,7 @@ class ServedChats:
             self.recheck,
         )  # fmt: skip
         self.usage: Counter[str] = Counter()
+        self.counting = threading.Lock()
         self.unscorable: dict[Any, str] = {}
         self.lost: dict[Any, int] = {}
 
@@ -69,8 +71,8 @@ class ServedChats:
 
     def ask(self, server: Server, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         reply = server.ask(payload)
-        for name in USAGE:
-            self.usage[name] += read_usage(reply, name) or 0
+        with self.counting:
+            self.usage.update({name: read_usage(reply, name) or 0 for name in USAGE})
         return reply
 
     def add_up(self, number: int) -> int:
