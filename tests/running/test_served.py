@@ -195,7 +195,8 @@ def test_a_server_that_is_gone_loses_nothing(folder, serve, expected, tmp_path, 
     assert_alike(read_answers(tmp_path), expected)
 
 
-def test_a_killed_run_asks_only_for_what_is_missing(folder, serve, expected, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_stopped_run_asks_only_for_what_is_missing(folder, serve, expected, tmp_path, sent, code):
     server = serve(seconds=0.05)
     process = subprocess.Popen(
         [sys.executable, "-m", "gptalt_eval", *write_command(server.url, folder, tmp_path, num_concurrent=2)],
@@ -204,14 +205,16 @@ def test_a_killed_run_asks_only_for_what_is_missing(folder, serve, expected, tmp
     )
     while len(list_prompts(server)) < 12 and process.poll() is None:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(sent)
+    assert process.wait(timeout=30) == code
     kept = sum(len(file.read_text().splitlines()) for file in tmp_path.rglob("answers*.jsonl"))
     before = len(list_prompts(server))
     assert before - kept <= 2 + 1 + 2 * sending.UNREAD and kept > 0
     server.asked.clear()
     assert cli.main(["resume", str(next(tmp_path.rglob("run.json")).parent)]) == 0
     assert_alike(read_answers(tmp_path), expected)
+    total = sum(len(answers) for (_, name), answers in expected.items() if name != "flexible-extract")
+    assert len(list_prompts(server)) <= total - kept + 1
 
 
 def test_a_run_is_not_resumed_with_another_model(folder, serve, tmp_path, capsys):
