@@ -1,4 +1,4 @@
-"""``gptalt-eval new plugin|task|model NAME``: working templates, ready to change.
+"""``gptalt-eval new plugin|task|model|slurm|kuberay NAME``: working templates, ready to change.
 
 The plugin's template, rendered with the names in ``EXAMPLE``, is exactly this project's example plugin: its
 tests are tests of the template.
@@ -30,6 +30,9 @@ from gptalt_eval.planning.models.fields import NAME as MODEL_NAME
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")  # also a name of Kubernetes
+#: what a scheduler reads, and how it is told to
+JOBS = {"slurm": ("sbatch", "sbatch"), "kuberay": ("yaml", "kubectl apply -f")}
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -70,6 +73,8 @@ EXAMPLE = PluginNames(
 def run_new(arguments: argparse.Namespace, plugins: Installed) -> int:
     if arguments.kind == "plugin":
         print(create_plugin(arguments.name, arguments.into or Path()))
+    elif arguments.kind in JOBS:
+        print(create_job(arguments.kind, arguments.name, arguments.into or Path()))
     elif arguments.kind == "model":
         print(create_model(arguments.name, arguments.into or Path(), Catalog(plugins)))
     else:
@@ -179,6 +184,30 @@ def create_model(name: str, into: Path, catalog: Catalog) -> str:
             f"{file} describes a model. Fill in what is in capitals. Next:",
             f"  gptalt-eval validate {file}",
             f"  gptalt-eval --model {name} --include_path {show(into)} --tasks piqa --data_dir sample",
+        )
+    )
+
+
+def create_job(kind: str, name: str, into: Path) -> str:
+    """Write what a scheduler runs on many computers.
+
+    Returns:
+        what the user can type next.
+
+    Raises:
+        GptaltError: the name is invalid, or the file already exists.
+    """
+    check_name(
+        kind, name, JOB_NAME, "at most 42 lowercase letters, digits and '-', starting with a letter", "-"
+    )
+    files = render_folder(TEMPLATES / kind, {"NAME": name}, {"name": name})
+    write_files(into, files, f"gptalt-eval new {kind} ANOTHER-NAME, or add --into FOLDER")
+    ending, command = JOBS[kind]
+    file = f"{show(into / name)}.{ending}"
+    return "\n".join(
+        (
+            f"{file} evaluates two models on many GPUs. Change models, tasks and sizes. Next:",
+            f"  {command} {file}",
         )
     )
 

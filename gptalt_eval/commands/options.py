@@ -21,8 +21,8 @@ VALIDATE = (
     Option(("--data_dir",), {"metavar": "FOLDER|sample", "help": "rows to try the templates on"}),
 )
 NEW = (
-    Option(("kind",), {"choices": ("plugin", "task", "model"), "metavar": "KIND",
-                       "help": "plugin, task or model"}),
+    Option(("kind",), {"choices": ("plugin", "task", "model", "slurm", "kuberay"), "metavar": "KIND",
+                       "help": "plugin, task, model; slurm or kuberay: a job for many computers"}),
     Option(("name",), {"metavar": "NAME", "help": "what to call it"}),
     Option(("--into",), {"metavar": "FOLDER", "type": Path, "help": "where to write it"}),
 )  # fmt: skip

@@ -78,7 +78,7 @@ def list_commands() -> list[Command]:
         Command("recommend", "models that fit, ranked by your own runs", run_recommend, RECOMMEND),
         Command("rerun", "repeat a run with its recorded settings", run_rerun, RERUN),
         Command("validate", "find problems in task YAMLs, with line numbers", run_validate, VALIDATE),
-        Command("new", "create a plugin, a task or a model from a working template", run_new, NEW),
+        Command("new", "create a plugin, a task, a model or a job from a working template", run_new, NEW),
         Command("data", "check release files, or put a download in place", commands=list_data_commands()),
     ]
 
