@@ -40,6 +40,11 @@ def using_batch_size(lm: Any, size: int) -> Iterator[None]:
         lm.batch_size_per_gpu = before
 
 
+def make_model(loader: Any, config: Any) -> Any:
+    """A model of transformers' ``Auto`` classes with a configuration, whose weights are not read."""
+    return loader.from_config(config)
+
+
 def roll_windows(tokens: Sequence[int], prefix: int, length: int) -> list[tuple[list[int], list[int]]]:
     """A text's tokens in windows of (context, continuation) that fit into a context of that length."""
     windows = get_rolling_token_windows(tokens, prefix, length, context_len=1)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from gptalt_eval.scoring import stock
 from gptalt_eval.scoring.probe import Choice
 
 CPU_ONLY = "ACCELERATE_USE_CPU"  # so that no memory of a GPU is taken
@@ -52,7 +54,7 @@ class WeightlessLM:
             return
         with torch.device("meta"):  # how pictures are laid out among the tokens shows in the model's parts
             # a backend with a model of its own makes it itself
-            make = getattr(self, "make_model", self.AUTO_MODEL_CLASS.from_config)
+            make = getattr(self, "make_model", partial(stock.make_model, self.AUTO_MODEL_CLASS))
             self._model = make(self.config)
 
     def choose(self) -> Choice:
