@@ -21,6 +21,8 @@ PACKAGES = (
     "tokenizers",
     "accelerate",
     "numpy",
+    "vllm",
+    "sglang",
 )
 #: where Linux says how much memory a container may use
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

@@ -46,7 +46,9 @@ GUARDS = {PACKAGE / "running" / "lmeval" / name for name in ("guards.py", "packe
 STOCK = PACKAGE / "scoring" / "stock.py"
 # subclasses of lm-eval's backend: they override what they must
 BACKENDS = [PACKAGE / "scoring" / name for name in ("backend.py", "guarded.py", "picture_backend.py")]
-BACKENDS.append(PACKAGE / "running" / "lmeval" / "served_scores.py")
+BACKENDS += [
+    PACKAGE / "running" / "lmeval" / name for name in ("engines.py", "streamed.py", "served_scores.py")
+]
 DOCUMENTED = {
     "lm_eval.evaluate",
     "lm_eval.api.instance.Instance",

@@ -61,6 +61,8 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if served := getattr(lm, "served", None):
         parts["served model"] = served
+    if described := getattr(lm, "described", None):
+        parts["engine"] = described
     owners = (lm, model, inner, getattr(inner, "config", None), tokenizer)
     parts["code"] = sorted({line for owner in owners for line in list_code(type(owner))})
     return {part: hash_text(json.dumps(value, sort_keys=True)) for part, value in parts.items()}

@@ -14,6 +14,7 @@ from lm_eval.api.model import LM
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.models import Template
 from gptalt_eval.contract.plan import Plan
+from gptalt_eval.planning.backends import ENGINES
 from gptalt_eval.running.lmeval.fingerprint import describe_parts, find_tokenizer, hash_parts
 from gptalt_eval.running.lmeval.observed import sends_chats
 
@@ -55,18 +56,21 @@ def load_model(
     }
     if spec.batch_size.isdigit():
         extra["batch_size"] = int(spec.batch_size)
+    from gptalt_eval.running.lmeval.engines import add_engine
     from gptalt_eval.running.lmeval.served_scores import add_server
     from gptalt_eval.scoring.backend import add_tree
     from gptalt_eval.scoring.guarded import add_guard
     from gptalt_eval.scoring.picture_backend import add_pictures, sees_pictures
     from gptalt_eval.scoring.weightless import drop_weights
 
-    backend = model.loader.make_class() if model.loader else add_server(get_model(model.backend))
+    backend = model.loader.make_class() if model.loader else add_engine(add_server(get_model(model.backend)))
     if sees_pictures(backend):
         extra["batch_size"] = 1 if spec.batch_size.startswith("auto") else extra["batch_size"]  # has no such
         backend = add_pictures(backend, shares=spec.scorer == "tree")
     else:
         backend = add_guard(add_tree(backend) if spec.scorer == "tree" or weightless else backend)
+    if model.backend in ENGINES:
+        del extra["device"]  # they take all that CUDA_VISIBLE_DEVICES names
     if weightless:
         backend = drop_weights(backend)
         args = {key: value for key, value in args.items() if key not in OF_WEIGHTS}

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-from lm_eval.api.instance import Instance
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.planning.served.logprobs import (
@@ -24,11 +20,11 @@ from gptalt_eval.planning.served.logprobs import (
 )
 from gptalt_eval.planning.served.server import RefusedError, Server
 from gptalt_eval.running.lmeval.served import ServedChats
+from gptalt_eval.running.lmeval.streamed import StreamedLM, order_by_prefix
 from gptalt_eval.scoring import stock
-from gptalt_eval.scoring.asked import Asked, share_prefixes
+from gptalt_eval.scoring.asked import Asked
 from gptalt_eval.scoring.engine import Progress
-from gptalt_eval.scoring.guarded import Encoded, Scored, explain_unscorable
-from gptalt_eval.scoring.tree import Queries, walk
+from gptalt_eval.scoring.guarded import Scored
 
 WRITTEN = "The 2 quick foxes — 狐狸, naïve œuvre;\n\n\tand  no more."  # tokenizers differ in it
 
@@ -41,27 +37,8 @@ def add_server(backend: type[Any]) -> type[Any]:
     return type(f"Served{name}", (ServedChats, backend), {}) if name == "LocalChatCompletion" else backend
 
 
-@dataclass(frozen=True)
-class ByServer:
-    """Where log-likelihoods are computed."""
-
-    way: str = "server"
-
-
-@dataclass(frozen=True)
-class ServedChoice:
-    """How log-likelihoods are computed, in the form of the prefix tree's choice."""
-
-    engine: ByServer | None = ByServer()
-    reason: str = ""
-
-
-class ServedCompletions(ServedChats):
-    """Also scores: the server is sent tokens, and its answer must be about exactly these.
-
-    Attributes:
-        progress: called with the progress of log-likelihoods.
-    """
+class ServedCompletions(StreamedLM, ServedChats):
+    """Also scores: the server is sent tokens, and its answer must be about exactly these."""
 
     scorer_name = "the server"
     tokenizer_backend: str | None
@@ -69,16 +46,13 @@ class ServedCompletions(ServedChats):
     prefix_token_id: int
     eos_string: str | None
     decode_batch: Callable[[list[list[int]]], list[str]]
-    _encode_pair: Callable[[str, str], tuple[list[int], list[int]]]
     _max_gen_toks: int
 
     def __init__(self, add_bos_token: bool | None = None, **settings: Any) -> None:
         given = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
         super().__init__(**given, **settings)
         self.add_bos = add_bos_token
-        self.choice = ServedChoice()
-        self.progress: Callable[[Progress], None] = lambda _: None
-        self.explain: Callable[[str], None] = lambda _: None
+        self.begin("server")
         self.ways: dict[str, Way] = {}
         self.trying = threading.Lock()
 
@@ -114,15 +88,6 @@ class ServedCompletions(ServedChats):
         server: Server = self.sender.lines[0].server
         asked = {"model": self.model, "prompt": text, "add_special_tokens": special}
         return [int(each) for each in server.request("POST", f"{server.base}/tokenize", asked)["tokens"]]
-
-    def encode(self, context: str, continuation: str) -> Encoded:
-        """A request's tokens, split as lm-eval does it."""
-        if context:
-            return ((context, continuation), *self._encode_pair(context, continuation))
-        tokens = self.tok_encode(continuation, add_special_tokens=False)
-        if tokens[:1] == [self.prefix_token_id]:
-            return (context, continuation), tokens[:1], tokens[1:]
-        return (context, continuation), [self.prefix_token_id], tokens
 
     def check_tokenizer(self, server: Server, way: Way) -> None:
         """Check that the server reads a text as the tokens that the tokenizer here makes of it.
@@ -162,29 +127,11 @@ class ServedCompletions(ServedChats):
 
     # ------------------------------------------------------------------ log-likelihoods
 
-    def stream_loglikelihood(
-        self, requests: Sequence[Instance], known: Collection[int] = ()
-    ) -> Iterator[list[tuple[int, Scored]]]:
-        """The log-likelihoods, in any order: yields (index of the request, answer) as soon as it comes.
-
-        Those that cannot be scored are left out, and noted in ``unscorable``.
-        """
-        wanted = [place for place in range(len(requests)) if place not in known]
-        encoded = ((place, self.encode(*requests[place].args)) for place in wanted)
-        sound = [(place, each) for place, each in encoded if self.check(each)]
-        return self.stream_tokens(share_prefixes(sound, self.max_length - 1))
-
-    def check(self, encoded: Encoded) -> bool:
-        """Note what is cut; whether a request can be scored, which is noted if not."""
-        arguments, context, continuation = encoded
-        if reason := explain_unscorable(context, continuation, self.max_length - 1):
-            self.unscorable[arguments] = reason
-        elif (excess := len(context) + len(continuation) - self.max_length) > 0:
-            self.lost[arguments] = excess
-        return not reason
+    @property
+    def room(self) -> int:
+        return self.max_length - 1
 
     def stream_tokens(self, asked: Asked) -> Iterator[list[tuple[int, Scored]]]:
-        """Like ``stream_loglikelihood``, in the order of the prefix tree."""
         order = order_by_prefix(asked.queries)
         sizes = asked.queries.count_inputs().tolist()
         sent, total, began = 0, sum(sizes), time.perf_counter()
@@ -223,33 +170,6 @@ class ServedCompletions(ServedChats):
         except UnusableError as error:
             raise RefusedError(f"{server}: {error}") from None
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Scored]:
-        answers = dict(pair for batch in self.stream_loglikelihood(requests) for pair in batch)
-        if len(answers) < len(requests):
-            raise ValueError("a request has no answer")  # which one, and why, is noted
-        return [answers[place] for place in range(len(requests))]
-
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Any]:
-        windows: list[tuple[int, Encoded]] = []
-        owners: list[int] = []
-        for place, request in enumerate(requests):
-            tokens = self.tok_encode(stock.read_rolling(request))
-            for window in stock.roll_windows(tokens, self.prefix_token_id, self.max_length - 1):
-                windows.append((len(owners), (None, *window)))
-                owners.append(place)
-        totals, left = [0.0] * len(requests), Counter(owners)
-        answers: list[Any] = [None] * len(requests)
-        for [(number, (logprob, _))] in self.stream_tokens(share_prefixes(windows, self.max_length - 1)):
-            place = owners[number]
-            totals[place] += logprob
-            left[place] -= 1
-            if not left[place]:
-                answers[place] = stock.answer_rolling(requests[place], totals[place])
-                self.cache_hook.add_partial("loglikelihood_rolling", requests[place].args, answers[place])
-        if any(left.values()):
-            raise GptaltError(f"A text has no log-likelihood: {self.unscorable.get(None)}.")
-        return answers
-
     # ------------------------------------------------------------------ texts
 
     def make_payload(self, prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,8 +180,3 @@ class ServedCompletions(ServedChats):
         if len(tokens) > room:
             self.lost[prompt] = len(tokens) - room
         return self.fill_payload(tokens[-room:], settings, self.eos_string)
-
-
-def order_by_prefix(queries: Queries) -> list[int]:
-    """The queries in the order of their prefix tree: those with a common prefix are neighbours."""
-    return [number for node, leaving in walk(queries.root) if not leaving for number in node.queries]

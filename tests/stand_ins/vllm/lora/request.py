@@ -1,0 +1,2 @@
+class LoRARequest:
+    pass
