@@ -21,7 +21,8 @@ def check_thinking(model: Model, spec: RunSpec, tasks: Iterable[PlannedTask]) ->
         GptaltError: a task compares log-likelihoods, or nothing says where the thinking ends.
     """
     args = merge_model_args(model, spec)
-    if model.create is not None or model.backend not in HF_BACKENDS or not args.get("enable_thinking"):
+    can_think = model.create is None and model.backend in (*HF_BACKENDS, "vllm")
+    if not can_think or not args.get("enable_thinking"):
         return
     if args.get("think_end_token") is None:
         text = "enable_thinking=True needs think_end_token: the answer is what follows it."

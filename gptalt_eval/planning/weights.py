@@ -11,7 +11,8 @@ from gptalt_eval.contract.errors import GptaltError, UnknownNameError, raise_tog
 from gptalt_eval.contract.models import Loader, Model, Pictures
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.bounds import read_file
-from gptalt_eval.planning.backends import HF_BACKENDS, check_backend
+from gptalt_eval.planning.backends import ENGINES, HF_BACKENDS, check_backend
+from gptalt_eval.planning.engines import find_engine_faults
 from gptalt_eval.planning.folders import (
     LARGEST_CONFIG,
     find_adapter_faults,
@@ -87,6 +88,13 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
     folder = find_folder(args) if is_hf and model.fetch is None else None
     settings = read_settings(folder) if folder else {}
     yield from check_backend(model, args, settings)
+    if model.backend in ENGINES:
+        yield from find_dtype_faults(args)
+        yield from find_engine_faults(model.backend, args, spec.device)
+        yield from find_place_faults("pretrained", args)
+        if not args.get("pretrained"):
+            text = f"--model {model.name} needs weights to load."
+            yield GptaltError(text, "Add --model_args pretrained=<hub id or folder>.")
     if not is_hf:
         if args.get("trust_remote_code"):
             yield from find_code_faults(list_sources(args))

@@ -15,6 +15,7 @@ from lm_eval.api.registry import get_model
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import load_record
+from gptalt_eval.planning import engines as planning
 from gptalt_eval.running.lmeval import engines
 
 pytestmark = pytest.mark.torch
@@ -42,6 +43,7 @@ def folder(tmp_path_factory):
 def engine(request, monkeypatch):
     """An engine that is installed, on a computer with a GPU: its module."""
     monkeypatch.syspath_prepend(str(STAND_INS))
+    monkeypatch.setattr(planning, "count_devices", lambda kind: 2)
     sys.modules.update(KEPT)
     yield importlib.import_module(request.param)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("vllm", "sglang")]:
