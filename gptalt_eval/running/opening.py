@@ -143,7 +143,7 @@ def open_answers(files: RunFiles, lm: Any, fingerprint: str, spread: Spread | No
     """
     plan = files.plan
     if spread is not None:
-        return Answers(files.answers) if spread.asked else None
+        return spread.answers
     if plan.spec.use_cache:
         return Answers(Path(f"{plan.spec.use_cache}_{fingerprint[:16]}_rank{lm.rank}.jsonl"))
     if lm.world_size > 1:

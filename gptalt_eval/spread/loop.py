@@ -202,7 +202,7 @@ class _Loop:
         self.queue.drop(unit, member.number)
         self.crew.turn(member, "idle", now)
         if self.queue.failed(unit, event.reason):
-            self.note(f"A unit of {unit.model} was given up: {event.reason}")
+            self.note(f"A unit of model {unit.model} was given up: {event.reason}")
         if self.guards.went_wrong(unit.model):
             self.give_up_model(unit.model, event.reason)
 
@@ -225,7 +225,7 @@ class _Loop:
                     self.give_up_all()
             return
         if unit is not None and (what := self.queue.died(unit, reason)):
-            self.note(f"A unit of {unit.model} was {what}: {reason}")
+            self.note(f"A unit of model {unit.model} was {what}: {reason}")
         if self.guards.ended(member):
             self.avoid(member)
         if state == "loading" and model is not None:
@@ -263,7 +263,7 @@ class _Loop:
             if member.state == "starting":
                 allowed, what = self.limits.starting, "starting"
             elif member.state == "loading":
-                allowed, what = self.paces.allow_load(), f"loading {member.model}"
+                allowed, what = self.paces.allow_load(), f"loading model {member.model}"
             elif member.unit is not None:
                 allowed, what = self.paces.allow_unit(member.unit), "answering a unit"
             else:
@@ -274,7 +274,7 @@ class _Loop:
     def give_up_model(self, model: str, reason: str) -> None:
         if model in self.queue.models:
             return
-        self.note(f"{model} was given up: {reason}")
+        self.note(f"Model {model} was given up: {reason}")
         self.queue.give_up_model(model, reason)
         for member in list(self.crew.members.values()):
             if member.model == model and member.state in ("loading", "answering"):

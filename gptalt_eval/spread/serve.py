@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text
 from gptalt_eval.spread.work import Answered, Event, Failed, Loaded, Unit, Worker
@@ -71,7 +72,9 @@ class Desk:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, without secrets."""
+    """An error in one line, without secrets; ours say in words what happened."""
+    if isinstance(error, GptaltError):
+        return shorten(str(error))
     return shorten(f"{type(error).__name__}: {error}".rstrip(": "))
 
 

@@ -205,7 +205,7 @@ def test_a_load_that_hangs_is_ended():
     pool = FakePool(1)
     pool.load_fate = lambda worker, model: HANG if worker == 0 else None
     _, kept, notes = go(make_units(2), pool)
-    assert len(kept) == 20 and "loading m took more than 1800 seconds" in notes[0]
+    assert len(kept) == 20 and "loading model m took more than 1800 seconds" in notes[0]
 
 
 def test_once_a_load_was_seen_the_next_ones_have_ten_times_as_long():
@@ -264,7 +264,7 @@ def test_a_unit_that_fails_three_times_is_given_up_without_cutting_it():
     assert outcome.given_up == {units[3]: "CUDA out of memory"}
     assert pool.tried[units[3]] == 3 and len(kept) == 50
     assert not any(body.ended for body in pool.bodies.values())  # an exception costs no worker
-    assert notes == ["A unit of m was given up: CUDA out of memory"]
+    assert notes == ["A unit of model m was given up: CUDA out of memory"]
 
 
 def test_deaths_and_failures_are_counted_apart():
@@ -323,7 +323,7 @@ def test_a_model_of_which_eight_units_in_a_row_fail_is_given_up_and_the_others_a
     assert outcome.models == {"a": "bad kernel"} and not outcome.given_up
     assert len(kept) == 50
     assert sum(unit.model == "a" for _, _, unit in pool.answers) == 8
-    assert "a was given up: bad kernel" in notes
+    assert "Model a was given up: bad kernel" in notes
 
 
 def test_a_computer_that_takes_all_its_workers_along_does_not_cost_the_model():

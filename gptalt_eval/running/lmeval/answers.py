@@ -56,7 +56,8 @@ class Answers:
             if self.known.setdefault(key, answer) != answer or self.lost.setdefault(key, lost) != lost:
                 contradicted.add(key)
         for key in contradicted:
-            del self.known[key], self.lost[key]
+            del self.known[key]
+            self.lost.pop(key, None)
         return line
 
     def recall(self, request_type: str, arguments: Any) -> Any:
@@ -64,11 +65,13 @@ class Answers:
         key = make_key(request_type, arguments)
         if key is None:
             return None
-        answer = self.known.get(key)
-        if answer is not None and not is_answer(request_type, answer):
+        return self.known[key] if self.check(request_type, key) else None
+
+    def check(self, request_type: str, key: str) -> bool:
+        """Whether there is an answer to a request, by its key; what no answer can be is forgotten."""
+        if key in self.known and not is_answer(request_type, self.known[key]):
             del self.known[key]
-            return None
-        return answer
+        return key in self.known
 
     def recall_lost(self, request_type: str, arguments: Any) -> int:
         """How many tokens of a request's prompt were cut when it was answered."""
@@ -83,7 +86,7 @@ class Answers:
     def add(self, key: str, answer: Any, lost: int = 0) -> None:
         """Write the answer to a request, by its key, unless there is one."""
         if key not in self.known:
-            self.known[key] = answer
+            self.known[key], self.lost[key] = answer, lost
             line = [key, answer, lost] if lost else [key, answer]
             # some models return numpy numbers
             self.file.write(json.dumps(line, default=lambda number: number.item()) + "\n")

@@ -98,7 +98,7 @@ class Member:
         scoring = self.files.run.scoring
         if scoring is not None and self.tokens:
             scoring = replace(scoring, tokens=self.tokens, asked=self.saved, seconds=round(self.seconds, 1))
-        self.spread.asked = True
+        self.spread.answers = self.journal.answers
         self.journal.close()
         self.files.save_run(scoring=scoring, workers=sum_up(self.files.units))
 
@@ -179,13 +179,13 @@ def answer_by_workers(
                         members[str(index)] = member
                 terminal.end()
                 outcome = run_loop(members, spool, console, pool, opened)
+                for model, member in members.items():
+                    member.finish(outcome, model, spool)
         except BaseException as error:
             terminal.end()
             if (stopped := stop_early(members, error, root)) is None:
                 raise
             raise stopped from None
-        for model, member in members.items():
-            member.finish(outcome, model, spool)
     return {**failed, **{int(model): member.spread for model, member in members.items()}}
 
 

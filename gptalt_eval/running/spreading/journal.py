@@ -14,7 +14,7 @@ from gptalt_eval.contract.handed import open_plain
 from gptalt_eval.contract.run import RunWorker
 from gptalt_eval.machine.bounds import read_lines
 from gptalt_eval.running.lmeval.answers import Answers
-from gptalt_eval.spread.work import Result, Unit
+from gptalt_eval.spread.work import Kind, Result, Unit
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Journal:
         self.path = units
         self.reasons: dict[str, str] = {}
 
-    def knows(self, key: str) -> bool:
-        """Whether there is an answer to a request."""
-        return key in self.answers.known
+    def knows(self, kind: Kind, key: str) -> bool:
+        """Whether there is an answer to a request; what no answer can be is forgotten."""
+        return self.answers.check(kind, key)
 
     def keep(self, unit: Unit, keys: Sequence[str], result: Result, where: Where) -> None:
         """Write the answers of a unit, and then that they are there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,9 @@ class Progress:
         print_wrapped(self.console, f"{asked}{models}, {count_things(min(places, len(units)), 'worker')}")
 
     def note(self, text: str) -> None:
-        for key in sorted(self.titles, key=len, reverse=True):
-            text = text.replace(f"model {key}", self.titles[key])
+        keys = "|".join(map(re.escape, self.titles))
+        pattern = rf"\b[Mm]odel ({keys})(?= (?:was|took) )"  # not what a reason says of models
+        text = re.sub(pattern, lambda found: self.titles[found[1]], text, count=1)
         print_wrapped(self.console, text, "Note:", "yellow")
 
     def show(self, now: Snapshot) -> None:

@@ -23,14 +23,15 @@ class Spread:
         facts: what the workers say about its model; empty until the first has loaded it.
         reasons: why requests, by key, have no answer.
         said: notes that were shown to the user.
-        asked: whether the workers were asked: then every answer that there is can be read.
+        answers: every answer that there is; None: the workers were not asked yet. They are not read from the
+            file again: there, what was forgotten contradicts what was answered instead.
     """
 
     files: RunFiles
     facts: ModelFacts = field(default_factory=lambda: ModelFacts(""))
     reasons: dict[str, str] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
-    asked: bool = False
+    answers: Answers | None = None
 
 
 class Recall:
@@ -56,7 +57,7 @@ class Recall:
         for key in keys:
             if key not in known:
                 reason = self.spread.reasons.get(key, "no worker was asked")
-                raise GptaltError(f"{reason}.", "To try what is missing again, resume the run.")
+                raise GptaltError(f"{reason.rstrip('.')}.", "To try what is missing again, resume the run.")
         return [known[key] for key in keys]
 
 

@@ -74,19 +74,20 @@ class Cutter:
     most: int = MOST
     asked: dict[str, int] = field(default_factory=dict)
 
-    def cut_all(self, spool: Spool, known: Callable[[str], bool]) -> Iterator[Unit]:
+    def cut_all(self, spool: Spool, known: Callable[[Kind, str], bool]) -> Iterator[Unit]:
         """The units in which something is to be answered.
 
         Args:
             spool: gets their requests.
-            known: whether there is an answer already, by its key.
+            known: whether there is an answer already, by the kind and key of the request.
         """
         for kind, group in group_requests(self.collect()).items():
             keys = list(group)
+            answered = {key for key in keys if known(kind[0], key)}
             cuts, sizes = self.cut(kind[0], [group[key].request for key in keys])
             for cut in cuts:
                 names = [keys[place] for place in cut.places]
-                if all(known(name) or not group[name].is_open for name in names):
+                if all(name in answered or not group[name].is_open for name in names):
                     continue
                 digest = hash_text("\n".join([self.model, *kind, *names]))
                 unit = Unit(digest, self.model, kind[0], cut.tokens, len(names))
