@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.plain import print_plain as print
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text
 from gptalt_eval.spread.work import Answered, Event, Failed, Loaded, Unit, Worker
@@ -56,7 +57,7 @@ class Desk:
                 return Answered(self.number, task.unit, self.worker.answer(task.unit, task.payload))
             return Loaded(self.number, task.model, self.worker.load(task.job))
         except Exception as error:
-            print(hide_text(traceback.format_exc()), file=sys.stderr, flush=True)
+            print(traceback.format_exc(), file=sys.stderr)
             return Failed(self.number, unit, describe(error))
 
     def reply_bytes(self, task: bytes) -> bytes:
@@ -67,7 +68,7 @@ class Desk:
             unit = read.unit if isinstance(read, ToAnswer) else None
             return pickle.dumps(self.reply(read), pickle.HIGHEST_PROTOCOL)
         except Exception as error:
-            print(hide_text(traceback.format_exc()), file=sys.stderr, flush=True)
+            print(traceback.format_exc(), file=sys.stderr)
             return pickle.dumps(Failed(self.number, unit, describe(error)))
 
 

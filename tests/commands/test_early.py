@@ -126,7 +126,10 @@ def test_how_a_model_is_loaded(complain, folder, words, expected):
         (("--model", "hf", "--model_args", "pretraned=org/name"), "Did you mean 'pretrained'"),
         (("--model", "openai-chat-completions", "--model_args", "modle=x"), "Did you mean 'model'"),
         (("--model", "openai-chat-completions", "--model_args", "model=x"), "OPENAI_API_KEY"),
-        (("--model", "vllm", "--model_args", "pretrained=x"), "pip install -c constraints-vllm.txt 'gptalt-eval[vllm]'"),
+        (
+            ("--model", "vllm", "--model_args", "pretrained=x"),
+            "pip install -c constraints-vllm.txt 'gptalt-eval[vllm]'",
+        ),
     ],
 )
 def test_which_model(complain, monkeypatch, words, expected):

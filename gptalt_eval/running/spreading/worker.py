@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -121,7 +120,7 @@ class ModelWorker:
         )
         plan = Plan(spec, owned, args, cells, {})
         said: list[str] = []
-        obtained = obtain_files(owned.item, args, lambda text: print(text, file=sys.stderr), said.append)
+        obtained = obtain_files(owned.item, args, lambda text: None, said.append)
         self.folders = obtained.args
         if "pretrained" in obtained.args:
             plan, note = recognise(plan, self.plugins, Path(obtained.args["pretrained"]))
