@@ -258,3 +258,28 @@ def test_the_engine_is_a_part_of_the_fingerprint(engine, folder, tmp_path):
     one, same, other = (read_run(tmp_path / name).model for name in ("one", "same", "other"))
     assert one.fingerprint == same.fingerprint != other.fingerprint
     assert {part for part in one.parts if one.parts[part] != other.parts[part]} == {"arguments", "engine"}
+
+
+def test_styles_and_shots_are_asked_for_together(engine, folder, tmp_path):
+    tasks = ["--tasks", "piqa,hellaswag", "--num_fewshot", "0,1", "--prompt_style", "standard,system"]
+    expected = run_hf(folder, tmp_path / "hf", tasks=tasks)
+    loaded = run(engine, folder, tmp_path / "engine", tasks=tasks)
+    assert_alike(read_answers(tmp_path / "engine"), expected)
+    [prompts] = loaded.calls
+    assert len(prompts) == 96 and len({*map(tuple, prompts)}) == 96, "nothing is computed twice"
+
+
+def test_a_model_that_the_engine_cannot_load(engine, folder, tmp_path, monkeypatch, capsys):
+    def fail(self, **settings):
+        raise RuntimeError("Engine core initialization failed.\x1b[31m See above.\nMore.")
+
+    kind = engine.LLM if engine.__name__ == "vllm" else engine.Engine
+    monkeypatch.setattr(kind, "__init__", fail)
+    assert cli.main(write_command(engine.__name__, folder, tmp_path)) == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert (
+        "cannot load this model: Engine core initialization failed." in text
+        and engine.__name__ in text.lower()
+    )
+    assert "For less memory: --model_args" in text
+    assert "Traceback" not in text and "\x1b" not in text and "More" not in text

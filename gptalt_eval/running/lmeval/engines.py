@@ -15,6 +15,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.running.lmeval import seams
 from gptalt_eval.running.lmeval.streamed import StreamedLM, order_by_prefix
 from gptalt_eval.scoring import stock
@@ -41,6 +42,8 @@ class EngineLM(StreamedLM):
     """
 
     name: str
+    title: str
+    savers: str  # arguments with which it needs less memory
     scorer_name = "the engine"
     rank: int
     tokenizer: Any
@@ -51,7 +54,14 @@ class EngineLM(StreamedLM):
     _model_generate: Any
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        try:
+            super().__init__(**settings)
+        except (RuntimeError, ValueError, OSError, AssertionError) as error:
+            if "custom code" in str(error):
+                raise
+            reason = show_plain(str(error).strip().partition("\n")[0]) or type(error).__name__
+            hint = f"Its own messages are above. For less memory: --model_args {self.savers}."
+            raise GptaltError(f"{self.title} cannot load this model: {reason}", hint) from error
         self.begin(self.name)
         self.unscorable, self.lost = {}, {}
         self.chat_template_args: dict[str, Any] = dict(getattr(self, "chat_template_args", None) or {})
@@ -149,7 +159,8 @@ class AskedVLLM(EngineLM):
     which vLLM computes from scratch each time.
     """
 
-    name = "vllm"
+    name, title = "vllm", "vLLM"
+    savers = "max_model_len, gpu_memory_utilization or tensor_parallel_size"
 
     def describe(self) -> Mapping[str, Any]:
         if self.data_parallel_size > 1:
@@ -213,7 +224,8 @@ def read_next(token: int, written: Any) -> Scored:
 class AskedSGLang(EngineLM):
     """SGLang: asked for log-probabilities from the end of the context on, so that it can read its cache."""
 
-    name = "sglang"
+    name, title = "sglang", "SGLang"
+    savers = "mem_fraction_static or tp_size"
     chat_template: Any
 
     def __init__(self, add_bos_token: bool | None = None, **settings: Any) -> None:
