@@ -80,6 +80,14 @@ def test_no_gpu(monkeypatch):
     assert complain("vllm") == [], "that it is not installed is said elsewhere"
 
 
+def test_several_copies_of_vllm_need_ray(monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else real(name))
+    [text] = complain("vllm", data_parallel_size=2)
+    assert "need Ray" in text and "-c constraints-vllm.txt 'gptalt-eval[vllm,ray]'" in text
+    assert complain("sglang", dp_size=2) == complain("vllm") == []
+
+
 def test_a_device_is_chosen_otherwise():
     [text] = complain("vllm", device="cuda:1")
     assert text.startswith("--device cuda:1:") and "export CUDA_VISIBLE_DEVICES" in text
