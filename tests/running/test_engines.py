@@ -283,3 +283,10 @@ def test_a_model_that_the_engine_cannot_load(engine, folder, tmp_path, monkeypat
     )
     assert "For less memory: --model_args" in text
     assert "Traceback" not in text and "\x1b" not in text and "More" not in text
+
+
+def test_workers_are_not_for_engines(engine, folder, tmp_path, capsys):
+    assert cli.main(write_command(engine.__name__, folder, tmp_path, "--workers", "2")) == 2
+    text = " ".join(capsys.readouterr().err.split())
+    copies = "data_parallel_size" if engine.__name__ == "vllm" else "dp_size"
+    assert f"--model_args {copies}=2" in text

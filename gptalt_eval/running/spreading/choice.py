@@ -9,7 +9,7 @@ from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.environment import DRIVER, count_devices
-from gptalt_eval.planning.backends import HF_BACKENDS
+from gptalt_eval.planning.backends import ENGINES, HF_BACKENDS
 
 #: arguments with which one process has several GPUs
 OVER_SEVERAL = ("parallelize", "device_map", "tp_plan")
@@ -58,9 +58,10 @@ def check_spread(plan: Plan) -> None:
     if model.backend.startswith("local-"):
         text = f"{flag}: '{model.name}' is served by others."
         hint = f"Omit {flag}, and let it answer several requests at once: --model_args num_concurrent=8"
-    elif model.backend in ("vllm", "sglang"):
+    elif model.backend in ENGINES:
+        copies = "data_parallel_size" if model.backend == "vllm" else "dp_size"
         text = f"{flag}: '{model.name}' uses several GPUs by itself."
-        hint = f"Omit {flag}; several copies of the model: --model_args data_parallel_size=2"
+        hint = f"Omit {flag}; several copies of the model: --model_args {copies}=2"
     elif can_spread(plan):
         text = (
             f"{flag}: '{model.name}' comes with '{owner}', which is not installed, and workers load what is."
