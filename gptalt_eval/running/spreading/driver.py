@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,12 +19,12 @@ from gptalt_eval.running.execute import interrupt_once
 from gptalt_eval.running.experiments import mark_failed
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.opening import open_run, refuse_unknown
-from gptalt_eval.running.runfiles import RunFiles
+from gptalt_eval.running.runfiles import RunFiles, is_error_in
 from gptalt_eval.running.spreading.journal import Journal, Where, sum_up
 from gptalt_eval.running.spreading.pools import make_pool
 from gptalt_eval.running.spreading.progress import Progress
 from gptalt_eval.running.spreading.spread import Spread
-from gptalt_eval.running.spreading.units import Cutter, Spool
+from gptalt_eval.running.spreading.units import Cutter, Spool, open_spool
 from gptalt_eval.running.spreading.worker import Job, WorkerFacts
 from gptalt_eval.running.terminal import Terminal
 from gptalt_eval.spread.cutting import MOST
@@ -158,8 +157,7 @@ def answer_by_workers(
         GptaltError: a run cannot begin, or there are no workers.
     """
     terminal = Terminal(console)
-    with tempfile.TemporaryDirectory(prefix="gptalt-units-") as folder, contextlib.ExitStack() as opened:
-        spool = Spool(Path(folder))
+    with open_spool() as spool, contextlib.ExitStack() as opened:
         members: dict[str, Member] = {}
         failed: dict[int, Record] = {}
         try:
@@ -279,10 +277,13 @@ def stop_early(
     for member in members.values():
         with contextlib.suppress(OSError):
             member.files.save_end("interrupted" if by_user else "failed")
-    if not by_user or not members:
+    files = [member.files for member in members.values()]
+    unwritten = isinstance(error, OSError) and any(is_error_in(error, each.folder) for each in files)
+    if not files or not (by_user or unwritten):
         return None
-    place = root or next(iter(members.values())).files.folder
+    place = root or files[0].folder
     total = sum(unit.requests for member in members.values() for unit in member.units)
     done = sum(member.answered for member in members.values())
-    text = f"Stopped. {done:,} of {total:,} requests were answered, and their answers are saved in {place}."
-    return InterruptedRun(text, f"To compute what is missing: gptalt-eval resume {place}", True)
+    reason = "Stopped." if by_user else f"{place} could not be written: {getattr(error, 'strerror', '')}."
+    text = f"{reason} {done:,} of {total:,} requests were answered, and their answers are saved in {place}."
+    return InterruptedRun(text, f"To compute what is missing: gptalt-eval resume {place}", by_user)

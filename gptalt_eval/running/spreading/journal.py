@@ -64,8 +64,10 @@ class Journal:
         sync(self.units)
 
     def close(self) -> None:
-        self.answers.close()
-        self.units.close()
+        """Close the files; what counts was written before, so that a full disk is said only once."""
+        for file in (self.answers, self.units):
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def sync(file: Any) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.storage import hash_text
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.serving import pack_request
@@ -37,8 +40,9 @@ class Spool:
 
     def keep(self, unit: Unit, requests: Sequence[Any], keys: Sequence[str]) -> None:
         packed = pickle.dumps([pack_request(request) for request in requests])
-        (self.folder / unit.name).write_bytes(zlib.compress(packed, 1))
-        (self.folder / f"{unit.name}.keys").write_text("\n".join(keys), encoding="utf-8")
+        with explain_room(self.folder):
+            (self.folder / unit.name).write_bytes(zlib.compress(packed, 1))
+            (self.folder / f"{unit.name}.keys").write_text("\n".join(keys), encoding="utf-8")
 
     def read(self, unit: Unit) -> bytes:
         """What a worker gets."""
@@ -47,6 +51,29 @@ class Spool:
     def read_keys(self, unit: Unit) -> list[str]:
         """The key of each request in the file of answers."""
         return (self.folder / f"{unit.name}.keys").read_text(encoding="utf-8").split("\n")
+
+
+@contextlib.contextmanager
+def open_spool() -> Iterator[Spool]:
+    """A new spool among the temporary files, which is deleted at the end of the block.
+
+    Raises:
+        GptaltError: there is no place for it.
+    """
+    with explain_room("The folder for temporary files"):
+        folder = tempfile.TemporaryDirectory(prefix="gptalt-units-", ignore_cleanup_errors=True)
+    with folder as path:
+        yield Spool(Path(path))
+
+
+@contextlib.contextmanager
+def explain_room(place: Path | str) -> Iterator[None]:
+    """Say in words that temporary files cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{place} could not be written: {error.strerror}."
+        raise GptaltError(text, "Let TMPDIR name a folder with more room.") from None
 
 
 class Wanted(NamedTuple):

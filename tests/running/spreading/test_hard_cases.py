@@ -2,20 +2,23 @@
 
 import json
 import math
+import os
 import re
+import tempfile
 
 import pytest
 import tiny
 from rich.console import Console
 
 from gptalt_eval import evaluate
-from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.errors import GptaltError, InterruptedRun
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.spreading import driver
 from gptalt_eval.running.spreading.journal import Journal, Where
 from gptalt_eval.running.spreading.progress import Progress
 from gptalt_eval.running.spreading.spread import Recall, Spread, list_keys
+from gptalt_eval.running.spreading.units import open_spool
 from gptalt_eval.spread.serve import describe
 from gptalt_eval.spread.work import Result, Unit
 
@@ -63,6 +66,19 @@ def test_names_stand_in_notes_and_reasons_are_left_as_they_are():
 def test_our_own_errors_are_said_in_words():
     assert describe(GptaltError("It is damaged.", "Get it again.")) == "It is damaged. Get it again."
     assert describe(ValueError("no")) == "ValueError: no"
+
+
+def test_a_full_or_missing_place_for_temporary_files_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(GptaltError, match="No such file") as refused, open_spool():
+        pass
+    assert "TMPDIR" in refused.value.hint
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with open_spool() as spool:
+        (spool.folder / "u").mkdir()  # as a full disk: the file cannot be written
+        with pytest.raises(GptaltError, match="could not be written: Is a directory"):
+            spool.keep(Unit("u", "0", "loglikelihood", 9, 1), [], [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reason_ends_once():
@@ -118,6 +134,27 @@ def test_a_stop_at_the_end_loses_nothing_and_damage_is_answered_again(folder, tm
     assert again.run.status == "complete"
     right = read_answers(run(folder, tmp_path / "alone"))
     assert len(right) == 30 and read_answers(again) == right
+
+
+@pytest.mark.torch
+def test_a_full_disk_is_said_and_nothing_is_lost(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "MOST", 3000)
+    keep, kept = Journal.keep, []
+
+    def fill(self, unit, keys, *rest):
+        if len(kept) == 2:
+            self.answers.file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+        keep(self, unit, keys, *rest)
+        kept.append(unit)
+
+    monkeypatch.setattr(Journal, "keep", fill)
+    with pytest.raises(InterruptedRun, match="could not be written: No space left on device") as stopped:
+        run(folder, tmp_path / "out", workers=1)
+    done = sum(unit.requests for unit in kept)
+    assert f" {done} of 50 requests were answered" in str(stopped.value) and "resume" in stopped.value.hint
+    [path] = (tmp_path / "out").rglob("answers.jsonl")
+    assert len(path.read_text(encoding="utf-8").splitlines()) == done
+    assert load_record(path.parent).run.status == "failed"
 
 
 def test_contradictions_do_not_come_back(tmp_path):
