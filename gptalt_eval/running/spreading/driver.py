@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -30,6 +31,9 @@ from gptalt_eval.running.terminal import Terminal
 from gptalt_eval.spread.cutting import MOST
 from gptalt_eval.spread.loop import spread
 from gptalt_eval.spread.work import Event, Loaded, Outcome, Pool, Report, Result, Started, Unit
+
+#: errors of a disk that takes nothing more
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass
@@ -279,6 +283,13 @@ def stop_early(
             member.files.save_end("interrupted" if by_user else "failed")
     files = [member.files for member in members.values()]
     unwritten = isinstance(error, OSError) and any(is_error_in(error, each.folder) for each in files)
+    if not files and getattr(error, "errno", None) in FULL:  # before anything of a run could be saved
+        full = root or getattr(error, "filename", None) or "The folder of results"
+        return InterruptedRun(
+            f"{full} could not be written: {getattr(error, 'strerror', '')}.",
+            "Make room, or name another folder: --output_path FOLDER",
+            False,
+        )
     if not files or not (by_user or unwritten):
         return None
     place = root or files[0].folder
