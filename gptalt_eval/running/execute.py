@@ -24,6 +24,8 @@ from gptalt_eval.running.runfiles import RunFiles, is_error_in
 if TYPE_CHECKING:  # importing lm-eval takes seconds
     from gptalt_eval.running.spreading.spread import Spread
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 def execute(
     plan: Plan,
@@ -80,20 +82,22 @@ def is_main_process() -> bool:
 
 @contextlib.contextmanager
 def interrupt_once() -> Iterator[None]:
-    """The first Ctrl-C stops the run; a second one cannot interrupt saving."""
+    """The first Ctrl-C, or a scheduler's SIGTERM, stops the run; a second one cannot interrupt saving."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    earlier = signal.signal(signal.SIGINT, stop)
+    earlier = {number: signal.signal(number, stop) for number in STOPS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def end_early(files: RunFiles, error: BaseException) -> InterruptedRun | None:

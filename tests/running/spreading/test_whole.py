@@ -30,6 +30,11 @@ def folder(tmp_path_factory):
     return tiny.save_model("llama", tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
+@pytest.fixture(scope="module")
+def alone(folder, tmp_path_factory):
+    return run(folder, tmp_path_factory.mktemp("alone"))
+
+
 @pytest.fixture
 def small_units(monkeypatch):
     """Units as small as tiny runs need to have several."""
@@ -84,8 +89,7 @@ def list_workers(folder):
     return {int(pid) for pid in found.stdout.split()} - {os.getpid()}
 
 
-def test_two_workers_and_one_process_give_the_same(folder, tmp_path, small_units):
-    alone = run(folder, tmp_path / "alone")
+def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, small_units):
     spread = run(folder, tmp_path / "spread", workers=2)
     assert_same(alone, spread)
     assert spread.run.status == "complete" and spread.run.resumed == ()
@@ -198,8 +202,8 @@ evaluate("hf", "arc_easy,gsm8k,piqa", model_args={"pretrained": sys.argv[1], "ma
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, tmp_path, small_units, number):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, alone, tmp_path, small_units, number):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     out = tmp_path / "out"
@@ -210,7 +214,7 @@ def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, tmp_path, sma
         if line.startswith("unit 4"):
             break
     child.send_signal(number)
-    child.wait(20)
+    assert child.wait(20) == (-number if number == signal.SIGKILL else 1)
     deadline = time.monotonic() + 5
     while (left := list_workers(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -229,7 +233,7 @@ def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, tmp_path, sma
     assert resumed.run.status == "complete" and len(resumed.run.resumed) == 1
     total = sum(worker.units for worker in resumed.run.workers)
     assert total == 4 + len(computed)
-    assert_same(run(folder, tmp_path / "alone"), resumed)
+    assert_same(alone, resumed)
 
 
 def test_a_run_in_one_process_goes_on_where_workers_stopped(folder, tmp_path, small_units):
