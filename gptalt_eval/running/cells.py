@@ -42,7 +42,8 @@ def evaluate_cells(
             files.update(scoring=run.lm.describe_work(files.run.scoring))
         if usage := getattr(run.lm.lm, "usage", None):
             files.update(usage=dict(usage))
-    if run.lm.answers and not plan.spec.use_cache:
+    lacks_answers = spread is not None and spread.reasons  # those that there are need not be computed again
+    if run.lm.answers and not plan.spec.use_cache and not lacks_answers:
         run.lm.answers.delete()  # they are in the samples and the results now
         files.units.unlink(missing_ok=True)  # run.json says who computed what
 

@@ -255,3 +255,29 @@ def test_a_model_that_no_worker_can_load_leaves_the_others(folder, tmp_path, sma
     assert good.run.status == "complete"
     assert bad.run.status == "incomplete" and list(bad.run.failed) == ["piqa"]
     assert "lack" in bad.run.failed["piqa"]
+
+
+def test_what_was_answered_is_kept_when_a_unit_is_given_up(folder, alone, tmp_path, small_units, monkeypatch):
+    spread, computed = driver.spread, []
+
+    def leave_one_out(units, pool, keep, **settings):
+        def note(unit, *rest):
+            computed.append(unit.name)
+            keep(unit, *rest)
+
+        outcome = spread(units[1:], pool, note, **settings)
+        outcome.given_up[units[0]] = "three workers did not survive it"
+        return outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "spread", leave_one_out)
+        first = run(folder, tmp_path / "out", workers=1)
+    assert first.run.status == "incomplete"
+    [reason] = set(first.run.failed.values())
+    assert "three workers did not survive it" in reason
+    before = len(computed)
+    resumed = run(folder, tmp_path / "out", workers=1, resume=True)
+    assert resumed.run.status == "complete"
+    assert sum(worker.units for worker in resumed.run.workers) == before + 1
+    assert_same(alone, resumed)
+    assert not list(resumed.folder.glob("answers*"))
