@@ -1,5 +1,6 @@
 """vLLM and SGLang in this process, with stand-ins that compute on the CPU: what the real ones do is not tested."""
 
+import copy
 import importlib
 import json
 import sys
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     model = tf.LlamaForCausalLM(tf.LlamaConfig(**(tiny.GROUPED | {"max_position_embeddings": 600})))
     path = tmp_path_factory.mktemp("weights")
     model.save_pretrained(path)
-    tokenizer = tiny.make_tokenizer()
+    tokenizer = copy.deepcopy(tiny.make_tokenizer())  # it is every test's
     tokenizer.chat_template = CHAT
     tokenizer.save_pretrained(path)
     return path
