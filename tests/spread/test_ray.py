@@ -116,7 +116,7 @@ def test_a_node_removed_an_actor_killed_and_one_stopped_change_no_answer(cluster
     assert answers == right
     killed, stopped, removed = (next(n for n in notes if n.startswith(f"Worker {each} ")) for each in harmed)
     assert "Worker unexpectedly exits with a connection error" in killed and "Some common" not in killed
-    assert "answering a unit took more than 2 seconds" in stopped
+    assert "answering a unit took more than" in stopped  # its allowance grows with the slowest pace
     assert "unavailable" in removed or "died" in removed or "dead" in removed, removed
     until = time.monotonic() + 20
     while is_running(processes[harmed[1]]):
