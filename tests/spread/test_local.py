@@ -110,7 +110,7 @@ def test_a_stopped_worker_is_found_and_killed_and_its_unit_goes_to_another(open_
     started = time.monotonic()
     spread(units, pool, keep_and_stop, note=notes.append, limits=Limits(least=1.5))
     assert answers == answer_here(units)
-    assert ["answering a unit took more than 2 seconds" in note for note in notes] == [True]
+    assert ["answering a unit took more than" in note for note in notes] == [True]
     assert stopped[0] not in list_processes()
     assert time.monotonic() - started < 15
 
