@@ -303,7 +303,7 @@ def await_none_left(starter):
 
 
 def test_a_killed_driver_leaves_nothing_and_what_it_had_is_not_computed_again(start_driver, tmp_path):
-    driver = start_driver(seconds=0.3)
+    driver = start_driver(seconds=0.5)
     for _ in range(8):
         driver.stdout.readline()
     driver.kill()
@@ -332,7 +332,7 @@ def test_a_killed_driver_leaves_no_worker_that_is_stopped_or_busy(start_driver, 
 
 
 def test_ctrl_c_reaches_the_driver_alone(start_driver, tmp_path):
-    driver = start_driver()
+    driver = start_driver(seconds=0.5)  # it is not done when the signal comes
     driver.stdout.readline()
     os.killpg(driver.pid, signal.SIGINT)
     driver.wait(20)
