@@ -1,12 +1,11 @@
 """Writes constraints-vllm.txt and constraints-sglang.txt: ``python tests/pin_engines.py [vllm|sglang]``.
 
-Each engine wants one release of torch and a range of transformers, which constraints.txt excludes. pip reads
-only the metadata of the packages (``fast-deps``); nothing is installed. Run it with Python 3.11 on Linux.
+Each engine wants one release of torch and a range of transformers, which constraints.txt excludes. uv reads
+only the metadata of the packages, where pip would download gigabytes of them; nothing is installed.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 RELEASES = {"vllm": "0.33.0", "sglang": "0.5.23"}
 KEPT = "lm_eval"  # the release that the program is tested with
 HEAD = """\
-# Every version that pip chose together for gptalt-eval and {engine} {release} (Python 3.11, Linux, x86-64):
+# Every version that was chosen together for gptalt-eval and {engine} {release} (Python 3.11, Linux, x86-64):
 # pip install -c constraints-{engine}.txt "gptalt-eval[{engine}]"
 # python tests/pin_engines.py writes this file. Nothing was run with these versions on a GPU.
 
@@ -26,21 +25,20 @@ HEAD = """\
 
 
 def resolve(engine: str, constraints: Sequence[str]) -> dict[str, str]:
-    """What pip would install for the extra of an engine: name -> version.
+    """What would be installed with the extra of an engine, for Python 3.11 on Linux: name -> version.
 
     Raises:
         subprocess.CalledProcessError: the versions exclude each other, or the index is out of reach.
     """
     with tempfile.TemporaryDirectory() as folder:
-        report, pins = Path(folder, "report.json"), Path(folder, "pins.txt")
+        pins, chosen = Path(folder, "pins.txt"), Path(folder, "chosen.txt")
         pins.write_text("\n".join(constraints), encoding="utf-8")
-        words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        words += ["--dry-run", "--ignore-installed", "--use-feature=fast-deps", "--report", str(report)]
-        words += ["-c", str(pins), f"{ROOT}[{engine}]"]
+        words = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+        words += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_34"]
+        words += [str(ROOT / "pyproject.toml"), "--extra", engine, "-c", str(pins), "-o", str(chosen)]
         subprocess.run(words, check=True, capture_output=True, text=True)
-        chosen = json.loads(report.read_text(encoding="utf-8"))["install"]
-    found = {each["metadata"]["name"]: each["metadata"]["version"] for each in chosen}
-    return {name: version for name, version in found.items() if name != "gptalt-eval"}
+        lines = chosen.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line)
 
 
 def pin(engine: str) -> str:

@@ -27,14 +27,13 @@ def test_pins_fit_what_the_program_needs(engine):
     assert pins["lm-eval"] == "0.4.13"
 
 
-@pytest.mark.install
 @pytest.mark.parametrize("engine", pin_engines.RELEASES)
 def test_pins_resolve(engine):
     lines = [f"{name}=={version}" for name, version in read_pins(engine).items()]
     try:
         found = pin_engines.resolve(engine, lines)
     except subprocess.CalledProcessError as error:
-        if "Could not fetch" in error.stderr or "NewConnectionError" in error.stderr:
+        if "Failed to fetch" in error.stderr or "error sending request" in error.stderr:
             pytest.skip("no package index within reach")
         raise AssertionError(error.stderr) from error
     assert {canonicalize_name(name): version for name, version in found.items()} == read_pins(engine)
