@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.commands.options import WORKERS
 from gptalt_eval.commands.printing import warn
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record
@@ -84,21 +83,25 @@ def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:
     settings = read_experiment(arguments.run)
     if settings is not None:
         file = arguments.run / EXPERIMENT_FILE
-        check_settings(file, settings, {}, arguments.trust, writes_there=True)
-        spec = make_spec({**choose_workers(settings, arguments), "output_path": str(arguments.run)})
+        kept, typed = choose_workers(settings, arguments)
+        check_settings(file, kept, typed, arguments.trust, writes_there=True)
+        spec = make_spec({**kept, **typed, "output_path": str(arguments.run)})
         return run_and_print(spec, plugins, resume=True)
     record = find_one_run(arguments.run)
-    check_settings(record.folder / RUN_FILE, record.run.settings, {}, arguments.trust, writes_there=True)
-    settings = choose_workers(place_settings(record), arguments)
-    return run_and_print(make_spec(settings), plugins, resume=record)
+    kept, typed = choose_workers(record.run.settings, arguments)
+    check_settings(record.folder / RUN_FILE, kept, typed, arguments.trust, writes_there=True)
+    kept, typed = choose_workers(place_settings(record), arguments)
+    return run_and_print(make_spec({**kept, **typed}), plugins, resume=record)
 
 
-def choose_workers(settings: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a run to resume, with the workers that were typed in place of those before."""
-    names = [option.names[0].lstrip("-") for option in WORKERS]
-    typed = {name: getattr(arguments, name) for name in names if name in arguments}
-    kept = {name: value for name, value in settings.items() if not typed or name not in names}
-    return {**kept, **typed}
+def choose_workers(
+    settings: Mapping[str, Any], arguments: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a run to resume, and the workers that were typed, which replace those before."""
+    from gptalt_eval.running.resuming import WORKERS
+
+    typed = {name: getattr(arguments, name) for name in WORKERS if name in arguments}
+    return {name: value for name, value in settings.items() if not typed or name not in WORKERS}, typed
 
 
 def run_rerun(arguments: argparse.Namespace, plugins: Installed) -> int:

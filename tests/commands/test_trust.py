@@ -147,6 +147,19 @@ def test_nothing_happens_without_trust_and_all_of_it_with_it(scene, way, setting
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_cluster_of_strangers_is_not_joined_without_trust(scene, way):
+    words = write_file(scene, way, {**SETTINGS, "cluster": "evil.example:6379"})
+    with pytest.raises(GptaltError) as caught:
+        call(scene / "marker", *words)
+    assert "the cluster at evil.example:6379" in caught.value.what and "--trust" in caught.value.hint
+    if way == "resume":  # what is typed replaces it
+        with pytest.raises(GptaltError) as caught:
+            call(scene / "marker", *words, "--workers", "2")
+        assert "evil.example" not in str(caught.value) and "--trust" not in caught.value.hint
+    assert not (scene / "marker").exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_everything_is_listed_at_once(scene, way):
     settings = {"trust_remote_code": True, "model_args": {"base_url": HOST}, "use_cache": "/abs/x"}
     words = write_file(scene, way, {**SETTINGS, **settings})

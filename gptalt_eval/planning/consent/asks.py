@@ -72,6 +72,8 @@ def list_asks(spec: RunSpec, keys: Keys[str], places: Sequence[Path] = ()) -> li
         asks.append(
             f"runs the code of the tokenizer of {name_model(spec)}, which these tasks load themselves"
         )
+    if "cluster" in keys and spec.cluster not in (None, "auto"):  # who runs it can run code here
+        asks.append(f"sends prompts to the cluster at {spec.cluster}, and runs what it answers (cluster)")
     for key, what in (("output_path", "results"), ("use_cache", "answers")):
         path = getattr(spec, key)
         if key in keys and path and not is_inside(path, places):
