@@ -118,6 +118,7 @@ class Plan:
         entries: all names that lm-eval may look up, and the YAMLs that it may read.
         notes: what the user should know about these results (a sample, partial data).
         lacking: tasks that cannot be evaluated, by label, and why; all others can.
+        output: the folder of results, or the JSON file; None: what ``--output_path`` says.
         in_experiment: whether this is one model of an experiment, whose answers are compared.
         plugins: all that are loaded.
         trusted: path -> SHA-256 of the YAMLs and Python files that the user trusted.
@@ -132,6 +133,7 @@ class Plan:
     entries: Mapping[str, TaskEntry]
     notes: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
+    output: Path | None = None
     in_experiment: bool = False
     plugins: tuple[RunPlugin, ...] = ()
     trusted: Mapping[str, str] = field(default_factory=dict)

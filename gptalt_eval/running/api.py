@@ -14,7 +14,7 @@ from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record, find_experiment
+from gptalt_eval.contract.record import EXPERIMENT_FILE, RUN_FILE, Record, find_experiment, load_record
 from gptalt_eval.contract.settings import split_names
 from gptalt_eval.contract.spec import RunSpec, make_spec
 from gptalt_eval.contract.types import Installed
@@ -34,8 +34,9 @@ from gptalt_eval.running.experiments import (
     run_member,
     sends_samples,
 )
+from gptalt_eval.running.locking import claim_output, lock_folders
 from gptalt_eval.running.resuming import find_earlier, is_finished, run_plan
-from gptalt_eval.running.runfiles import choose_folder, choose_output
+from gptalt_eval.running.runfiles import choose_folder
 from gptalt_eval.running.spreading.choice import check_spread, choose_workers
 
 
@@ -166,15 +167,36 @@ def run(spec: RunSpec, plugins: Installed, console: Console, resume: bool | Reco
             are not computed again.
 
     Raises:
-        GptaltError: the request has a problem, or the folder contains another run.
+        GptaltError: the request has a problem, or the folder contains another run, or one writes there now.
         InterruptedRun: it ended early; what was finished is saved.
     """
-    root = choose_output(spec) if len(split_names(spec.model)) > 1 else None
-    if root is not None:
-        spec = replace(spec, output_path=str(root))
     remember_secrets(vars(spec))
-    with waiting("Finding the model, the tasks and their rows"):
-        plans = plan_models(spec, plugins)
+    folder = resume.folder if isinstance(resume, Record) else None
+    with claim_output(spec, folder) as output:
+        root = output if len(split_names(spec.model)) > 1 else None
+        if root is not None:
+            spec = replace(spec, output_path=str(root))
+        with waiting("Finding the model, the tasks and their rows"):
+            plans = [replace(plan, output=output) for plan in plan_models(spec, plugins)]
+        folders = [folder] if folder else [root, *(choose_folder(plan)[1] for plan in plans)]
+        with lock_folders(each for each in folders if each and is_main_process()):
+            again = load_record(folder) if folder else resume
+            return run_plans(spec, plans, plugins, console, again, root)
+
+
+def run_plans(
+    spec: RunSpec,
+    plans: list[Plan],
+    plugins: Installed,
+    console: Console,
+    resume: bool | Record,
+    root: Path | None,
+) -> Runs:
+    """Execute and report a request of which everything was found.
+
+    Args:
+        root: the folder of the experiment; None: it is none.
+    """
     folder = resume.folder if isinstance(resume, Record) else None
     if root is not None:
         begin_experiment(root, spec, bool(resume))

@@ -18,7 +18,7 @@ from gptalt_eval.contract.handed import check_folders, check_plain, is_bare, ope
 from gptalt_eval.contract.plan import Cell, Plan, PlannedTask
 from gptalt_eval.contract.record import RUN_FILE, Record, find_file, read_results
 from gptalt_eval.contract.run import Checkout, Run, RunCell, RunCut, RunData, RunModel, RunSplit, Status
-from gptalt_eval.contract.spec import RunSpec, dump_spec, format_command
+from gptalt_eval.contract.spec import dump_spec, format_command
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text, hide_values
@@ -198,14 +198,9 @@ def describe_value(value: object) -> object:
     return [value.name, *(sources or [""])]
 
 
-def choose_output(spec: RunSpec) -> Path:
-    """``--output_path``, else a folder named by the time."""
-    return Path(spec.output_path or Path(RUNS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))).expanduser()
-
-
 def choose_folder(plan: Plan) -> tuple[str, Path]:
     """The prefix of the results file's name, and the run's folder, as lm-eval derives them."""
-    path = choose_output(plan.spec)
+    path = plan.output or Path(plan.spec.output_path or RUNS).expanduser()
     if path.suffix == ".json":
         return f"{path.stem}_", path.parent
     return "", check_folders(path, name_run_folder(plan.title))

@@ -15,7 +15,7 @@ from gptalt_eval.contract.models import Model
 from gptalt_eval.contract.plan import PlannedTask, title_model
 from gptalt_eval.contract.record import load_record
 from gptalt_eval.contract.run import Run, RunCell, RunData, RunSplit
-from gptalt_eval.contract.spec import RunSpec, make_spec
+from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.contract.types import Dataset, Owner
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.resolve import resolve
@@ -23,7 +23,6 @@ from gptalt_eval.running import runfiles
 from gptalt_eval.running.runfiles import (
     RunFiles,
     choose_folder,
-    choose_output,
     describe_located,
     hash_style,
     hash_value,
@@ -84,16 +83,6 @@ def test_the_title_and_the_folder_of_a_model(model, args, title, folder):
 def test_the_current_folder_has_a_title_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert title_model(HF, {"pretrained": "."}) == title_model(HF, {"pretrained": "./"}) == tmp_path.name
-
-
-def test_where_results_go(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert choose_output(RunSpec(output_path="~/out")) == tmp_path / "out"
-    assert choose_output(RunSpec(output_path="out")) == Path("out")
-    before = datetime.now().replace(microsecond=0)
-    folder, name = choose_output(RunSpec()).parts
-    assert folder == "runs"
-    assert before <= datetime.strptime(name, "%Y-%m-%d_%H-%M-%S") <= datetime.now()
 
 
 def test_an_output_path_may_be_a_file_as_in_lm_eval(make_plan, tmp_path):
