@@ -240,7 +240,8 @@ def test_a_killed_starter_takes_its_workers_along_and_is_replaced(open_pool):
 
 
 DRIVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from slow_sums import *
