@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,125 +14,28 @@ from rich.console import Console
 from gptalt_eval.contract.errors import InterruptedRun
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.record import Record
-from gptalt_eval.contract.run import RunModel, RunScoring
+from gptalt_eval.contract.run import RunModel
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.running.execute import interrupt_once
 from gptalt_eval.running.experiments import mark_failed
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.opening import open_run, refuse_unknown
 from gptalt_eval.running.runfiles import RunFiles, is_error_in
-from gptalt_eval.running.spreading.journal import Journal, Where, sum_up
+from gptalt_eval.running.spreading.journal import Journal
+from gptalt_eval.running.spreading.member import Member
 from gptalt_eval.running.spreading.pools import make_pool
 from gptalt_eval.running.spreading.progress import Progress
 from gptalt_eval.running.spreading.spread import Spread
 from gptalt_eval.running.spreading.units import Cutter, Spool, open_spool
-from gptalt_eval.running.spreading.worker import Job, WorkerFacts
+from gptalt_eval.running.spreading.watched_pool import WatchedPool
+from gptalt_eval.running.spreading.worker import Job
 from gptalt_eval.running.terminal import Terminal
 from gptalt_eval.spread.cutting import MOST
 from gptalt_eval.spread.loop import spread
-from gptalt_eval.spread.work import Event, Loaded, Outcome, Pool, Report, Result, Started, Unit
+from gptalt_eval.spread.work import Outcome, Pool, Report, Result, Unit
 
 #: errors of a disk that takes nothing more
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-@dataclass
-class Member:
-    """One run, while workers answer its requests.
-
-    Attributes:
-        spread: what the run gets in the end.
-        plan: its plan.
-        journal: where answers are kept.
-        units: what is to be answered.
-        asked: how many tokens each unit would have without shared prefixes.
-        answered: requests that were answered.
-        tokens, saved, seconds: computed for log-likelihoods; asked of these; and the workers' time for that.
-    """
-
-    spread: Spread
-    plan: Plan
-    journal: Journal
-    units: list[Unit] = field(default_factory=list)
-    asked: Mapping[str, int] = field(default_factory=dict)
-    tokens: int = 0
-    saved: int = 0
-    seconds: float = 0.0
-
-    answered: int = 0
-
-    @property
-    def files(self) -> RunFiles:
-        return self.spread.files
-
-    def meet(self, report: Report) -> None:
-        """Record what the first worker says about the model, before the first answer is kept."""
-        facts: WorkerFacts = report.facts
-        before = self.spread.facts.fingerprint
-        if before and before != report.fingerprint:
-            return  # the loop refuses it
-        self.spread.facts = facts.model
-        for said in facts.said:
-            self.files.note(said)
-        self.files.update(
-            model=replace(self.files.run.model, **asdict(facts.model), load_seconds=report.seconds),
-            hardware=facts.hardware,
-            scoring=RunScoring(report.way, facts.reason) if report.way else None,
-        )
-        self.files.save_run()
-
-    def keep(self, unit: Unit, keys: Sequence[str], result: Result, where: Where) -> None:
-        self.journal.keep(unit, keys, result, where)
-        self.answered += len(unit.asked)
-        if unit.kind == "loglikelihood":
-            self.tokens += result.tokens
-            self.saved += self.asked.get(unit.name, 0) * len(unit.asked) // unit.requests
-            self.seconds += result.seconds
-
-    def finish(self, outcome: Outcome, model: str, spool: Spool) -> None:
-        """Record how the workers ended; what has no answer gets its reason."""
-        whole = outcome.models.get(model)
-        for unit in self.units if whole else ():
-            self.spread.reasons |= dict.fromkeys(spool.read_keys(unit), str(whole))
-        for unit, reason in outcome.given_up.items():
-            if unit.model == model:
-                keys = spool.read_keys(unit)
-                self.spread.reasons |= {keys[place]: reason for place in unit.asked}
-        scoring = self.files.run.scoring
-        if scoring is not None and self.tokens:
-            scoring = replace(scoring, tokens=self.tokens, asked=self.saved, seconds=round(self.seconds, 1))
-        self.spread.answers = self.journal.answers
-        self.journal.close()
-        self.files.save_run(scoring=scoring, workers=sum_up(self.files.units))
-
-
-class WatchedPool:
-    """A pool whose workers are known by what they said of themselves."""
-
-    def __init__(self, pool: Pool, members: Mapping[str, Member]) -> None:
-        self.pool = pool
-        self.members = members
-        self.places: dict[int, Started] = {}
-        self.devices: dict[int, str] = {}
-        self.met: set[str] = set()
-        self.count_places, self.start, self.load = pool.count_places, pool.start, pool.load
-        self.answer, self.end, self.avoid, self.close = pool.answer, pool.end, pool.avoid, pool.close
-
-    def wait(self, seconds: float) -> list[Event]:
-        events = self.pool.wait(seconds)
-        for event in events:
-            if isinstance(event, Started):
-                self.places[event.worker] = event
-            if isinstance(event, Loaded):
-                self.devices[event.worker] = event.report.device
-                if event.model not in self.met:
-                    self.met.add(event.model)
-                    self.members[event.model].meet(event.report)
-        return events
-
-    def where(self, worker: int) -> Where:
-        place = self.places.get(worker, Started(worker))
-        return Where(place.place or str(worker), place.node, self.devices.get(worker, ""))
 
 
 def answer_by_workers(

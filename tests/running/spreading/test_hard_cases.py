@@ -16,6 +16,7 @@ from gptalt_eval.contract.record import load_record
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.spreading import driver
 from gptalt_eval.running.spreading.journal import Journal, Where
+from gptalt_eval.running.spreading.member import Member
 from gptalt_eval.running.spreading.progress import Progress
 from gptalt_eval.running.spreading.spread import Recall, Spread, list_keys
 from gptalt_eval.running.spreading.units import open_spool
@@ -121,7 +122,7 @@ def test_a_stop_at_the_end_loses_nothing_and_damage_is_answered_again(folder, tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(driver.Member, "finish", stop)
+        patched.setattr(Member, "finish", stop)
         with pytest.raises(GptaltError, match=r"Stopped\. 50 of 50 requests were answered"):
             run(folder, tmp_path / "out", workers=2)
     [path] = (tmp_path / "out").rglob("answers.jsonl")

@@ -1,4 +1,4 @@
-"""A disk that takes nothing more before anything of a run is saved."""
+"""What a session with workers says when it stops early: a disk that takes nothing more, and the rest."""
 
 import errno
 from pathlib import Path

@@ -1,0 +1,38 @@
+"""A pool that notes what workers say of themselves as they start and load models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gptalt_eval.running.spreading.journal import Where
+from gptalt_eval.running.spreading.member import Member
+from gptalt_eval.spread.work import Event, Loaded, Pool, Started
+
+
+class WatchedPool:
+    """A pool whose workers are known by what they said of themselves."""
+
+    def __init__(self, pool: Pool, members: Mapping[str, Member]) -> None:
+        self.pool = pool
+        self.members = members
+        self.places: dict[int, Started] = {}
+        self.devices: dict[int, str] = {}
+        self.met: set[str] = set()
+        self.count_places, self.start, self.load = pool.count_places, pool.start, pool.load
+        self.answer, self.end, self.avoid, self.close = pool.answer, pool.end, pool.avoid, pool.close
+
+    def wait(self, seconds: float) -> list[Event]:
+        events = self.pool.wait(seconds)
+        for event in events:
+            if isinstance(event, Started):
+                self.places[event.worker] = event
+            if isinstance(event, Loaded):
+                self.devices[event.worker] = event.report.device
+                if event.model not in self.met:
+                    self.met.add(event.model)
+                    self.members[event.model].meet(event.report)
+        return events
+
+    def where(self, worker: int) -> Where:
+        place = self.places.get(worker, Started(worker))
+        return Where(place.place or str(worker), place.node, self.devices.get(worker, ""))
