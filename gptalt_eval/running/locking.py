@@ -63,7 +63,7 @@ def lock_folders(folders: Iterable[Path]) -> Iterator[None]:
         GptaltError: another run writes into one of them.
     """
     with contextlib.ExitStack() as held:
-        for folder in dict.fromkeys(map(follow_links, folders)):
+        for folder in {follow_links(each): each for each in folders}.values():
             held.enter_context(lock_folder(folder))
         yield
 
