@@ -1,43 +1,31 @@
 """vLLM and SGLang in this process, with stand-ins that compute on the CPU: what the real ones do is not tested."""
 
-import copy
 import importlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
-import tiny
-import torch
+import short_runs
 import transformers as tf
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
+from short_runs import assert_alike, read_answers, read_run, run_here
 
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.record import load_record
 from gptalt_eval.planning import engines as planning
 from gptalt_eval.running.lmeval import engines
 
 pytestmark = pytest.mark.torch
 KEPT = {}  # the stand-ins: lm-eval imports an engine once, and other tests must not find it
 STAND_INS = Path(__file__).parents[1] / "stand_ins"
-TASKS = ["--tasks", "piqa,hellaswag,gsm8k", "--num_fewshot", "0", "--gen_kwargs", "max_gen_toks=12"]
-DATA = ["--data_dir", "sample", "--limit", "4", "--log_samples"]
 CHAT = "{% for message in messages %}<{{ message.role }}> {{ message.content }}\n{% endfor %}<assistant>"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny model with a context for these tasks, and its tokenizer."""
-    torch.manual_seed(0)
-    model = tf.LlamaForCausalLM(tf.LlamaConfig(**(tiny.GROUPED | {"max_position_embeddings": 600})))
-    path = tmp_path_factory.mktemp("weights")
-    model.save_pretrained(path)
-    tokenizer = copy.deepcopy(tiny.make_tokenizer())  # it is every test's
-    tokenizer.chat_template = CHAT
-    tokenizer.save_pretrained(path)
-    return path
+    return short_runs.save_model(tmp_path_factory.mktemp("weights"), CHAT)
 
 
 @pytest.fixture(params=["vllm", "sglang"])
@@ -51,9 +39,8 @@ def engine(request, monkeypatch):
         KEPT[name] = sys.modules.pop(name)
 
 
-def write_command(name, folder, out, *more, tasks=TASKS, **args):
-    given = ",".join(f"{key}={value}" for key, value in {"pretrained": folder, **args}.items())
-    return ["--model", name, "--model_args", given, *tasks, *DATA, "--output_path", str(out), *more]
+def write_command(name, folder, out, *more, **settings):
+    return short_runs.write_command(name, out, *more, pretrained=folder, **settings)
 
 
 def run(module, folder, out, *more, **settings):
@@ -65,41 +52,10 @@ def run(module, folder, out, *more, **settings):
     return loaded
 
 
-def read_answers(out):
-    """The answers to each row, as the samples have them."""
-    found = {}
-    for file in Path(out).rglob("samples_*.jsonl"):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            sample = json.loads(line)
-            asked = json.dumps(sample["arguments"], sort_keys=True)
-            found[asked, sample.get("filter")] = [answer for [answer] in sample["resps"]]
-    return found
-
-
-def read_run(out):
-    return load_record(next(Path(out).rglob("run.json")).parent).run
-
-
-def assert_alike(found, expected):
-    assert found.keys() == expected.keys() and len(found) > 3
-    for key, answers in expected.items():
-        for ours, theirs in zip(found[key], answers, strict=True):
-            if isinstance(theirs, str):
-                assert ours == theirs
-            else:
-                assert float(ours[0]) == pytest.approx(float(theirs[0]), abs=1e-3) and ours[1] == theirs[1]
-
-
-def run_hf(folder, out, *more, tasks=TASKS):
-    command = write_command("hf", folder, out, "--device", "cpu", *more, tasks=tasks, dtype="float32")
-    assert cli.main(command) == 0
-    return read_answers(out)
-
-
 @pytest.fixture(scope="module")
 def expected(folder, tmp_path_factory):
     """The answers of the same weights, computed by lm-eval's own backend."""
-    return run_hf(folder, tmp_path_factory.mktemp("hf"))
+    return run_here(folder, tmp_path_factory.mktemp("hf"))
 
 
 def test_an_engine_gives_the_numbers_and_texts_of_the_model_itself(engine, folder, expected, tmp_path):
@@ -230,7 +186,7 @@ def test_a_killed_run_keeps_the_texts_of_all_calls_but_the_last(engine, folder, 
 
 def test_chats_have_the_template_of_the_tokenizer(engine, folder, tmp_path):
     chat = ("--apply_chat_template", "--system_instruction", "Be brief.")
-    expected = run_hf(folder, tmp_path / "hf", *chat)
+    expected = run_here(folder, tmp_path / "hf", *chat)
     run(engine, folder, tmp_path / "engine", *chat)
     assert_alike(read_answers(tmp_path / "engine"), expected)
 
@@ -263,7 +219,7 @@ def test_the_engine_is_a_part_of_the_fingerprint(engine, folder, tmp_path):
 
 def test_styles_and_shots_are_asked_for_together(engine, folder, tmp_path):
     tasks = ["--tasks", "piqa,hellaswag", "--num_fewshot", "0,1", "--prompt_style", "standard,system"]
-    expected = run_hf(folder, tmp_path / "hf", tasks=tasks)
+    expected = run_here(folder, tmp_path / "hf", tasks=tasks)
     loaded = run(engine, folder, tmp_path / "engine", tasks=tasks)
     assert_alike(read_answers(tmp_path / "engine"), expected)
     [prompts] = loaded.calls

@@ -5,33 +5,24 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+import short_runs
 import tiny
-import torch
 import transformers as tf
 from model_server import ModelServer
+from short_runs import assert_alike, read_answers, read_run, run_here
 
 from gptalt_eval.commands import cli
-from gptalt_eval.contract.record import load_record
 from gptalt_eval.running.lmeval import sending
 
 pytestmark = pytest.mark.torch
-TASKS = ["--tasks", "piqa,hellaswag,gsm8k", "--num_fewshot", "0", "--gen_kwargs", "max_gen_toks=12"]
-DATA = ["--data_dir", "sample", "--limit", "4", "--log_samples"]
 KEY = "our-test-key-12345"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny model with a context for these tasks, and its tokenizer."""
-    torch.manual_seed(0)
-    model = tf.LlamaForCausalLM(tf.LlamaConfig(**(tiny.GROUPED | {"max_position_embeddings": 600})))
-    path = tmp_path_factory.mktemp("weights")
-    model.save_pretrained(path)
-    tiny.make_tokenizer().save_pretrained(path)
-    return path
+    return short_runs.save_model(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -59,36 +50,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(sending, "LONGEST_WAIT", 0.05)
 
 
-def write_command(url, folder, out, *more, tasks=TASKS, **args):
-    given = ",".join(
-        f"{key}={value}" for key, value in {"base_url": url, "tokenizer": folder, **args}.items()
+def write_command(url, folder, out, *more, **settings):
+    return short_runs.write_command(
+        "local-completions", out, *more, base_url=url, tokenizer=folder, **settings
     )
-    return [
-        "--model",
-        "local-completions",
-        "--model_args",
-        given,
-        *tasks,
-        *DATA,
-        "--output_path",
-        str(out),
-        *more,
-    ]
-
-
-def read_answers(out):
-    """The answers to each row, as the samples have them."""
-    found = {}
-    for file in Path(out).rglob("samples_*.jsonl"):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            sample = json.loads(line)
-            asked = json.dumps(sample["arguments"], sort_keys=True)
-            found[asked, sample.get("filter")] = [answer for [answer] in sample["resps"]]
-    return found
-
-
-def read_run(out):
-    return load_record(next(Path(out).rglob("run.json")).parent).run
 
 
 def list_prompts(server):
@@ -100,39 +65,10 @@ def list_prompts(server):
     ]
 
 
-def assert_alike(found, expected):
-    assert found.keys() == expected.keys() and len(found) > 10
-    for key, answers in expected.items():
-        for ours, theirs in zip(found[key], answers, strict=True):
-            if isinstance(theirs, str):
-                assert ours == theirs
-            else:
-                assert float(ours[0]) == pytest.approx(float(theirs[0]), abs=1e-3) and ours[1] == theirs[1]
-
-
 @pytest.fixture(scope="module")
 def expected(folder, tmp_path_factory):
     """The answers of the same weights, loaded here."""
-    out = tmp_path_factory.mktemp("hf")
-    args = f"pretrained={folder},dtype=float32"
-    assert (
-        cli.main(
-            [
-                "--model",
-                "hf",
-                "--model_args",
-                args,
-                "--device",
-                "cpu",
-                *TASKS,
-                *DATA,
-                "--output_path",
-                str(out),
-            ]
-        )
-        == 0
-    )
-    return read_answers(out)
+    return run_here(folder, tmp_path_factory.mktemp("hf"))
 
 
 @pytest.mark.parametrize(
@@ -388,8 +324,8 @@ def test_what_is_longer_than_the_context_is_not_scored(clients):
 
 def test_a_server_encodes_texts_if_there_is_no_tokenizer_here(serve, expected, tmp_path):
     server = serve(tells_tokenizer=True, gives="prompt_logprobs")
-    command = ["--model", "local-completions", "--model_args", f"base_url={server.url},num_concurrent=4"]
-    assert cli.main([*command, *TASKS, *DATA, "--output_path", str(tmp_path)]) == 0
+    command = short_runs.write_command("local-completions", tmp_path, base_url=server.url, num_concurrent=4)
+    assert cli.main(command) == 0
     assert_alike(read_answers(tmp_path), expected)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pool_events import await_event, await_events, await_true, load_one
 from ray_cluster import open_cluster
 from slow_sums import Job, Sums, answer_here, make_units
 
@@ -42,22 +43,6 @@ def open_pool(cluster):
     yield open_one
     for pool in pools:
         pool.close()
-
-
-def await_event(pool, kind, seconds=30):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for event in pool.wait(0.5):
-            assert isinstance(event, kind), event
-            return event
-    raise AssertionError(f"no {kind.__name__} in {seconds} s")
-
-
-def load_one(pool):
-    worker = pool.start()
-    assert await_event(pool, Started).worker == worker
-    pool.load(worker, "model")
-    return worker, await_event(pool, Loaded).report.facts["process"]
 
 
 def test_five_nodes_are_up_listen_here_only_and_leave_the_home_folder_alone(cluster, open_pool):
@@ -118,10 +103,7 @@ def test_a_node_removed_an_actor_killed_and_one_stopped_change_no_answer(cluster
     assert "Worker unexpectedly exits with a connection error" in killed and "Some common" not in killed
     assert "answering a unit took more than" in stopped  # its allowance grows with the slowest pace
     assert "unavailable" in removed or "died" in removed or "dead" in removed, removed
-    until = time.monotonic() + 20
-    while is_running(processes[harmed[1]]):
-        assert time.monotonic() < until, "the stopped worker is still there"
-        time.sleep(0.2)
+    await_true(lambda: not is_running(processes[harmed[1]]))  # although it was stopped
     assert capfd.readouterr().out == ""
 
 
@@ -182,10 +164,7 @@ def test_a_node_that_is_taken_away_is_a_preemption_and_one_that_joins_is_used(cl
 
 
 def await_places(pool, count):
-    until = time.monotonic() + 60
-    while pool.count_places() != count:
-        assert time.monotonic() < until
-        time.sleep(0.5)
+    await_true(lambda: pool.count_places() == count, seconds=60)
 
 
 def test_an_avoided_place_gets_no_worker_and_no_large_payload_stays(cluster, open_pool):
@@ -198,7 +177,7 @@ def test_an_avoided_place_gets_no_worker_and_no_large_payload_stays(cluster, ope
     pool.avoid(place)
     assert pool.count_places() == before - 1
     workers = [pool.start() for _ in range(before - 1)]
-    found = [await_event(pool, Started) for _ in workers]
+    found = await_events(pool, Started, len(workers))
     assert place not in {event.place for event in found}
     pool.load(workers[0], "model")
     await_event(pool, Loaded)
@@ -214,7 +193,7 @@ def test_gpus_are_shared_out_and_one_on_which_nothing_works_is_held(cluster, ope
         assert pool.count_places() == 3
         for _ in range(3):
             pool.start()
-        found = [await_event(pool, Started) for _ in range(3)]
+        found = await_events(pool, Started, 3)
         name = found[0].node
         assert {event.place for event in found} == {f"{name} (GPU {number})" for number in range(3)}
         for event in found[:2]:

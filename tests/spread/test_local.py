@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pool_events import await_event, await_events, await_true, load_one
 from slow_sums import Job, Sums, answer_here, make_units
 
 from gptalt_eval.spread.children import Place, name_end, read_last_line
@@ -54,25 +55,6 @@ def list_processes():
 def list_processes_below(starter):
     """The process that starts workers and the workers, by their session: a parent can be gone."""
     return [process for process, (_, session) in list_processes().items() if session == starter]
-
-
-def await_event(pool, kind, seconds=20):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for event in pool.wait(0.5):
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"no {kind.__name__} in {seconds} s")
-
-
-def load_one(pool):
-    """Start a worker, load the model; its number and process."""
-    worker = pool.start()
-    assert await_event(pool, Started).worker == worker
-    pool.load(worker, "model")
-    loaded = await_event(pool, Loaded)
-    assert (loaded.worker, loaded.model) == (worker, "model")
-    return worker, loaded.report.facts["process"]
 
 
 def test_twenty_kills_change_no_answer(open_pool):
@@ -202,11 +184,9 @@ def test_an_ended_worker_is_not_reported_and_an_avoided_place_stays_empty(open_p
     first, second = pool.start(), pool.start()
     with pytest.raises(RuntimeError, match="each place"):
         pool.start()
-    places = {}
     for worker in (first, second):
         pool.load(worker, "model")
-    while len(places) < 2:
-        places |= {e.worker: e.report.facts["place"] for e in pool.wait(20) if isinstance(e, Loaded)}
+    places = {each.worker: each.report.facts["place"] for each in await_events(pool, Loaded, 2)}
     assert places == {first: "first", second: "second"}
     assert "PLACE_OF_TEST" not in os.environ
     pool.avoid("a")
@@ -290,13 +270,6 @@ def start_driver(tmp_path):
         driver.kill()
         driver.wait()
         driver.stdout.close()
-
-
-def await_true(met, seconds=20):
-    until = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def await_none_left(starter):
