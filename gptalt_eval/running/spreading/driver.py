@@ -123,6 +123,8 @@ def prepare(
             cutter = Cutter(run, model, MOST)
             member.units = list(cutter.cut_all(spool, journal.knows))
             member.asked = cutter.asked
+            card = plan.model.item.card
+            member.size = run.lm.lm.count_parameters() or (card.parameters if card else 0)
         except BaseException:
             journal.close()
             raise
@@ -171,8 +173,7 @@ def run_loop(
     def keep(unit: Unit, result: Result, worker: int) -> None:
         members[unit.model].keep(unit, spool.read_keys(unit), result, pool.where(worker))
 
-    cards = {model: member.plan.model.item.card for model, member in members.items()}
-    sizes = {model: card.parameters for model, card in cards.items() if card}
+    sizes = {model: member.size for model, member in members.items()}
     return spread(units, pool, keep, expected=expected, sizes=sizes, watch=progress.show, note=progress.note)
 
 

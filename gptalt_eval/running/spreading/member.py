@@ -25,6 +25,7 @@ class Member:
         journal: where answers are kept.
         units: what is to be answered.
         asked: how many tokens each unit would have without shared prefixes.
+        size: the number of parameters of its model; 0: it is not known yet.
         answered: requests that were answered.
         tokens, saved, seconds: computed for log-likelihoods; asked of these; and the workers' time for that.
     """
@@ -34,6 +35,7 @@ class Member:
     journal: Journal
     units: list[Unit] = field(default_factory=list)
     asked: Mapping[str, int] = field(default_factory=dict)
+    size: int = 0
     tokens: int = 0
     saved: int = 0
     seconds: float = 0.0

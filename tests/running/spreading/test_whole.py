@@ -89,8 +89,14 @@ def list_workers(folder):
     return {int(pid) for pid in found.stdout.split()} - {os.getpid()}
 
 
-def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, small_units):
+def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, small_units, monkeypatch):
+    sizes = {}
+    loop = driver.spread
+    monkeypatch.setattr(
+        driver, "spread", lambda *given, **more: sizes.update(more["sizes"]) or loop(*given, **more)
+    )
     spread = run(folder, tmp_path / "spread", workers=2)
+    assert sizes == {"0": alone.run.model.parameters}  # known before any worker has loaded it
     assert_same(alone, spread)
     assert spread.run.status == "complete" and spread.run.resumed == ()
     assert spread.run.model.fingerprint == alone.run.model.fingerprint
