@@ -143,3 +143,11 @@ def test_a_skip_without_a_reason_is_found():
     assert [call.lineno for call in list_skips(ast.parse("import pytest\npytest.skip()"))] == [2]
     with pytest.raises(AssertionError):
         list(list_skips(ast.parse("@pytest.mark.skip\ndef test(): ...")))
+
+
+@pytest.mark.xdist_group("kept")
+def test_a_group_of_tests_stays_in_one_process(request):
+    """What is expensive to make, such as a trained model, is then made once."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("tests are not distributed by group here")
+    assert request.node.nodeid.endswith("@kept")
