@@ -22,9 +22,9 @@ from gptalt_eval.machine.storage import (
     find_shared,
     hash_folder,
     make_cache,
-    temporary_folder,
     write_atomically,
 )
+from gptalt_eval.machine.temporary import temporary_folder
 
 WORTH_KEEPING = 1 << 20  # bytes; smaller files are converted as fast as they are found in the cache
 DIGESTS = "sha256.json"

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Dataset
 from gptalt_eval.data.download import Item, open_download
-from gptalt_eval.machine.storage import follow_links, hash_file, temporary_folder
+from gptalt_eval.machine.storage import follow_links, hash_file
+from gptalt_eval.machine.temporary import temporary_folder
 
 
 @dataclass(frozen=True)

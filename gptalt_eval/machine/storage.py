@@ -8,9 +8,7 @@ import glob
 import hashlib
 import os
 import secrets
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -197,14 +195,3 @@ def remove_leftovers(folder: Path, name: str = "", age: float = 0.0) -> None:
         with contextlib.suppress(OSError):
             if time.time() - file.stat().st_mtime >= age:
                 file.unlink()
-
-
-@contextlib.contextmanager
-def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A folder that is removed when the block ends; older ones, left by a kill, are removed first."""
-    for left in parent.glob(f"{prefix}*"):
-        with contextlib.suppress(OSError):
-            if left.is_dir() and time.time() - left.stat().st_mtime > OLD:
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as made:
-        yield Path(made)

@@ -31,10 +31,10 @@ from gptalt_eval.machine.storage import (
     hash_file,
     hash_folder,
     make_cache,
-    temporary_folder,
     write_atomically,
 )
 from gptalt_eval.machine.subprocesses import run_pip
+from gptalt_eval.machine.temporary import temporary_folder
 from gptalt_eval.planning.places import check_cached
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

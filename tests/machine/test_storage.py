@@ -72,22 +72,6 @@ def test_what_a_kill_left_is_removed(tmp_path):
     storage.remove_leftovers(tmp_path / "nowhere")
 
 
-def test_temporary_folders_that_a_kill_left_are_removed_after_a_day(tmp_path):
-    for name, days in ((".making-old", 2), (".making-new", 0), ("other-old", 2)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "data").write_text("x")
-        then = time.time() - days * 24 * 3600
-        os.utime(tmp_path / name, (then, then))
-    with storage.temporary_folder(tmp_path, ".making-") as made:
-        assert made.parent == tmp_path and made.name.startswith(".making-")
-        (made / "x").write_text("x")
-        assert sorted(file.name for file in tmp_path.iterdir() if file != made) == [
-            ".making-new",
-            "other-old",
-        ]
-    assert not made.exists()
-
-
 def test_a_write_removes_what_was_left_of_the_same_file_a_day_ago(tmp_path):
     def leave(name, days):
         (tmp_path / name).write_text("half")

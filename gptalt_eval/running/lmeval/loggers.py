@@ -9,12 +9,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean
 from gptalt_eval.contract.hookspecs import hookimpl
 from gptalt_eval.contract.record import Record
 from gptalt_eval.contract.spec import RunSpec
+from gptalt_eval.machine.temporary import temporary_folder
 from gptalt_eval.running.lmeval.logged import read_raw_samples
 
 LOGGED = ("complete", "incomplete")  # a stopped run is logged after it was resumed
@@ -151,11 +153,12 @@ class Hub:
                 raise GptaltError(f"--hf_hub_log_args: unknown argument '{name}'.", did_you_mean(name, known))
         self.needs_samples = bool(spec.hf_hub_log_args.get("push_samples_to_hub"))
         self.note = note
-        self.written = tempfile.TemporaryDirectory()
         settings = {**spec.hf_hub_log_args, "token": os.environ.get("HF_TOKEN", "")}
         if not settings["token"]:
             raise GptaltError("--hf_hub_log_args: a token is needed for pushing.", "Set HF_TOKEN.")
-        self.tracker = EvaluationTracker(**settings, output_path=self.written.name)
+        self.written = contextlib.ExitStack()
+        folder = self.written.enter_context(temporary_folder(Path(tempfile.gettempdir()), "gptalt-pushed-"))
+        self.tracker = EvaluationTracker(**settings, output_path=str(folder))
 
     def log(self, results: Results, samples: Samples | None) -> None:
         tracker = self.tracker
@@ -179,7 +182,7 @@ class Hub:
         tracker.recreate_metadata_card()
 
     def finish(self) -> None:
-        self.written.cleanup()
+        self.written.close()
 
 
 def name_model(results: Results) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.storage import hash_text
+from gptalt_eval.machine.temporary import temporary_folder
 from gptalt_eval.running.lmeval.evaluation import Requests
 from gptalt_eval.running.lmeval.serving import pack_request
 from gptalt_eval.running.loaded import LoadedRun
@@ -60,10 +61,10 @@ def open_spool() -> Iterator[Spool]:
     Raises:
         GptaltError: there is no place for it.
     """
-    with explain_room("The folder for temporary files"):
-        folder = tempfile.TemporaryDirectory(prefix="gptalt-units-", ignore_cleanup_errors=True)
-    with folder as path:
-        yield Spool(Path(path))
+    with contextlib.ExitStack() as stack:
+        with explain_room("The folder for temporary files"):
+            folder = stack.enter_context(temporary_folder(Path(tempfile.gettempdir()), "gptalt-units-"))
+        yield Spool(folder)
 
 
 @contextlib.contextmanager

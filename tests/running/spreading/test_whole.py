@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -209,12 +210,20 @@ evaluate("hf", "arc_easy,gsm8k,piqa", model_args={"pretrained": sys.argv[1], "ma
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, alone, tmp_path, small_units, number):
+def test_a_run_that_was_stopped_goes_on_with_other_workers(
+    folder, alone, tmp_path, small_units, number, monkeypatch
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     out = tmp_path / "out"
     child = subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(out)], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, str(script), str(folder), str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
     )
     for line in child.stdout:
         if line.startswith("unit 4"):
@@ -225,6 +234,9 @@ def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, alone, tmp_pa
     while (left := list_workers(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
+    prompts = [path for path in temporary.rglob("*") if path.suffix == ".keys"]
+    assert bool(prompts) == (number == signal.SIGKILL)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     [answers] = out.rglob("answers.jsonl")
     before = answers.read_text(encoding="utf-8").splitlines()
     assert before
@@ -237,6 +249,7 @@ def test_a_run_that_was_stopped_goes_on_with_other_workers(folder, alone, tmp_pa
         driver.Journal.keep = keep
     assert len(computed) == len(set(computed))
     assert resumed.run.status == "complete" and len(resumed.run.resumed) == 1
+    assert not list(temporary.iterdir())  # what was killed has no prompts left
     total = sum(worker.units for worker in resumed.run.workers)
     assert total == 4 + len(computed)
     assert_same(alone, resumed)
