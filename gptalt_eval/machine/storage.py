@@ -152,6 +152,19 @@ def hash_folder(folder: Path, leave_out: str) -> dict[str, str]:
     return {file.name: hash_file(file) for file in sorted(folder.iterdir()) if file.name != leave_out}
 
 
+@contextlib.contextmanager
+def name_file(path: Path) -> Iterator[None]:
+    """Have an error of the system say which file it is about: that of an open file does not, and neither does
+    one of a network or a pipe.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that readers see either the old content or the new one, never a part of it.
 
@@ -170,7 +183,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     # unlike tempfile's, this file has the mode that the umask leaves
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with name_file(path), os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

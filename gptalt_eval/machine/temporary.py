@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptalt_eval.machine.storage import OLD
+from gptalt_eval.machine.storage import OLD, check_ordinary
 
 HELD = ".held"  # in each folder: locked by the process that uses it, and names the computer
+LONGEST = 1000  # bytes of a computer's name
 
 
 @contextlib.contextmanager
@@ -48,12 +49,13 @@ def is_left(folder: Path, changed: float) -> bool:
     """Whether the process that made a folder is dead. Another computer's locks may be unknown here.
 
     Raises:
-        OSError: another process removes it too.
+        OSError: another process removes it too, or it is not of our making.
     """
     if not (folder / HELD).exists():  # from a system without locks, or from the moment before one
         return time.time() - changed > OLD
+    check_ordinary(folder / HELD)
     with (folder / HELD).open("r+b") as held:
-        return lock(held.fileno(), wait=False) and held.read() == name_computer()
+        return lock(held.fileno(), wait=False) and held.read(LONGEST) == name_computer()
 
 
 @contextlib.contextmanager

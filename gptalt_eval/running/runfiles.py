@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import traceback
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from gptalt_eval.contract.spec import dump_spec, format_command
 from gptalt_eval.machine import environment
 from gptalt_eval.machine.plain import show_plain
 from gptalt_eval.machine.secrets import hide_text, hide_values
-from gptalt_eval.machine.storage import hash_file, remove_leftovers, write_atomically
+from gptalt_eval.machine.storage import hash_file, name_file, remove_leftovers, write_atomically
 from gptalt_eval.planning.consent.code import find_module, list_sources, read_source
 from gptalt_eval.planning.index import Function
 from gptalt_eval.planning.local_files import list_files
@@ -35,8 +36,12 @@ LARGE = 64 << 20  # bytes of a file of rows that is not read only to be recognis
 
 
 def is_error_in(error: OSError, folder: Path) -> bool:
-    # an OSError without errno is not a system error: transformers raises it for weights that it cannot read
-    return error.errno is not None and str(error.filename or folder).startswith(str(folder))
+    """Whether an error is about a run's folder: all that writes there names the file (``name_file``).
+
+    One without a name is of a pipe or a network, of a file elsewhere, or transformers' own.
+    """
+    named = isinstance(error.filename, str | os.PathLike)
+    return named and Path(error.filename).is_relative_to(folder)
 
 
 def describe_failure(error: BaseException) -> str:
@@ -49,7 +54,7 @@ def describe_failure(error: BaseException) -> str:
 
 def log_failure(folder: Path, name: str, error: BaseException) -> None:
     """Append an error's traceback to ``errors.log``, next to the results."""
-    with open_plain(folder / ERROR_FILE, "a") as log:
+    with name_file(folder / ERROR_FILE), open_plain(folder / ERROR_FILE, "a") as log:
         log.write(show_plain(hide_text(f"{name}\n{''.join(traceback.format_exception(error))}\n")))
 
 

@@ -213,6 +213,7 @@ def test_a_pipe_in_a_stranger_s_run(scene, run, capsys, command, name):
 #: places that open files themselves, and why that is safe
 OWN = {
     "running/spreading/units.py": "a temporary folder of our own",
+    "machine/temporary.py": "temporary folders of our own, and only if it is an ordinary file",
     "spread/nursery.py": "logs in a temporary folder of our own",
     "spread/children.py": "logs in a temporary folder of our own",
     "machine/bounds.py": "the gate itself",

@@ -87,7 +87,9 @@ def test_other_computers_other_users_and_links_are_left_alone(tmp_path, monkeypa
     (tmp_path / "linked" / HELD).write_bytes(temporary.name_computer())
     (tmp_path / "ours-link").symlink_to(tmp_path / "linked")
     (tmp_path / "ours-file").touch()
-    rest = {"ours-elsewhere", "ours-begun", "theirs-here", "linked", "ours-link", "ours-file"}
+    (tmp_path / "ours-pipe").mkdir()
+    os.mkfifo(tmp_path / "ours-pipe" / HELD)
+    rest = {"ours-elsewhere", "ours-begun", "theirs-here", "linked", "ours-link", "ours-file", "ours-pipe"}
     with monkeypatch.context() as patch:
         patch.setattr(os, "getuid", lambda: 12345)
         temporary.remove_left(tmp_path, "ours-")

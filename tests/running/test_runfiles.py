@@ -26,7 +26,6 @@ from gptalt_eval.running.runfiles import (
     describe_located,
     hash_style,
     hash_value,
-    is_error_in,
     name_run_folder,
 )
 
@@ -95,20 +94,6 @@ def test_an_output_path_may_be_a_file_as_in_lm_eval(make_plan, tmp_path):
         "",
         tmp_path / "x.jsonl" / "scripted",
     )
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (OSError(28, "No space left", "/out/run/results.json"), True),
-        (OSError(28, "No space left", "/out/run"), True),
-        (OSError(28, "No space left"), True),
-        (OSError(28, "No space left", "/elsewhere/x"), False),
-        (OSError("cannot read the weights"), False),
-    ],
-)
-def test_whether_an_error_is_about_the_folder(error, expected):
-    assert is_error_in(error, Path("/out/run")) is expected
 
 
 # ------------------------------------------------------------------ run.json

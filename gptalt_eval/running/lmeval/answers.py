@@ -10,6 +10,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.handed import open_plain
 from gptalt_eval.machine.bounds import read_lines
+from gptalt_eval.machine.storage import name_file
 from gptalt_eval.running.lmeval import seams
 
 ROUNDING = 1e-3  # by which a log-likelihood of a certain answer may be above 0
@@ -43,7 +44,8 @@ class Answers:
             hint = "Delete it: its answers are computed again."
             raise GptaltError(f"{path} is damaged: {error}.", hint) from None
         if last and not last.endswith("\n"):
-            self.file.write("\n")
+            with name_file(path):
+                self.file.write("\n")
 
     def _read(self, lines: Iterator[str]) -> str:
         """Read the file; returns its last line."""
@@ -89,10 +91,12 @@ class Answers:
             self.known[key], self.lost[key] = answer, lost
             line = [key, answer, lost] if lost else [key, answer]
             # some models return numpy numbers
-            self.file.write(json.dumps(line, default=lambda number: number.item()) + "\n")
+            with name_file(self.path):
+                self.file.write(json.dumps(line, default=lambda number: number.item()) + "\n")
 
     def close(self) -> None:
-        self.file.close()
+        with name_file(self.path):
+            self.file.close()
 
     def delete(self) -> None:
         """Delete the file, whose content is saved elsewhere by now."""

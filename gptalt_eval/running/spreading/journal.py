@@ -13,6 +13,7 @@ from typing import Any
 from gptalt_eval.contract.handed import open_plain
 from gptalt_eval.contract.run import RunWorker
 from gptalt_eval.machine.bounds import read_lines
+from gptalt_eval.machine.storage import name_file
 from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.spread.work import Kind, Result, Unit
 
@@ -55,13 +56,14 @@ class Journal:
         """
         for place, (answer, lost) in zip(unit.asked, result.answers, strict=True):
             self.answers.add(keys[place], answer, lost)
-        sync(self.answers.file)
+        sync(self.answers.file, self.answers.path)
         line = {
             "unit": unit.name, "requests": len(unit.asked), "worker": where.worker, "node": where.node,
             "device": where.device, "tokens": result.tokens, "seconds": result.seconds,
         }  # fmt: skip
-        self.units.write(json.dumps(line) + "\n")
-        sync(self.units)
+        with name_file(self.path):
+            self.units.write(json.dumps(line) + "\n")
+        sync(self.units, self.path)
 
     def close(self) -> None:
         """Close the files; what counts was written before, so that a full disk is said only once."""
@@ -70,10 +72,11 @@ class Journal:
                 file.close()
 
 
-def sync(file: Any) -> None:
+def sync(file: Any, path: Path) -> None:
     """Have the disk hold what was written, whatever happens to this computer."""
-    file.flush()
-    os.fsync(file.fileno())
+    with name_file(path):
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sum_up(units: Path) -> tuple[RunWorker, ...]:
