@@ -24,7 +24,13 @@ from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.loaded import LoadedRun
-from gptalt_eval.running.recognised import explain_size, note_ends, recognise
+from gptalt_eval.running.recognised import (
+    explain_dtype,
+    explain_scorer,
+    explain_size,
+    note_ends,
+    recognise,
+)
 from gptalt_eval.running.runfiles import RunFiles
 from gptalt_eval.running.spreading.spread import Recall, Spread
 
@@ -132,7 +138,7 @@ def pick_dtype(measured: str, files: RunFiles, display: Display) -> str:
         return before
     chosen = arithmetic.choose_dtype()
     if measured == chosen.name:
-        display.note(f"The weights are in {measured}: {chosen.reason}. --model_args dtype=... changes it.")
+        display.note(explain_dtype(chosen))
     return measured
 
 
@@ -196,10 +202,8 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
         return
     way = choice.engine.way if choice.engine else "stock"
     files.update(scoring=RunScoring(way, choice.reason))
-    if choice.engine is None:
-        display.note(f"{lm.scorer_name} computes this model's log-likelihoods: {choice.reason}.")
-    elif choice.reason:
-        display.note(f"Prefixes are shared with the method '{way}': {choice.reason}.")
+    if said := explain_scorer(lm):
+        display.note(said)
     shown: set[str] = set()
 
     def explain(sentence: str) -> None:

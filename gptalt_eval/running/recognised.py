@@ -1,4 +1,4 @@
-"""What shows only when a model is here or loaded: what it is, how large, and where its answers end."""
+"""What shows only when a model is here or loaded: what it is, its size and scorer, where answers end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
 from gptalt_eval.contract.types import Installed
+from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.planning.catalog import Catalog
 from gptalt_eval.planning.models.editions import match_folder
 from gptalt_eval.planning.weights import count_pictures
@@ -47,6 +48,28 @@ def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
         return ""
     text = f"The weights have {count:,} parameters, and the published '{plan.model.item.name}'"
     return f"{text} has {card.parameters:,}: these are not its scores."
+
+
+def explain_scorer(lm: Any) -> str:
+    """What to say if log-likelihoods are not computed with the fastest method; empty: they are.
+
+    Args:
+        lm: an lm-eval ``LM``; only the tree scorer's has a ``choice``.
+    """
+    choice = getattr(lm, "choice", None)
+    if choice is None:
+        return ""
+    if choice.engine is None:
+        return f"{lm.scorer_name} computes this model's log-likelihoods: {choice.reason}."
+    if not choice.reason:
+        return ""
+    way = choice.engine.way
+    return f"Prefixes are shared with the method '{way}'; run.json says why not with a faster one."
+
+
+def explain_dtype(dtype: Dtype) -> str:
+    """What to say of the type of weights of which neither the user nor the model's files say the type."""
+    return f"The weights are in {dtype.name}: {dtype.reason}. --model_args dtype=... changes it."
 
 
 def explain_several(plan: Plan, label: str, samples: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from model_folders import write_model
 from gptalt_eval import Card, GptaltError, Loader, Model, Template, hookimpl
 from gptalt_eval.contract.spec import make_spec
 from gptalt_eval.planning.resolve import resolve
-from gptalt_eval.running.recognised import explain_size, recognise
+from gptalt_eval.running.recognised import explain_scorer, explain_size, recognise
 from gptalt_eval.testing import make_plugin_set
 
 
@@ -103,3 +103,18 @@ def test_weights_of_another_size_than_the_named_model_are_said(count, args, quan
     said = explain_size(plan, lm, count)
     text = f"The weights have {count or 0:,} parameters, and the published 'neo' has 6,700,000,000: these are not its scores."
     assert said == (text if is_said else "")
+
+
+def test_a_slower_scorer_is_said_in_words():
+    def explain(engine, reason):
+        choice = SimpleNamespace(engine=engine, reason=reason)
+        return explain_scorer(SimpleNamespace(choice=choice, scorer_name="lm-eval's own scorer"))
+
+    engine = SimpleNamespace(way="contexts")
+    assert explain(None, "it is asked for") == (
+        "lm-eval's own scorer computes this model's log-likelihoods: it is asked for."
+    )
+    said = explain(engine, "mask: ValueError: zip() argument 2 is longer; branches: ValueError: x")
+    assert "'contexts'" in said and "run.json" in said and "ValueError" not in said
+    assert explain(engine, "") == ""
+    assert explain_scorer(SimpleNamespace()) == ""

@@ -69,7 +69,9 @@ def answer_by_workers(
         failed: dict[int, Record] = {}
         try:
             with interrupt_once():
-                pool = open_pool(plans, spool, workers)  # says what is wrong with it before anything is read
+                pool = open_pool(
+                    plans, earlier, spool, workers
+                )  # before anything is read: it may be impossible
                 opened.callback(pool.close)
                 for index, plan in enumerate(plans):
                     if plan is not None:
@@ -131,14 +133,17 @@ def prepare(
     return member
 
 
-def open_pool(plans: Sequence[Plan | None], spool: Spool, workers: int | None) -> Pool:
+def open_pool(
+    plans: Sequence[Plan | None], earlier: Sequence[Record | None], spool: Spool, workers: int | None
+) -> Pool:
     """The workers of a request, which can load the models of all its runs; none is started yet."""
     threads = max(1, (os.cpu_count() or 1) // workers) if workers else 0
-    jobs = {
-        str(index): Job(plan.spec, tuple({cell.spec.apply_chat_template for cell in plan.cells}), "", threads)
-        for index, plan in enumerate(plans)
-        if plan is not None
-    }
+    jobs = {}
+    for index, (plan, before) in enumerate(zip(plans, earlier, strict=True)):
+        if plan is not None:
+            templates = tuple({cell.spec.apply_chat_template for cell in plan.cells})
+            dtype = (before.run.model.dtype or "").removeprefix("torch.") if before else ""
+            jobs[str(index)] = Job(plan.spec, templates, dtype, threads)
     spec = next(iter(jobs.values())).spec
     return make_pool(spec, jobs, spool.read, workers, spool.folder / "logs")
 
@@ -159,9 +164,13 @@ def run_loop(
     units = [unit for member in members.values() for unit in member.units]
     if not units:
         return Outcome()
-    pool = WatchedPool(bare, members)
     titles = {model: member.plan.title for model, member in members.items()}
     progress = Progress(console, titles)
+
+    def note(model: str, said: str) -> None:
+        progress.note(f"{titles[model]}: {said}" if len(titles) > 1 else said)
+
+    pool = WatchedPool(bare, members, note)
     progress.begin(units, pool.count_places())
     opened.callback(progress.end)
     expected = {

@@ -45,21 +45,26 @@ class Member:
     def files(self) -> RunFiles:
         return self.spread.files
 
-    def meet(self, report: Report) -> None:
-        """Record what the first worker says about the model, before the first answer is kept."""
+    def meet(self, report: Report) -> list[str]:
+        """Record what the first worker says about the model, before the first answer is kept.
+
+        Returns:
+            what to show the user of that.
+        """
         facts: WorkerFacts = report.facts
         before = self.spread.facts.fingerprint
         if before and before != report.fingerprint:
-            return  # the loop refuses it
+            return []  # the loop refuses it
         self.spread.facts = facts.model
-        for said in facts.said:
-            self.files.note(said)
+        for note in facts.notes:
+            self.files.note(note)
         self.files.update(
             model=replace(self.files.run.model, **asdict(facts.model), load_seconds=report.seconds),
             hardware=facts.hardware,
             scoring=RunScoring(report.way, facts.reason) if report.way else None,
         )
         self.files.save_run()
+        return [*facts.said, *facts.notes]
 
     def keep(self, unit: Unit, keys: Sequence[str], result: Result, where: Where) -> None:
         self.journal.keep(unit, keys, result, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gptalt_eval.running.spreading.journal import Where
 from gptalt_eval.running.spreading.member import Member
@@ -10,11 +10,18 @@ from gptalt_eval.spread.work import Event, Loaded, Pool, Started
 
 
 class WatchedPool:
-    """A pool whose workers are known by what they said of themselves."""
+    """A pool whose workers are known by what they said of themselves.
 
-    def __init__(self, pool: Pool, members: Mapping[str, Member]) -> None:
+    Args:
+        pool: the pool itself.
+        members: the runs, by the keys of their models.
+        note: shows the user a sentence about a model, by its key.
+    """
+
+    def __init__(self, pool: Pool, members: Mapping[str, Member], note: Callable[[str, str], None]) -> None:
         self.pool = pool
         self.members = members
+        self.note = note
         self.places: dict[int, Started] = {}
         self.devices: dict[int, str] = {}
         self.met: set[str] = set()
@@ -30,7 +37,8 @@ class WatchedPool:
                 self.devices[event.worker] = event.report.device
                 if event.model not in self.met:
                     self.met.add(event.model)
-                    self.members[event.model].meet(event.report)
+                    for said in self.members[event.model].meet(event.report):
+                        self.note(event.model, said)
         return events
 
     def where(self, worker: int) -> Where:

@@ -12,7 +12,7 @@ from typing import Any
 from gptalt_eval.contract.discovery import load_plugins
 from gptalt_eval.contract.plan import Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
-from gptalt_eval.machine.arithmetic import choose_dtype
+from gptalt_eval.machine.arithmetic import NAMES, Dtype, choose_dtype
 from gptalt_eval.machine.environment import describe_hardware
 from gptalt_eval.machine.secrets import remember_secrets
 from gptalt_eval.planning import builtin
@@ -21,7 +21,7 @@ from gptalt_eval.planning.hub.obtain import obtain_files
 from gptalt_eval.planning.resolve import find_model
 from gptalt_eval.planning.task_data import NOWHERE
 from gptalt_eval.planning.weights import merge_model_args
-from gptalt_eval.running.recognised import recognise
+from gptalt_eval.running.recognised import explain_dtype, explain_scorer, explain_size, recognise
 from gptalt_eval.spread.work import Report, Result, Unit
 
 #: what a fork server imports once, so that each worker starts in a second
@@ -35,7 +35,7 @@ class Job:
     Attributes:
         spec: the request, for this model alone.
         templates: the chat templates that its prompts are rendered with.
-        dtype: the type of its weights if its files name none; empty: the worker chooses.
+        dtype: the type of its weights in the run that is resumed; empty: it begins here.
         threads: for each worker on a CPU; 0: torch chooses.
     """
 
@@ -53,12 +53,14 @@ class WorkerFacts:
         model: as ``running.lmeval.model.describe_model`` says it.
         hardware: of the worker's computer.
         reason: why log-likelihoods are not computed with the fastest method.
-        said: what was noted while it was loaded.
+        notes: what must be shown with the results.
+        said: what need only be shown to the user.
     """
 
     model: Any
     hardware: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    notes: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 
 
@@ -91,22 +93,24 @@ class ModelWorker:
         remember_secrets(vars(job.spec))
         tasks.set_seeds(job.spec, with_torch=True)
         self.seed = job.spec.seed[2] or 0
-        plan, said = self.plan(job)
+        plan = self.plan(job)
         with evaluation.quiet(job.spec.verbosity):
-            args = {**self.fetch(plan, job)}
+            args, dtype = self.fetch(plan, job)
             self.lm = model.load_model(plan, args, self.folders)
             facts = model.describe_model(self.lm, plan)
         choice = getattr(self.lm, "choice", None)
         way = (choice.engine.way if choice.engine else "stock") if choice else ""
         reason = choice.reason if choice else ""
         seconds = round(time.perf_counter() - began, 1)
+        notes = filter(None, [explain_size(plan, self.lm, facts.parameters)])
+        said = filter(None, [explain_dtype(dtype) if dtype else "", explain_scorer(self.lm)])
         return Report(
             facts.fingerprint, way, name_device(self.lm), seconds,
-            WorkerFacts(facts, describe_hardware(), reason, said),
+            WorkerFacts(facts, describe_hardware(), reason, tuple(notes), tuple(said)),
         )  # fmt: skip
 
-    def plan(self, job: Job) -> tuple[Plan, tuple[str, ...]]:
-        """As much of the run's plan as loading needs, and what to say about the files of the model."""
+    def plan(self, job: Job) -> Plan:
+        """As much of the run's plan as loading needs."""
         spec = job.spec
         folders = [Path(spec.include_path)] if spec.include_path else []
         catalog = Catalog(self.plugins, folders, NOWHERE)
@@ -119,24 +123,26 @@ class ModelWorker:
             for template in job.templates
         )
         plan = Plan(spec, owned, args, cells, {})
-        said: list[str] = []
-        obtained = obtain_files(owned.item, args, lambda text: None, said.append)
+        # what is to be said of the files, the driver has said
+        obtained = obtain_files(owned.item, args, lambda text: None, lambda text: None)
         self.folders = obtained.args
         if "pretrained" in obtained.args:
-            plan, note = recognise(plan, self.plugins, Path(obtained.args["pretrained"]))
-            said += [note] if note else []
-        return plan, tuple(said)
+            plan, _ = recognise(plan, self.plugins, Path(obtained.args["pretrained"]))
+        return plan
 
-    def fetch(self, plan: Plan, job: Job) -> dict[str, Any]:
-        """What the model's ``fetch`` returns; all workers get the same type of weights."""
+    def fetch(self, plan: Plan, job: Job) -> tuple[dict[str, Any], Dtype | None]:
+        """What the model's ``fetch`` returns, and the type of weights if that is chosen here."""
         fetched = dict(plan.model.item.fetch()) if plan.model.item.fetch else {}
-        if "dtype" in fetched and "dtype" not in plan.model_args:
-            import torch
+        if "dtype" not in fetched or "dtype" in plan.model_args:
+            return fetched, None
+        if job.dtype in NAMES and fetched["dtype"] in NAMES:
+            return {**fetched, "dtype": job.dtype}, None
+        import torch
 
-            # on a processor, two computers could measure differently
-            chosen = choose_dtype().name if torch.cuda.is_available() else "float32"
-            fetched["dtype"] = job.dtype or chosen
-        return fetched
+        chosen = Dtype("float32", "several computers could measure differently")
+        if torch.cuda.is_available():
+            chosen = choose_dtype()
+        return {**fetched, "dtype": chosen.name}, chosen
 
     def answer(self, unit: Unit, payload: bytes) -> Result:
         """Answer a unit of the loaded model."""

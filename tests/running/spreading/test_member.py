@@ -14,7 +14,11 @@ from gptalt_eval.running.spreading.worker import WorkerFacts
 from gptalt_eval.spread.work import Outcome, Report, Result, Unit
 
 REPORT = Report(
-    "f" * 64, "tree", "H100", 3.5, WorkerFacts(ModelFacts("f" * 64), {"cpu": "x"}, "why", ("said",))
+    "f" * 64,
+    "tree",
+    "H100",
+    3.5,
+    WorkerFacts(ModelFacts("f" * 64), {"cpu": "x"}, "why", ("kept",), ("said",)),
 )
 
 
@@ -46,17 +50,17 @@ def member(tmp_path):
 
 
 def test_the_first_report_is_in_the_record_before_any_answer(member):
-    member.meet(REPORT)
+    assert member.meet(REPORT) == ["said", "kept"]
     run = member.files.run
     assert (run.model.fingerprint, run.model.load_seconds) == ("f" * 64, 3.5)
     assert (run.scoring.way, run.scoring.reason, run.hardware) == ("tree", "why", {"cpu": "x"})
-    assert member.files.notes == ["said"] and member.files.saved == 1
+    assert member.files.notes == ["kept"] and member.files.saved == 1
     assert member.spread.facts.fingerprint == "f" * 64
 
 
 def test_another_model_than_that_of_the_interrupted_run_is_not_recorded(member):
     member.spread.facts = ModelFacts("e" * 64)
-    member.meet(REPORT)
+    assert member.meet(REPORT) == []
     assert member.spread.facts.fingerprint == "e" * 64
     assert member.files.saved == 0 and member.files.notes == []
 

@@ -15,6 +15,7 @@ class Met:
 
     def meet(self, report):
         self.reports.append(report)
+        return [f"about {report.fingerprint}"]
 
 
 def wait_all(pool):
@@ -27,7 +28,7 @@ def wait_all(pool):
 
 def test_workers_are_known_by_what_they_said():
     bare, members = FakePool(["a/gpu0", "b/gpu0"]), {"m": Met(), "n": Met()}
-    pool = WatchedPool(bare, members)
+    pool = WatchedPool(bare, members, lambda *said: None)
     first, second = pool.start(), pool.start()
     assert pool.where(first) == Where("0")  # nothing is known yet
     assert wait_all(pool) == [Started(first, "a/gpu0", "a"), Started(second, "b/gpu0", "b")]
@@ -42,10 +43,12 @@ def test_workers_are_known_by_what_they_said():
 def test_only_the_first_report_of_each_model_is_recorded():
     bare, members = FakePool(2), {"m": Met(), "n": Met()}
     bare.report = lambda worker, model: Report(f"{model} by {worker}")
-    pool = WatchedPool(bare, members)
+    shown = []
+    pool = WatchedPool(bare, members, lambda *said: shown.append(said))
     first, second = pool.start(), pool.start()
     for worker, model in ((second, "m"), (first, "m"), (first, "n")):
         pool.load(worker, model)
         wait_all(pool)
     assert members["m"].reports == [Report(f"m by {second}")]
     assert members["n"].reports == [Report(f"n by {first}")]
+    assert shown == [("m", f"about m by {second}"), ("n", f"about n by {first}")]

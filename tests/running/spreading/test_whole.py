@@ -102,7 +102,7 @@ def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, smal
     assert spread.run.status == "complete" and spread.run.resumed == ()
     assert spread.run.model.fingerprint == alone.run.model.fingerprint
     assert spread.run.scoring.way == alone.run.scoring.way
-    assert spread.run.cut == alone.run.cut
+    assert spread.run.cut == alone.run.cut and spread.run.notes == alone.run.notes
     assert sum(worker.requests for worker in spread.run.workers) == 80 + 20 + 40
     assert {worker.name for worker in spread.run.workers} <= {"CPU 0", "CPU 1"}
     assert sorted(path.name.split("_")[0] for path in spread.folder.iterdir()) == sorted(
