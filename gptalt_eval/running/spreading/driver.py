@@ -143,7 +143,7 @@ def open_pool(
         if plan is not None:
             templates = tuple({cell.spec.apply_chat_template for cell in plan.cells})
             dtype = (before.run.model.dtype or "").removeprefix("torch.") if before else ""
-            jobs[str(index)] = Job(plan.spec, templates, dtype, threads)
+            jobs[str(index)] = Job(plan.spec, templates, dtype, threads, str(Path.cwd()))
     spec = next(iter(jobs.values())).spec
     return make_pool(spec, jobs, spool.read, workers, spool.folder / "logs")
 

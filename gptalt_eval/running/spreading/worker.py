@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.discovery import load_plugins
-from gptalt_eval.contract.plan import Cell, Plan
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.contract.plan import NAMING, Cell, Plan
 from gptalt_eval.contract.spec import RunSpec
 from gptalt_eval.machine.arithmetic import NAMES, Dtype, choose_dtype
 from gptalt_eval.machine.environment import describe_hardware
@@ -37,12 +40,14 @@ class Job:
         templates: the chat templates that its prompts are rendered with.
         dtype: the type of its weights in the run that is resumed; empty: it begins here.
         threads: for each worker on a CPU; 0: torch chooses.
+        folder: where the command was typed, which relative paths start from; empty: where the worker is.
     """
 
     spec: RunSpec
     templates: tuple[bool | str, ...] = ()
     dtype: str = ""
     threads: int = 0
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class ModelWorker:
         elif job.threads:
             torch.set_num_threads(job.threads)
         remember_secrets(vars(job.spec))
+        if job.folder and Path(job.folder).is_dir():  # Ray's workers begin elsewhere
+            os.chdir(job.folder)
         tasks.set_seeds(job.spec, with_torch=True)
         self.seed = job.spec.seed[2] or 0
         plan = self.plan(job)
@@ -118,6 +125,7 @@ class ModelWorker:
         assert found is not None  # the run was planned with its name
         owned, _ = found
         args = merge_model_args(owned.item, spec)
+        check_paths(args)
         cells = tuple(
             Cell(replace(spec, apply_chat_template=template), None, None, (), ())
             for template in job.templates
@@ -156,6 +164,20 @@ class ModelWorker:
         with evaluation.quiet(None):
             answers, tokens = answer_requests(self.lm, unit.kind, unpack_requests(payload), unit.asked)
         return Result(answers, tokens or unit.tokens, round(time.perf_counter() - began, 2))
+
+
+def check_paths(args: Mapping[str, Any]) -> None:
+    """Check that what a model's arguments name by a path is on the worker's computer too.
+
+    Raises:
+        GptaltError: something is not.
+    """
+    for name in (*NAMING, "tokenizer"):
+        value = str(args.get(name) or "")
+        if value.startswith((".", "/", "~")) and not Path(value).expanduser().exists():
+            place = Path(value).expanduser().absolute()
+            text = f"{name}={value}: {place} is not on the computer {platform.node()}."
+            raise GptaltError(text, "Models must be in the same folders on all computers.")
 
 
 def name_device(lm: Any) -> str:

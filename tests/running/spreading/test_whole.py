@@ -142,13 +142,14 @@ def experiment(tmp_path_factory):
 
 
 CLUSTER = """
-import json, sys
+import json, os, sys
 import ray_cluster
 from gptalt_eval import evaluate
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.running.spreading import driver
 driver.MOST = 30_000
 with ray_cluster.open_cluster(2) as cluster:
+    os.chdir(sys.argv[2])
     evaluate(**json.loads(sys.argv[1]), cluster=cluster.address)
 """
 
@@ -159,10 +160,13 @@ def run_by_workers(settings, out, monkeypatch):
 
 
 def run_by_cluster(settings, out, monkeypatch):
-    """In a process of its own: Ray reads its environment once."""
+    """In a process of its own: Ray reads its environment once. The cluster was started in another folder."""
     paths = [str(Path(tiny.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    places = [Path(model) for model in settings["model"]]
+    names = [f"../{place.parent.name}/{place.name}" for place in places]
+    asked = {**settings, "model": names, "output_path": str(out)}
     subprocess.run(
-        [sys.executable, "-c", CLUSTER, json.dumps({**settings, "output_path": str(out)})],
+        [sys.executable, "-c", CLUSTER, json.dumps(asked), str(places[0].parent)],
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         timeout=240,

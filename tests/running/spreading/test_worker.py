@@ -1,12 +1,13 @@
-"""What a worker decides while it loads a model: the type of weights that nobody names."""
+"""What a worker decides while it loads a model: the type of weights that nobody names, and what is not there."""
 
 from types import SimpleNamespace
 
 import pytest
 
+from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.running.spreading import worker
-from gptalt_eval.running.spreading.worker import Job, ModelWorker
+from gptalt_eval.running.spreading.worker import Job, ModelWorker, check_paths
 
 pytestmark = [pytest.mark.torch]
 FAST = Dtype("bfloat16", "it is fast here")
@@ -48,3 +49,16 @@ def test_what_the_user_or_the_files_say_counts(fetch, before):
         None,
     )
     assert fetch({"pretrained": "x"}, before=before) == ({"pretrained": "x"}, None)
+
+
+@pytest.mark.parametrize("name", ["pretrained", "peft", "tokenizer"])
+@pytest.mark.parametrize("value", ["./gone", "/gone", "~/gone", "../gone"])
+def test_a_folder_that_is_not_on_the_workers_computer_is_named(tmp_path, monkeypatch, name, value):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        GptaltError, match=rf"{name}={value}: /.*gone is not on the computer [^\0]*same\s+folders"
+    ):
+        check_paths({"dtype": "float32", name: value})
+    check_paths({name: "org/model", "dtype": "./x"})
+    (tmp_path / "gone").mkdir()
+    check_paths({name: "./gone"})
