@@ -89,6 +89,23 @@ def open_plain(path: Path, mode: str = "r") -> IO[Any]:
         raise
 
 
+def open_growing(path: Path) -> IO[Any]:
+    """Open a file that grows line by line, to read it and to append to it; it is made if there is none.
+
+    Raises:
+        GptaltError: it is a link, a device, or another name of a file elsewhere, or may not be opened.
+        OSError: it cannot be made.
+    """
+    try:
+        return open_plain(path, "a+")
+    except PermissionError as error:
+        if not path.exists():
+            raise
+        raise GptaltError(
+            f"{path} cannot be opened: {error.strerror}.", f"If it is yours: chmod u+rw '{path}'"
+        ) from None
+
+
 def open_named(path: Path, mode: str = "r", **settings: Any) -> IO[Any]:
     """Open a file that the user or one of their files named, for reading; links are followed.
 

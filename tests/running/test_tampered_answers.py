@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from odd_files import REASONS, replace_file
 
 from gptalt_eval.commands import cli
 from gptalt_eval.contract.errors import GptaltError
@@ -184,3 +185,11 @@ def test_a_line_has_three_parts_at_most():
 def test_what_cannot_be_known_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
     assert "answers that a model could have given" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_something_else_in_place_of_the_answers_is_said_in_one_message(theirs, kind, monkeypatch, capsys):
+    replace_file(theirs / "answers.jsonl", kind, monkeypatch)
+    with pytest.raises(GptaltError, match=f"answers.jsonl {REASONS[kind]}"):
+        call("resume", theirs, "--trust")
+    assert "Traceback" not in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
-from gptalt_eval.contract.handed import open_plain
+from gptalt_eval.contract.handed import open_growing
 from gptalt_eval.machine.bounds import read_lines
 from gptalt_eval.machine.storage import name_file
 from gptalt_eval.running.lmeval import seams
@@ -34,7 +34,7 @@ class Answers:
         self.path = path
         self.known: dict[str, Any] = {}
         self.lost: dict[str, int] = {}
-        self.file = open_plain(path, "a+")
+        self.file = open_growing(path)
         self.file.reconfigure(errors="replace", line_buffering=True)  # type: ignore[attr-defined]
         self.file.seek(0)
         try:

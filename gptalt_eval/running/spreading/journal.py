@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gptalt_eval.contract.handed import open_plain
+from gptalt_eval.contract.handed import open_growing, open_plain
 from gptalt_eval.contract.run import RunWorker
 from gptalt_eval.machine.bounds import read_lines
 from gptalt_eval.machine.storage import name_file
@@ -37,7 +37,7 @@ class Journal:
 
     def __init__(self, answers: Path, units: Path) -> None:
         self.answers = Answers(answers)
-        self.units = open_plain(units, "a+")
+        self.units = open_growing(units)
         self.path = units
         self.reasons: dict[str, str] = {}
 

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 
 import pytest
 import tiny
+from odd_files import REASONS, replace_file
 from rich.console import Console
 
 from gptalt_eval import evaluate
@@ -135,6 +137,22 @@ def test_a_stop_at_the_end_loses_nothing_and_damage_is_answered_again(folder, tm
     assert again.run.status == "complete"
     right = read_answers(run(folder, tmp_path / "alone"))
     assert len(right) == 30 and read_answers(again) == right
+
+
+@pytest.mark.torch
+def test_something_else_in_place_of_a_file_is_said_and_the_run_can_go_on(folder, tmp_path, monkeypatch):
+    whole = run(folder, tmp_path / "out", workers=0)
+    content = json.loads((whole.folder / "run.json").read_text(encoding="utf-8"))
+    content |= {"done": [], "missing": content["done"], "status": "interrupted"}
+    (whole.folder / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    for kind, name in (("pipe", "units.jsonl"), ("unreadable", "units.jsonl"), ("folder", "answers.jsonl")):
+        with monkeypatch.context() as patch:
+            replace_file(whole.folder / name, kind, patch)
+            with pytest.raises(GptaltError, match=f"{name} {REASONS[kind]}"):
+                run(folder, tmp_path / "out", workers=1, resume=True)
+    shutil.rmtree(whole.folder / "answers.jsonl")
+    again = run(folder, tmp_path / "out", workers=1, resume=True)
+    assert again.run.status == "complete" and read_answers(again) == read_answers(whole)
 
 
 @pytest.mark.torch

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import REASONS, replace_file
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.run import Run, RunWorker
@@ -107,3 +108,12 @@ def test_the_files_are_no_links(files, tmp_path):
     files[1].symlink_to(tmp_path / "elsewhere")
     with pytest.raises(GptaltError):
         Journal(*files)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("kind", REASONS)
+def test_what_is_in_place_of_a_file_is_said_and_left_as_it_is(files, kind, place, monkeypatch):
+    replace_file(files[place], kind, monkeypatch)
+    with pytest.raises(GptaltError, match=f"^{files[place]} {REASONS[kind]}"):
+        Journal(*files)
+    assert files[place].is_dir() == (kind == "folder") and files[place].is_symlink() == ("link" in kind)
