@@ -72,7 +72,7 @@ def open_run(
             if answers:
                 opened.callback(answers.close)
             if spread is not None:
-                lm.recall = Recall(answers, spread)
+                lm.recall = Recall(answers, spread, lm.lost)
             if answers and plan.spec.use_cache:
                 display.note(f"Answers are stored in {answers.path} and reused only for exactly this model.")
             observed = ObservedLM(lm, display, answers)

@@ -10,6 +10,7 @@ from typing import Any
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.running.lmeval.answers import Answers, make_key
 from gptalt_eval.running.lmeval.model import ModelFacts
+from gptalt_eval.running.lmeval.observed import name_request
 from gptalt_eval.running.lmeval.seams import hash_request
 from gptalt_eval.running.runfiles import RunFiles
 
@@ -40,11 +41,13 @@ class Recall:
     Args:
         answers: the run's file of answers; None: there are none yet.
         spread: why some are missing.
+        lost: gets the requests whose prompts were cut, as the model itself would note them.
     """
 
-    def __init__(self, answers: Answers | None, spread: Spread) -> None:
+    def __init__(self, answers: Answers | None, spread: Spread, lost: dict[Any, int]) -> None:
         self.answers = answers
         self.spread = spread
+        self.lost = lost
 
     def __call__(self, request_type: str, requests: Sequence[Any]) -> list[Any]:
         """The answers to requests.
@@ -58,7 +61,14 @@ class Recall:
             if key not in known:
                 reason = self.spread.reasons.get(key, "no worker was asked")
                 raise GptaltError(f"{reason.rstrip('.')}.", "To try what is missing again, resume the run.")
+        self.note_lost(request_type, requests, keys)
         return [known[key] for key in keys]
+
+    def note_lost(self, request_type: str, requests: Sequence[Any], keys: Sequence[str]) -> None:
+        """Note whose prompts were cut: who looks for that has the requests, and not the keys of draws."""
+        for request, key in zip(requests, keys, strict=True):
+            if cut := self.answers.lost.get(key, 0) if self.answers else 0:
+                self.lost[name_request(request_type, request.args)] = cut
 
 
 def list_keys(request_type: str, requests: Sequence[Any]) -> list[str]:

@@ -91,7 +91,7 @@ def test_a_reason_ends_once():
     [key] = list_keys("loglikelihood", [request])
     for reason in ("it is damaged.", "it is damaged"):
         with pytest.raises(GptaltError, match=r"^it is damaged\.(\n|$)"):
-            Recall(None, Spread(None, reasons={key: reason}))("loglikelihood", [request])
+            Recall(None, Spread(None, reasons={key: reason}), {})("loglikelihood", [request])
 
 
 def run(model, out, **settings):

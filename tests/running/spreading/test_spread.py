@@ -50,7 +50,7 @@ def test_requests_with_pictures_have_keys():
 @pytest.fixture
 def recall(tmp_path):
     answers = Answers(tmp_path / "answers.jsonl")
-    return Recall(answers, Spread(SimpleNamespace()))
+    return Recall(answers, Spread(SimpleNamespace()), {})
 
 
 def test_answers_come_in_the_order_of_the_requests(recall):
@@ -67,3 +67,21 @@ def test_a_request_without_an_answer_says_why(recall):
     with pytest.raises(GptaltError, match="three workers did not survive it") as refused:
         recall("generate_until", requests)
     assert "resume" in refused.value.hint
+
+
+@pytest.mark.parametrize(("settings", "repeats"), [(GREEDY, 1), (DRAWN, 1), (GREEDY, 2)])
+def test_a_prompt_that_was_cut_is_noted_whether_or_not_its_answers_are_drawn(recall, settings, repeats):
+    requests = [
+        ask("generate_until", text, settings, row=row, repeats=repeats) for row, text in enumerate("QR")
+    ]
+    for key, cut in zip(list_keys("generate_until", requests), (5, 0), strict=True):
+        recall.answers.add(key, "A", cut)
+    assert recall("generate_until", requests) == ["A", "A"]
+    assert recall.lost == {"Q": 5}
+
+
+def test_a_continuation_whose_prompt_was_cut_is_noted(recall):
+    request = ask("loglikelihood", "Q", "A")
+    recall.answers.add(list_keys("loglikelihood", [request])[0], (-1.0, False), 3)
+    recall("loglikelihood", [request])
+    assert recall.lost == {("Q", "A"): 3}
