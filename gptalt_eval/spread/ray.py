@@ -73,10 +73,11 @@ class RayPool:
         jobs: of each model, what the worker's ``load`` gets.
         read: the requests of a unit.
         address: ``auto`` or ``HOST:PORT``.
-        gpus_per_worker: all of one computer. In a cluster without GPUs there is a worker for each CPU.
+        gpus_per_worker: all of one computer, and until one with GPUs joins, the pool waits for it. None: one
+            each, or in a cluster without GPUs a worker for each CPU.
 
     Raises:
-        GptaltError: there is no such cluster, or no computer in it has enough GPUs.
+        GptaltError: there is no such cluster, or its computers with GPUs have too few.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class RayPool:
         jobs: Mapping[str, Any],
         read: Callable[[Unit], bytes],
         address: str,
-        gpus_per_worker: int = 1,
+        gpus_per_worker: int | None = None,
     ) -> None:
         self.make = pickle.dumps(make)
         self.jobs = jobs
         self.read = read
         self.ray, self.joined = join(address)
-        self.gpus = gpus_per_worker
+        self.gpus = gpus_per_worker or 1
         self.hands: dict[int, Hand] = {}
         self.started = 0
         self.calls: dict[Any, tuple[int, Unit | None]] = {}  # by Ray's reference to what will come back
@@ -100,16 +101,17 @@ class RayPool:
         self.places: dict[str, str] = {}  # seen so far, with their nodes
         self.avoided: set[str] = set()
         self.gone: set[str] = set()  # nodes that Ray still counts
+        self.scout: Any = None  # the next actor, which has a cluster that grows on demand start a computer
         self.plugs: list[Any] = []  # actors that hold an avoided place, so that Ray starts nothing there
-        most = max((int(node["Resources"].get("GPU", 0)) for node in self.list_nodes()), default=0)
-        self.resource = "GPU" if most or gpus_per_worker > 1 else "CPU"
-        if self.resource == "GPU" and most < gpus_per_worker:
+        most = self.count_most_gpus()
+        self.resource = "GPU" if most or gpus_per_worker else "CPU"
+        if 0 < most < self.gpus:
             self.close()
             raise GptaltError(
-                f"No computer of the cluster has {gpus_per_worker} GPUs; the most is {most}.",
-                f"Type --gpus_per_worker {most}." if most else "Leave out --gpus_per_worker.",
+                f"No computer of the cluster has {self.gpus} GPUs; the most is {most}.",
+                f"Type --gpus_per_worker {most}.",
             )
-        needs = {"num_gpus": gpus_per_worker, "num_cpus": 0} if self.resource == "GPU" else {"num_cpus": 1}
+        needs = {"num_gpus": self.gpus, "num_cpus": 0} if self.resource == "GPU" else {"num_cpus": 1}
         settings = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
         self.courier = self.ray.remote(**needs, **settings)(make_courier())
 
@@ -117,8 +119,19 @@ class RayPool:
         nodes: list[dict[str, Any]] = self.ray.nodes()
         return [node for node in nodes if node["Alive"] and node["NodeID"] not in self.gone]
 
+    def count_most_gpus(self) -> int:
+        """The GPUs of the computer that has the most."""
+        return max((int(node["Resources"].get("GPU", 0)) for node in self.list_nodes()), default=0)
+
+    @property
+    def waits_for_gpus(self) -> bool:
+        """Whether no computer that the workers could run on has joined yet."""
+        return self.resource == "GPU" and not self.count_most_gpus()
+
     def count_places(self) -> int:
         """How many workers can run now; computers may join and leave."""
+        if self.waits_for_gpus and self.scout is None:
+            self.scout = self.courier.remote(self.started, self.make)
         return sum(map(self.count_places_of, self.list_nodes()))
 
     def count_places_of(self, node: Mapping[str, Any]) -> int:
@@ -131,11 +144,12 @@ class RayPool:
     def start(self) -> int:
         """Begin to start a worker; returns its number. It waits until Ray finds room for it."""
         number, self.started = self.started, self.started + 1
-        self.begin(number)
+        scout, self.scout = self.scout, None
+        self.begin(number, scout)
         return number
 
-    def begin(self, number: int) -> None:
-        hand = self.hands[number] = Hand(self.courier.remote(number, self.make))
+    def begin(self, number: int, actor: Any = None) -> None:
+        hand = self.hands[number] = Hand(actor or self.courier.remote(number, self.make))
         self.calls[hand.actor.begin.remote()] = number, None
 
     def load(self, worker: int, model: str) -> None:
@@ -239,8 +253,9 @@ class RayPool:
         """Kill all workers and leave the cluster."""
         for worker in list(self.hands):
             self.end(worker)
-        for actor in self.plugs:
-            self.kill(actor)
+        for actor in [*self.plugs, self.scout]:
+            if actor is not None:
+                self.kill(actor)
         if self.joined:
             self.ray.shutdown()
 

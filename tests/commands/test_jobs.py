@@ -109,7 +109,8 @@ def test_the_commands_of_a_kuberay_job(write):
     commands = re.findall(r"gptalt-eval .*?(?=;)", script)
     assert len(commands) == 2
     for command in commands:
-        assert check_command(shlex.split(command)).cluster == "auto"
+        spec = check_command(shlex.split(command))
+        assert (spec.cluster, spec.gpus_per_worker) == ("auto", "1")  # it waits for computers with GPUs
 
 
 @pytest.mark.parametrize(("name", "near"), [("Survey 2", "survey-2"), ("a_b", "a-b"), ("-", "my-slurm")])

@@ -226,9 +226,44 @@ def test_another_version_of_the_package_is_named(cluster, open_pool, monkeypatch
     assert failed.reason.endswith(", this computer 99.1")
 
 
-def test_too_many_gpus_are_refused(cluster):
-    with pytest.raises(GptaltError, match="No computer of the cluster has 4 GPUs; the most is 0"):
-        RayPool(Sums, {}, bytes, cluster.address, gpus_per_worker=4)
+def test_workers_with_gpus_wait_until_a_computer_with_some_joins(cluster, open_pool):
+    with_cpus = open_pool()
+    assert not with_cpus.waits_for_gpus and with_cpus.count_places() == len(cluster.nodes)
+    pool = RayPool(
+        Sums, {"model": Job()}, lambda unit: unit.name.encode(), cluster.address, gpus_per_worker=1
+    )
+    units, answers, looks, joined = make_units(20), {}, [], []
+
+    def join(snapshot):  # called about twice a second
+        looks.append(snapshot)
+        if len(looks) == 5:
+            assert pool.waits_for_gpus and not answers
+            joined.append(cluster.add_node(gpus=2))
+
+    def keep(unit, result, worker):
+        answers[unit.name] = result.answers
+
+    places = []
+    wait = pool.wait
+
+    def listen(seconds):
+        events = wait(seconds)
+        places.extend(event.place for event in events if isinstance(event, Started))
+        return events
+
+    pool.wait = listen
+    try:
+        assert pool.count_places() == 0 and pool.waits_for_gpus
+        scout = pool.scout  # waits for room, by which a cluster that grows knows what to start
+        outcome = spread(units, pool, keep, watch=join)
+        assert not outcome.given_up and not outcome.models and answers == answer_here(units)
+        assert places and all(" (GPU " in place for place in places)
+        assert not pool.waits_for_gpus and pool.count_places() == 2
+        assert pool.hands[0].actor is scout and pool.scout is None
+    finally:
+        pool.close()
+        for node in joined:
+            cluster.cluster.remove_node(node)
 
 
 def test_another_token_is_refused(cluster, monkeypatch, tmp_path):

@@ -70,7 +70,7 @@ def answer_by_workers(
         try:
             with interrupt_once():
                 pool = open_pool(
-                    plans, earlier, spool, workers
+                    plans, earlier, spool, workers, terminal
                 )  # before anything is read: it may be impossible
                 opened.callback(pool.close)
                 for index, plan in enumerate(plans):
@@ -134,7 +134,11 @@ def prepare(
 
 
 def open_pool(
-    plans: Sequence[Plan | None], earlier: Sequence[Record | None], spool: Spool, workers: int | None
+    plans: Sequence[Plan | None],
+    earlier: Sequence[Record | None],
+    spool: Spool,
+    workers: int | None,
+    terminal: Terminal,
 ) -> Pool:
     """The workers of a request, which can load the models of all its runs; none is started yet."""
     threads = max(1, (os.cpu_count() or 1) // workers) if workers else 0
@@ -145,7 +149,7 @@ def open_pool(
             dtype = (before.run.model.dtype or "").removeprefix("torch.") if before else ""
             jobs[str(index)] = Job(plan.spec, templates, dtype, threads, str(Path.cwd()))
     spec = next(iter(jobs.values())).spec
-    return make_pool(spec, jobs, spool.read, workers, spool.folder / "logs")
+    return make_pool(spec, jobs, spool.read, workers, spool.folder / "logs", terminal.note)
 
 
 def recall_facts(model: RunModel) -> ModelFacts:

@@ -48,7 +48,12 @@ def list_places(spec: RunSpec, workers: int, visible: str | None, gpus: int) -> 
 
 
 def make_pool(
-    spec: RunSpec, jobs: Mapping[str, Job], read: Callable[[Unit], bytes], workers: int | None, logs: Path
+    spec: RunSpec,
+    jobs: Mapping[str, Job],
+    read: Callable[[Unit], bytes],
+    workers: int | None,
+    logs: Path,
+    note: Callable[[str], None],
 ) -> Pool:
     """The workers of a request; none is started yet.
 
@@ -58,6 +63,7 @@ def make_pool(
         read: gives the requests of a unit.
         workers: on this computer; None: on the request's cluster.
         logs: the folder for what workers print.
+        note: tells the user what the workers wait for.
 
     Raises:
         GptaltError: there are no such workers.
@@ -66,6 +72,10 @@ def make_pool(
     if workers is None:
         from gptalt_eval.spread.ray import RayPool
 
-        return RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker or 1)
+        pool = RayPool(make, jobs, read, str(spec.cluster), spec.gpus_per_worker)
+        if pool.waits_for_gpus:
+            gpus = count_things(spec.gpus_per_worker or 1, "GPU")
+            note(f"Waiting for a computer with {gpus} to join; on CPUs: leave out --gpus_per_worker.")
+        return pool
     places = list_places(spec, workers, os.environ.get(VISIBLE), count_devices("cuda") or 0)
     return LocalPool(make, jobs, read, places, preload=PRELOAD, logs=logs)

@@ -1,6 +1,7 @@
 """Who computes: in this process, in several, on a cluster; and what is refused, with what to type."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,8 @@ from gptalt_eval.planning.catalog import LM_EVAL
 from gptalt_eval.planning.weights import merge_model_args
 from gptalt_eval.running.resuming import list_changes
 from gptalt_eval.running.spreading import choice
-from gptalt_eval.running.spreading.pools import list_places
+from gptalt_eval.running.spreading.pools import list_places, make_pool
+from gptalt_eval.spread import ray
 
 TEXT = Model(name="hf", backend="hf", summary="", licence="", home="")
 
@@ -173,3 +175,24 @@ def test_a_request_for_too_much_ends_before_anything_runs(tmp_path, capsys, monk
     )
     assert main(words.split()) == 2
     assert "--workers and --cluster cannot be used together." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits", "said"),
+    [
+        (None, False, []),
+        (1, False, []),
+        (1, True, ["Waiting for a computer with 1 GPU to join; on CPUs: leave out --gpus_per_worker."]),
+        (2, True, ["Waiting for a computer with 2 GPUs to join; on CPUs: leave out --gpus_per_worker."]),
+    ],
+)
+def test_one_gpu_for_each_worker_is_not_the_same_as_nothing(monkeypatch, asked, waits, said):
+    opened, notes = [], []
+
+    def open_cluster(make, jobs, read, address, gpus):
+        opened.append((address, gpus))
+        return SimpleNamespace(waits_for_gpus=waits)
+
+    monkeypatch.setattr(ray, "RayPool", open_cluster)
+    make_pool(RunSpec(cluster="auto", gpus_per_worker=asked), {}, bytes, None, Path("logs"), notes.append)
+    assert opened == [("auto", asked)] and notes == said
