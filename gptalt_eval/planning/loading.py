@@ -15,6 +15,8 @@ DTYPES = ("auto", "float32", "float16", "bfloat16", "float64", "float", "half", 
 ALIASES: Mapping[str, str] = {
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp64": "float64", "f16": "float16",
 }  # fmt: skip
+#: the module and the package that a setting needs
+GPTQ = {"autogptq": ("auto_gptq", "auto-gptq"), "gptqmodel": ("gptqmodel", "gptqmodel")}
 DEVICE = re.compile(r"(cpu|cuda|mps|npu|xpu|hpu)(?::(\d+))?")
 
 
@@ -73,9 +75,23 @@ def find_bits_faults(args: Mapping[str, Any], config: Mapping[str, Any]) -> Iter
     if isinstance(config.get("quantization_config"), Mapping):
         text = f"--model_args {given[0]}: the weights of this model are quantized already."
         yield GptaltError(text, "Omit it.")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        text = f"--model_args {given[0]} needs the package bitsandbytes, which is not installed."
-        yield GptaltError(text, "Type: pip install bitsandbytes")
+    yield from find_missing(given[0], "bitsandbytes", "bitsandbytes")
+
+
+def find_gptq_faults(args: Mapping[str, Any]) -> Iterator[GptaltError]:
+    """Packages that load quantized weights in place of transformers, and are not installed."""
+    given = [name for name in GPTQ if args.get(name)]
+    if len(given) > 1:
+        yield GptaltError("--model_args autogptq and gptqmodel exclude each other.", "Omit one.")
+    for name in given:
+        yield from find_missing(name, *GPTQ[name])
+
+
+def find_missing(setting: str, module: str, package: str) -> Iterator[GptaltError]:
+    """That a setting needs a package, if it is not installed."""
+    if importlib.util.find_spec(module) is None:
+        text = f"--model_args {setting} needs the package {package}, which is not installed."
+        yield GptaltError(text, f"Type: pip install {package}")
 
 
 def find_quantization_faults(config: Mapping[str, Any]) -> Iterator[GptaltError]:

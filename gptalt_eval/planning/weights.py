@@ -26,6 +26,7 @@ from gptalt_eval.planning.loading import (
     find_bits_faults,
     find_device_faults,
     find_dtype_faults,
+    find_gptq_faults,
     find_quantization_faults,
 )
 from gptalt_eval.planning.shared import find_code_faults
@@ -102,6 +103,7 @@ def find_model_faults(model: Model, spec: RunSpec, others: Iterable[Model]) -> I
     yield from find_dtype_faults(args)
     yield from find_device_faults(spec.device)
     yield from find_bits_faults(args, settings)
+    yield from find_gptq_faults(args)
     if folder is not None:
         yield from check_folder(folder, args, model.loader)
         yield from find_quantization_faults(settings)

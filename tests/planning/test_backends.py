@@ -18,6 +18,7 @@ from gptalt_eval.planning.loading import (
     find_bits_faults,
     find_device_faults,
     find_dtype_faults,
+    find_gptq_faults,
     find_quantization_faults,
 )
 from gptalt_eval.planning.weights import check_weights
@@ -241,6 +242,19 @@ def test_quantizing_while_loading_needs_its_package(monkeypatch, bits):
     assert "are quantized already" in str(fault)
     [fault] = find_bits_faults({"load_in_4bit": True, "load_in_8bit": True}, {})
     assert "exclude each other" in str(fault)
+
+
+@pytest.mark.parametrize(("setting", "package"), [("autogptq", "auto-gptq"), ("gptqmodel", "gptqmodel")])
+def test_loading_with_gptq_needs_its_package(tmp_path, monkeypatch, setting, package):
+    args = {"pretrained": str(write_model(tmp_path / "model")), setting: True}
+    model, spec = Model("hf", "", "", ""), make_spec({"model": "hf", "tasks": "piqa", "model_args": args})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(GptaltError, match=f"--model_args {setting} needs the package {package}") as caught:
+        check_weights(model, spec)
+    assert f"Type: pip install {package}" in f"{caught.value}{caught.value.hint}"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert list(find_gptq_faults({setting: True})) == list(find_gptq_faults({setting: False})) == []
+    assert "exclude each other" in str(next(find_gptq_faults({"autogptq": True, "gptqmodel": True})))
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
