@@ -379,7 +379,7 @@ def test_an_import_that_fails(fake):
         ("import subprocess; subprocess.run(['true'])", "importing it starts true."),
         ("import sqlite3; sqlite3.connect('cache.db').close()", "importing it opens the database cache.db."),
         (
-            "import socket; socket.socket().connect_ex(('127.0.0.1', 9))",
+            "import socket\nwith socket.socket() as opened:\n    opened.connect_ex(('127.0.0.1', 9))",
             "importing it connects to ('127.0.0.1', 9).",
         ),
         ("import socket; socket.getaddrinfo('localhost', 9)", "importing it looks up the host localhost."),

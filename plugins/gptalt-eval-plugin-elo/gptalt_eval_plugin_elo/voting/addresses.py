@@ -20,6 +20,7 @@ def listen(host: str, port: int) -> socket.socket:
         GptaltError: there is no such host or port, or the port is in use.
     """
     host = host or "0.0.0.0"
+    found = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         found = socket.socket(family, socket.SOCK_STREAM)
@@ -29,6 +30,8 @@ def listen(host: str, port: int) -> socket.socket:
                 found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         found.bind((host, port))
     except (OSError, OverflowError, ValueError) as error:
+        if found is not None:
+            found.close()
         reason = getattr(error, "strerror", None) or error
         raise GptaltError(
             f"Cannot listen on {host:.60}, port {port} ({reason}).", "Choose another port: --port 8766"
