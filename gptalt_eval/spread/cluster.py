@@ -41,9 +41,7 @@ def join(address: str) -> tuple[Any, bool]:
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise GptaltError(
-            "--cluster needs Ray, which is not installed.", "Type: pip install 'gptalt-eval[ray]'"
-        ) from None
+        raise GptaltError("--cluster needs Ray, which is not installed.", "Type: pip install ray") from None
     if ray.is_initialized():
         return ray, False
     check_address(address)

@@ -20,9 +20,14 @@ def choose_workers(spec: RunSpec, plans: Sequence[Plan]) -> int | None:
 
     On a computer with several GPUs that is one for each, unless the request says otherwise or cannot be
     spread.
+
+    Raises:
+        GptaltError: a model is to have several GPUs, and there is none.
     """
     if spec.cluster:
         return None
+    if (spec.gpus_per_worker or 1) > 1 and not count_devices("cuda"):
+        raise GptaltError("--gpus_per_worker: torch finds no GPU on this computer.", "Omit it.")
     if spec.workers is not None:
         return spec.workers
     args = [plan.model_args for plan in plans]

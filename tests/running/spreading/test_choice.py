@@ -71,6 +71,13 @@ def test_one_gpu_needs_no_workers(four_gpus, monkeypatch):
     assert choice.choose_workers(RunSpec(), [make_plan()]) == 0
 
 
+@pytest.mark.parametrize("workers", [None, 0, 2])
+def test_several_gpus_for_a_model_where_there_is_none(four_gpus, monkeypatch, workers):
+    monkeypatch.setattr(choice, "count_devices", lambda kind: 0)
+    with pytest.raises(GptaltError, match="finds no GPU"):
+        choice.choose_workers(RunSpec(gpus_per_worker=2, workers=workers), [make_plan()])
+
+
 def test_without_a_driver_torch_is_not_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(choice, "DRIVER", tmp_path / "none")
     monkeypatch.setattr(choice, "count_devices", lambda kind: pytest.fail("imports torch"))
