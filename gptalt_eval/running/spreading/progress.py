@@ -43,7 +43,9 @@ class Progress:
         requests = sum(unit.requests for unit in units)
         asked = f"{count_things(requests, 'request')} in {count_things(len(units), 'unit')}"
         models = f" for {len(self.titles)} models" if len(self.titles) > 1 else ""
-        print_wrapped(self.console, f"{asked}{models}, {count_things(min(places, len(units)), 'worker')}")
+        workers = min(places, len(units))  # 0: a cluster that has none yet
+        begun = f", {count_things(workers, 'worker')}" if workers else ""
+        print_wrapped(self.console, f"{asked}{models}{begun}")
 
     def note(self, text: str) -> None:
         keys = "|".join(map(re.escape, self.titles))

@@ -10,7 +10,6 @@ import tempfile
 import pytest
 import tiny
 from odd_files import REASONS, replace_file
-from rich.console import Console
 
 from gptalt_eval import evaluate
 from gptalt_eval.contract.errors import GptaltError, InterruptedRun
@@ -19,7 +18,6 @@ from gptalt_eval.running.lmeval.answers import Answers
 from gptalt_eval.running.spreading import driver
 from gptalt_eval.running.spreading.journal import Journal, Where
 from gptalt_eval.running.spreading.member import Member
-from gptalt_eval.running.spreading.progress import Progress
 from gptalt_eval.running.spreading.spread import Recall, Spread, list_keys
 from gptalt_eval.running.spreading.units import open_spool
 from gptalt_eval.spread.serve import describe
@@ -46,24 +44,6 @@ def test_what_no_answer_can_be_is_answered_again(tmp_path, kind):
     assert journal.answers.known == dict.fromkeys(keys, right)
     assert journal.answers.lost == dict.fromkeys(keys, 2)
     journal.close()
-
-
-def test_names_stand_in_notes_and_reasons_are_left_as_they_are():
-    console = Console(record=True, width=200)
-    progress = Progress(console, {"0": "first [b]", "1": r"sec\1ond", "10": "tenth"})
-    for note in (
-        "A unit of model 1 was given up: the model 0 was too large",
-        "Model 10 was given up: model 1 has no weights",
-        "Worker 3 (CPU 0) was ended: loading model 0 took more than 60 seconds",
-        "Worker 3 (CPU 0) was lost: model 0.5 says no",
-    ):
-        progress.note(note)
-    assert [line.removeprefix("Note:").strip() for line in console.export_text().splitlines()] == [
-        r"A unit of sec\1ond was given up: the model 0 was too large",
-        "tenth was given up: model 1 has no weights",
-        "Worker 3 (CPU 0) was ended: loading first [b] took more than 60 seconds",
-        "Worker 3 (CPU 0) was lost: model 0.5 says no",
-    ]
 
 
 def test_our_own_errors_are_said_in_words():
