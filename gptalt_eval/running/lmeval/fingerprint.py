@@ -39,12 +39,7 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
     args = {key: hide_values(value, key) for key, value in args.items() if not is_secret(key)}
     model: Any = getattr(lm, "model", None)
     tokenizer = find_tokenizer(lm)
-    parts: dict[str, object] = {
-        "backend": [type(lm).__qualname__, name],
-        "tokenizer": describe_tokenizer(tokenizer),
-        "processor": describe_settings(getattr(lm, "processor", None)),
-        "chat template": clean(getattr(tokenizer, "chat_template", None)),
-    }
+    parts: dict[str, object] = {"backend": [type(lm).__qualname__, name]}
     if hasattr(model, "named_parameters"):
         parts |= {
             "arguments": clean({key: value for key, value in args.items() if key not in PLACES}),
@@ -65,6 +60,21 @@ def describe_parts(lm: LM, name: str, args: Mapping[str, Any]) -> Mapping[str, s
         parts["engine"] = described
     owners = (lm, model, inner, getattr(inner, "config", None), tokenizer)
     parts["code"] = sorted({line for owner in owners for line in list_code(type(owner))})
+    return {**hash_values(parts), **describe_texts(lm)}
+
+
+def describe_texts(lm: LM) -> dict[str, str]:
+    """A digest of each part of a model that prompts are built with; it needs no weights."""
+    tokenizer = find_tokenizer(lm)
+    parts = {
+        "tokenizer": describe_tokenizer(tokenizer),
+        "processor": describe_settings(getattr(lm, "processor", None)),
+        "chat template": clean(getattr(tokenizer, "chat_template", None)),
+    }
+    return hash_values(parts)
+
+
+def hash_values(parts: Mapping[str, object]) -> dict[str, str]:
     return {part: hash_text(json.dumps(value, sort_keys=True)) for part, value in parts.items()}
 
 

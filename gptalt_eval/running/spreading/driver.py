@@ -18,6 +18,7 @@ from gptalt_eval.contract.run import RunModel
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.running.execute import interrupt_once
 from gptalt_eval.running.experiments import mark_failed
+from gptalt_eval.running.lmeval.fingerprint import describe_texts
 from gptalt_eval.running.lmeval.model import ModelFacts
 from gptalt_eval.running.opening import open_run, refuse_unknown
 from gptalt_eval.running.runfiles import RunFiles, is_error_in
@@ -122,6 +123,7 @@ def prepare(
         journal = Journal(files.answers, files.units)
         member = Member(found, plan, journal)
         try:
+            member.texts = describe_texts(run.lm.lm)
             cutter = Cutter(run, model, MOST)
             member.units = list(cutter.cut_all(spool, journal.knows))
             member.asked = cutter.asked

@@ -25,6 +25,7 @@ class Member:
         journal: where answers are kept.
         units: what is to be answered.
         asked: how many tokens each unit would have without shared prefixes.
+        texts: a digest of each part of its model that the prompts were built with.
         size: the number of parameters of its model; 0: it is not known yet.
         answered: requests that were answered.
         tokens, saved, seconds: computed for log-likelihoods; asked of these; and the workers' time for that.
@@ -35,6 +36,7 @@ class Member:
     journal: Journal
     units: list[Unit] = field(default_factory=list)
     asked: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     tokens: int = 0
     saved: int = 0
@@ -44,6 +46,12 @@ class Member:
     @property
     def files(self) -> RunFiles:
         return self.spread.files
+
+    def refuse(self, report: Report) -> str:
+        """Why a worker cannot answer: the prompts would be those of another model; empty: it can."""
+        theirs = report.facts.model.parts
+        changed = sorted(part for part, digest in self.texts.items() if theirs.get(part) != digest)
+        return f"its model has another {' and another '.join(changed)} than the prompts" if changed else ""
 
     def meet(self, report: Report) -> list[str]:
         """Record what the first worker says about the model, before the first answer is kept.

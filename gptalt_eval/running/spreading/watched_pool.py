@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from gptalt_eval.running.spreading.journal import Where
 from gptalt_eval.running.spreading.member import Member
-from gptalt_eval.spread.work import Event, Loaded, Pool, Started
+from gptalt_eval.spread.work import Event, Failed, Loaded, Pool, Started
 
 
 class WatchedPool:
@@ -29,7 +29,7 @@ class WatchedPool:
         self.answer, self.end, self.avoid, self.close = pool.answer, pool.end, pool.avoid, pool.close
 
     def wait(self, seconds: float) -> list[Event]:
-        events = self.pool.wait(seconds)
+        events = list(map(self.check, self.pool.wait(seconds)))
         for event in events:
             if isinstance(event, Started):
                 self.places[event.worker] = event
@@ -40,6 +40,11 @@ class WatchedPool:
                     for said in self.members[event.model].meet(event.report):
                         self.note(event.model, said)
         return events
+
+    def check(self, event: Event) -> Event:
+        """The event; a worker whose model is not that of the prompts could not load it."""
+        reason = self.members[event.model].refuse(event.report) if isinstance(event, Loaded) else ""
+        return Failed(event.worker, None, reason) if reason else event
 
     def where(self, worker: int) -> Where:
         place = self.places.get(worker, Started(worker))

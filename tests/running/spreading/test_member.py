@@ -65,6 +65,21 @@ def test_another_model_than_that_of_the_interrupted_run_is_not_recorded(member):
     assert member.files.saved == 0 and member.files.notes == []
 
 
+def test_a_worker_whose_model_builds_other_prompts_is_refused(member):
+    member.texts = {"tokenizer": "a", "chat template": "b"}
+
+    def say(**parts):
+        facts = WorkerFacts(ModelFacts("f" * 64, {"weights": "w", **parts}))
+        return member.refuse(Report("f" * 64, facts=facts))
+
+    assert say(**member.texts) == ""
+    assert (
+        say(**{**member.texts, "chat template": "c"})
+        == "its model has another chat template than the prompts"
+    )
+    assert "chat template and another tokenizer" in say()
+
+
 def test_tokens_are_those_of_log_likelihoods_and_a_part_of_a_unit_saves_its_share(member, tmp_path):
     spool = Spool(tmp_path)
     scored = Unit("a", "0", "loglikelihood", 90, 4)

@@ -4,7 +4,7 @@ from fake_pool import FakePool
 
 from gptalt_eval.running.spreading.journal import Where
 from gptalt_eval.running.spreading.watched_pool import WatchedPool
-from gptalt_eval.spread.work import Loaded, Report, Started
+from gptalt_eval.spread.work import Failed, Loaded, Report, Started
 
 
 class Met:
@@ -12,6 +12,9 @@ class Met:
 
     def __init__(self):
         self.reports = []
+
+    def refuse(self, report):
+        return "not ours" if report.fingerprint == "stranger" else ""
 
     def meet(self, report):
         self.reports.append(report)
@@ -52,3 +55,13 @@ def test_only_the_first_report_of_each_model_is_recorded():
     assert members["m"].reports == [Report(f"m by {second}")]
     assert members["n"].reports == [Report(f"n by {first}")]
     assert shown == [("m", f"about m by {second}"), ("n", f"about n by {first}")]
+
+
+def test_a_worker_with_another_model_than_that_of_the_prompts_has_not_loaded_it():
+    bare, members = FakePool(1), {"m": Met()}
+    bare.report = lambda worker, model: Report("stranger")
+    pool = WatchedPool(bare, members, lambda *said: None)
+    worker = pool.start()
+    pool.load(worker, "m")
+    assert Failed(worker, None, "not ours") in wait_all(pool)
+    assert members["m"].reports == [] and pool.where(worker).device == ""
