@@ -33,7 +33,7 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         fits: what did not fit when its weights were loaded.
         AUTO_MODEL_CLASS: loads the model, as in lm-eval.
         lost: how many tokens were cut, by (context, continuation), or by prompt of a generated text.
-        unscorable: why a request cannot be scored, by (context, continuation).
+        unscorable: why a request cannot be answered, by (context, continuation), or by prompt of a text.
     """
 
     AUTO_MODEL_CLASS: Any
@@ -42,7 +42,7 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         self.fits: list[Fit] = []
         super().__init__(*args, **settings)
         self.lost: dict[Asked | str, int] = {}
-        self.unscorable: dict[Asked, str] = {}
+        self.unscorable: dict[Asked | str, str] = {}
 
     def _create_model(self, pretrained: str, **settings: Any) -> None:
         loads = self.AUTO_MODEL_CLASS
@@ -127,6 +127,10 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         truncation: bool = False,
     ) -> tuple[Any, Any]:
         ids, mask = super().tok_batch_encode(strings, padding_side, left_truncate_len, truncation)
+        for string, kept in zip(strings, mask.sum(dim=1).tolist(), strict=True):
+            if not kept:
+                self.unscorable[string] = "its prompt is empty"
+                raise ValueError(self.unscorable[string])
         if truncation or (left_truncate_len and ids.shape[1] >= left_truncate_len):
             for string, kept in zip(strings, mask.sum(dim=1).tolist(), strict=True):
                 whole, _ = super().tok_batch_encode([string], padding_side)
@@ -139,6 +143,8 @@ class GuardedLM(HFLM):  # type: ignore[misc]
         if self.backend != "causal":
             return False
         ids, _ = super().tok_batch_encode([prompt])
+        if not ids.shape[1]:
+            return False  # it is refused when it is to be answered
         with torch.no_grad():
             logits = self._model_call(ids[:, -TRIED:].to(self.device))
         return bool(logits[:, -1].isnan().any())

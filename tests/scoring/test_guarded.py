@@ -8,6 +8,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from stock import make_rolling
 
+from gptalt_eval.contract.errors import GptaltError
+from gptalt_eval.running.display import SILENT
+from gptalt_eval.running.lmeval.observed import ObservedLM
 from gptalt_eval.scoring.backend import add_tree
 from gptalt_eval.scoring.guarded import add_guard
 
@@ -116,6 +119,22 @@ def test_what_the_tokenizer_cuts_on_request_counts_too(load):
     )
     guarded.tok_batch_encode([LONG[:60], "the dog"], truncation=True)
     assert guarded.lost == {LONG[:60]: len(guarded.tokenizer(LONG[:60])["input_ids"]) - 9}
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_prompt_without_tokens_is_refused_in_words(load, size):
+    settings = {"until": ["."], "max_gen_toks": 3, "do_sample": False}
+    requests = [
+        Instance("generate_until", {}, (prompt, settings), 0, ("task", row, 1))
+        for row, prompt in enumerate((tiny.SENTENCES[0], ""))
+    ]
+    _, *ours = load("llama", batch_size=size, max_length=64)
+    for lm in ours:
+        observed = ObservedLM(lm, SILENT)
+        with pytest.raises(GptaltError, match=r"^row 1: its prompt is empty\."):
+            observed.generate_until(requests)
+        with pytest.raises(GptaltError, match=r"^row 1: its prompt is empty\."):
+            observed.generate_until(requests[1:])
 
 
 def test_windows_of_a_long_text_lose_nothing(load):
