@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from gptalt_eval import evaluate
 from gptalt_eval.contract.record import find_runs, load_record
 from gptalt_eval.running.spreading import driver
 
-pytestmark = [pytest.mark.torch]
+pytestmark = [pytest.mark.torch, pytest.mark.xdist_group("ray")]  # together: what they share is run once
 DATA = Path(__file__).parents[4] / "shared" / "data"
 TASKS = "arc_easy,gsm8k,piqa"
 TEMPLATE = (
@@ -34,6 +35,20 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(folder, tmp_path_factory):
     return run(folder, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(scope="module")
+def by_two(folder, tmp_path_factory):
+    """The same run by two workers of one thread each, and what was known of the models' sizes beforehand."""
+    sizes = {}
+    loop = driver.spread
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "MOST", 3000)
+        patch.setattr(driver.os, "cpu_count", lambda: 2)
+        patch.setattr(
+            driver, "spread", lambda *given, **more: sizes.update(more["sizes"]) or loop(*given, **more)
+        )
+        return run(folder, tmp_path_factory.mktemp("by-two"), workers=2), sizes
 
 
 @pytest.fixture
@@ -90,13 +105,8 @@ def list_workers(folder):
     return {int(pid) for pid in found.stdout.split()} - {os.getpid()}
 
 
-def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, small_units, monkeypatch):
-    sizes = {}
-    loop = driver.spread
-    monkeypatch.setattr(
-        driver, "spread", lambda *given, **more: sizes.update(more["sizes"]) or loop(*given, **more)
-    )
-    spread = run(folder, tmp_path / "spread", workers=2)
+def test_two_workers_and_one_process_give_the_same(alone, by_two):
+    spread, sizes = by_two
     assert sizes == {"0": alone.run.model.parameters}  # known before any worker has loaded it
     assert_same(alone, spread)
     assert spread.run.status == "complete" and spread.run.resumed == ()
@@ -110,11 +120,9 @@ def test_two_workers_and_one_process_give_the_same(folder, alone, tmp_path, smal
     )
 
 
-def test_the_number_of_workers_changes_no_bit(folder, tmp_path, small_units, monkeypatch):
-    monkeypatch.setattr(driver.os, "cpu_count", lambda: 1)  # one thread for each worker
-    one = run(folder, tmp_path / "one", workers=1)
-    three = run(folder, tmp_path / "three", workers=3)
-    assert_same(one, three, exact=True)
+def test_the_number_of_workers_changes_no_bit(folder, by_two, tmp_path, small_units, monkeypatch):
+    monkeypatch.setattr(driver.os, "cpu_count", lambda: 1)  # one thread, as each of the two has
+    assert_same(run(folder, tmp_path, workers=1), by_two[0], exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +183,7 @@ def run_by_cluster(settings, out, monkeypatch):
 
 @pytest.mark.parametrize(
     "run_it",
-    [run_by_workers, pytest.param(run_by_cluster, marks=[pytest.mark.ray, pytest.mark.xdist_group("ray")])],
+    [run_by_workers, pytest.param(run_by_cluster, marks=pytest.mark.ray)],
 )
 def test_an_experiment_of_models_styles_and_shots_on_real_tasks(experiment, tmp_path, monkeypatch, run_it):
     settings, alone = experiment
@@ -259,12 +267,16 @@ def test_a_run_that_was_stopped_goes_on_with_other_workers(
     assert_same(alone, resumed)
 
 
-def test_a_run_in_one_process_goes_on_where_workers_stopped(folder, tmp_path, small_units):
-    whole = run(folder, tmp_path / "out", workers=2)
-    settings = json.loads((whole.folder / "run.json").read_text(encoding="utf-8"))
+def test_a_run_in_one_process_goes_on_where_workers_stopped(folder, by_two, tmp_path, small_units):
+    whole, _ = by_two
+    copied = tmp_path / whole.folder.name
+    shutil.copytree(whole.folder, copied)
+    settings = json.loads((copied / "run.json").read_text(encoding="utf-8"))
     settings |= {"done": [], "missing": settings["done"], "status": "interrupted"}
-    (whole.folder / "run.json").write_text(json.dumps(settings), encoding="utf-8")
-    assert_same(whole, run(folder, tmp_path / "out", resume=True))
+    (copied / "run.json").write_text(json.dumps(settings), encoding="utf-8")
+    resumed = run(folder, tmp_path, resume=True)
+    assert resumed.folder == copied
+    assert_same(whole, resumed)
 
 
 def test_a_model_that_no_worker_can_load_leaves_the_others(folder, tmp_path, small_units):
