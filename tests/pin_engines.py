@@ -18,7 +18,7 @@ RELEASES = {"vllm": "0.33.0", "sglang": "0.5.23"}
 KEPT = "lm_eval"  # the release that the program is tested with
 HEAD = """\
 # Every version that was chosen together for gptalt-eval and {engine} {release} (Python 3.11, Linux, x86-64):
-# pip install -c constraints-{engine}.txt "gptalt-eval[{engine}]"
+# pip install -c constraints-{engine}.txt ".[{engine}]"
 # python tests/pin_engines.py writes this file. Nothing was run with these versions on a GPU.
 
 """

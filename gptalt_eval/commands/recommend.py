@@ -124,7 +124,7 @@ def describe(
         needs.memory and f"{arguments.memory} of memory",
         needs.commercial and "commercial use",
     ]
-    wanted = ", ".join(wish for wish in wishes if wish) or "no conditions"
+    wanted = ", ".join(wish for wish in wishes if wish) or "no needs were given"
     yield f"{len(suitable)} of {len(found)} models fit ({wanted})."
     if not advice:
         yield from describe_facts(suitable)

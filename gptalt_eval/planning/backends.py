@@ -86,7 +86,7 @@ def name_wanted(missing: Sequence[str]) -> str:
     """What to give to ``pip install`` for these packages."""
     engine = next((name for name in ENGINES if name in missing), "")
     if engine:
-        return f"-c constraints-{engine}.txt 'gptalt-eval[{engine}]'"
+        return f"-c constraints-{engine}.txt '.[{engine}]'"
     extra = find_extra(missing)
     return f"'lm-eval[{extra}]'" if extra else " ".join(missing)
 

@@ -38,7 +38,7 @@ def find_engine_faults(engine: str, args: Mapping[str, Any], device: str | None)
         yield GptaltError(text, "Omit --device. Type, for example: export CUDA_VISIBLE_DEVICES=0,1")
     if engine == "vllm" and args.get("data_parallel_size", 1) != 1 and not importlib.util.find_spec("ray"):
         text = "--model_args data_parallel_size: several copies of vLLM need Ray, which is not installed."
-        yield GptaltError(text, f"Type: pip install -c constraints-{engine}.txt 'gptalt-eval[{engine},ray]'")
+        yield GptaltError(text, f"Type: pip install -c constraints-{engine}.txt '.[{engine},ray]'")
     if importlib.util.find_spec(engine) is not None:
         yield from find_gpu_faults(engine, args)
 

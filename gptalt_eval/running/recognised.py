@@ -69,7 +69,7 @@ def explain_scorer(lm: Any) -> str:
 
 def explain_dtype(dtype: Dtype) -> str:
     """What to say of the type of weights of which neither the user nor the model's files say the type."""
-    return f"The weights are in {dtype.name}: {dtype.reason}. --model_args dtype=... changes it."
+    return f"The model computes in {dtype.name}: {dtype.reason}. --model_args dtype=... changes it."
 
 
 def explain_several(plan: Plan, label: str, samples: Sequence[Mapping[str, Any]]) -> str:

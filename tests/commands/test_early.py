@@ -128,7 +128,7 @@ def test_how_a_model_is_loaded(complain, folder, words, expected):
         (("--model", "openai-chat-completions", "--model_args", "model=x"), "OPENAI_API_KEY"),
         (
             ("--model", "vllm", "--model_args", "pretrained=x"),
-            "pip install -c constraints-vllm.txt 'gptalt-eval[vllm]'",
+            "pip install -c constraints-vllm.txt '.[vllm]'",
         ),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_package_that_is_not_installed(monkeypatch):
         "Type: pip install 'lm-eval[api]'"
     ]
     [text] = complain("vllm", pretrained="x")
-    assert "not installed: vllm" in text and "-c constraints-vllm.txt 'gptalt-eval[vllm]'" in text
+    assert "not installed: vllm" in text and "-c constraints-vllm.txt '.[vllm]'" in text
     assert complain("hf", pretrained="x") == []
 
 
@@ -259,4 +259,4 @@ def test_loading_with_gptq_needs_its_package(tmp_path, monkeypatch, setting, pac
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_engines_are_installed_with_their_constraints(engine):
-    assert backends.name_wanted(["tqdm", engine]) == f"-c constraints-{engine}.txt 'gptalt-eval[{engine}]'"
+    assert backends.name_wanted(["tqdm", engine]) == f"-c constraints-{engine}.txt '.[{engine}]'"

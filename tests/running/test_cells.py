@@ -32,7 +32,8 @@ def test_a_resumed_run_keeps_its_type_whatever_is_faster_now(monkeypatch, resume
     files = SimpleNamespace(run=SimpleNamespace(resumed=resumed, model=SimpleNamespace(dtype=before)))
     assert opening.pick_dtype("bfloat16", files, SimpleNamespace(note=notes.append)) == picked
     assert (
-        notes == [f"The weights are in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
+        notes
+        == [f"The model computes in bfloat16: {chosen.reason}. --model_args dtype=... changes it."] * said
     )
 
 

@@ -71,7 +71,8 @@ def ask_servers(model: Model, spec: RunSpec, cells: Sequence[Cell]) -> Served:
             check_answers(server, model.backend, name, args, compared)
     except PassingError as error:
         raise GptaltError(
-            f"{str(error)[0].upper()}{str(error)[1:]}.", f"Check base_url={hide_text(';'.join(urls))}."
+            f"{str(error)[0].upper()}{str(error)[1:]}.",
+            f"Is it running, and is base_url={hide_text(';'.join(urls))} right?",
         ) from None
     if model.backend == CHAT:
         return Served({"model": name}, tuple(filter(None, [said])))
