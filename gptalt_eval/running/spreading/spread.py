@@ -14,6 +14,9 @@ from gptalt_eval.running.lmeval.observed import name_request
 from gptalt_eval.running.lmeval.seams import hash_request
 from gptalt_eval.running.runfiles import RunFiles
 
+#: why no worker was asked for an answer that is wanted
+CHANGED = "the workers were asked another prompt: files of the task or of the model have changed meanwhile"
+
 
 @dataclass
 class Spread:
@@ -59,7 +62,7 @@ class Recall:
         keys = list_keys(request_type, requests)
         for key in keys:
             if key not in known:
-                reason = self.spread.reasons.get(key, "no worker was asked")
+                reason = self.spread.reasons.get(key, CHANGED)
                 raise GptaltError(f"{reason.rstrip('.')}.", "To try what is missing again, resume the run.")
         self.note_lost(request_type, requests, keys)
         return [known[key] for key in keys]
@@ -79,7 +82,8 @@ def list_keys(request_type: str, requests: Sequence[Any]) -> list[str]:
     counts: Counter[str] = Counter()
     keys = []
     for request in requests:
-        key = make_key(request_type, request.args) if (request.repeats or 1) == 1 else None
+        drawn = request_type == "generate_until" and (request.repeats or 1) > 1
+        key = None if drawn else make_key(request_type, request.args)
         if key is None:
             place = f"{request.task_name}/{request.doc_id}/{request.idx}"
             base = f"{place}/{hash_request(request_type, request.args[:2])}"

@@ -34,6 +34,14 @@ def test_what_is_asked_several_times_may_be_drawn():
     assert len(set(list_keys("generate_until", [ask("generate_until", "Q", GREEDY)] * 2))) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [("loglikelihood", ("Q", "A")), ("loglikelihood_rolling", ("Q",))]
+)
+def test_a_log_likelihood_is_the_same_however_often_it_is_asked(kind, arguments):
+    [key] = set(list_keys(kind, [ask(kind, *arguments, repeats=2)] * 2))
+    assert key == make_key(kind, arguments)  # as the run itself looks for it
+
+
 def test_keys_are_the_same_whatever_else_is_asked():
     several = [ask("generate_until", "Q", DRAWN), ask("generate_until", "R", DRAWN, row=1)]
     assert list_keys("generate_until", several)[1:] == list_keys("generate_until", several[1:])
