@@ -40,9 +40,9 @@ def using_batch_size(lm: Any, size: int) -> Iterator[None]:
         lm.batch_size_per_gpu = before
 
 
-def make_model(loader: Any, config: Any) -> Any:
+def make_model(loader: Any, config: Any, **settings: Any) -> Any:
     """A model of transformers' ``Auto`` classes with a configuration, whose weights are not read."""
-    return loader.from_config(config)
+    return loader.from_config(config, **settings)
 
 
 def roll_windows(tokens: Sequence[int], prefix: int, length: int) -> list[tuple[list[int], list[int]]]:

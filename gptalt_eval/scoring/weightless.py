@@ -61,7 +61,7 @@ class WeightlessLM:
         """How many parameters the model has by its configuration; 0: only its own code could say."""
         try:
             with torch.device("meta"):  # takes neither memory nor time
-                made = self.AUTO_MODEL_CLASS.from_config(self.config, trust_remote_code=False)
+                made = stock.make_model(self.AUTO_MODEL_CLASS, self.config, trust_remote_code=False)
         except Exception:
             return 0
         return sum(each.numel() for each in made.parameters())

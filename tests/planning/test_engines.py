@@ -84,7 +84,7 @@ def test_several_copies_of_vllm_need_ray(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else real(name))
     [text] = complain("vllm", data_parallel_size=2)
-    assert "need Ray" in text and "-c constraints-vllm.txt 'gptalt-eval[vllm,ray]'" in text
+    assert "need Ray" in text and "-c constraints-vllm.txt '.[vllm,ray]'" in text
     assert complain("sglang", dp_size=2) == complain("vllm") == []
 
 
