@@ -21,6 +21,8 @@ from gptalt_eval.results.tree import list_subjects
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
+pytestmark = pytest.mark.xdist_group("overview")  # its runs are made once
+
 HOSTILE = "<script>document.title='owned'</script>$x^2$ _模型"
 
 

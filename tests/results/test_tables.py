@@ -20,6 +20,8 @@ from gptalt_eval.results.tree import make_tree
 from gptalt_eval.running.api import run
 from gptalt_eval.testing import hash_likelihood, make_plugin_set, make_scripted_model
 
+pytestmark = pytest.mark.xdist_group("tables")  # its runs are made once
+
 HOSTILE = "=b&<b>_%"  # a formula for a spreadsheet, a tag, and what LaTeX and Markdown take for marks
 
 

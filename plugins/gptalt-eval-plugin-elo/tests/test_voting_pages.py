@@ -637,9 +637,8 @@ def test_pages_are_accessible_and_fit(serve, size, language, scheme):
         page = await open_page(
             browser, server.links["anna"], PHONE if size == "phone" else DESKTOP, **settings
         )
-        assert await page.title() == (
-            f"{TEXTS[language]['title']} ({TEXTS[language]['progress'].format(voted=0, left=18)})"
-        )
+        title = f"{TEXTS[language]['title']} ({TEXTS[language]['progress'].format(voted=0, left=18)})"
+        await page.wait_for_function("title => document.title === title", arg=title)  # once items are there
         await check(page, "vote")
         shown = await page.inner_text("footer")
         assert all(TEXTS[language][key] in shown for key in ("left", "tie", "right", "skip"))
