@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 from types import MappingProxyType
 
 from gptalt_eval.commands import subcommands
@@ -117,7 +118,9 @@ def unknown_command(word: str, commands: dict[str, Command]) -> GptaltError:
     if word in MOVED:
         return point_to_new(word)
     if word.endswith((".yaml", ".yml")):
-        return GptaltError(f"There is no command '{word}'.", f"To run that file: gptalt-eval run {word}")
+        return GptaltError(
+            f"There is no command '{word}'.", f"To run that file: gptalt-eval run {quote(word)}"
+        )
     provider = known_plugins.find_provider("commands", word)
     if provider:
         return GptaltError(

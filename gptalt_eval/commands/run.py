@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gptalt_eval.commands.printing import warn
@@ -71,7 +72,7 @@ def print_records(records: list[Record], folder: Path, spec: RunSpec) -> None:
     print(f"Results: {folder}")
     print(f"Report:  {folder / 'report.html'}")
     if len(records) > 1 or any(len(record.results) > 1 for record in records):
-        print(f"Compare: gptalt-eval compare {folder}")
+        print(f"Compare: gptalt-eval compare {quote(str(folder))}")
 
 
 def run_resume(arguments: argparse.Namespace, plugins: Installed) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from shlex import quote
 
 from gptalt_eval.commands.examples import add_examples
 from gptalt_eval.commands.install import run_install, run_uninstall
@@ -166,7 +167,7 @@ def lock_plugins(arguments: argparse.Namespace, plugins: Installed) -> int:
     lock = write_lock(arguments.file, describe_plugins(plugins.owners.values()))
     for name, locked in lock.packages.items():
         print(f"{name} {locked.version}  {locked.sha256}")
-    print(f"To run with exactly these: gptalt-eval run --plugins_lock {arguments.file} ...")
+    print(f"To run with exactly these: gptalt-eval run --plugins_lock {quote(str(arguments.file))} ...")
     warn(plugins)
     return 0
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError, did_you_mean, nearest
@@ -57,7 +58,7 @@ class Record:
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be shown with the results."""
-        again = f"To compute them again: gptalt-eval resume {self.folder}"
+        again = f"To compute them again: gptalt-eval resume {quote(str(self.folder))}"
         gone = [
             f"{name} is missing, so its scores are not shown. {again}"
             for name in self.run.results

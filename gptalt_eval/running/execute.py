@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gptalt_eval.contract.errors import InterruptedRun, ServerGone
@@ -119,5 +120,5 @@ def explain_end(files: RunFiles, reason: str, by_user: bool) -> InterruptedRun:
     done, missing = files.run.done, files.run.missing
     saved = f"{len(done)} of {len(done) + len(missing)} tasks are saved in {files.folder}"
     shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-    hint = f"To run what is missing: gptalt-eval resume {files.folder}"
+    hint = f"To run what is missing: gptalt-eval resume {quote(str(files.folder))}"
     return InterruptedRun(f"{reason} {saved}; missing: {shown}.", hint, by_user)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -74,7 +75,7 @@ def run_member(
     try:
         return run_plan(plan, plugins, console, earlier, sends_samples, spread)
     except InterruptedRun as stopped:
-        hint = f"To run what is missing: gptalt-eval resume {root}"
+        hint = f"To run what is missing: gptalt-eval resume {quote(str(root))}"
         raise InterruptedRun(stopped.what, hint, stopped.by_user) from None
     except (Exception, SystemExit) as error:  # the code of a model may call exit()
         return mark_failed(plan, error, console)
@@ -113,7 +114,7 @@ def begin_experiment(root: Path, spec: RunSpec, resume: bool) -> None:
         what = f"another experiment (it differs in {', '.join(changed)})" if changed else "this experiment"
         raise GptaltError(
             f"{root} already contains {what}.",
-            f"Choose another --output_path, or continue that one: gptalt-eval resume {root}",
+            f"Choose another --output_path, or continue that one: gptalt-eval resume {quote(str(root))}",
         )
     root.mkdir(parents=True, exist_ok=True)
     remove_leftovers(root)
@@ -134,9 +135,10 @@ def refuse_member(plan: Plan) -> None:
     """
     experiment = find_experiment(choose_folder(plan)[1])
     if experiment is not None:
+        again = f"gptalt-eval resume {quote(str(experiment))}"
         raise GptaltError(
             f"{experiment} contains an experiment, and this run would displace results of it.",
-            f"Choose another --output_path, or continue the experiment: gptalt-eval resume {experiment}",
+            f"Choose another --output_path, or continue the experiment: {again}",
         )
 
 

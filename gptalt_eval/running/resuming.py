@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -87,7 +88,7 @@ def find_earlier(plan: Plan) -> Record | None:
     if changed:
         raise GptaltError(
             f"{folder} contains another run (it differs in {', '.join(changed)}).",
-            f"Choose another --output_path, or continue that one: gptalt-eval resume {folder}",
+            f"Choose another --output_path, or continue that one: gptalt-eval resume {quote(str(folder))}",
         )
     return record
 

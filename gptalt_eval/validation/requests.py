@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
@@ -68,7 +69,9 @@ def check_model(spec: RunSpec, catalog: Catalog) -> Iterator[GptaltError]:
 def describe_finding(finding: Finding) -> GptaltError:
     place = finding.place
     text = f"{show_path(place.file)}, line {place.line}: {finding.message}"
-    return GptaltError(text, f"To check it after a change: gptalt-eval validate {show_path(place.file)}")
+    return GptaltError(
+        text, f"To check it after a change: gptalt-eval validate {quote(show_path(place.file))}"
+    )
 
 
 def check_settings(given: Mapping[str, Any], tasks: Iterable[PlannedTask]) -> Iterator[GptaltError]:

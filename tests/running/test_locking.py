@@ -2,6 +2,7 @@
 
 import errno
 import io
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -42,9 +43,8 @@ def read_files(folder):
     return {file: file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """The folder of a run that was interrupted in its second task."""
+def interrupt(out):
+    """Interrupt a run in its second task; returns what the user is told."""
     calls = []
 
     def stop(prompt, answer):
@@ -53,8 +53,15 @@ def stopped(tmp_path):
             raise KeyboardInterrupt
         return hash_likelihood(prompt, answer)
 
-    with pytest.raises(InterruptedRun):
-        evaluate(likelihood=stop, output_path=str(tmp_path / "out"))
+    with pytest.raises(InterruptedRun) as stopped:
+        evaluate(likelihood=stop, output_path=str(out))
+    return stopped.value
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The folder of a run that was interrupted."""
+    interrupt(tmp_path / "out")
     return tmp_path / "out" / "scripted"
 
 
@@ -185,6 +192,14 @@ def test_a_request_that_fails_leaves_no_folder(monkeypatch, tmp_path):
     with pytest.raises(GptaltError):
         evaluate(tasks="nonsense", output_path=None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["plain", "my runs", "测试#1", "it's $HOME"])
+def test_what_to_type_is_one_word_for_the_shell(tmp_path, name):
+    said = interrupt(tmp_path / name)
+    assert shlex.split(said.hint.partition(": ")[2]) == [
+        "gptalt-eval", "resume", str(tmp_path / name / "scripted"),
+    ]  # fmt: skip
 
 
 def test_a_file_in_place_of_runs_is_explained(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from gptalt_eval.commands.conformance.subject import Check, Subject
 from gptalt_eval.commands.described import find_help_faults
@@ -184,7 +185,7 @@ def check_yamls(subject: Subject) -> Check:
             for found in report.findings:
                 if found.level == "error":
                     text = f"{found.place.file}:{found.place.line}: {found.message}"
-                    faults.append(Fault(text, f"See: gptalt-eval validate {report.target}"))
+                    faults.append(Fault(text, f"See: gptalt-eval validate {quote(str(report.target))}"))
     for folder in subject.contribute("register_model_dirs"):
         if not folder.is_dir():
             text = f"register_model_dirs returned {folder}, which does not exist."
@@ -199,7 +200,7 @@ def check_yamls(subject: Subject) -> Check:
 def check_model_yaml(file: Path, catalog: Catalog) -> Iterator[Fault]:
     for found in find_model_faults(file, catalog):
         text = f"{found.place.file}:{found.place.line}: {found.message}"
-        yield Fault(text, f"See: gptalt-eval validate {file}")
+        yield Fault(text, f"See: gptalt-eval validate {quote(str(file))}")
 
 
 def check_prompts(subject: Subject) -> Check:

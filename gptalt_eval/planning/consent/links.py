@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.types import Dataset
@@ -48,7 +49,7 @@ def check_links(
         listed = "\n".join(f"  reads {target} (the link {link})" for link, target in asked.items())
         raise GptaltError(
             f"Links in {folder} lead out of it:\n{listed}",
-            f"Look where they lead. If you trust them, add: {FLAG} {folder.absolute()}",
+            f"Look where they lead. If you trust them, add: {FLAG} {quote(str(folder.absolute()))}",
         )
 
 

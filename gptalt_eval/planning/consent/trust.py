@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.machine import consents
@@ -51,5 +52,5 @@ def describe_refusal(refused: Mapping[str, Deeds]) -> GptaltError:
     files = ",".join(dict.fromkeys(str(deeds.file) for deeds in refused.values()))
     return GptaltError(
         "\n".join(describe_deeds(name, deeds) for name, deeds in refused.items()),
-        f"Look at these files. If you trust them, add: {FLAG} {files}",
+        f"Look at these files. If you trust them, add: {FLAG} {quote(files)}",
     )

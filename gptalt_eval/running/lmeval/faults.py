@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import Any
 
@@ -92,7 +93,11 @@ def describe(error: Exception) -> str:
 
 
 def advise(file: Path | None) -> str:
-    return f"Correct it, and check it: gptalt-eval validate {file}" if file else "Correct the task's YAML."
+    return (
+        f"Correct it, and check it: gptalt-eval validate {quote(str(file))}"
+        if file
+        else "Correct the task's YAML."
+    )
 
 
 def find_fields(config: Mapping[str, Any], text: str) -> Iterator[str]:

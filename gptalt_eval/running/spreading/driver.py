@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
@@ -216,4 +217,6 @@ def stop_early(
     done = sum(member.answered for member in members.values())
     reason = "Stopped." if by_user else f"{place} could not be written: {getattr(error, 'strerror', '')}."
     text = f"{reason} {done:,} of {total:,} requests were answered, and their answers are saved in {place}."
-    return InterruptedRun(text, f"To compute what is missing: gptalt-eval resume {place}", by_user)
+    return InterruptedRun(
+        text, f"To compute what is missing: gptalt-eval resume {quote(str(place))}", by_user
+    )

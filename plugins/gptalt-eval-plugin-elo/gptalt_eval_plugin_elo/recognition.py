@@ -80,7 +80,7 @@ def choose_format(
             raise GptaltError(
                 f"{file} refers to models by number; the table of their names is missing.",
                 "Give the survey's CSV of answers before it: "
-                f"gptalt-eval votes import ANSWERS.csv {file.name}",
+                f"gptalt-eval votes import ANSWERS.csv {shlex.quote(file.name)}",
             )
         return make_survey_format(answers, file.stem)
     if name is not None:

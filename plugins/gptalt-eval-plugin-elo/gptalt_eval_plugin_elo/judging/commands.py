@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gptalt_eval import GptaltError, Option, UnknownNameError
@@ -82,7 +83,7 @@ def run_judge(arguments: argparse.Namespace, plugins: Installed) -> int:
         print(f"Most replies state no letter, or several: read them in {file.parent / 'runs'}.")
         print("If they were cut: --gen_kwargs max_gen_toks=4096. If not, try a larger model.")
     print(f"Its votes: {file}, added to {arguments.into / VOTES}")
-    print(f"To see how far it agrees with people: gptalt-eval elo {arguments.into}")
+    print(f"To see how far it agrees with people: gptalt-eval elo {quote(str(arguments.into))}")
     return 0
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gptalt_eval import GptaltError, Option
@@ -98,7 +99,7 @@ def run_answers(arguments: argparse.Namespace, plugins: Installed) -> int:
     print(f"Answers: {folder / FILE} ({', '.join(models)})")
     print_named(find_named(kept, Names(list_names(plugins))))
     if len(models) > 1:
-        print(f"To vote on them: gptalt-eval votes serve --answers {folder} --annotators YOU")
+        print(f"To vote on them: gptalt-eval votes serve --answers {quote(str(folder))} --annotators YOU")
     return 0
 
 

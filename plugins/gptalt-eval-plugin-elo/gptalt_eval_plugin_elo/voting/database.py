@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 from gptalt_eval import GptaltError, check_plain
 from gptalt_eval_plugin_elo.folders import written
@@ -108,7 +109,7 @@ def explained(path: Path) -> Iterator[None]:
 def suggest(fault: str, path: Path) -> str:
     if "not a file of votes" in fault:
         return OTHER
-    return f"To read the votes in it: gptalt-eval votes export --database {path}"
+    return f"To read the votes in it: gptalt-eval votes export --database {quote(str(path))}"
 
 
 def check_beside(path: Path) -> None:
