@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
+from shlex import quote
 from typing import IO, Any
 
 from gptalt_eval.contract.errors import GptaltError
@@ -102,7 +103,7 @@ def open_growing(path: Path) -> IO[Any]:
         if not path.exists():
             raise
         raise GptaltError(
-            f"{path} cannot be opened: {error.strerror}.", f"If it is yours: chmod u+rw '{path}'"
+            f"{path} cannot be opened: {error.strerror}.", f"If it is yours: chmod u+rw {quote(str(path))}"
         ) from None
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
-from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine import arithmetic, environment
 from gptalt_eval.planning.hub.obtain import obtain_files
@@ -25,6 +24,7 @@ from gptalt_eval.running.lmeval.stops import add_stops
 from gptalt_eval.running.lmeval.tasks import LoadedTasks
 from gptalt_eval.running.loaded import LoadedRun
 from gptalt_eval.running.recognised import (
+    describe_scorer,
     explain_dtype,
     explain_scorer,
     explain_size,
@@ -197,11 +197,10 @@ def report_scorer(lm: Any, display: Display, files: RunFiles) -> None:
     Args:
         lm: an lm-eval ``LM``; only the tree scorer's has a ``choice``.
     """
-    choice = getattr(lm, "choice", None)
-    if choice is None:
+    scoring = describe_scorer(lm)
+    if scoring is None:
         return
-    way = choice.engine.way if choice.engine else "stock"
-    files.update(scoring=RunScoring(way, choice.reason))
+    files.update(scoring=scoring)
     if said := explain_scorer(lm):
         display.note(said)
     shown: set[str] = set()

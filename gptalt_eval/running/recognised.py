@@ -9,6 +9,7 @@ from typing import Any
 
 from gptalt_eval.contract.errors import GptaltError
 from gptalt_eval.contract.plan import Plan
+from gptalt_eval.contract.run import RunScoring
 from gptalt_eval.contract.types import Installed
 from gptalt_eval.machine.arithmetic import Dtype
 from gptalt_eval.planning.catalog import Catalog
@@ -48,6 +49,16 @@ def explain_size(plan: Plan, lm: Any, count: int | None) -> str:
         return ""
     text = f"The weights have {count:,} parameters, and the published '{plan.model.item.name}'"
     return f"{text} has {card.parameters:,}: these are not its scores."
+
+
+def describe_scorer(lm: Any) -> RunScoring | None:
+    """How log-likelihoods are computed, and why not with the fastest method; None: as the backend does.
+
+    Args:
+        lm: an lm-eval ``LM``; only the tree scorer's has a ``choice``.
+    """
+    choice = getattr(lm, "choice", None)
+    return RunScoring(choice.engine.way if choice.engine else "stock", choice.reason) if choice else None
 
 
 def explain_scorer(lm: Any) -> str:

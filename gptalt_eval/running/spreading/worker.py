@@ -24,7 +24,13 @@ from gptalt_eval.planning.hub.obtain import obtain_files
 from gptalt_eval.planning.resolve import find_model
 from gptalt_eval.planning.task_data import NOWHERE
 from gptalt_eval.planning.weights import merge_model_args
-from gptalt_eval.running.recognised import explain_dtype, explain_scorer, explain_size, recognise
+from gptalt_eval.running.recognised import (
+    describe_scorer,
+    explain_dtype,
+    explain_scorer,
+    explain_size,
+    recognise,
+)
 from gptalt_eval.spread.work import Report, Result, Unit
 
 #: what a fork server imports once, so that each worker starts in a second
@@ -105,9 +111,8 @@ class ModelWorker:
             args, dtype = self.fetch(plan, job)
             self.lm = model.load_model(plan, args, self.folders)
             facts = model.describe_model(self.lm, plan)
-        choice = getattr(self.lm, "choice", None)
-        way = (choice.engine.way if choice.engine else "stock") if choice else ""
-        reason = choice.reason if choice else ""
+        scoring = describe_scorer(self.lm)
+        way, reason = (scoring.way, scoring.reason) if scoring else ("", "")
         seconds = round(time.perf_counter() - began, 1)
         notes = filter(None, [explain_size(plan, self.lm, facts.parameters)])
         said = filter(None, [explain_dtype(dtype) if dtype else "", explain_scorer(self.lm)])
